@@ -1,0 +1,69 @@
+# Two commands set everything up on a fresh machine and do it: `make demo` and `make test`. The rest are their parts.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv || echo .uv/bin/uv)
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+demo: setup runtime ## pull, unpack, bundle and run an image; REF=docker.io/library/alpine for a real one
+	@$(BIN)/python -m tests.demo $(REF)
+
+test: packages setup lint types contracts wheel ## everything: lint, types, import contracts, tests
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+contracts:
+	$(BIN)/lint-imports
+
+wheel: setup ## build the wheel (tests/test_wheel.py tries it from /)
+	rm -rf dist && $(UV) build -q --wheel --out-dir dist
+
+format: ## let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: pyproject.toml uv.lock | $(UV)
+	$(UV) sync -q --locked --compile-bytecode
+	touch $@
+
+.uv/bin/uv:
+	@python3 -c 'import ensurepip' 2>/dev/null || $(MAKE) --no-print-directory packages
+	python3 -m venv .uv
+	.uv/bin/pip install -q --disable-pip-version-check uv
+
+# Install with apt what is missing, where that is allowed; else say what to ask for.
+define apt_install
+	@missing=(); for p in $(1); do dpkg-query -W -f '$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || missing+=($$p); done; \
+	if [ $${#missing[@]} -eq 0 ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $${missing[@]} >/dev/null; \
+	else echo "missing packages: $${missing[*]} (as root: apt-get install $${missing[*]})" >&2; $(2); fi
+endef
+
+packages: ## Debian packages that the tests need
+	$(call apt_install,$(shell grep -v '^\#' .ci/packages),exit 1)
+
+runtime:
+	@command -v runc >/dev/null || { $(MAKE) --no-print-directory runc-package; }
+
+runc-package:
+	$(call apt_install,runc,echo "without runc the demo shows the bundle and does not run it" >&2)
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help demo test lint types contracts wheel format setup packages runtime runc-package clean

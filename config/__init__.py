@@ -1,0 +1,1 @@
+"""What an operator may set: where the store is, settings, registry hosts, defaults."""

@@ -1,0 +1,26 @@
+"""Where a host's store is; read from the environment, without any import that costs time."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def default_home(environment: Mapping[str, str] = os.environ) -> Path:
+    """Give the store's folder: ``PRESTOW_HOME``, else ``/var/lib/prestow`` for root, else below the user's data folder."""
+    chosen = environment.get("PRESTOW_HOME")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/prestow")
+    data = environment.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser().absolute() / "prestow"
+
+
+def home_or_default(home: str | Path | None) -> str:
+    """Give the chosen store as an absolute path, or the default one."""
+    return str(Path(home).expanduser().absolute() if home else default_home())
+
+
+def docker_config(environment: Mapping[str, str] = os.environ) -> Path:
+    """Give docker's ``config.json``: in ``DOCKER_CONFIG``, else in ``~/.docker``."""
+    return Path(environment.get("DOCKER_CONFIG") or "~/.docker").expanduser() / "config.json"

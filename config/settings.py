@@ -1,0 +1,72 @@
+"""All settings of a host: ``PRESTOW_*`` in the environment, then ``config.toml``, then the defaults written here.
+
+The file is ``$PRESTOW_CONFIG``, else ``/etc/prestow/config.toml``. Every setting is read once, at the edge, and
+handed on as a value; only the room ``prestow.node`` knows this module.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from config.home import docker_config
+
+DEFAULT_FILE = "/etc/prestow/config.toml"
+
+
+class SettingsError(Exception):
+    """A setting has a value that it cannot have; the text names the setting and what is wrong."""
+
+
+class Settings(BaseSettings):
+    """What an operator may set."""
+
+    model_config = SettingsConfigDict(env_prefix="PRESTOW_", frozen=True, extra="forbid")
+
+    driver: Literal["auto", "erofs", "overlay", "native"] = Field("auto", description="Snapshotter; auto probes the kernel")
+    durability: Literal["full", "fast"] = Field(
+        "full", description="full: committed means on disk; fast leaves syncfs out, a power cut may then lose snapshots"
+    )
+    runtime: str = Field("runc", description="OCI runtime: a name on PATH or an absolute path")
+    parallel_layers: int = Field(4, ge=1, le=64, description="Layers of one image handled at the same time")
+    parallel_images: int = Field(2, ge=1, le=32, description="Images that prepull handles at the same time")
+    insecure_registries: tuple[str, ...] = Field(
+        (), description="host[:port] of registries reached over plain HTTP; loopback always is"
+    )
+    docker_config: Path = Field(default_factory=docker_config, description="Credentials, in docker's config.json form")
+    lease_hours: float = Field(24.0, gt=0, description="How long what an unfinished pull holds is safe from prune")
+    ingest_days: float = Field(7.0, gt=0, description="How long a partial download is kept to be resumed")
+    max_layer_bytes: int = Field(64 << 30, gt=0, description="Bytes of one layer, decompressed")
+    max_layer_ratio: int = Field(1032, gt=0, description="Decompressed bytes for each compressed one, beyond the first MiB")
+    max_layer_entries: int = Field(2_000_000, gt=0, description="Entries of one layer")
+    max_layer_depth: int = Field(256, gt=0, le=256, description="Folders inside folders in one layer")
+    max_layers: int = Field(500, gt=0, le=500, description="Layers of one image; the kernel mounts no more")
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 - pydantic's hook
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get("PRESTOW_CONFIG", DEFAULT_FILE)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+
+def load() -> Settings:
+    """Read the settings from environment and file.
+
+    Raises:
+        SettingsError: a value is not allowed, or the file names a setting that does not exist.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"settings: {faults}; see `prestow doctor` for the names and defaults") from None
+    except ValueError as error:  # tomllib's
+        raise SettingsError(f"settings file {os.environ.get('PRESTOW_CONFIG', DEFAULT_FILE)}: {error}") from None

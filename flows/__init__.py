@@ -1,0 +1,1 @@
+"""The declared graph: pull, bundle, run, prepull, prune."""

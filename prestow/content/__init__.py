@@ -1,0 +1,1 @@
+"""The content store: bytes by digest, and the ingests on their way there."""

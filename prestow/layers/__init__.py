@@ -1,0 +1,1 @@
+"""What a layer means: compression, tar, tree, and the three sinks of a tree."""

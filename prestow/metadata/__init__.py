@@ -1,0 +1,1 @@
+"""The metadata store: names, snapshots, containers, leases, in one SQLite file."""

@@ -1,0 +1,1 @@
+"""From an image config to a running container: spec, bundle, runc."""

@@ -1,0 +1,1 @@
+"""Snapshots: unpacked images by chain ID, and the writable snapshots of containers, by three drivers."""

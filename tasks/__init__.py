@@ -1,0 +1,1 @@
+"""The steps of the task graph, one file a step."""
