@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def default_home(environment: Mapping[str, str] = os.environ) -> Path:
-    """Give the store's folder: ``PRESTOW_HOME``, else ``/var/lib/prestow`` for root, else below the user's data folder."""
+    """Give the store's folder: ``PRESTOW_HOME``, else ``/var/lib/prestow`` for root, else among the user's data."""
     chosen = environment.get("PRESTOW_HOME")
     if chosen:
         return Path(chosen).expanduser().absolute()

@@ -25,7 +25,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PRESTOW_", frozen=True, extra="forbid")
 
-    driver: Literal["auto", "erofs", "overlay", "native"] = Field("auto", description="Snapshotter; auto probes the kernel")
+    driver: Literal["auto", "erofs", "overlay", "native"] = Field(
+        "auto", description="Snapshotter; auto probes the kernel"
+    )
     durability: Literal["full", "fast"] = Field(
         "full", description="full: committed means on disk; fast leaves syncfs out, a power cut may then lose snapshots"
     )
@@ -39,7 +41,9 @@ class Settings(BaseSettings):
     lease_hours: float = Field(24.0, gt=0, description="How long what an unfinished pull holds is safe from prune")
     ingest_days: float = Field(7.0, gt=0, description="How long a partial download is kept to be resumed")
     max_layer_bytes: int = Field(64 << 30, gt=0, description="Bytes of one layer, decompressed")
-    max_layer_ratio: int = Field(1032, gt=0, description="Decompressed bytes for each compressed one, beyond the first MiB")
+    max_layer_ratio: int = Field(
+        1032, gt=0, description="Decompressed bytes for each compressed one, beyond the first MiB"
+    )
     max_layer_entries: int = Field(2_000_000, gt=0, description="Entries of one layer")
     max_layer_depth: int = Field(256, gt=0, le=256, description="Folders inside folders in one layer")
     max_layers: int = Field(500, gt=0, le=500, description="Layers of one image; the kernel mounts no more")

@@ -1,0 +1,62 @@
+"""Flow ``bundle``: from an image in the store to a runtime bundle.
+
+    (pull) ─▶ (apply …) ─▶ commit_snapshots ─▶ transform_config ─▶ create_snapshot ─▶ write_bundle
+
+With ``copy`` there is no snapshot: ``write_bundle`` writes the root file system from the layers' model.
+"""
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from config.home import home_or_default
+from flows.making import making
+from flows.parameters import Cwd, Directory, Driver, Environment, Home, Id, ImageName, Platform, Pulling, User, Words
+from flows.pull import pull as pull_image
+from flows.results import Bundled
+from prestow.runtime.overrides import Overrides
+from tasks.apply import apply
+from tasks.commit_snapshots import commit_snapshots
+from tasks.create_snapshot import create_snapshot
+from tasks.policy import NOWHERE, PARALLEL_STEPS
+from tasks.transform_config import transform_config
+from tasks.write_bundle import write_bundle
+
+
+@flow(
+    flow_run_name="bundle {reference}",
+    task_runner=ThreadPoolTaskRunner(max_workers=PARALLEL_STEPS),
+    result_storage=NOWHERE,
+    persist_result=False,
+)
+def bundle(
+    reference: ImageName,
+    directory: Directory = None,
+    id: Id = None,  # noqa: A002 - the parameter's name is the field's word, and the form's
+    copy: bool = False,
+    pull: Pulling = "never",
+    args: Words = (),
+    env: Environment = (),
+    user: User = None,
+    cwd: Cwd = None,
+    tty: bool = False,
+    read_only: bool = False,
+    platform: Platform = None,
+    driver: Driver = "auto",
+    home: Home = None,
+) -> Bundled:
+    """Make ``config.json`` and ``rootfs`` of an image: mounted, or with ``copy`` a full copy.
+
+    Pulls only if told to; layers that are stored and not unpacked are unpacked.
+    """
+    home = home_or_default(home)
+    overrides = Overrides(args=args, env=env, user=user, cwd=cwd, tty=tty, read_only=read_only)
+    with making(home, reference, id, directory, platform) as run:
+        if run.must_pull(pull):
+            pull_image.fn(reference, platform=platform, driver=driver, home=home)
+        name, image = run.find()
+        applied = [apply.submit(home, name, layer, None) for layer in image.layers]
+        committed = commit_snapshots(home, name, image, tuple(a.result() for a in applied), driver)
+        spec = transform_config(home, name, image, overrides, committed)
+        created = None if copy else create_snapshot(home, name, run.id, committed)
+        written = write_bundle(home, name, run.id, image, spec, created, run.directory)
+    return run.bundled(written, image)

@@ -1,0 +1,49 @@
+"""Verb ``bundle``: run the flow ``bundle`` from the terminal."""
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+
+from flows.cli.arguments import Verbs, add_driver, add_platform, add_pull, add_verb
+from flows.cli.output import emit, say
+
+
+def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    """Declare the verb."""
+    verb = add_verb(
+        verbs, common, "bundle", run,
+        help="make an OCI runtime bundle of an image: config.json and rootfs",
+        example="prestow bundle alpine:3.20 /run/demo\nprestow bundle alpine:3.20 ./demo --copy --pull missing",
+    )  # fmt: skip
+    verb.add_argument("reference", metavar="REF", help="name of an image in the store")
+    verb.add_argument("directory", metavar="DIR", help="the bundle's folder; new or empty")
+    verb.add_argument("--id", help="container ID (default: made up)")
+    verb.add_argument("--copy", action="store_true", help="make rootfs a full copy instead of a mount")
+    add_pull(verb, "never")
+    add_platform(verb)
+    add_driver(verb)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the bundle, with progress on standard error."""
+    from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.orchestration import connected  # noqa: PLC0415 - likewise
+
+    with connected(Path(args.home), os.environ), shown():
+        from flows.bundle import bundle  # noqa: PLC0415 - Prefect, once its API is known
+
+        made = bundle(
+            args.reference,
+            os.path.abspath(args.directory),  # noqa: PTH100 - a text for a parameter, not yet a path
+            id=args.id,
+            copy=args.copy,
+            pull=args.pull,
+            platform=args.platform,
+            driver=args.driver,
+            home=args.home,
+        )
+    for warning in made.warnings:
+        say(f"warning: {warning}")
+    emit(dataclasses.asdict(made), f"{made.directory}: container {made.id}, rootfs by {made.driver}", as_json=args.json)
+    return 0

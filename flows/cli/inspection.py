@@ -1,0 +1,101 @@
+"""What the verbs that read tell of images: gathered from the store alone, as JSON-ready documents."""
+
+from typing import Any
+
+from prestow.errors import PrestowError
+from prestow.lookup import find_image, read_config
+from prestow.metadata.images import ImageRecord
+from prestow.node import Node
+from prestow.oci.image import Image
+from prestow.oci.index import Index
+from prestow.oci.walk import parse_document
+from prestow.plan import plan
+from prestow.platforms import Platform, platform_or_host
+
+
+def summaries(node: Node) -> list[dict[str, Any]]:
+    """Tell about every name: target, the platforms that are here, compressed bytes of their layers."""
+    return [_summary(node, record) for record in node.images.list()]
+
+
+def _summary(node: Node, record: ImageRecord) -> dict[str, Any]:
+    images = _images(node, record)
+    blobs = {layer.descriptor.digest: layer.descriptor.size for image in images for layer in image.layers}
+    return {
+        "name": record.name,
+        "digest": record.target.digest,
+        "media_type": record.target.media_type,
+        "platforms": [str(image.platform) for image in images],
+        "size": sum(blobs.values()),
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+    }
+
+
+def _images(node: Node, record: ImageRecord) -> list[Image]:
+    """Find the images of a name whose documents are here; what is damaged is not, and `doctor` tells of it."""
+    found = []
+    for platform in _platforms(node, record):
+        try:
+            found.append(find_image(node.content, record.target, platform))
+        except PrestowError:
+            continue
+    return found
+
+
+def _platforms(node: Node, record: ImageRecord) -> list[Platform]:
+    try:
+        document = parse_document(node.content.read(record.target.digest), record.target.media_type)
+    except PrestowError:
+        return []
+    if not isinstance(document, Index):
+        return [platform_or_host(None)]
+    return [
+        entry.platform
+        for entry in document.manifests
+        if entry.platform and entry.platform.known and node.content.has(entry.digest, entry.size)
+    ]
+
+
+def details(node: Node, name: str, platform: str | None) -> dict[str, Any]:
+    """Tell everything about one image.
+
+    Raises:
+        NotFoundError: no such name, or nothing here for the platform.
+    """
+    record = node.image(name)
+    image = find_image(node.content, record.target, platform_or_host(platform))
+    config = read_config(node.content, image.config)
+    process = config.process
+    return {
+        "name": record.name,
+        "digest": image.target.digest,
+        "manifest_digest": image.manifest.digest,
+        "config_digest": image.config.digest,
+        "platform": str(image.platform),
+        "chain_id": image.chain_id,
+        "created": config.created,
+        "author": config.author,
+        "config": {
+            "user": process.user,
+            "env": list(process.env),
+            "entrypoint": list(process.entrypoint),
+            "cmd": list(process.cmd),
+            "working_dir": process.working_dir,
+            "volumes": sorted(process.volumes),
+            "exposed_ports": sorted(process.exposed_ports),
+            "labels": dict(process.labels),
+            "stop_signal": process.stop_signal,
+        },
+        "layers": [
+            {
+                "digest": at.layer.descriptor.digest,
+                "media_type": at.layer.descriptor.media_type,
+                "size": at.layer.descriptor.size,
+                "diff_id": at.layer.diff_id,
+                "chain_id": at.layer.chain_id,
+                "state": at.state.value,
+            }
+            for at in plan(image, node.content).layers
+        ],
+    }

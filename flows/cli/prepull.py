@@ -1,0 +1,52 @@
+"""Verb ``prepull``: run the flow ``prepull`` from the terminal."""
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.cli.arguments import Verbs, add_driver, add_platform, add_verb
+from flows.cli.output import emit, say, size, table
+
+if TYPE_CHECKING:
+    from flows.results import Prepulled
+
+
+def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    """Declare the verb."""
+    verb = add_verb(
+        verbs, common, "prepull", run,
+        help="pull a list of images onto this host; one that fails stops no other",
+        example="prestow prepull alpine:3.20 debian:bookworm --parallel 2",
+    )  # fmt: skip
+    verb.add_argument("references", metavar="REF", nargs="+", help="images that are to be here")
+    verb.add_argument("--parallel", type=int, metavar="N", help="images at the same time (default: the host's setting)")
+    add_platform(verb)
+    add_driver(verb)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pull all, and tell what is here."""
+    from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.orchestration import connected  # noqa: PLC0415 - likewise
+
+    with connected(Path(args.home), os.environ), shown():
+        from flows.fanout import PrepullError  # noqa: PLC0415 - Prefect, once its API is known
+        from flows.prepull import prepull  # noqa: PLC0415 - likewise
+
+        try:
+            result = prepull(args.references, args.platform, args.parallel, args.driver, args.home)
+        except PrepullError as error:
+            result = error.result
+            say(f"prestow: {error}")
+    emit(dataclasses.asdict(result), _page(result), as_json=args.json)
+    return 1 if result.failed else 0
+
+
+def _page(result: "Prepulled") -> str:
+    rows = [
+        (image.reference, (image.digest or "-")[:19], size(image.fetched_bytes), "failed" if image.error else "here")
+        for image in result.images
+    ]
+    return table(("IMAGE", "DIGEST", "FETCHED", "STATE"), rows)

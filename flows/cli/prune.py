@@ -1,0 +1,46 @@
+"""Verb ``prune``: free what no name, container or lease holds."""
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+
+from flows.cli.arguments import Verbs, add_verb
+from flows.cli.output import emit, say, size, table
+
+
+def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    """Declare the verb."""
+    verb = add_verb(
+        verbs, common, "prune", run,
+        help="free the blobs, snapshots and partial downloads that nothing holds",
+        example="prestow prune --dry-run\nprestow prune",
+    )  # fmt: skip
+    verb.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prune; a dry run needs no Prefect."""
+    if args.dry_run:
+        from prestow.metadata.gc import sweep  # noqa: PLC0415 - keep `prestow --help` quick
+        from prestow.node import open_node  # noqa: PLC0415 - likewise
+
+        node = open_node(args.home)
+        swept = sweep(node.database, node.content, node.snapshotters, dry_run=True)
+    else:
+        from flows.orchestration import connected  # noqa: PLC0415 - keep `prestow --help` quick
+
+        with connected(Path(args.home), os.environ):
+            from flows.prune import prune  # noqa: PLC0415 - Prefect, once its API is known
+
+            swept = prune(home=args.home)
+    rows = [("blob", str(digest), size(bytes_)) for digest, bytes_ in swept.blobs]
+    rows += [("snapshot", f"{driver}/{key}", "-") for driver, key in swept.snapshots] + [
+        ("ingest", ref, "-") for ref in swept.ingests
+    ]
+    verb = "would free" if args.dry_run else "freed"
+    text = table(("KIND", "NAME", "SIZE"), rows) + "\n" if rows else ""
+    for left in swept.left:
+        say(f"kept: {left}")
+    emit(dataclasses.asdict(swept) | {"dry_run": args.dry_run}, f"{text}{verb} {size(swept.bytes)}", as_json=args.json)
+    return 1 if swept.left else 0

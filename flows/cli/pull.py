@@ -1,0 +1,65 @@
+"""Verb ``pull``: run the flow ``pull`` from the terminal."""
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.cli.arguments import Verbs, add_driver, add_platform, add_verb
+from flows.cli.output import emit, size, table
+from prestow.checkpoints import CHECKPOINTS
+
+if TYPE_CHECKING:
+    from flows.results import Pulled
+
+
+def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    """Declare the verb."""
+    verb = add_verb(
+        verbs, common, "pull", run,
+        help="fetch an image, check it, unpack it, and name it",
+        example="prestow pull docker.io/library/alpine:3.20\nprestow pull oci:/srv/images:app --name local/app:1",
+    )  # fmt: skip
+    verb.add_argument("reference", metavar="REF", help="image reference, or a layout on disk: oci:PATH[:REF]")
+    add_platform(verb)
+    verb.add_argument("--name", help="name in the store, if not the reference itself")
+    verb.add_argument(
+        "--stop-after",
+        metavar="CHECKPOINT",
+        choices=CHECKPOINTS[: CHECKPOINTS.index("tagged") + 1],
+        help="end after this lifecycle point; the next pull goes on from there: %(choices)s",
+    )
+    add_driver(verb)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pull, with progress on standard error."""
+    from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.orchestration import connected  # noqa: PLC0415 - likewise
+
+    with connected(Path(args.home), os.environ), shown():
+        from flows.pull import pull  # noqa: PLC0415 - Prefect, once its API is known
+
+        pulled = pull(args.reference, args.platform, args.name, args.stop_after, args.driver, args.home)
+    emit(dataclasses.asdict(pulled), _page(pulled), as_json=args.json)
+    return 0
+
+
+def _page(pulled: "Pulled") -> str:
+    rows = [
+        (
+            layer.digest[:19],
+            size(layer.size),
+            layer.state,
+            size(layer.fetched_bytes) if layer.fetched_bytes else "reused",
+        )
+        for layer in pulled.layers
+    ]
+    fetched, reused = size(pulled.fetched_bytes), size(pulled.reused_bytes)
+    lines = [
+        f"{pulled.name} @ {pulled.digest}",
+        table(("LAYER", "SIZE", "STATE", "FETCHED"), rows),
+        f"{pulled.checkpoint}: fetched {fetched}, reused {reused}, {pulled.seconds['total']:.2f} s",
+    ]
+    return "\n".join(line for line in lines if line)

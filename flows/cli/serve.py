@@ -1,0 +1,61 @@
+"""Verb ``serve``: let other hosts pull from this store, or from a layout on disk; read-only."""
+
+import argparse
+import re
+import signal
+import threading
+
+from flows.cli.arguments import Verbs, add_verb
+from flows.cli.output import emit, say
+from prestow.errors import InvalidError
+
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
+_HIGHEST_PORT = 65535
+
+
+def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    """Declare the verb."""
+    verb = add_verb(
+        verbs, common, "serve", run,
+        help="serve this store's images, or a layout's, to other hosts as a read-only registry",
+        example="prestow serve --listen 127.0.0.1:5000\nprestow serve --layout /srv/images",
+    )  # fmt: skip
+    verb.add_argument(
+        "--listen",
+        metavar="ADDR",
+        default="127.0.0.1:5000",
+        help="host:port; port 0 takes a free one (default: %(default)s). Nobody is asked who they are: serve to a "
+        "network only what all of it may have",
+    )
+    verb.add_argument("--layout", metavar="PATH", help="serve this OCI image layout instead of the store")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted; says on standard output where, once it does."""
+    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.registry.server import Server  # noqa: PLC0415 - likewise
+
+    if args.layout:
+        from prestow.registry.layout import open_layout  # noqa: PLC0415 - likewise
+
+        images, content = open_layout(args.layout)
+    else:
+        node = open_node(args.home)
+        images, content = (lambda name: node.images.get(name).target), node.content
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with Server(_address(args.listen), images, content) as server:
+        host, port = server.address
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        emit({"listen": where}, f"serving on {where}", as_json=args.json)
+        ended.wait()
+    say("stopped")
+    return 0
+
+
+def _address(text: str) -> tuple[str, int]:
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match["port"]) > _HIGHEST_PORT:
+        raise InvalidError(f"--listen {text!r}: expected host:port, such as 127.0.0.1:5000 or [::1]:5000")
+    return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104 - the operator asked for all

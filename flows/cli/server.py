@@ -1,0 +1,41 @@
+"""Verb ``server``: the store's own Prefect server."""
+
+import argparse
+from pathlib import Path
+
+from flows.cli.arguments import Verbs, add_verb
+from flows.cli.output import emit
+
+
+def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    """Declare the verb and its sub-verbs."""
+    verb = add_verb(
+        verbs, common, "server", status,
+        help="look at, or stop, the Prefect server that prestow runs for this store",
+        example="prestow server status\nprestow server stop",
+    )  # fmt: skip
+    parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
+    add_verb(
+        parts, common, "status", status, help="tell where it is, if it runs", example="prestow server status --json"
+    )
+    add_verb(parts, common, "stop", stop, help="stop it; the next flow starts it again", example="prestow server stop")
+
+
+def status(args: argparse.Namespace) -> int:
+    """Tell whether the server runs, and where."""
+    from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
+
+    server = ensure.status(Path(args.home))
+    document = {"running": server is not None, "url": server and server.url, "pid": server and server.pid}
+    text = f"running at {server.url} (pid {server.pid})" if server else "not running; the next flow starts it"
+    emit(document, text, as_json=args.json)
+    return 0
+
+
+def stop(args: argparse.Namespace) -> int:
+    """Stop the server."""
+    from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
+
+    stopped = ensure.stop(Path(args.home))
+    emit({"stopped": stopped}, "stopped" if stopped else "it was not running", as_json=args.json)
+    return 0

@@ -1,0 +1,24 @@
+"""Verb ``snapshots``: what is unpacked, and what containers write on."""
+
+import argparse
+import dataclasses
+
+from flows.cli.arguments import Verbs, add_verb
+from flows.cli.output import emit, table
+
+
+def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+    """Declare the verb."""
+    add_verb(
+        verbs, common, "snapshots", show, help="list the snapshots of this store", example="prestow snapshots --json"
+    )
+
+
+def show(args: argparse.Namespace) -> int:
+    """List all snapshots of all drivers."""
+    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+
+    found = [dataclasses.asdict(info) | {"kind": info.kind.value} for info in open_node(args.home).snapshots()]
+    rows = [(s["driver"], s["kind"], s["key"][:19], (s["parent"] or "-")[:19], s["diff_id"] or "-") for s in found]
+    emit(found, table(("DRIVER", "KIND", "KEY", "PARENT", "DIFF ID"), rows), as_json=args.json)
+    return 0

@@ -1,0 +1,68 @@
+"""Many pulls on one host: a few at a time, each a flow run of its own, and a table of what came of them."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
+from prefect.client.schemas.objects import State
+from prefect.artifacts import create_table_artifact
+
+from flows.pull import pull
+from flows.results import Prepulled, PrepulledImage, Pulled
+from prestow.errors import PrestowError, printable
+from prestow.node import open_node
+
+_KEY = "prestow-prepull"
+
+
+class PrepullError(PrestowError):
+    """Some images of a pre-pull are not here; the others are. ``result`` tells of each."""
+
+    def __init__(self, result: Prepulled) -> None:
+        """Name the images that failed, with the reason of each."""
+        failed = [image for image in result.images if image.error is not None]
+        reasons = "; ".join(f"{image.reference}: {image.error}" for image in failed)
+        super().__init__(f"{len(failed)} of {len(result.images)} images are not here: {reasons}")
+        self.result = result
+
+
+def pull_each(
+    home: str, references: Sequence[str], *, platform: str | None, parallel: int | None, driver: str
+) -> Prepulled:
+    """Pull all, and publish the table; an image named twice is pulled once.
+
+    Raises:
+        PrepullError: some are not here; all were tried.
+    """
+    node = open_node(home)
+    wanted = list(dict.fromkeys(references))
+    with ThreadPoolExecutor(parallel or node.settings.parallel_images) as pool:
+        runs = [
+            pool.submit(copy_context().run, _pulled, reference, platform=platform, driver=driver, home=home)
+            for reference in wanted
+        ]
+        result = Prepulled(node.host, tuple(run.result() for run in runs))
+    create_table_artifact(
+        table=[_row(image) for image in result.images], key=_KEY, description=f"Images on {node.host}"
+    )
+    if result.failed:
+        raise PrepullError(result)
+    return result
+
+
+def _pulled(reference: str, **options: object) -> PrepulledImage:
+    state: State[Pulled] = pull(reference, return_state=True, **options)
+    if state.is_completed():
+        pulled = state.result()
+        return PrepulledImage(reference, pulled.name, pulled.digest, pulled.fetched_bytes, None)
+    return PrepulledImage(reference, None, None, 0, printable(str(state.result(raise_on_failure=False)), 500))
+
+
+def _row(image: PrepulledImage) -> dict[str, str | int]:
+    """Lay one image out for the artifact, where text is Markdown: as code it stays what it is."""
+    return {
+        "image": f"`{printable(image.reference)}`",
+        "digest": image.digest or "-",
+        "fetched bytes": image.fetched_bytes,
+        "state": f"not here: {image.error}" if image.error else "here",
+    }

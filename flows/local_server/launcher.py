@@ -1,0 +1,115 @@
+"""The local server's process: Prefect's own application, with three things that no setting offers.
+
+1. Write transactions begin IMMEDIATE, so that SQLite's writers queue; deferred ones fail at once when they collide.
+2. A reply 503 says Retry-After, which Prefect's client obeys; without it the client sleeps for seconds.
+3. It serves a socket that it bound itself, so there is no port to guess and none to lose to another process.
+
+Run as ``python -P -m flows.local_server.launcher DIRECTORY``, with the lock's descriptor open (see ``ensure``).
+"""
+
+import fcntl
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from flows.local_server.ensure import LOCK_FD, write_record
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+_SECONDS = b"0.05"
+_UNAVAILABLE = 503
+
+
+def main(directory: Path) -> None:
+    """Serve until a signal ends the process."""
+    os.umask(0o077)
+    os.chdir("/")
+    fcntl.fcntl(LOCK_FD, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    # asyncio turns Nagle's algorithm off only where the protocol is named, and each reply would take 40 ms longer
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        auth = f"prestow:{secrets.token_urlsafe(24)}"
+        write_record(directory, port=port, auth=auth)
+        os.environ.update(settings(directory, port=port, auth=auth))
+        _serve(listener)
+
+
+def settings(directory: Path, *, port: int, auth: str) -> dict[str, str]:
+    """Give the variables with which Prefect's server is set up."""
+    recorder = "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER"
+    return {
+        "PREFECT_HOME": str(directory),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{directory}/prefect.db",
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_API_AUTH_STRING": auth,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}",
+        "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # one transaction for many events of task runs, not one for each
+        f"{recorder}_READ_BATCH_SIZE": "100",
+        f"{recorder}_BATCH_SIZE": "100",
+        f"{recorder}_FLUSH_INTERVAL": "1",
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+        # runs are kept for the default 90 days, not for ever
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    }
+
+
+def begin_immediately() -> None:
+    """Make Prefect's SQLite transactions take the write lock when they begin (names checked for 3.8)."""
+    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - settings come first
+
+    begin = AioSqliteConfiguration.begin_transaction
+
+    def begin_transaction(
+        self: AioSqliteConfiguration,
+        session: Any,
+        with_for_update: bool = True,  # noqa: ARG001 - Prefect's signature
+    ) -> AbstractAsyncContextManager[Any]:
+        return begin(self, session, with_for_update=True)
+
+    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign,assignment]  # the point
+
+
+def retry_soon(application: Application) -> Application:
+    """Add Retry-After to each reply 503."""
+
+    async def wrapped(scope: Message, receive: Receive, send: Send) -> None:
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == _UNAVAILABLE:
+                message["headers"] = [*message["headers"], (b"retry-after", _SECONDS)]
+            await send(message)
+
+        await application(scope, receive, send_on)
+
+    return wrapped
+
+
+def _serve(listener: socket.socket) -> None:
+    """Run Prefect's application on the socket."""
+    import uvicorn  # noqa: PLC0415 - likewise
+    from prefect.server.api.server import create_app  # noqa: PLC0415 - likewise
+
+    begin_immediately()
+    config = uvicorn.Config(
+        retry_soon(create_app()), log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,130 @@
+"""A bundle being made, and a container running: what the two flows know on their way, and what they report."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows.results import Bundled, Ran
+from prestow.container import Written, remove_container
+from prestow.errors import NotFoundError
+from prestow.lookup import find_image
+from prestow.node import Node, open_node
+from prestow.oci.image import Image
+from prestow.plan import plan, unpackable
+from prestow.platforms import platform_or_host
+from prestow.runtime.bundle import check_container_id
+from prestow.runtime.runc import Exit
+from tasks.journal import Journal, journal
+
+
+def _id_or_new(container_id: str | None) -> str:
+    """Check a container ID from outside, or make one up."""
+    if container_id is None:
+        return f"c{secrets.token_hex(6)}"
+    check_container_id(container_id)
+    return container_id
+
+
+@dataclass(slots=True)
+class Making:
+    """One bundle."""
+
+    node: Node
+    reference: str
+    id: str
+    directory: Path
+    platform: str | None
+    journal: Journal
+    lease: str
+    name: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    def must_pull(self, policy: str) -> bool:
+        """Decide whether to pull first: always, never, or when the image is not here for the platform."""
+        if policy == "missing":
+            try:
+                self.find()
+            except NotFoundError:
+                return True
+        return policy == "always"
+
+    def find(self) -> tuple[str, Image]:
+        """Look the name up, and the image from the content store; protect it for as long as the bundle is made.
+
+        Raises:
+            NotFoundError: no such name, nothing for the platform, or a layer is missing.
+        """
+        record = self.node.image(self.reference)
+        image = find_image(self.node.content, record.target, platform_or_host(self.platform))
+        self.node.protect(self.lease, image)
+        unpackable(plan(image, self.node.content))
+        self.name = record.name
+        return record.name, image
+
+    def bundled(self, written: Written, image: Image) -> Bundled:
+        """Tell what was made."""
+        seconds = {step: round(took, 6) for step, took in self.journal.seconds.items()}
+        return Bundled(
+            id=self.id,
+            image=self.name,
+            digest=str(image.manifest.digest),
+            directory=str(written.directory),
+            driver=written.driver,
+            warnings=written.warnings,
+            seconds={**seconds, "total": round(time.monotonic() - self.began, 6)},
+        )
+
+
+@contextmanager
+def making(
+    home: str, reference: str, container_id: str | None, directory: str | None, platform: str | None
+) -> Iterator[Making]:
+    """Begin a bundle: check the ID, take a lease, open the journal.
+
+    Raises:
+        InvalidError: the container ID breaks the grammar.
+    """
+    node, chosen = open_node(home), _id_or_new(container_id)
+    place = Path(directory).absolute() if directory else node.home / "bundles" / chosen
+    with journal() as book, node.lease(f"bundle {chosen}") as lease:
+        yield Making(node, reference, chosen, place, platform, book, lease)
+
+
+@dataclass(slots=True)
+class Running:
+    """One container."""
+
+    node: Node
+    id: str
+    rm: bool
+    journal: Journal
+    began: float = field(default_factory=time.monotonic)
+
+    def ran(self, bundled: Bundled, ended: Exit) -> Ran:
+        """Tell how its process ended."""
+        seconds = {step: round(took, 6) for step, took in self.journal.seconds.items()}
+        return Ran(
+            id=self.id,
+            image=bundled.image,
+            status=ended.status,
+            removed=self.rm,
+            warnings=bundled.warnings,
+            seconds={**seconds, "total": round(time.monotonic() - self.began, 6)},
+        )
+
+
+@contextmanager
+def running(home: str, container_id: str | None, *, rm: bool) -> Iterator[Running]:
+    """Begin a container; with ``rm`` remove it afterwards, however it ended."""
+    node = open_node(home)
+    with journal() as book:
+        container = Running(node, _id_or_new(container_id), rm, book)
+        try:
+            yield container
+        finally:
+            if rm:
+                with suppress(NotFoundError):  # it was never made
+                    remove_container(node, container.id)

@@ -1,0 +1,32 @@
+"""Flow ``prepull``: a list of images onto this host, before anybody needs them.
+
+    pull ─┐
+    pull ─┼▶ table of what is here now
+    pull ─┘
+
+Each is a flow run of its own, and one that fails stops no other.
+"""
+
+from prefect import flow
+
+from config.home import home_or_default
+from flows.fanout import pull_each
+from flows.parameters import Driver, Home, Images, Parallel, Platform
+from flows.results import Prepulled
+from tasks.policy import NOWHERE
+
+
+@flow(result_storage=NOWHERE, persist_result=False)
+def prepull(
+    images: Images,
+    platform: Platform = None,
+    parallel: Parallel = None,
+    driver: Driver = "auto",
+    home: Home = None,
+) -> Prepulled:
+    """Pull every image of a list, a few at a time, and report as a table artifact what is here.
+
+    Fails at the end, when all were tried, if any of them is not here.
+    """
+    home = home_or_default(home)
+    return pull_each(home, images, platform=platform, parallel=parallel, driver=driver)

@@ -1,0 +1,62 @@
+"""Flow ``pull``: an image from its source into the store, unpacked and named.
+
+    resolve ─▶ fetch_manifest ─┬▶ fetch_layer ─▶ verify ─▶ apply ─┐
+                               ├▶ fetch_layer ─▶ verify ─▶ apply ─┼▶ commit_snapshots ─▶ tag
+                               └▶ …                               ┘
+
+>>> image = pull("docker.io/library/ubuntu:24.04")  # doctest: +SKIP
+"""
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from config.home import home_or_default
+from flows.parameters import Driver, Home, Name, Platform, PullStop, Source
+from flows.results import Pulled
+from flows.underway import pulling
+from tasks.apply import apply
+from tasks.commit_snapshots import commit_snapshots
+from tasks.fetch_layer import fetch_layer
+from tasks.fetch_manifest import fetch_manifest
+from tasks.policy import NOWHERE, PARALLEL_STEPS
+from tasks.resolve import resolve
+from tasks.tag import tag
+from tasks.verify import verify
+
+
+@flow(
+    flow_run_name="pull {reference}",
+    task_runner=ThreadPoolTaskRunner(max_workers=PARALLEL_STEPS),
+    result_storage=NOWHERE,
+    persist_result=False,
+)
+def pull(
+    reference: Source,
+    platform: Platform = None,
+    name: Name = None,
+    stop_after: PullStop = None,
+    driver: Driver = "auto",
+    home: Home = None,
+) -> Pulled:
+    """Pull an image: fetch it, check it, unpack it, and let its name point to it, last of all.
+
+    What the store holds already is neither fetched nor unpacked again. Stopped with ``stop_after``, or killed, the
+    next run goes on from what is complete.
+    """
+    home = home_or_default(home)
+    with pulling(home, reference, name, stop_after) as run:
+        run.target = target = resolve(home, run.name, reference)
+        run.reached("resolved")
+        run.image = image = fetch_manifest(home, run.name, reference, target, platform)
+        run.reached("manifest-stored")
+        fetched = [fetch_layer.submit(home, run.name, reference, layer) for layer in image.layers]
+        run.reached("layer-fetched", fetched)
+        stored = [verify.submit(home, run.name, *each) for each in zip(image.layers, fetched, strict=True)]
+        run.reached("layer-stored", fetched, stored)
+        applied = [apply.submit(home, run.name, *each) for each in zip(image.layers, stored, strict=True)]
+        run.reached("layer-applied", fetched, stored, applied)
+        committed = commit_snapshots(home, run.name, image, tuple(a.result() for a in applied), driver)
+        run.reached("unpacked")
+        tag(home, run.name, target, committed)
+        run.reached("tagged")
+    return run.pulled()

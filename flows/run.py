@@ -1,0 +1,50 @@
+"""Flow ``run``: a container of an image, in the foreground of its process.
+
+    bundle ─▶ run_container ─▶ (remove the container)
+
+The steps of ``bundle`` are part of the same run.
+"""
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from config.home import home_or_default
+from flows.bundle import bundle
+from flows.making import running
+from flows.parameters import Cwd, Driver, Environment, Home, Id, Platform, Pulling, Source, User, Words
+from flows.results import Ran
+from tasks.policy import NOWHERE, PARALLEL_STEPS
+from tasks.run_container import run_container
+
+
+@flow(
+    flow_run_name="run {reference}",
+    task_runner=ThreadPoolTaskRunner(max_workers=PARALLEL_STEPS),
+    result_storage=NOWHERE,
+    persist_result=False,
+)
+def run(
+    reference: Source,
+    args: Words = (),
+    env: Environment = (),
+    user: User = None,
+    cwd: Cwd = None,
+    interactive: bool = False,
+    tty: bool = False,
+    read_only: bool = False,
+    id: Id = None,  # noqa: A002 - the parameter's name is the field's word, and the form's
+    rm: bool = False,
+    pull: Pulling = "missing",
+    platform: Platform = None,
+    driver: Driver = "auto",
+    home: Home = None,
+) -> Ran:
+    """Run a container of an image, and give its process's exit status; with ``rm`` nothing of it stays."""
+    home = home_or_default(home)
+    with running(home, id, rm=rm) as container:
+        made = bundle.fn(
+            reference, id=container.id, pull=pull, args=args, env=env, user=user, cwd=cwd, tty=tty,
+            read_only=read_only, platform=platform, driver=driver, home=home,
+        )  # fmt: skip
+        ended = run_container(home, made.image, made.digest, made.id, interactive or tty)
+    return container.ran(made, ended)

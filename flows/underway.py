@@ -1,0 +1,115 @@
+"""A pull under way: the lease that protects what it made so far, its journal, and where it is to stop.
+
+    with pulling(home, reference, name=…, stop_after="layer-stored") as run:
+        run.target = resolve(…);  run.reached("resolved")        # leaves the block when it is to stop there
+    run.pulled()                                                 # what was reached, in either case
+
+The flows stay straight wiring: whether to stop, what to wait for and what to report is here.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect.futures import PrefectFuture
+
+from flows.results import Pulled, PulledLayer
+from prestow.checkpoints import Checkpoint
+from prestow.node import Node, image_name, open_node
+from prestow.oci.descriptor import Descriptor
+from prestow.oci.image import Image
+from prestow.plan import plan
+from tasks.journal import Journal, journal
+
+
+class _Stop(Exception):  # noqa: N818 - not an error: the run was asked to end here
+    """Leaves the block of a run at the checkpoint it was to stop after."""
+
+
+@dataclass(slots=True)
+class Pulling:
+    """One pull: what it knows, step by step."""
+
+    node: Node
+    name: str
+    stop_after: Checkpoint | None
+    journal: Journal
+    lease: str
+    began: float = field(default_factory=time.monotonic)
+    checkpoint: str = ""
+    target: Descriptor | None = None
+    image: Image | None = None
+
+    def reached(self, checkpoint: Checkpoint, *futures: Sequence[PrefectFuture[Any]]) -> None:
+        """Note a lifecycle point, and leave the block if the run is to stop there.
+
+        ``futures`` are those of all steps so far, in order. They are waited for where the run stops, and before
+        ``layer-applied`` is noted; the first failure among them is raised as it was, not as that of a later step.
+        """
+        stopping = checkpoint == self.stop_after
+        if stopping or checkpoint == "layer-applied":
+            for group in futures:
+                for future in group:
+                    future.result()
+        self.checkpoint = checkpoint
+        self._protect()
+        if stopping:
+            raise _Stop
+
+    def _protect(self) -> None:
+        """Put what is known by now under the lease, before anything of it is made."""
+        if self.image is not None and self.checkpoint == "manifest-stored":
+            self.node.protect(self.lease, self.image)
+
+    def pulled(self) -> Pulled:
+        """Tell what the run came to."""
+        layers = self._layers()
+        fetched = sum(layer.fetched_bytes for layer in layers)
+        seconds = {step: round(took, 6) for step, took in self.journal.seconds.items()}
+        return Pulled(
+            name=self.name,
+            digest=str(self.target.digest) if self.target else "",
+            manifest_digest=str(self.image.manifest.digest) if self.image else None,
+            platform=str(self.image.platform) if self.image else None,
+            chain_id=str(self.image.chain_id) if self.image else None,
+            checkpoint=self.checkpoint,
+            layers=layers,
+            fetched_bytes=fetched,
+            reused_bytes=sum(layer.size for layer in layers if layer.state != "missing") - fetched,
+            seconds={**seconds, "total": round(time.monotonic() - self.began, 6)},
+        )
+
+    def _layers(self) -> tuple[PulledLayer, ...]:
+        if self.image is None:
+            return ()
+        return tuple(
+            PulledLayer(
+                digest=str(at.layer.descriptor.digest),
+                media_type=at.layer.descriptor.media_type,
+                size=at.layer.descriptor.size,
+                diff_id=str(at.layer.diff_id),
+                chain_id=str(at.layer.chain_id),
+                fetched_bytes=self.journal.bytes_moved("fetch_layer", at.layer.descriptor.digest),
+                state=at.state.value,
+            )
+            for at in plan(self.image, self.node.content).layers
+        )
+
+
+@contextmanager
+def pulling(home: str, reference: str, name: str | None, stop_after: Checkpoint | None) -> Iterator[Pulling]:
+    """Begin a pull: check the reference, take a lease, open the journal.
+
+    Raises:
+        InvalidError: the reference or the name breaks the grammar.
+    """
+    known_as = image_name(reference, name)
+    node = open_node(home)
+    with journal() as book, node.lease(f"pull {known_as}") as lease:
+        run = Pulling(node, known_as, stop_after, book, lease)
+        try:
+            yield run
+        except _Stop:
+            return

@@ -1,0 +1,188 @@
+"""Containers: a bundle on a snapshot, from its making to its end.
+
+    write_mounted   rootfs mounted from the container's snapshot; a row holds image and snapshot from then on
+    write_copy      rootfs a full copy of the image; nothing in the store is held, the bundle may move elsewhere
+    run_bundle      the process, to its exit status; what a reboot unmounted is mounted again
+    remove_container  the end: unmount, drop what was written, forget
+
+This is where snapshots, runtime and metadata meet; each of them knows nothing of the others.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from prestow.errors import NotFoundError, PreconditionError, UnsupportedError
+from prestow.layers.apply import scan
+from prestow.layers.materialise import Materialised, materialise
+from prestow.layers.tree import merged
+from prestow.metadata.containers import ContainerRecord
+from prestow.node import Node
+from prestow.oci.image import Image
+from prestow.runtime.binary import find_runtime
+from prestow.runtime.bundle import CONFIG, ROOTFS, prepare_bundle, remove_bundle, write_bundle
+from prestow.runtime.runc import Exit
+from prestow.runtime.runc import run_container as run_process
+from prestow.runtime.spec import Spec
+from prestow.runtime.state import container_state, delete_container
+from prestow.snapshots.create import Created
+from prestow.snapshots.mount import mount_all, unmount
+from prestow.snapshots.mountinfo import mounted_at
+from prestow.snapshots.remove import remove_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A bundle that is complete.
+
+    Attributes:
+        directory: its folder.
+        driver: the snapshotter that shows its root; ``copy`` where it is a full copy.
+        warnings: what of the image's config was left out, and why.
+    """
+
+    directory: Path
+    driver: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container to be: its ID, its image and that image's name, and its snapshot."""
+
+    id: str
+    name: str
+    image: Image
+    created: Created
+
+
+def write_mounted(node: Node, container: Container, spec: Spec, directory: Path) -> Written:
+    """Make a bundle whose root is the container's snapshot, mounted; the same again is success.
+
+    What fails leaves neither container nor snapshot behind, but those that were there before.
+
+    Raises:
+        AlreadyExistsError: another container has the ID, or the folder holds something else.
+        UnsupportedError: mounting is not allowed here; a copy is.
+    """
+    known = any(record.id == container.id for record in node.containers.list())
+    try:
+        _mounted(node, container, spec, directory)
+    except BaseException:
+        if not known:
+            _discard(node, _record(container, directory))
+        raise
+    return Written(directory, container.created.driver, spec.warnings)
+
+
+def _mounted(node: Node, container: Container, spec: Spec, directory: Path) -> None:
+    if os.geteuid() != 0:
+        raise UnsupportedError("mounting a bundle needs root; make a full copy instead, with --copy")
+    rootfs = prepare_bundle(directory)
+    node.containers.put(_record(container, directory))
+    if not mounted_at(rootfs):
+        mount_all(container.created.mounts, rootfs)
+    write_bundle(spec, directory, rootfs="filled")
+
+
+def _record(container: Container, directory: Path) -> ContainerRecord:
+    return ContainerRecord(
+        id=container.id,
+        image=container.name,
+        manifest_digest=container.image.manifest.digest,
+        driver=container.created.driver,
+        snapshot_key=container.created.key,
+        bundle=str(directory),
+        created_at=time.time(),
+    )
+
+
+def write_copy(node: Node, image: Image, spec: Spec, directory: Path) -> Written:
+    """Make a bundle whose root is a full copy of the image, written from the model.
+
+    A bundle that is complete is kept; a copy that was cut off is made anew.
+
+    Raises:
+        AlreadyExistsError: the folder holds something else.
+    """
+    rootfs = prepare_bundle(directory)
+    warnings = spec.warnings
+    if not (directory / CONFIG).exists():
+        remove_tree(rootfs)
+        root = merged([scan(node.content, layer.diff_id) for layer in image.layers])
+        made = materialise(
+            root, lambda at: node.content.open_fd(image.layers[at].diff_id), rootfs, privileged=os.geteuid() == 0
+        )
+        warnings += _unowned(made)
+    write_bundle(spec, directory, rootfs="filled")
+    return Written(directory, "copy", warnings)
+
+
+def _unowned(made: Materialised) -> tuple[str, ...]:
+    if not made.unowned:
+        return ()
+    return (f"{made.unowned} files could not be given their owners or devices without root; they belong to you",)
+
+
+def run_bundle(
+    node: Node, container_id: str, *, stdin: int = subprocess.DEVNULL, output: Callable[[bytes], None] | None = None
+) -> Exit:
+    """Run a container's process until it ends; its root is mounted again if a reboot took it away.
+
+    Raises:
+        NotFoundError: no such container, or no runtime.
+        RuntimeFailedError: the process was not started.
+    """
+    record = node.containers.get(container_id)
+    rootfs = Path(record.bundle) / ROOTFS
+    if not mounted_at(rootfs):
+        mount_all(node.snapshotter(record.driver).mounts(record.snapshot_key), rootfs)
+    runtime = find_runtime(node.settings.runtime)
+    return run_process(
+        runtime, Path(record.bundle), container_id, state_root=_state_root(node), stdin=stdin, output=output
+    )
+
+
+def remove_container(node: Node, container_id: str) -> ContainerRecord:
+    """End a container: unmount its root, drop what it wrote, remove its bundle, forget it.
+
+    Raises:
+        NotFoundError: no such container.
+        PreconditionError: it is running.
+    """
+    record = node.containers.get(container_id)
+    _refuse_running(node, container_id)
+    _discard(node, record)
+    return record
+
+
+def _refuse_running(node: Node, container_id: str) -> None:
+    try:
+        runtime = find_runtime(node.settings.runtime)
+    except NotFoundError:  # without a runtime nothing runs
+        return
+    state = container_state(runtime, container_id, state_root=_state_root(node))
+    if state is not None and state.alive:
+        raise PreconditionError(f"container {container_id} is {state.status}; stop it first")
+    delete_container(runtime, container_id, state_root=_state_root(node))
+
+
+def _discard(node: Node, record: ContainerRecord) -> None:
+    """Remove what there is of a container, its row last: what is cut off is found and finished the next time."""
+    directory = Path(record.bundle)
+    if mounted_at(directory / ROOTFS):
+        unmount(directory / ROOTFS)
+    driver = next(snapshotter for snapshotter in node.snapshotters if snapshotter.driver == record.driver)
+    with suppress(NotFoundError):
+        driver.remove(record.snapshot_key)
+    remove_bundle(directory)
+    with suppress(NotFoundError):
+        node.containers.remove(record.id)
+
+
+def _state_root(node: Node) -> Path:
+    return node.home / "runtime"

@@ -1,0 +1,136 @@
+"""What durable means here, and what the disk's errors mean.
+
+A file is published in this order: write, ``fsync`` the file, ``rename`` it to its name, ``fsync`` the folder. Without
+the first sync a power cut leaves an empty file under the name, without the second it may lose the name. A sync that
+failed is never tried again: the kernel has marked the lost pages clean, and the second call would succeed for nothing.
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from prestow.errors import ExhaustedError, PrestowError, StorageError, UnavailableError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Raise our errors for the disk's, within ``what`` (say it as "writing ingest x").
+
+    Raises:
+        ExhaustedError: disk or quota is full.
+        UnavailableError: too many open files, or no memory: may pass.
+        StorageError: everything else.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise failure(error, what) from error
+
+
+def failure(error: OSError, what: str) -> PrestowError:
+    """Give the error of ours that an operating system error stands for."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in _FULL:
+        return ExhaustedError(f"{what}: {reason}; free some space, for example with `prestow prune`")
+    if error.errno in _SCARCE:
+        return UnavailableError(f"{what}: {reason}")
+    if error.errno == errno.EROFS:
+        return StorageError(f"{what}: the store is on a read-only file system")
+    if error.errno == errno.EXDEV:
+        return StorageError(f"{what}: all folders of a store must be on one file system")
+    return StorageError(f"{what}: {reason}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_folder(folder: Path, *, durable: bool = True) -> None:
+    """Make a folder, and those above it, for us alone; success if it is there."""
+    if folder.is_dir():
+        return
+    if not folder.parent.is_dir():
+        make_folder(folder.parent, durable=durable)
+    with suppress(FileExistsError):
+        folder.mkdir(0o700)
+    if durable:
+        sync_folder(folder.parent)
+
+
+def write_new(path: Path, data: bytes, *, durable: bool = True) -> Path:
+    """Write a file beside ``path``, under a name that nobody uses, for the caller to rename or link."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            os.fchmod(file.fileno(), 0o644)  # whatever the umask
+            file.write(data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Give a file new contents: readers see the old or the new ones, whole, also after a power cut."""
+    temporary = write_new(path, data, durable=durable)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def create_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Make a file whole or not at all; success, and nothing changed, if it is there."""
+    temporary = write_new(path, data, durable=durable)
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        sync_folder(path.parent)
+
+
+def set_aside(path: Path, grave: Path) -> bool:
+    """Move a file or folder out of sight in one step, so that it is whole or gone; False if it is not there."""
+    try:
+        path.rename(grave)
+    except FileNotFoundError:
+        if not os.path.lexists(path):
+            return False
+        make_folder(grave.parent, durable=False)
+        path.rename(grave)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        # The trash itself cannot grow, and removing is what helps: do it without the step in between.
+        remove_flat(path)
+    return True
+
+
+def remove_flat(path: Path) -> None:
+    """Remove a file, or a folder of files, never going deeper: what lies deeper is not ours; success if it is gone."""
+    with suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            for file in path.iterdir():
+                file.unlink(missing_ok=True)
+            path.rmdir()
+        else:
+            path.unlink()

@@ -1,0 +1,200 @@
+"""The content store's interface: bytes by digest, and how they get in.
+
+    writer(ref) ──write──▶ ingest ──seal──▶ sealed ingest ──commit──▶ blob
+        ▲                    │  ▲                                       │
+        └── offset ◀── close ┘  └─ kept by a crash, resumed by ref      └─ open · read · info · delete
+
+An *ingest* is a partial blob under a *ref*, a name that its user chooses and finds again after a crash. It has one
+writer at a time, among all processes. A *blob* is complete, verified and durable, and never changes; whoever commits
+bytes that are there already has succeeded. Whatever implements these protocols passes ``tests/conformance/content.py``.
+
+Refs in use: ``manifest-<digest>``, ``config-<digest>``, ``layer-<digest>`` and ``diff-<diff ID>``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self, TypeAlias
+
+from prestow.digest import Digest
+
+MAX_DOCUMENT = 4 << 20
+"""Bytes that a document (index, manifest, config) may have; every registry accepts at least as many."""
+
+Data: TypeAlias = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """A blob that is here.
+
+    Attributes:
+        digest: its name.
+        size: its bytes.
+        created_at: seconds since the epoch.
+    """
+
+    digest: Digest
+    size: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """An ingest that waits to be resumed or committed.
+
+    Attributes:
+        ref: its name; empty if its first writer died before it could be noted.
+        offset: bytes that are here.
+        total: bytes that are expected, where known.
+        sealed: whether its writer said that the bytes are complete.
+        updated_at: when bytes were last added, in seconds since the epoch.
+    """
+
+    ref: str
+    offset: int
+    total: int | None
+    sealed: bool
+    updated_at: float
+
+
+class Writer(Protocol):
+    """The only writer of one ingest; leaving the context closes it and keeps the bytes for the next one."""
+
+    @property
+    def offset(self) -> int:
+        """Bytes of the ingest so far: where the next write goes."""
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the ingest is complete: nothing is left to write."""
+
+    def write(self, data: Data) -> None:
+        """Append bytes, and hash them on their way; takes the seal off.
+
+        Raises:
+            ExhaustedError: the disk is full; what was written stays, and ``offset`` tells how much.
+            StorageError: the disk failed.
+        """
+
+    def truncate(self) -> None:
+        """Start again at offset 0."""
+
+    def seal(self) -> None:
+        """Note that the bytes are complete, and their digest, so that another process can commit them."""
+
+    def commit(self, size: int | None, digest: Digest) -> None:
+        """Make the bytes a blob and close; success if that blob is here already.
+
+        Args:
+            size: bytes that there must be, where known.
+            digest: what they must hash to.
+
+        Raises:
+            MismatchError: other size or digest; the ingest is dropped, since resuming it could not help.
+            StorageError: the disk failed; after a failed sync the ingest is dropped, its bytes being uncertain.
+        """
+
+    def close(self) -> None:
+        """Let go of the ingest and keep its bytes; closing twice does no harm."""
+
+    def abort(self) -> None:
+        """Drop the ingest and its bytes, and close."""
+
+    def __enter__(self) -> Self:
+        """Give the writer itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+
+
+class Provider(Protocol):
+    """Gives blobs to read."""
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob as a seekable file; its bytes are not hashed again.
+
+        Raises:
+            NotFoundError: no such blob, or something else than a regular file in its place.
+        """
+
+    def read(self, digest: Digest, limit: int = MAX_DOCUMENT) -> bytes:
+        """Give a whole small blob, hashed again on every read.
+
+        Raises:
+            NotFoundError: no such blob.
+            ExhaustedError: more than ``limit`` bytes.
+            MismatchError: the bytes on disk are no longer those of the digest.
+        """
+
+
+class Ingester(Protocol):
+    """Takes blobs in."""
+
+    def writer(
+        self, ref: str, *, algorithm: str = "sha256", total: int | None = None, digest: Digest | None = None
+    ) -> Writer:
+        """Open the ingest of a ref, or resume it at ``writer.offset``; waits for a while if it has another writer.
+
+        Args:
+            ref: name of the ingest.
+            algorithm: of the digest that the bytes will be committed under.
+            total: bytes that are expected, where known.
+            digest: blob that is meant to come of it, where known.
+
+        Raises:
+            AlreadyExistsError: the blob ``digest`` is here, of size ``total`` (looked for after the wait: the other
+                writer may have made it).
+            UnavailableError: another writer has held the ingest all the time.
+        """
+
+    def commit_ingest(self, ref: str, size: int | None, digest: Digest) -> None:
+        """Commit a sealed ingest without reading its bytes again, if the seal shows that they are untouched.
+
+        Success if the blob is here already.
+
+        Raises:
+            PreconditionError: no ingest of that ref, or not sealed.
+            MismatchError: other size or digest; the ingest is dropped.
+            UnavailableError: it has a writer.
+        """
+
+    def status(self, ref: str) -> Status | None:
+        """Tell about one ingest, without waiting for its writer; None if there is none."""
+
+    def abort(self, ref: str) -> None:
+        """Drop an ingest and its bytes; success if there is none.
+
+        Raises:
+            UnavailableError: it has a writer.
+        """
+
+
+class Manager(Protocol):
+    """Tells about blobs and removes them."""
+
+    def info(self, digest: Digest) -> Info:
+        """Tell about a blob.
+
+        Raises:
+            NotFoundError: no such blob.
+        """
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Whether the blob is here; one of the wrong size is not."""
+
+    def walk(self) -> Iterator[Info]:
+        """List all blobs, in no particular order."""
+
+    def delete(self, digest: Digest) -> None:
+        """Remove a blob.
+
+        Raises:
+            NotFoundError: no such blob.
+        """
+
+
+class Store(Provider, Ingester, Manager, Protocol):
+    """All of it."""

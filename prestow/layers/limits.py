@@ -1,0 +1,47 @@
+"""Limits: what one layer may make this host do, checked while it streams, before the disk or the memory is full."""
+
+from dataclasses import dataclass
+
+from prestow.errors import ExhaustedError
+
+GRACE = 1 << 20
+"""Decompressed bytes that need no justification by compressed ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a layer may be at most; the defaults are those of the settings of the same meaning.
+
+    Attributes:
+        max_layer_bytes: decompressed bytes; also the sum of its files' sizes, holes included.
+        max_ratio: decompressed bytes for each compressed one, beyond the first MiB.
+        max_entries: members of its tar.
+        max_depth: directories inside directories.
+        max_header_bytes: bytes of one extended header or sparse map.
+    """
+
+    max_layer_bytes: int = 64 << 30
+    max_ratio: int = 1032
+    max_entries: int = 2_000_000
+    max_depth: int = 256
+    max_header_bytes: int = 1 << 20
+
+    def most_bytes(self, compressed: int) -> int:
+        """Give how many bytes a blob of ``compressed`` bytes may decompress to."""
+        return min(self.max_layer_bytes, max(GRACE, compressed * self.max_ratio))
+
+    def check_bytes(self, decompressed: int, compressed: int) -> None:
+        """Refuse more bytes than that.
+
+        Raises:
+            ExhaustedError: naming the limit that was passed.
+        """
+        if decompressed > self.max_layer_bytes:
+            raise ExhaustedError(
+                f"layer: more than {self.max_layer_bytes} bytes when decompressed; raise max_layer_bytes to allow it"
+            )
+        if decompressed > self.most_bytes(compressed):
+            raise ExhaustedError(
+                f"layer: {compressed} bytes decompress to more than {self.max_ratio} times as many; "
+                "raise max_layer_ratio to allow it"
+            )

@@ -1,0 +1,20 @@
+"""Hard links: the nodes of a tree that have more than one name."""
+
+from prestow.layers.node import Node
+
+
+def link_counts(root: Node) -> dict[Node, int]:
+    """Give the number of names of each file that has several; all others have one."""
+    seen: set[Node] = set()
+    counts: dict[Node, int] = {}
+    pending = [root]
+    while pending:
+        children = pending.pop().children or {}
+        for node in children.values():
+            if node.children is not None:
+                pending.append(node)
+            elif node in seen:
+                counts[node] = counts.get(node, 1) + 1
+            else:
+                seen.add(node)
+    return counts

@@ -1,0 +1,266 @@
+"""A tree as a folder: every file written once, in its final state, and no name of a layer a path for the kernel.
+
+The walk goes down the *tree*, never the disk: it makes each folder, opens it, and works in it by descriptor. A name is
+one component, made exclusively and never followed, so neither what a layer holds nor what somebody slips in meanwhile
+leads anywhere. What fails half way is left for the caller to discard.
+
+    folder   mkdir 0700, children, then its attributes      times would not outlive the making of children
+    file     create 0600, data, attributes                  holes stay holes
+    link     to the first name of the same node             names only: nothing is set through it
+    other    make, open for its path alone, attributes      neither a device nor a pipe is ever opened
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from prestow.content.disk import failure
+from prestow.errors import AlreadyExistsError, ExhaustedError, InvalidError, PrestowError, UnsupportedError, printable
+from prestow.layers.attributes import Attributes
+from prestow.layers.copying import copy_range
+from prestow.layers.entry import Kind
+from prestow.layers.links import link_counts
+from prestow.layers.node import Node
+from prestow.layers.xattrs import ACL_ACCESS, ACL_DEFAULT
+
+MAX_DEPTH = 256
+"""Folders within each other, the root included; each has a descriptor while its children are made."""
+
+_MAX_LAYERS = 64  # descriptors of tars that are kept open
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_SEARCHABLE = 0o100
+
+
+@dataclass(frozen=True, slots=True)
+class Materialised:
+    """What came of it.
+
+    Attributes:
+        files: names made, of every type; the root is not counted.
+        bytes: file data written, holes not counted.
+        unowned: inodes that belong to us though the image says otherwise.
+        devices: devices left out.
+        xattrs: extended attributes left out.
+    """
+
+    files: int
+    bytes: int
+    unowned: int = 0
+    devices: int = 0
+    xattrs: int = 0
+
+
+def materialise(root: Node, open_layer: Callable[[int], int], target: Path, *, privileged: bool) -> Materialised:
+    """Write a tree to a new folder.
+
+    Args:
+        root: the tree; nodes that stand under several names become hard links.
+        open_layer: gives a descriptor of a layer's uncompressed tar, which is closed here.
+        target: the folder to be made; its parent exists.
+        privileged: whether we may set any owner and make devices. If not, devices are left out, and what else the
+            kernel refuses an ordinary user; all that is counted.
+
+    Raises:
+        AlreadyExistsError: the target exists.
+        InvalidError: something that no file system can hold.
+        UnsupportedError: something that this one, or this process, cannot.
+        MismatchError: the tar of a layer ends too early.
+        ExhaustedError: the disk is full, or the tree too deep.
+        StorageError: any other refusal of the disk.
+    """
+    sink = _Sink(open_layer, privileged=privileged, links=frozenset(link_counts(root)))
+    try:
+        sink.fill(root, target)
+    except OSError as error:
+        raise _translated(error, f"materialising {printable(sink.path())!r} in {target}") from error
+    finally:
+        sink.close()
+    return Materialised(sink.files, sink.bytes, sink.attributes.unowned, sink.devices, sink.attributes.dropped)
+
+
+def _translated(error: OSError, what: str) -> PrestowError:
+    if error.errno == errno.EEXIST:
+        return AlreadyExistsError(f"{what}: it exists already")
+    if error.errno == errno.EMLINK:
+        return UnsupportedError(f"{what}: more hard links to one file than this file system can hold")
+    if error.errno in {errno.ENAMETOOLONG, errno.EINVAL}:
+        return InvalidError(f"{what}: {os.strerror(error.errno)}")
+    if error.errno == errno.EPERM:
+        return UnsupportedError(f"{what}: not permitted")
+    return failure(error, what)
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder on the way down.
+
+    Attributes:
+        name: what its parent calls it.
+        node: its node.
+        descriptor: open for reading.
+        names: of the children still to be made.
+    """
+
+    name: bytes
+    node: Node
+    descriptor: int
+    names: Iterator[bytes]
+
+
+class _Sink:
+    """The state of one walk."""
+
+    def __init__(self, open_layer: Callable[[int], int], *, privileged: bool, links: frozenset[Node]) -> None:
+        self.attributes = Attributes(privileged)
+        self.files = self.bytes = self.devices = 0
+        self._open_layer = open_layer
+        self._links = links
+        self._first: dict[Node, tuple[bytes, ...]] = {}
+        self._layers: dict[int, int] = {}
+        self._folders: list[_Folder] = []
+        self._name = b""
+        self._unsearchable: list[tuple[tuple[bytes, ...], int]] = []
+
+    def path(self) -> bytes:
+        """Give what is being made, for messages."""
+        return b"/".join((*self._names(), self._name)) or b"."
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        for descriptor in (*self._layers.values(), *(folder.descriptor for folder in self._folders)):
+            os.close(descriptor)
+
+    def fill(self, root: Node, target: Path) -> None:
+        """Make the target and everything in it."""
+        target.mkdir(0o700)
+        self._enter(b"", root, os.open(target, _FOLDER))
+        _disinherit(self._folders[0].descriptor)
+        while self._folders:
+            folder = self._folders[-1]
+            self._name = next(folder.names, b"")
+            if self._name:
+                self._make(folder, self._name, (folder.node.children or {})[self._name])
+            else:
+                self._leave(folder)
+
+    def _names(self) -> tuple[bytes, ...]:
+        return tuple(folder.name for folder in self._folders[1:])
+
+    def _enter(self, name: bytes, node: Node, descriptor: int) -> None:
+        self._folders.append(_Folder(name, node, descriptor, iter(sorted(node.children or ()))))
+        if len(self._folders) > MAX_DEPTH:
+            raise ExhaustedError(f"folder {printable(self.path())!r} is nested too deeply: at most {MAX_DEPTH} levels")
+
+    def _leave(self, folder: _Folder) -> None:
+        """Set what the making of a folder's children would have changed."""
+        inner = len(self._folders) > 1
+        later = inner and not self.attributes.privileged and not folder.node.mode & _SEARCHABLE
+        if later:
+            # An ordinary user could not link from here any more.
+            self._unsearchable.append((self._names(), folder.node.mode))
+        elif not inner:
+            self._close_unsearchable()
+        self.attributes.apply(folder.node, folder.descriptor, mode=not later)
+        os.close(self._folders.pop().descriptor)
+
+    def _close_unsearchable(self) -> None:
+        for names, mode in self._unsearchable:
+            descriptor = self._open(names)
+            try:
+                os.fchmod(descriptor, mode)
+            finally:
+                os.close(descriptor)
+
+    def _open(self, names: tuple[bytes, ...]) -> int:
+        """Open a folder that was made before, one component at a time."""
+        here = self._names()
+        common = 0
+        while common < min(len(names), len(here)) and names[common] == here[common]:
+            common += 1
+        descriptor = os.dup(self._folders[common].descriptor)
+        for name in names[common:]:
+            try:
+                below = os.open(name, _FOLDER, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = below
+        return descriptor
+
+    def _make(self, folder: _Folder, name: bytes, node: Node) -> None:
+        parent = folder.descriptor
+        if node.kind in {Kind.CHAR, Kind.BLOCK} and not self.attributes.privileged:
+            self.devices += 1
+            return
+        self.files += 1
+        if node.kind is Kind.DIRECTORY:
+            os.mkdir(name, 0o700, dir_fd=parent)
+            self._enter(name, node, os.open(name, _FOLDER, dir_fd=parent))
+        elif node in self._first:
+            self._link(node, name, parent)
+        elif node.kind is Kind.REGULAR:
+            self._file(node, name, parent)
+        else:
+            _special(node, name, parent)
+            self._describe(node, name, parent)
+        if node in self._links:
+            self._first.setdefault(node, (*self._names(), name))
+
+    def _link(self, node: Node, name: bytes, parent: int) -> None:
+        *names, first = self._first[node]
+        source = self._open(tuple(names))
+        try:
+            os.link(first, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+        finally:
+            os.close(source)
+
+    def _file(self, node: Node, name: bytes, parent: int) -> None:
+        descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
+        try:
+            for logical, offset, length in node.extents:
+                layer = self._layer(node.layer)
+                copy_range(layer, descriptor, source_offset=offset, target_offset=logical, length=length)
+                self.bytes += length
+            if node.size and (not node.extents or sum(node.extents[-1][::2]) < node.size):
+                os.ftruncate(descriptor, node.size)
+            self.attributes.apply(node, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _layer(self, index: int) -> int:
+        descriptor = self._layers.get(index)
+        if descriptor is None:
+            if len(self._layers) == _MAX_LAYERS:
+                os.close(self._layers.pop(next(iter(self._layers))))
+            descriptor = self._layers[index] = self._open_layer(index)
+        return descriptor
+
+    def _describe(self, node: Node, name: bytes, parent: int) -> None:
+        """Set the attributes of what must not be opened, by a path that leads to the very inode."""
+        descriptor = os.open(name, _PATH_ONLY, dir_fd=parent)
+        try:
+            self.attributes.apply(node, Path(f"/proc/self/fd/{descriptor}"))
+        finally:
+            os.close(descriptor)
+
+
+def _special(node: Node, name: bytes, parent: int) -> None:
+    if node.kind is Kind.SYMLINK:
+        os.symlink(node.link, name, dir_fd=parent)
+    elif node.kind is Kind.HARDLINK:
+        raise InvalidError(f"hard link to {printable(node.link)!r}: there is no such file in any layer")
+    else:
+        number = os.makedev(node.major, node.minor) if node.kind is not Kind.FIFO else 0
+        os.mknod(name, node.kind | 0o600, number, dir_fd=parent)
+
+
+def _disinherit(descriptor: int) -> None:
+    """Undo what a new folder got from its parent, lest everything in it gets it too."""
+    for name in (ACL_ACCESS, ACL_DEFAULT):
+        with suppress(OSError):
+            os.removexattr(descriptor, name)
+    os.fchmod(descriptor, 0o700)

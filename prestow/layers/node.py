@@ -1,0 +1,64 @@
+"""Nodes: the inodes of a tree, whether of one layer or of a merged image.
+
+A node has no name: names are the keys of the ``children`` of directories. A file with several names (hard links) is
+one node met under each of them. Nodes are mutable while :func:`prestow.layers.tree.layer_tree` builds; whoever gets
+a finished tree treats it as immutable, for trees share nodes.
+"""
+
+from collections.abc import Iterator
+
+from prestow.layers.entry import Extent, Kind
+
+Xattrs = tuple[tuple[bytes, bytes], ...]
+
+
+class Node:
+    """One inode.
+
+    Attributes:
+        kind: type; HARDLINK only in a layer's tree, for a link whose target (``link``) lies in a layer below.
+        mode: permission, set-id and sticky bits, 07777 at most.
+        uid: numeric owner.
+        gid: numeric group.
+        mtime_ns: time of modification in ns since 1970, may be negative.
+        size: bytes of a regular file, holes included; length of ``link`` of a symlink; else 0.
+        link: target of a symlink, never empty.
+        major: major number of a device.
+        minor: minor number of a device.
+        xattrs: (name, value), sorted by name; only name spaces that an image may set.
+        layer: index of the layer in whose uncompressed tar the ``extents`` lie.
+        extents: runs of data, ascending; what they leave out are holes.
+        children: name → node of a directory; ``None`` for everything else.
+    """
+
+    __slots__ = (
+        "children", "extents", "gid", "kind", "layer", "link", "major", "minor", "mode", "mtime_ns", "size", "uid",
+        "xattrs",
+    )  # fmt: skip
+
+    def __init__(self, kind: Kind, mode: int = 0o755) -> None:
+        """Make an empty, root-owned node of 1970."""
+        self.kind = kind
+        self.mode = mode
+        self.uid = 0
+        self.gid = 0
+        self.mtime_ns = 0
+        self.size = 0
+        self.link = b""
+        self.major = 0
+        self.minor = 0
+        self.xattrs: Xattrs = ()
+        self.layer = -1
+        self.extents: tuple[Extent, ...] = ()
+        self.children: dict[bytes, Node] | None = {} if kind is Kind.DIRECTORY else None
+
+
+def walk(root: Node) -> Iterator[tuple[bytes, Node]]:
+    """Give each path with its node: parents first, names in byte order, the root as ``b""``, no leading slash."""
+    pending: list[tuple[bytes, Node]] = [(b"", root)]
+    while pending:
+        path, node = pending.pop()
+        yield path, node
+        if node.children:
+            prefix = path + b"/" if path else b""
+            pending.extend((prefix + name, node.children[name]) for name in sorted(node.children, reverse=True))

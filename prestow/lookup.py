@@ -1,0 +1,60 @@
+"""From a name's target to the image, out of the content store alone: the first steps of a bundle.
+
+Documents are hashed again on every read, so that a damaged one is found here and not in a running container.
+"""
+
+from typing import Protocol
+
+from prestow.digest import Digest
+from prestow.errors import NotFoundError
+from prestow.oci.descriptor import Descriptor
+from prestow.oci.image import Image, assemble
+from prestow.oci.image_config import ImageConfig
+from prestow.oci.index import Index
+from prestow.oci.walk import parse_document
+from prestow.platforms import Platform, choose
+
+
+class Documents(Protocol):
+    """Where the documents are."""
+
+    def read(self, digest: Digest) -> bytes:
+        """Give a document's bytes."""
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Tell whether a blob is here, whole."""
+
+
+def find_image(content: Documents, target: Descriptor, platform: Platform) -> Image:
+    """Give the image of ``platform`` that a target stands for, as far as its documents are in the store.
+
+    Raises:
+        NotFoundError: the manifest or the config is not here, or there is none for the platform.
+        MismatchError: a document is damaged.
+        InvalidError: a document is not what it should be.
+    """
+    document, chosen = parse_document(content.read(target.digest), target.media_type), None
+    if isinstance(document, Index):
+        chosen = _present(content, document, target, platform)
+        document = parse_document(content.read(chosen.digest), chosen.media_type)
+        if isinstance(document, Index):
+            raise NotFoundError(f"index {target.digest.short} leads to another index; pull the image by that digest")
+    return assemble(target, document, read_config(content, document.config), selected=chosen)
+
+
+def read_config(content: Documents, descriptor: Descriptor) -> ImageConfig:
+    """Give an image config; raises as :func:`find_image`."""
+    return ImageConfig.parse(content.read(descriptor.digest))
+
+
+def _present(content: Documents, index: Index, target: Descriptor, platform: Platform) -> Descriptor:
+    """Choose among the manifests that are here: an index is pulled for one platform at a time."""
+    here = [entry for entry in index.manifests if content.has(entry.digest, entry.size)]
+    position = choose(platform, [entry.platform for entry in here])
+    if position is None:
+        known = ", ".join(str(entry.platform) for entry in here if entry.platform) or "none"
+        raise NotFoundError(
+            f"image {target.digest.short} is not here for {platform} (here: {known}); "
+            f"pull it with --platform {platform}"
+        )
+    return here[position]

@@ -1,0 +1,92 @@
+"""Containers: what a bundle was made from, so that its image and its snapshot stay as long as it does."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prestow.digest import Digest
+from prestow.errors import AlreadyExistsError, NotFoundError, printable
+from prestow.metadata.database import Database, Row
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRecord:
+    """A container.
+
+    Attributes:
+        id: its name on this host.
+        image: name of the image, as it was when the container was made.
+        manifest_digest: the manifest itself, whatever the name stands for by now.
+        driver: snapshotter that has its snapshot.
+        snapshot_key: key of its active snapshot there.
+        bundle: path of the bundle's folder.
+        created_at: seconds since the epoch.
+    """
+
+    id: str
+    image: str
+    manifest_digest: Digest
+    driver: str
+    snapshot_key: str
+    bundle: str
+    created_at: float
+
+
+class Containers:
+    """The containers in a metadata database."""
+
+    def __init__(self, db: Database, *, clock: Callable[[], float] = time.time) -> None:
+        """Look into ``db``."""
+        self._db = db
+        self._clock = clock
+
+    def get(self, container_id: str) -> ContainerRecord:
+        """Look a container up.
+
+        Raises:
+            NotFoundError: no such container.
+        """
+        rows = self._db.read("SELECT * FROM containers WHERE id = ?", (container_id,))
+        if not rows:
+            raise NotFoundError(f"container {printable(container_id)} does not exist")
+        return _record(rows[0])
+
+    def list(self) -> tuple[ContainerRecord, ...]:
+        """Give all containers, sorted by id."""
+        return tuple(_record(row) for row in self._db.read("SELECT * FROM containers ORDER BY id"))
+
+    def put(self, record: ContainerRecord) -> ContainerRecord:
+        """Note a container; success if the very same is there, whenever that was made.
+
+        Raises:
+            AlreadyExistsError: another container has the id.
+        """
+        columns = (str(record.manifest_digest), record.driver, record.snapshot_key, record.bundle)
+        with self._db.transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                (record.id, record.image, *columns, record.created_at),
+            )
+            found = self.get(record.id)
+        if (found.image, str(found.manifest_digest), found.driver, found.snapshot_key, found.bundle) != (
+            record.image,
+            *columns,
+        ):
+            raise AlreadyExistsError(f"container {printable(record.id)} exists, made from {printable(found.image)}")
+        return found
+
+    def remove(self, container_id: str) -> ContainerRecord:
+        """Forget a container, and give what it was; its snapshot and bundle are the caller's to remove.
+
+        Raises:
+            NotFoundError: no such container.
+        """
+        with self._db.transaction() as cursor:
+            record = self.get(container_id)
+            cursor.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+            return record
+
+
+def _record(row: Row) -> ContainerRecord:
+    fields = dict(zip(row.keys(), tuple(row), strict=True))
+    return ContainerRecord(**fields | {"manifest_digest": Digest.parse(row["manifest_digest"])})

@@ -1,0 +1,197 @@
+"""The metadata database: one SQLite file, shared by the processes of a host.
+
+    with database.transaction() as cursor:      # the only writer, of all processes, until the block ends
+        cursor.execute("INSERT …")              # durable when the block has ended, undone if it raised
+
+It is in WAL mode with full syncs: readers never wait, and what was committed survives a power cut. A transaction takes
+the write lock at once: one that began by reading could not be upgraded if another process wrote meanwhile, and would
+fail without any waiting. Threads share the process's one connection and take turns; a child process that was forked
+opens its own, since SQLite forbids using an inherited one.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from prestow.errors import (
+    AlreadyExistsError,
+    ExhaustedError,
+    PreconditionError,
+    PrestowError,
+    StorageError,
+    UnavailableError,
+    UnsupportedError,
+)
+from prestow.metadata import schema
+
+Value: TypeAlias = str | int | float | bytes | None
+Cursor: TypeAlias = sqlite3.Cursor
+Row: TypeAlias = sqlite3.Row
+
+_PRIMARY = 0xFF
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_TAKEN = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_ROWID}
+_OUTER = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
+_NESTED = ("SAVEPOINT inner", "RELEASE inner", ("ROLLBACK TO inner", "RELEASE inner"))
+
+
+@dataclass(slots=True)
+class _Connection:
+    """The connection of one process."""
+
+    pid: int
+    connection: sqlite3.Connection
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+class Database:
+    """The one connection of this process to a metadata database."""
+
+    def __init__(self, path: Path, *, timeout: float = 30.0, on_create: Callable[[Cursor], None] | None = None) -> None:
+        """Open the database, or make it.
+
+        Args:
+            path: its file.
+            timeout: seconds to wait for another process's transaction.
+            on_create: called in the transaction that makes the tables, to fill them from what else is known.
+
+        Raises:
+            UnsupportedError: a newer prestow made it.
+            StorageError: it is damaged, or cannot be opened.
+            UnavailableError: another process held it all the time.
+        """
+        self.path = path
+        self._timeout = timeout
+        self._on_create = on_create
+        self._inherited: list[_Connection] = []
+        self._current: _Connection | None = None
+        self._here()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Cursor]:
+        """Give a cursor whose changes all happen, durably, or none.
+
+        Within another transaction of the same thread it is a part of that, and can be undone by itself.
+
+        Raises:
+            AlreadyExistsError: a row of that key is there.
+            PreconditionError: another rule of the schema forbids it.
+            UnavailableError: another process wrote for longer than the timeout.
+            ExhaustedError: the disk is full.
+            StorageError: the database failed, or lies on a read-only disk.
+        """
+        here = self._here()
+        with here.lock, self._translated(), closing(here.connection.cursor()) as cursor:
+            begin, end, undo = _NESTED if here.connection.in_transaction else _OUTER
+            cursor.execute(begin)
+            try:
+                yield cursor
+                cursor.execute(end)
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    for statement in undo:
+                        cursor.execute(statement)
+                raise
+
+    def read(self, sql: str, args: Sequence[Value] | Mapping[str, Value] = ()) -> list[Row]:
+        """Give the rows of a query: the last committed state, or that of the transaction around it.
+
+        Raises:
+            StorageError: the database failed.
+        """
+        here = self._here()
+        with here.lock, self._translated():
+            return here.connection.execute(sql, args).fetchall()
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        here, self._current = self._current, None
+        if here is not None and here.pid == os.getpid():
+            with here.lock:
+                here.connection.close()
+
+    def _here(self) -> _Connection:
+        """Give this process's connection."""
+        here, pid = self._current, os.getpid()
+        if here is None or here.pid != pid:
+            if here is not None:
+                self._inherited.append(here)  # closing it here could harm the parent's
+            with self._translated():
+                here = self._current = _Connection(pid, self._connect())
+        return here
+
+    def _connect(self) -> sqlite3.Connection:
+        with suppress(OSError):
+            # Only a new file: closing any descriptor of it would drop the locks of this process's connections.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the tables in a new database, and refuse those that we do not know."""
+        if self._version(connection) == schema.VERSION:
+            return
+        cursor = connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            if self._version(connection) == 0:
+                for table in schema.TABLES:
+                    cursor.execute(table)
+                if self._on_create is not None:
+                    self._on_create(cursor)
+                cursor.execute(f"PRAGMA user_version = {schema.VERSION}")
+            cursor.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                cursor.execute("ROLLBACK")
+            raise
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, schema.VERSION):
+            raise UnsupportedError(
+                f"{self.path}: format {version} of a newer prestow; this one knows format {schema.VERSION}: upgrade it"
+            )
+        return version
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.Error) -> PrestowError:
+        """Give the error of ours that one of SQLite stands for."""
+        code = getattr(error, "sqlite_errorcode", 0)
+        primary = code & _PRIMARY
+        if primary == sqlite3.SQLITE_CONSTRAINT:
+            kind = AlreadyExistsError if code in _TAKEN else PreconditionError
+            return kind(f"metadata: {error}")
+        if primary in _BUSY:
+            return UnavailableError(f"{self.path}: in use by another process for {self._timeout:g} s; try again later")
+        if primary == sqlite3.SQLITE_FULL:
+            return ExhaustedError(f"{self.path}: disk is full; free some space, for example with `prestow prune`")
+        if primary in _READ_ONLY:
+            return StorageError(f"{self.path}: cannot be opened for writing ({error}); is the store read-only?")
+        if primary in _DAMAGED:
+            return StorageError(
+                f"{self.path}: damaged ({error}); move it away with its -wal and -shm: names are in index.json too"
+            )
+        return StorageError(f"{self.path}: {error}")

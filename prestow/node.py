@@ -1,0 +1,242 @@
+"""One opened store: every room wired together from the host's settings.
+
+    $PRESTOW_HOME/             mode 0700, and nobody else may write to it
+      store.json               format version, store id (random, made once)
+      metadata.db              names, snapshots, containers, leases
+      content/                 an OCI image layout
+      ingest/                  partial downloads
+      snapshots/  bundles/     by driver; by container ID
+      trash/                   on its way out
+
+This is the only room that reads settings. A process opens a store once (:func:`open_node`); that is cheap enough for
+verbs that only read, which need neither settings nor any client.
+"""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prestow.content.local import LocalStore
+from prestow.errors import InvalidError, NotFoundError, PrestowError
+from prestow.lookup import find_image
+from prestow.metadata.containers import Containers
+from prestow.metadata.database import Database
+from prestow.metadata.images import ImageRecord, Images
+from prestow.metadata.leases import Leases
+from prestow.metadata.tag import recover_names
+from prestow.oci.descriptor import Descriptor
+from prestow.oci.image import Image, Layer
+from prestow.plan import layer_ref
+from prestow.platforms import Platform
+from prestow.reference import LayoutReference, Reference, has_domain, name_for, parse_source
+from prestow.store_folder import open_folder
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from prestow.layers.limits import Limits
+    from prestow.registry.source import Source, Sources
+    from prestow.snapshots.driver import Driver
+    from prestow.snapshots.snapshotter import Info
+
+
+@dataclass(frozen=True)
+class Node:
+    """One store of one host, opened.
+
+    Attributes:
+        home: its folder.
+        store_id: random name that it was given when it was made.
+    """
+
+    home: Path
+    store_id: str
+
+    @property
+    def host(self) -> str:
+        """Name of this machine, as the fleet knows it."""
+        return socket.gethostname()
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """What the operator set; read when first needed, since reading it takes longer than most verbs.
+
+        Raises:
+            InvalidError: a setting is not allowed.
+        """
+        from config.settings import SettingsError, load  # noqa: PLC0415 - pydantic: only when needed
+
+        try:
+            return load()
+        except SettingsError as error:
+            raise InvalidError(str(error)) from error
+
+    @cached_property
+    def content(self) -> LocalStore:
+        """The content store."""
+        return LocalStore(self.home / "content", self.home / "ingest")
+
+    @cached_property
+    def database(self) -> Database:
+        """The metadata store."""
+        return Database(self.home / "metadata.db", on_create=recover_names(self.content))
+
+    @cached_property
+    def images(self) -> Images:
+        """The names."""
+        return Images(self.database)
+
+    @cached_property
+    def containers(self) -> Containers:
+        """The containers."""
+        return Containers(self.database)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """The leases."""
+        return Leases(self.database)
+
+    @cached_property
+    def limits(self) -> "Limits":
+        """What a layer may be at most."""
+        from prestow.layers.limits import Limits  # noqa: PLC0415 - only for verbs that unpack
+
+        return Limits(
+            max_layer_bytes=self.settings.max_layer_bytes,
+            max_ratio=self.settings.max_layer_ratio,
+            max_entries=self.settings.max_layer_entries,
+            max_depth=self.settings.max_layer_depth,
+        )
+
+    @cached_property
+    def sources(self) -> "Sources":
+        """Opens registries and layouts; keeps connections and tokens for the whole process."""
+        from prestow.registry.credentials import DockerConfig  # noqa: PLC0415 - only for verbs that fetch
+        from prestow.registry.hosts import Options  # noqa: PLC0415 - likewise
+        from prestow.registry.source import Sources  # noqa: PLC0415 - likewise
+
+        options = Options(insecure=frozenset(self.settings.insecure_registries))
+        return Sources(options, credentials=DockerConfig(self.settings.docker_config).find)
+
+    def source(self, reference: str) -> "Source":
+        """Give the source that a reference names.
+
+        Raises:
+            InvalidError: neither a reference nor a layout.
+        """
+        return self.sources.open(parse_source(reference))
+
+    @cached_property
+    def snapshotters(self) -> "tuple[Driver, ...]":
+        """All drivers, whether they work here or not: enough to list and to remove what they have."""
+        from prestow.snapshots.erofs import ErofsSnapshotter  # noqa: PLC0415 - only for verbs that need them
+        from prestow.snapshots.native import NativeSnapshotter  # noqa: PLC0415 - likewise
+        from prestow.snapshots.overlay import OverlaySnapshotter  # noqa: PLC0415 - likewise
+
+        durable = self.settings.durability == "full"
+        return tuple(
+            kind(self.home / "snapshots", self.database, self.content, trash=self.home / "trash", durable=durable)
+            for kind in (ErofsSnapshotter, OverlaySnapshotter, NativeSnapshotter)
+        )
+
+    def snapshotter(self, driver: str = "auto") -> "Driver":
+        """Give the snapshotter of a driver; ``auto`` takes the setting, and then what works best here.
+
+        Raises:
+            UnsupportedError: it does not work here; the message says why.
+        """
+        from prestow.snapshots.probe import choose  # noqa: PLC0415 - likewise
+
+        by_name = {snapshotter.driver: snapshotter for snapshotter in self.snapshotters}
+        return by_name[choose(self.home / "snapshots", self.settings.driver if driver == "auto" else driver)]
+
+    def snapshots(self) -> "list[Info]":
+        """List the snapshots of all drivers."""
+        return [info for snapshotter in self.snapshotters for info in snapshotter.walk()]
+
+    def image(self, text: str) -> ImageRecord:
+        """Look an image up by its name as people write it; what came from a layout is found without ``localhost/``.
+
+        Raises:
+            InvalidError: not a reference.
+            NotFoundError: no such name.
+        """
+        name = image_name(text, None)
+        try:
+            return self.images.get(name)
+        except NotFoundError:
+            if has_domain(text):
+                raise
+        try:
+            return self.images.get(str(Reference.parse(f"localhost/{text}")))
+        except NotFoundError:
+            raise NotFoundError(f"image {name} is not in the store; `prestow images` lists what is") from None
+
+    def holds_documents(self, target: Descriptor, platform: Platform) -> bool:
+        """Tell whether index, manifest and config of an image are here, undamaged."""
+        try:
+            find_image(self.content, target, platform)
+        except PrestowError:
+            return False
+        return True
+
+    def holds_download(self, layer: Layer) -> bool:
+        """Tell whether a layer's bytes are here, as a blob or as a complete ingest."""
+        if self.content.has(layer.descriptor.digest, layer.descriptor.size):
+            return True
+        status = self.content.status(layer_ref(layer))
+        return status is not None and status.sealed
+
+    def is_tagged(self, name: str, target: Descriptor) -> bool:
+        """Tell whether a name points to a target that is here."""
+        try:
+            record = self.images.get(name)
+        except NotFoundError:
+            return False
+        return record.target.digest == target.digest and self.content.has(target.digest, target.size)
+
+    @contextmanager
+    def lease(self, owner: str) -> Iterator[str]:
+        """Hold a lease for a block, and give its ID; a killed process leaves it to expire."""
+        lease = self.leases.create(owner, self.settings.lease_hours * 3600)
+        try:
+            yield lease.id
+        finally:
+            self.leases.delete(lease.id)
+
+    def protect(self, lease: str, image: Image) -> None:
+        """Put everything that an image is, or will be, under a lease."""
+        documents = (image.target.digest, image.manifest.digest, image.config.digest)
+        blobs = [digest for layer in image.layers for digest in (layer.descriptor.digest, layer.diff_id)]
+        refs = [ref for layer in image.layers for ref in (layer_ref(layer), f"diff-{layer.diff_id}")]
+        self.leases.add(lease, "content", [*documents, *blobs])
+        self.leases.add(lease, "ingest", refs)
+        self.leases.add(lease, "snapshot", [layer.chain_id for layer in image.layers])
+
+
+@cache
+def open_node(home: str | Path) -> Node:
+    """Open a store, or make it; once in a process.
+
+    Raises:
+        InvalidError: not a store, or one that others may write to.
+        UnsupportedError: a newer prestow made it.
+        StorageError: the disk failed.
+    """
+    folder = Path(home)
+    return Node(folder, open_folder(folder))
+
+
+def image_name(reference: str, name: str | None) -> str:
+    """Give the name under which an image is kept: the chosen one, else the reference's own, in canonical form.
+
+    Raises:
+        InvalidError: reference or name breaks the grammar.
+    """
+    source = parse_source(reference)
+    if name is not None:
+        return str(Reference.parse(name))
+    return name_for(source) if isinstance(source, LayoutReference) else str(source)

@@ -1,0 +1,72 @@
+"""Indexes: one image for many platforms, as a list of manifests (image-spec, image-index.md)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from prestow.digest import Digest
+from prestow.errors import ExhaustedError, NotFoundError
+from prestow.oci import mediatypes
+from prestow.oci.descriptor import Descriptor, parse_descriptor
+from prestow.oci.kind import INDEX, check_consistent
+from prestow.platforms import Platform, choose
+
+MAX_MANIFESTS = 10_000
+"""Most entries of one index; a layout lists all its images in one."""
+
+_SHOWN = 20  # platforms in an error
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A checked index; the raw bytes stay beside it, because they are what has the digest.
+
+    Attributes:
+        raw: the document as it came.
+        media_type: OCI's or Docker's.
+        manifests: descriptors of manifests, or of further indexes, in the publisher's order.
+        annotations: the publisher's words.
+    """
+
+    raw: bytes = field(repr=False)
+    media_type: str
+    manifests: tuple[Descriptor, ...]
+    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
+        """Read an index that came as ``media_type`` (``None``: by its own word).
+
+        Raises:
+            InvalidError: not an index, or one that breaks the specification.
+            UnsupportedError: schema 1, or a digest of an unsupported algorithm.
+            ExhaustedError: too many bytes or entries.
+        """
+        record, media_type = INDEX.read(raw, media_type)
+        entries = record.items("manifests")
+        if len(entries) > MAX_MANIFESTS:
+            raise ExhaustedError(f"{record.what}: {len(entries)} entries; limited to {MAX_MANIFESTS} entries")
+        manifests = tuple(parse_descriptor(entry, f"{record.at('manifests')}[{n}]") for n, entry in enumerate(entries))
+        check_consistent(manifests, record.what)
+        return cls(raw, media_type, manifests, record.text_map("annotations"))
+
+    @property
+    def digest(self) -> Digest:
+        """The sha256 digest of the document."""
+        return Digest.of(self.raw)
+
+    def select(self, platform: Platform) -> Descriptor:
+        """Choose the entry that suits ``platform`` best: a manifest, or an index to select from again.
+
+        Raises:
+            NotFoundError: no entry suits; the message lists what there is.
+        """
+        images = [
+            m for m in self.manifests if mediatypes.is_manifest(m.media_type) or mediatypes.is_index(m.media_type)
+        ]
+        best = choose(platform, [image.platform for image in images])
+        if best is not None:
+            return images[best]
+        offered = sorted({str(image.platform) for image in images if image.platform and image.platform.known})
+        listed = ", ".join(offered[:_SHOWN]) + (", …" if len(offered) > _SHOWN else "")
+        raise NotFoundError(f"index {self.digest.short} has no image for {platform}; it has {listed or 'none at all'}")

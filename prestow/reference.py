@@ -1,0 +1,215 @@
+"""References: how people name images (distribution's grammar, with the familiar forms of Docker).
+
+    reference ::= name [ ":" tag ] [ "@" digest ]
+    name      ::= [ domain "/" ] path                   at most 255 characters of path
+    domain    ::= ( hostname | IPv4 | "[" IPv6 "]" ) [ ":" port ]
+    path      ::= component ( "/" component )*          component: [a-z0-9]+ (( "." | "_" | "__" | "-"+ ) [a-z0-9]+)*
+    tag       ::= [A-Za-z0-9_] [A-Za-z0-9_.-]{0,127}
+
+    layout    ::= "oci:" PATH [ ":" REF ]               an OCI image layout on disk; PATH has no colon
+
+Familiar: the first component is a domain only if it has a ``.``, a ``:`` or a capital, or is ``localhost``;
+otherwise the domain is ``docker.io``, and one component alone stands in its ``library``. Without tag and digest the
+tag is ``latest``.
+
+>>> str(Reference.parse("ubuntu"))
+'docker.io/library/ubuntu:latest'
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from prestow.digest import Digest
+from prestow.errors import InvalidError, printable
+
+DEFAULT_DOMAIN = "docker.io"
+DEFAULT_TAG = "latest"
+LAYOUT_DOMAIN = "localhost"
+"""Domain of the name that an image from a layout gets; no registry can claim it."""
+
+_LEGACY_DOMAIN = "index.docker.io"
+_LIBRARY = "library/"
+_LAYOUT_SCHEME = "oci:"
+_MAX_PATH = 255
+_MAX_HOST = 253  # RFC 1035
+_MAX_PORT = 65535
+
+_LABEL = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
+_IPV6 = r"\[(?P<ipv6>[A-Fa-f0-9:.]{2,45})\]"
+_DOMAIN = re.compile(rf"(?P<host>{_LABEL}(?:\.{_LABEL})*|{_IPV6})(?::(?P<port>[0-9]{{1,5}}))?")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_SPLIT = re.compile(r"(?P<name>[^@]+?)(?::(?P<tag>[^:/@]*))?(?:@(?P<digest>.*))?", re.DOTALL)
+_IMAGE_ID = re.compile(r"[0-9a-f]{64}")
+_LAYOUT_REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+/-]{0,511}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A checked name of an image in a registry.
+
+    Attributes:
+        domain: host of the registry, with port where one is given.
+        path: repository in the registry.
+        tag: changeable name in the repository.
+        digest: fixes the content, whatever the tag says.
+
+    Raises:
+        InvalidError: a part breaks the grammar.
+    """
+
+    domain: str
+    path: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    def __post_init__(self) -> None:
+        """Check each part."""
+        _check_domain(self.domain)
+        if not _PATH.fullmatch(self.path) or len(self.path) > _MAX_PATH:
+            raise InvalidError(
+                f"reference: repository {printable(self.path)!r} must be 1 to {_MAX_PATH} lower-case letters, digits "
+                "and single separators . _ - between them, in parts divided by /"
+            )
+        if self.tag is not None and not _TAG.fullmatch(self.tag):
+            raise InvalidError(
+                f"reference: tag {printable(self.tag)!r} must be 1 to 128 letters, digits, _ . and -, "
+                "beginning with neither . nor -"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a reference in canonical or familiar form.
+
+        Raises:
+            InvalidError: it breaks the grammar.
+            UnsupportedError: its digest has an unsupported algorithm.
+        """
+        match = _SPLIT.fullmatch(text)
+        if match is None:
+            raise InvalidError(f"reference {printable(text)!r}: expected [domain/]name[:tag][@digest]")
+        name, tag, digest = match["name"], match["tag"], match["digest"]
+        if _IMAGE_ID.fullmatch(name):
+            raise InvalidError(f"reference {printable(text)!r}: an image ID is not a name; write name@sha256:…")
+        domain, path = _split_domain(name)
+        if tag is None and digest is None:
+            tag = DEFAULT_TAG
+        return cls(domain, path, tag, None if digest is None else Digest.parse(digest))
+
+    def __str__(self) -> str:
+        """Give the canonical form, ``domain/path[:tag][@digest]``."""
+        return self.name + self._suffix
+
+    @property
+    def name(self) -> str:
+        """The repository with its domain, ``domain/path``."""
+        return f"{self.domain}/{self.path}"
+
+    @property
+    def familiar(self) -> str:
+        """The shortest form that reads back as this reference, for people."""
+        if self.domain != DEFAULT_DOMAIN:
+            return str(self)
+        short = self.path.removeprefix(_LIBRARY)
+        for name in (short, self.path):
+            if not _IMAGE_ID.fullmatch(name) and _split_domain(name) == (self.domain, self.path):
+                return name + self._suffix
+        return str(self)
+
+    @property
+    def _suffix(self) -> str:
+        tag = "" if self.tag is None else f":{self.tag}"
+        return tag if self.digest is None else f"{tag}@{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutReference:
+    """A checked name of an image in an OCI image layout on disk.
+
+    Attributes:
+        path: the layout's folder or archive.
+        ref: its ``org.opencontainers.image.ref.name``; ``None`` if the layout has one image only.
+
+    Raises:
+        InvalidError: a part breaks the grammar.
+    """
+
+    path: Path
+    ref: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check each part."""
+        if "\0" in str(self.path) or ":" in str(self.path):
+            raise InvalidError(f"layout {printable(str(self.path))!r}: the path must have no colon and no NUL")
+        if self.ref is not None and not _LAYOUT_REF.fullmatch(self.ref):
+            raise InvalidError(f"layout: ref {printable(self.ref)!r} must be letters, digits and . _ : @ + / -")
+
+    def __str__(self) -> str:
+        """Give ``oci:PATH[:REF]``."""
+        return f"{_LAYOUT_SCHEME}{self.path}" + ("" if self.ref is None else f":{self.ref}")
+
+
+def parse_source(text: str) -> Reference | LayoutReference:
+    """Read where an image is to be pulled from: a registry, or with ``oci:`` in front a layout.
+
+    Raises:
+        InvalidError: it breaks the grammar.
+        UnsupportedError: its digest has an unsupported algorithm.
+    """
+    if not text.startswith(_LAYOUT_SCHEME):
+        return Reference.parse(text)
+    path, colon, ref = text.removeprefix(_LAYOUT_SCHEME).partition(":")
+    if not path:
+        raise InvalidError(f"source {printable(text)!r}: expected oci:PATH[:REF]")
+    return LayoutReference(Path(path), ref if colon else None)
+
+
+def name_for(source: LayoutReference) -> str:
+    """Give the name under which an image from a layout is stored, unless another is asked for.
+
+    A ref with a domain is a name already; any other is put under ``localhost``; without a ref, the folder's name is.
+
+    Raises:
+        InvalidError: that gives no valid name, so one must be given.
+    """
+    local = source.path.absolute().name if source.ref is None else source.ref
+    text = local if source.ref is not None and has_domain(local) else f"{LAYOUT_DOMAIN}/{local}"
+    try:
+        return str(Reference.parse(text))
+    except InvalidError as error:
+        raise InvalidError(f"{printable(str(source))}: gives no valid image name, name it yourself: {error}") from error
+
+
+def has_domain(text: str) -> bool:
+    """Whether a reference names its domain, rather than leaving it to the default."""
+    first, slash, _ = text.partition("/")
+    return bool(slash) and (first == "localhost" or "." in first or ":" in first or first != first.lower())
+
+
+def _split_domain(name: str) -> tuple[str, str]:
+    """Split a name without tag and digest, and complete the familiar forms."""
+    domain, path = DEFAULT_DOMAIN, name
+    if has_domain(name):
+        domain, _, path = name.partition("/")
+    if domain == _LEGACY_DOMAIN:
+        domain = DEFAULT_DOMAIN
+    if domain == DEFAULT_DOMAIN and "/" not in path:
+        path = _LIBRARY + path
+    return domain, path
+
+
+def _check_domain(domain: str) -> None:
+    match = _DOMAIN.fullmatch(domain)
+    if match is None or len(match["host"]) > _MAX_HOST:
+        raise InvalidError(f"reference: domain {printable(domain)!r} must be a host name or address, with :port or not")
+    if match["ipv6"]:
+        try:
+            ipaddress.IPv6Address(match["ipv6"])
+        except ValueError as error:
+            raise InvalidError(f"reference: {printable(domain)!r} is not an IPv6 address: {error}") from error
+    if match["port"] and not 1 <= int(match["port"]) <= _MAX_PORT:
+        raise InvalidError(f"reference: port of {printable(domain)!r} must be from 1 to {_MAX_PORT}")

@@ -1,0 +1,219 @@
+"""Authentication: answering a registry's challenge with a token, or with user and password.
+
+    registry  401, WWW-Authenticate: Bearer realm="https://auth…",service=…,scope=…
+    we        GET realm?service=…&scope=…   (Basic: user and password, if the realm may have them)     token
+              POST realm, grant_type=refresh_token                          (with an identity token)     token
+    registry  the same request again, Authorization: Bearer <token>
+
+Three things keep credentials at home. A realm is a URL that the registry names, and it may name anybody's: our
+credentials go to the registry's own host, to a host above or below it in the name (``registry.example.com`` and
+``example.com``), to Docker Hub's known token service, and to hosts that the operator trusts; any other realm is asked
+anonymously. A realm cannot lie deeper in our networks than the registry. And it has to use TLS, unless the operator
+said so or all is on loopback.
+
+Tokens are kept for one origin and scope until they expire, counted from their receipt by our own monotonic clock. One
+thread fetches, others wait for it. A token that the registry refuses is replaced once; the second refusal is final.
+"""
+
+import base64
+import logging
+import math
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from prestow.errors import InvalidError, UnauthorizedError, UnavailableError, printable
+from prestow.oci.document import Record, load
+from prestow.reference import DEFAULT_DOMAIN
+from prestow.registry.challenge import Challenge
+from prestow.registry.credentials import Credential, FindCredential
+from prestow.registry.failure import failure
+from prestow.registry.hosts import Endpoint, Options
+from prestow.registry.http import Connections, Request
+from prestow.registry.network import Reach
+from prestow.registry.redirects import follow
+from prestow.registry.url import Url, is_loopback
+
+_log = logging.getLogger(__name__)
+
+_HUB_REALM = "auth.docker.io"
+_CLIENT = "prestow"
+_LARGEST_ANSWER = 1 << 20
+_LONGEST_TOKEN = 1 << 16
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750
+_SHORTEST, _LONGEST = 60.0, 3600.0  # seconds that a token is used
+_ANSWER_FIELDS = frozenset({"token", "access_token", "expires_in", "issued_at", "refresh_token"})
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An ``Authorization`` header, and until when it is sent.
+
+    Attributes:
+        header: its value.
+        expires: by the authoriser's clock.
+    """
+
+    header: str = field(repr=False)
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A registry's 401.
+
+    Attributes:
+        challenges: what it asks for.
+        sent: the ``Authorization`` that it refused, ``None`` where none was sent.
+        reach: where the registry lies.
+    """
+
+    challenges: Sequence[Challenge]
+    sent: str | None = field(repr=False)
+    reach: Reach
+
+
+class Authoriser:
+    """Knows how to prove who we are; one a process, safe for threads."""
+
+    def __init__(
+        self, connections: Connections, credentials: FindCredential, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Keep no token yet."""
+        self._connections = connections
+        self._credentials = credentials
+        self._clock = clock
+        self._grants: dict[tuple[str, str], Grant] = {}
+        self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+
+    def known(self, endpoint: Endpoint, scope: str) -> str | None:
+        """Give the ``Authorization`` that is known to serve for ``scope``, if it has not expired."""
+        grant = self._grants.get((endpoint.base.origin, scope))
+        return grant.header if grant and grant.expires > self._clock() else None
+
+    def answer(self, endpoint: Endpoint, scope: str, refusal: Refusal) -> str:
+        """Give the ``Authorization`` with which to try once more.
+
+        Raises:
+            UnauthorizedError: there is no other than the one that was refused.
+            InvalidError: the challenge breaks its grammar, or leads where it must not.
+            UnavailableError: the token service does not answer.
+        """
+        key = (endpoint.base.origin, scope)
+        with self._alone(key, endpoint):
+            known = self.known(endpoint, scope)
+            if known is not None and known != refusal.sent:
+                return known  # another thread was here first
+            grant = self._grant(endpoint, scope, refusal)
+            if grant.header == refusal.sent:
+                raise UnauthorizedError(f"{endpoint.name}: refuses the credentials that it was given; log in again")
+            self._grants[key] = grant
+            return grant.header
+
+    @contextmanager
+    def _alone(self, key: tuple[str, str], endpoint: Endpoint) -> Iterator[None]:
+        lock = self._locks[key]
+        if not lock.acquire(timeout=2 * self._connections.options.timeouts.exchange):
+            raise UnavailableError(f"{endpoint.name}: its token service is taking too long")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _grant(self, endpoint: Endpoint, scope: str, refusal: Refusal) -> Grant:
+        """Answer the best challenge that there is an answer for."""
+        offers = {challenge.scheme: challenge for challenge in reversed(refusal.challenges)}
+        if "bearer" in offers:
+            return self._token(endpoint, _token_question(endpoint, offers["bearer"], scope), refusal.reach)
+        if "basic" not in offers:
+            names = ", ".join(printable(name, 40) for name in list(offers)[:4]) or "nothing"
+            raise UnauthorizedError(
+                f"{endpoint.name}: wants {names} for authentication; supported are Bearer and Basic"
+            )
+        credential = self._credentials(endpoint.name)
+        if credential is None or not credential.username:
+            raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; log in to it")
+        return Grant(_basic(credential), math.inf)
+
+    def _token(self, endpoint: Endpoint, realm: Url, reach: Reach) -> Grant:
+        options = self._connections.options
+        loopback = reach is Reach.LOOPBACK and is_loopback(realm.host)
+        if realm.scheme == "http" and not loopback and not options.allows_plain(realm):
+            raise InvalidError(
+                f"{endpoint.name}: its token service {realm.origin} is plain HTTP; name that host insecure to allow it"
+            )
+        credential = self._credentials(endpoint.name)
+        if credential and not may_have_credentials(endpoint, realm, options):
+            _log.warning(
+                "%s names %s as its token service, which is not given its credentials; trust that host to allow it",
+                endpoint.name,
+                realm.origin,
+            )
+            credential = None
+        known = realm.host == endpoint.base.host or realm.host in options.trusted
+        request = _token_request(endpoint, realm, credential, None if known else reach)
+        with follow(self._connections, request) as response:
+            if response.status != HTTPStatus.OK:
+                raise failure(response, f"token for {endpoint.name}")
+            what = f"token for {endpoint.name} from {realm.origin} ({printable(response.media_type) or 'no type'})"
+            return self._read_token(response.read(_LARGEST_ANSWER), what)
+
+    def _read_token(self, raw: bytes, what: str) -> Grant:
+        record = Record.of(load(raw, what), what, _ANSWER_FIELDS)
+        token = record.text("token", "") or record.text("access_token")
+        if len(token) > _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
+            raise InvalidError(f"{what}: not a token that a header can carry")
+        seconds = record.fields.get("expires_in")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            seconds = 0
+        return Grant(f"Bearer {token}", self._clock() + min(max(float(seconds), _SHORTEST), _LONGEST))
+
+
+def may_have_credentials(endpoint: Endpoint, realm: Url, options: Options) -> bool:
+    """Whether a token service may be given the credentials of the registry that named it."""
+    registry = endpoint.base
+    if realm.host == registry.host or realm.host in options.trusted:
+        return True
+    if endpoint.name == DEFAULT_DOMAIN and realm.host == _HUB_REALM:
+        return True
+    if realm.address or registry.address or "." not in realm.host:
+        return False
+    return registry.host.endswith(f".{realm.host}") or realm.host.endswith(f".{registry.host}")
+
+
+def _token_question(endpoint: Endpoint, challenge: Challenge, scope: str) -> Url:
+    """Give the URL to ask for a token, with service and scope."""
+    realm = challenge.parameters.get("realm")
+    if not realm:
+        raise InvalidError(f"{endpoint.name}: its Bearer challenge names no realm")
+    question = {"scope": challenge.parameters.get("scope") or scope}
+    service = challenge.parameters.get("service")
+    return Url.parse(realm).with_query(**({"service": service} if service else {}), **question)
+
+
+def _token_request(endpoint: Endpoint, realm: Url, credential: Credential | None, limit: Reach | None) -> Request:
+    # The registry's own certificates serve for its token service, but for the one that proves who we are.
+    tls = endpoint.tls if realm.origin == endpoint.base.origin else endpoint.tls.for_others()
+    if credential is None or credential.username:
+        private = () if credential is None else (("Authorization", _basic(credential)),)
+        return Request("GET", realm, private=private, tls=tls, limit=limit)
+    path, _, question = realm.target.partition("?")
+    form = {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": credential.secret}
+    return Request(
+        "POST",
+        realm.at(path),
+        headers=(("Content-Type", "application/x-www-form-urlencoded"),),
+        content=f"{question}&{urlencode(form)}".encode(),
+        tls=tls,
+        limit=limit,
+    )
+
+
+def _basic(credential: Credential) -> str:
+    return "Basic " + base64.b64encode(f"{credential.username}:{credential.secret}".encode()).decode()

@@ -1,0 +1,203 @@
+"""The steps *fetch_manifest* and *fetch_layer*: from descriptors to bytes in the content store.
+
+    fetch_manifest   index ─▶ manifest ─▶ config      small: read whole, verified, committed as blobs
+    fetch_layer      layer                            large: streamed into the ingest layer-<digest>, then sealed
+
+Nothing that is here is fetched again. A layer whose connection breaks goes on where it broke, within one call a few
+times while there is progress, and in the next call from what the ingest has. The layer is hashed on its way and
+verified by the step that commits it; reading stops at the first byte too many.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prestow.content.store import Store, Writer
+from prestow.digest import Digest
+from prestow.errors import (
+    AlreadyExistsError,
+    ExhaustedError,
+    InvalidError,
+    MismatchError,
+    NotFoundError,
+    UnavailableError,
+)
+from prestow.oci.descriptor import Descriptor
+from prestow.oci.document import MAX_DOCUMENT
+from prestow.oci.image import Image, assemble
+from prestow.oci.image_config import ImageConfig
+from prestow.oci.manifest import Manifest
+from prestow.oci.walk import MAX_DEPTH, parse_document
+from prestow.platforms import Platform, choose
+from prestow.registry.source import Fetcher
+
+_log = logging.getLogger(__name__)
+
+_RESUMES = 5
+_GOOD_PROGRESS = 16 << 20  # bytes after which the count of resumes begins anew
+
+Progress = Callable[[int], None]
+"""Told how many bytes of a layer are here, each time that there are more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A layer that is here, as a blob or as a sealed ingest.
+
+    Attributes:
+        ref: name of its ingest.
+        size: its bytes.
+        fetched_bytes: how many of them this call fetched.
+    """
+
+    ref: str
+    size: int
+    fetched_bytes: int
+
+
+def fetch_manifest(source: Fetcher, content: Store, target: Descriptor, platform: Platform) -> Image:
+    """Fetch what describes an image for one platform, and give the image.
+
+    Raises:
+        NotFoundError: the registry lacks a document, or the index has no image for the platform.
+        InvalidError: a document breaks the specification.
+        UnsupportedError: not a container image.
+        MismatchError: bytes other than the descriptor's.
+        ExhaustedError: a document is too large, or the disk is full.
+        UnauthorizedError: who we are may not have it.
+        UnavailableError: nobody answers.
+    """
+    descriptor = target
+    document = parse_document(_fetch_document(source, content, "manifest", target), target.media_type)
+    for _ in range(MAX_DEPTH - 1):
+        if isinstance(document, Manifest):
+            break
+        descriptor = document.select(platform)
+        document = parse_document(_fetch_document(source, content, "manifest", descriptor), descriptor.media_type)
+    if not isinstance(document, Manifest):
+        raise InvalidError(f"index {target.digest.short}: more than {MAX_DEPTH - 1} indexes inside each other")
+    document.check_image()
+    config = ImageConfig.parse(_fetch_document(source, content, "config", document.config))
+    if descriptor.platform is None and choose(platform, [config.platform]) is None:
+        raise NotFoundError(f"image {target.digest.short} is for {config.platform} only, not for {platform}")
+    return assemble(target, document, config)
+
+
+def fetch_layer(
+    source: Fetcher, content: Store, descriptor: Descriptor, *, progress: Progress | None = None
+) -> Fetched:
+    """Fetch a layer into the ingest ``layer-<digest>`` and seal it; nothing to do if it is here.
+
+    Raises:
+        NotFoundError: the registry lacks it.
+        UnauthorizedError: who we are may not have it.
+        UnavailableError: the connection broke too often; what came is kept, the next call goes on there.
+        MismatchError: there are more or fewer bytes than the descriptor says; they are dropped.
+        InvalidError: the registry's answer breaks a rule.
+        ExhaustedError: the disk is full.
+    """
+    digest, size = descriptor.digest, descriptor.size
+    ref = f"layer-{digest}"
+    try:
+        writer = content.writer(ref, algorithm=digest.algorithm, total=size, digest=digest)
+    except AlreadyExistsError:
+        return Fetched(ref, size, 0)
+    with writer:
+        if writer.sealed and writer.offset == size:
+            return Fetched(ref, size, 0)
+        if writer.offset > size:
+            writer.truncate()
+        before = writer.offset
+        _complete(source, writer, descriptor, progress or _silent)
+        writer.seal()
+        return Fetched(ref, size, size - before)
+
+
+def _complete(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: Progress) -> None:
+    """Fetch what the ingest lacks, going on after a broken connection while that leads anywhere."""
+    resumes, mark = _RESUMES, writer.offset
+    while writer.offset < descriptor.size:
+        before = writer.offset
+        try:
+            _append(source, writer, descriptor, progress)
+        except UnavailableError as error:
+            if writer.offset - mark >= _GOOD_PROGRESS:
+                resumes, mark = _RESUMES, writer.offset
+            if writer.offset == before or resumes == 0:
+                raise
+            resumes -= 1
+            _log.info(
+                "layer %s: goes on at %d of %d: %s", descriptor.digest.short, writer.offset, descriptor.size, error
+            )
+
+
+def _append(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: Progress) -> None:
+    """Fetch from the ingest's end on, until the bytes end."""
+    size = descriptor.size
+    with source.fetch(descriptor, writer.offset) as chunks:
+        for chunk in chunks:
+            if writer.offset + len(chunk) > size:
+                writer.abort()
+                raise MismatchError(f"layer {descriptor.digest}: expected {size} bytes, found more")
+            writer.write(chunk)
+            progress(writer.offset)
+    if writer.offset < size:
+        raise UnavailableError(f"layer {descriptor.digest}: ended after {writer.offset} of {size} bytes")
+
+
+def _silent(count: int) -> None:
+    """Tell nobody."""
+
+
+def _fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descriptor) -> bytes:
+    """Give a document, from the content store or else from the source, and then into the store."""
+    digest, size = descriptor.digest, descriptor.size
+    if size > MAX_DOCUMENT:
+        raise ExhaustedError(f"{kind} {digest}: {size} bytes; documents are limited to {MAX_DOCUMENT} bytes")
+    stored = _stored(content, descriptor)
+    if stored is not None:
+        return stored
+    raw = _read(source, kind, descriptor)
+    try:
+        writer = content.writer(f"{kind}-{digest}", algorithm=digest.algorithm, total=size, digest=digest)
+    except AlreadyExistsError:
+        return raw
+    with writer:
+        if writer.offset:
+            writer.truncate()
+        writer.write(raw)
+        writer.commit(size, digest)
+    return raw
+
+
+def _stored(content: Store, descriptor: Descriptor) -> bytes | None:
+    """Give a document that is here; one that has rotted on the disk is removed, to be fetched again."""
+    digest = descriptor.digest
+    try:
+        raw = content.read(digest)
+    except NotFoundError:
+        return None
+    except MismatchError:
+        _log.warning("blob %s is damaged and will be fetched again", digest)
+        content.delete(digest)
+        return None
+    if len(raw) != descriptor.size:
+        raise MismatchError(f"{digest}: the descriptor says {descriptor.size} bytes, there are {len(raw)}")
+    return raw
+
+
+def _read(source: Fetcher, kind: str, descriptor: Descriptor) -> bytes:
+    """Give a document's bytes from the source, verified."""
+    digest, size = descriptor.digest, descriptor.size
+    raw = bytearray()
+    with source.fetch(descriptor) as chunks:
+        for chunk in chunks:
+            raw += chunk
+            if len(raw) > size:
+                raise MismatchError(f"{kind} {digest}: expected {size} bytes, found more")
+    if len(raw) < size:
+        raise UnavailableError(f"{kind} {digest}: ended after {len(raw)} of {size} bytes")
+    found = Digest.of(bytes(raw), digest.algorithm)
+    if found != digest:
+        raise MismatchError(f"{kind}: expected {digest}, found {found}")
+    return bytes(raw)

@@ -1,0 +1,99 @@
+"""Credential helpers: programs ``docker-credential-NAME`` that keep secrets (docker's protocol, verb ``get``).
+
+    stdin   the server's name
+    stdout  {"ServerURL": …, "Username": …, "Secret": …}, exit status 0;
+            or "credentials not found in native keychain", exit status 1
+
+The name is checked, so that it can name no other program; no shell takes part; time and output are bounded; and its
+words are never shown, for they may be the secret.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from contextlib import suppress
+
+from prestow.errors import InvalidError, NotFoundError, UnavailableError, printable
+from prestow.oci.document import Record, load
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_NOT_KEPT = b"credentials not found"
+_LARGEST = 1 << 20
+_FIELDS = frozenset({"ServerURL", "Username", "Secret"})
+
+
+def ask_helper(name: str, server: str, *, timeout: float) -> tuple[str, str] | None:
+    """Give user name and secret for ``server``, ``None`` where the helper has none.
+
+    Raises:
+        InvalidError: a name that no helper can have, or an answer outside the protocol.
+        NotFoundError: the helper is not installed.
+        UnavailableError: it failed, or took longer than ``timeout`` seconds.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidError(f"credential helper {printable(name)!r}: expected letters, digits, _ and -")
+    status, output = _run(f"docker-credential-{name}", server.encode(), timeout)
+    if len(output) > _LARGEST:
+        raise InvalidError(f"credential helper {name!r}: answered more than {_LARGEST} bytes")
+    if status != 0:
+        if _NOT_KEPT in output:
+            return None
+        raise UnavailableError(f"credential helper {name!r} failed for {server} with status {status}; run it by hand")
+    what = f"answer of credential helper {name!r}"
+    try:
+        record = Record.of(load(output, what), what, _FIELDS)
+        return record.text("Username"), record.text("Secret")
+    except InvalidError:
+        raise InvalidError(f"{what}: expected a JSON object with Username and Secret") from None
+
+
+def _run(program: str, server: bytes, timeout: float) -> tuple[int, bytes]:
+    """Run a helper; give its status, negative if it had to be killed, and its output, cut one byte beyond the limit."""
+    question = _pipe_with(server)
+    try:
+        process = subprocess.Popen(
+            [program, "get"],
+            stdin=question,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise NotFoundError(f"credential helper {program!r} is not on PATH; install it or remove it") from error
+    except OSError as error:
+        raise UnavailableError(f"credential helper {program!r} does not start: {error.strerror}") from error
+    finally:
+        os.close(question)
+    # What the helper itself started has the pipe, too: only the end of the whole group is sure to end the read.
+    watchdog = threading.Timer(timeout, _kill_group, [process.pid])
+    watchdog.start()
+    with process:
+        try:
+            output = process.stdout.read(_LARGEST + 1) if process.stdout else b""
+            if len(output) <= _LARGEST:
+                _await_exit(process.pid)
+        finally:
+            watchdog.cancel()
+            watchdog.join()
+            _kill_group(process.pid)
+    return process.returncode, output
+
+
+def _pipe_with(data: bytes) -> int:
+    """Give the reading end of a pipe that holds ``data`` (few enough to fit), so that nobody has to write meanwhile."""
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    return reader
+
+
+def _await_exit(pid: int) -> None:
+    """Wait until the helper has ended, and leave its status to be collected: until then its number is its own."""
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def _kill_group(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,180 @@
+"""A registry as a source (distribution-spec 1.1, "Pull").
+
+    resolve   HEAD /v2/<repository>/manifests/<tag or digest>      GET where HEAD does not tell enough
+    fetch     GET  /v2/<repository>/manifests/<digest>
+              GET  /v2/<repository>/blobs/<digest>                 Range: bytes=<offset>- to go on
+
+Mirrors are asked first; the registry's own answer is the one that counts if all fail. A tag is asked for once: from
+then on everything goes by digest, and a tag that moves meanwhile changes nothing. A part is taken only if it is
+exactly the part that was asked for; otherwise the whole is asked for, and what is known already is left out.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from http import HTTPStatus
+from typing import TypeVar
+
+from prestow.digest import Digest
+from prestow.errors import InvalidError, MismatchError, PrestowError, printable
+from prestow.oci.descriptor import Descriptor
+from prestow.oci.document import MAX_DOCUMENT
+from prestow.oci.mediatypes import INDEXES, MANIFESTS, SCHEMA_1
+from prestow.oci.walk import parse_document
+from prestow.reference import Reference
+from prestow.registry.client import Client
+from prestow.registry.failure import failure
+from prestow.registry.hosts import Capability, Endpoint, endpoints
+from prestow.registry.http import Headers, Request, Response
+from prestow.registry.ranges import is_rest
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_DOCUMENTS = frozenset(MANIFESTS + INDEXES)
+_ACCEPT: Headers = (("Accept", ", ".join((*MANIFESTS, *INDEXES, "*/*"))),)
+_HEAD_TELLS_LITTLE = frozenset({400, 403, 405, 406, 501})
+
+
+class RegistrySource:
+    """Implements ``prestow.registry.source.Source`` for one reference.
+
+    Args:
+        reference: what to pull; a digest in it counts, and its tag does not.
+        client: the process's client.
+    """
+
+    def __init__(self, reference: Reference, client: Client) -> None:
+        """Ask nothing yet."""
+        self._reference = reference
+        self._client = client
+        self._scope = f"repository:{reference.path}:pull"
+
+    def resolve(self) -> Descriptor:
+        """Ask what the reference points to."""
+        return self._first("resolve", self._resolve_at)
+
+    @contextmanager
+    def fetch(self, descriptor: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
+        """Open the bytes from ``offset`` on."""
+        with ExitStack() as stack:
+            yield self._first(
+                "pull", lambda endpoint: stack.enter_context(self._fetch_at(endpoint, descriptor, offset))
+            )
+
+    def _first(self, capability: Capability, attempt: Callable[[Endpoint], _T]) -> _T:
+        """Give what the first server that can has; the last one is the registry itself."""
+        *mirrors, upstream = endpoints(self._reference.domain, self._client.options, capability)
+        for mirror in mirrors:
+            try:
+                return attempt(mirror)
+            except PrestowError as error:
+                _log.info("mirror %s passed over: %s", mirror.name, error)
+        return attempt(upstream)
+
+    def _resolve_at(self, endpoint: Endpoint) -> Descriptor:
+        pinned = self._reference.digest
+        place = f"manifests/{pinned or self._reference.tag}"
+        with self._ask(endpoint, "HEAD", place, _ACCEPT) as response:
+            if response.status == HTTPStatus.OK:
+                found = _described(response, pinned)
+                if found is not None:
+                    return found
+            elif response.status not in _HEAD_TELLS_LITTLE:
+                raise failure(response, str(self._reference))
+        with self._ask(endpoint, "GET", place, _ACCEPT) as response:
+            if response.status != HTTPStatus.OK:
+                raise failure(response, str(self._reference))
+            return _read(response, pinned)
+
+    @contextmanager
+    def _fetch_at(self, endpoint: Endpoint, descriptor: Descriptor, offset: int) -> Iterator[Iterator[bytes]]:
+        part: Headers = (("Range", f"bytes={offset}-"),) if offset else ()
+        with self._get(endpoint, descriptor, part) as response:
+            start = self._start(response, descriptor, offset)
+            if start is not None:
+                yield _without(response.chunks(), offset - start)
+                return
+        _log.info("%s gives no proper parts of %s; it is fetched whole", endpoint.name, descriptor.digest.short)
+        with self._get(endpoint, descriptor, ()) as response:
+            start = self._start(response, descriptor, 0)
+            yield _without(response.chunks(), offset)
+
+    def _start(self, response: Response, descriptor: Descriptor, offset: int) -> int | None:
+        """Give the offset at which the answer's bytes begin; ``None`` if they are not the part asked for."""
+        if response.status == HTTPStatus.OK:
+            if response.length not in (None, descriptor.size):
+                raise MismatchError(
+                    f"{descriptor.digest} in {self._reference.name}: expected {descriptor.size} bytes, "
+                    f"{response.request.url.origin} has {response.length}"
+                )
+            return 0
+        if offset and response.status == HTTPStatus.PARTIAL_CONTENT:
+            ranges = response.every("Content-Range")
+            exact = len(ranges) == 1 and is_rest(ranges[0], offset, descriptor.size)
+            return offset if exact and response.length in (None, descriptor.size - offset) else None
+        if offset and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return None
+        raise failure(response, f"{descriptor.digest} in {self._reference.name}")
+
+    def _get(self, endpoint: Endpoint, descriptor: Descriptor, part: Headers) -> AbstractContextManager[Response]:
+        if descriptor.media_type in _DOCUMENTS:
+            accept = (("Accept", descriptor.media_type),)
+            return self._ask(endpoint, "GET", f"manifests/{descriptor.digest}", (*accept, *part))
+        return self._ask(endpoint, "GET", f"blobs/{descriptor.digest}", part, streams=True)
+
+    def _ask(
+        self, endpoint: Endpoint, method: str, place: str, headers: Headers, *, streams: bool = False
+    ) -> AbstractContextManager[Response]:
+        url = endpoint.base.at(f"{endpoint.base.target}/{self._reference.path}/{place}")
+        if endpoint.is_mirror:
+            url = url.with_query(ns=endpoint.domain)
+        return self._client.send(endpoint, Request(method, url, headers, streams=streams), scope=self._scope)
+
+
+def _described(response: Response, pinned: Digest | None) -> Descriptor | None:
+    """Give what the headers of an answer tell; ``None`` if that is not all."""
+    digest = _claimed(response)
+    if pinned is not None and (digest is None or digest.algorithm != pinned.algorithm):
+        digest = pinned
+    if pinned is not None and digest != pinned:
+        raise MismatchError(f"{response.request.url}: asked for {pinned}, the registry has {digest}")
+    if digest is None or response.length is None or response.media_type not in _DOCUMENTS:
+        return None
+    return Descriptor(response.media_type, digest, response.length)
+
+
+def _read(response: Response, pinned: Digest | None) -> Descriptor:
+    """Give the descriptor of the document in an answer; its bytes are what counts."""
+    raw = response.read(MAX_DOCUMENT)
+    claimed = _claimed(response)
+    for expected in filter(None, (pinned, claimed)):
+        found = Digest.of(raw, expected.algorithm)
+        if found != expected:
+            raise MismatchError(f"{response.request.url}: expected {expected}, found {found}")
+    media_type = response.media_type
+    known = media_type in _DOCUMENTS or media_type in SCHEMA_1
+    try:
+        document = parse_document(raw, media_type if known else None)
+    except InvalidError as error:
+        raise InvalidError(
+            f"{response.request.url}: expected an image manifest, found {printable(media_type) or 'no type'}: {error}"
+        ) from error
+    return Descriptor(document.media_type, pinned or claimed or document.digest, len(raw))
+
+
+def _claimed(response: Response) -> Digest | None:
+    """Give ``Docker-Content-Digest``, if it is a digest that can be verified here."""
+    text = response.header("Docker-Content-Digest")
+    try:
+        return Digest.parse(text) if text else None
+    except PrestowError:
+        return None
+
+
+def _without(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """Yield what comes after the first ``count`` bytes."""
+    for chunk in chunks:
+        if count < len(chunk):
+            yield chunk[count:] if count else chunk
+        count = max(count - len(chunk), 0)

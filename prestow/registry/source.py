@@ -1,0 +1,99 @@
+"""Where images come from: a name becomes a descriptor, a descriptor becomes bytes.
+
+    resolve()          ─→ descriptor          of the index or manifest that the name points to at this moment
+    fetch(descriptor)  ─→ bytes               unverified: who asked for them hashes them
+
+Two implementations: a registry over HTTP (``registry.py``), and an OCI image layout on disk (``layout.py``).
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from prestow.oci.descriptor import Descriptor
+from prestow.reference import LayoutReference, Reference
+from prestow.registry.credentials import FindCredential, anonymous
+from prestow.registry.hosts import Options
+from prestow.registry.layout import LayoutSource
+
+if TYPE_CHECKING:
+    from prestow.registry.client import Client
+
+
+class Resolver(Protocol):
+    """Knows what a name points to."""
+
+    def resolve(self) -> Descriptor:
+        """Give the descriptor of the index or manifest, without platform chosen.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            UnauthorizedError: who we are may not know.
+            UnavailableError: nobody answers.
+            InvalidError: the answer breaks a rule.
+        """
+
+
+class Fetcher(Protocol):
+    """Gives the bytes of what a descriptor names."""
+
+    def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Iterator[bytes]]:
+        """Open the bytes from ``offset`` on; they may turn out to be others, fewer, or more.
+
+        Raises:
+            NotFoundError: they are not there.
+            UnauthorizedError: who we are may not have them.
+            UnavailableError: nobody answers; while reading: the connection broke, go on at the new offset.
+            MismatchError: there are not as many as the descriptor says.
+            InvalidError: the answer breaks a rule.
+        """
+
+
+class Source(Resolver, Fetcher, Protocol):
+    """Both, for one reference."""
+
+
+class Sources:
+    """Opens sources; one a process, since connections and tokens are kept from one to the next.
+
+    Args:
+        options: how registries are spoken to.
+        credentials: who we are to them.
+    """
+
+    def __init__(self, options: Options, *, credentials: FindCredential = anonymous) -> None:
+        """Open nothing yet."""
+        self._options = options
+        self._credentials = credentials
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+
+    def open(self, reference: Reference | LayoutReference) -> Source:
+        """Give the source of a reference; nothing is asked yet."""
+        if isinstance(reference, LayoutReference):
+            return LayoutSource(reference)
+        from prestow.registry.client import Client  # noqa: PLC0415 - HTTP costs 0.1 s that most commands need not pay
+        from prestow.registry.registry import RegistrySource  # noqa: PLC0415 - likewise
+
+        with self._lock:
+            if self._client is None:
+                self._client = Client(self._options, credentials=self._credentials)
+            return RegistrySource(reference, self._client)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+
+    def __enter__(self) -> Self:
+        """Give the sources themselves."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()

@@ -1,0 +1,176 @@
+"""Running a bundle through runc or crun, in the foreground.
+
+    leftovers of a killed run are removed  →  run  →  exit status  →  nothing is left
+
+The runtime stays between us and the container and passes signals on; we pass ours on to it. It gets the three standard
+streams, no other descriptor, no environment of ours and ``/`` for its working directory: what it inherits, a container
+may get hold of. Whether the container's process ever started is known from the pid file, which the runtime writes then:
+without it, a failure is the runtime's own, and its log says why.
+
+If the caller is interrupted by an exception, the container is killed before the exception goes on. If the caller is
+killed, the container lives on, as with other engines; the next run of its id says so.
+"""
+
+import json
+import os
+import subprocess
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from prestow.content.disk import translated
+from prestow.errors import AlreadyExistsError, PreconditionError, RuntimeFailedError, printable
+from prestow.runtime.binary import ENVIRONMENT, Runtime
+from prestow.runtime.bundle import LOG, PID, check_container_id, read_spec, running
+from prestow.runtime.relay import Relay
+from prestow.runtime.state import container_state, delete_container
+
+_PIECE = 1 << 16
+_LOG_LIMIT = 1 << 20
+_COMPLAINT_LIMIT = 1000
+_DEADLINE_SECONDS = 30  # for the runtime to end after its container
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a container's process ended.
+
+    Attributes:
+        status: its exit status; 128 and the signal's number where a signal ended it.
+    """
+
+    status: int
+
+
+def run_container(
+    runtime: Runtime,
+    bundle: Path,
+    container_id: str,
+    *,
+    state_root: Path,
+    stdin: int = subprocess.DEVNULL,
+    output: Callable[[bytes], None] | None = None,
+) -> Exit:
+    """Run a bundle until its process ends.
+
+    SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 go to the container while this runs in the main thread; to
+    stop what runs in another thread, use :func:`~prestow.runtime.state.stop_container`.
+
+    Args:
+        runtime: what runs it.
+        bundle: its folder.
+        container_id: its name.
+        state_root: where the runtime keeps its records; made 0700 where it is missing.
+        stdin: a descriptor for the process to read from; the default reads nothing.
+        output: takes what the process writes to both its streams; without it they are ours.
+
+    Raises:
+        InvalidError: the id or the bundle is not one.
+        NotFoundError: there is no such bundle.
+        AlreadyExistsError: a container of this id, or this bundle, is running.
+        PreconditionError: the bundle wants a terminal, and ``stdin`` is none or the output is captured.
+        RuntimeFailedError: the process was not started.
+    """
+    check_container_id(container_id)
+    terminal = read_spec(bundle).terminal
+    if terminal and (output is not None or stdin < 0 or not os.isatty(stdin)):
+        raise PreconditionError(f"container {container_id}: its bundle wants a terminal, and here is none")
+    with running(bundle), _cleared(runtime, container_id, bundle, state_root):
+        command = [str(runtime.binary), "--root", str(state_root.absolute())]
+        command += ["--log", str(bundle.absolute() / LOG), "--log-format", "json", "run"]
+        command += ["--pid-file", str(bundle.absolute() / PID), "--bundle", str(bundle.absolute()), "--", container_id]
+        with Relay() as relay, _terminal_restored(stdin if terminal else None):
+            process = _started(command, stdin, captured=output is not None, own_group=not terminal)
+            relay.to(process)
+            status = _watched(process, output, lambda: delete_container(runtime, container_id, state_root=state_root))
+        return _exit(runtime, bundle, container_id, status)
+
+
+@contextmanager
+def _cleared(runtime: Runtime, container_id: str, bundle: Path, state_root: Path) -> Iterator[None]:
+    """Give the block an id that is free and no files of an earlier run, and leave the id free."""
+    with translated(f"container {container_id}"):
+        state_root.mkdir(0o700, parents=True, exist_ok=True)
+        state = container_state(runtime, container_id, state_root=state_root)
+        if state is not None and state.alive:
+            raise AlreadyExistsError(f"container {container_id}: it is {state.status}; stop it, or choose another id")
+        delete_container(runtime, container_id, state_root=state_root)
+        for name in (LOG, PID):
+            (bundle / name).unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        delete_container(runtime, container_id, state_root=state_root)
+
+
+@contextmanager
+def _terminal_restored(stdin: int | None) -> Iterator[None]:
+    """Put the terminal back as it was, in case the runtime is killed while the terminal is raw."""
+    if stdin is None:
+        yield
+        return
+    attributes = termios.tcgetattr(stdin)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):
+            termios.tcsetattr(stdin, termios.TCSADRAIN, attributes)
+
+
+def _started(command: list[str], stdin: int, *, captured: bool, own_group: bool) -> subprocess.Popen[bytes]:
+    """Start the runtime; in a process group of its own, so that Ctrl-C reaches it once: by us, not by the terminal."""
+    try:
+        return subprocess.Popen(
+            command,
+            env=ENVIRONMENT,
+            cwd="/",
+            stdin=stdin,
+            stdout=subprocess.PIPE if captured else None,
+            stderr=subprocess.STDOUT if captured else None,
+            bufsize=0,
+            process_group=0 if own_group else None,
+        )
+    except OSError as error:
+        raise RuntimeFailedError(f"container runtime {command[0]}: it does not run: {error.strerror}") from error
+
+
+def _watched(process: subprocess.Popen[bytes], output: Callable[[bytes], None] | None, kill: Callable[[], None]) -> int:
+    """Pass the output on until the runtime ends, and give its return code; kill the container on an exception."""
+    try:
+        if process.stdout is not None and output is not None:
+            with process.stdout as stream:
+                while piece := stream.read(_PIECE):
+                    output(piece)
+        return process.wait()
+    except BaseException:
+        kill()
+        raise
+    finally:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_DEADLINE_SECONDS)
+        process.kill()
+        process.wait()
+
+
+def _exit(runtime: Runtime, bundle: Path, container_id: str, status: int) -> Exit:
+    """Tell the process's own exit status from a failure of the runtime."""
+    name = runtime.name or runtime.binary.name
+    if status < 0:
+        raise RuntimeFailedError(f"container {container_id}: {name} was ended by signal {-status}")
+    if status != 0 and not (bundle / PID).exists():
+        raise RuntimeFailedError(f"container {container_id}: {name} did not start it: {_complaint(bundle / LOG)}")
+    return Exit(status)
+
+
+def _complaint(log: Path) -> str:
+    """Give the last error of a runtime's log."""
+    found = "it did not say why"
+    with suppress(OSError), log.open("rb") as file:
+        for line in file.read(_LOG_LIMIT).splitlines():
+            with suppress(ValueError, TypeError, KeyError):
+                entry = json.loads(line)
+                if entry["level"] in {"error", "fatal"}:
+                    found = printable(str(entry["msg"]), _COMPLAINT_LIMIT)
+    return found

@@ -1,0 +1,95 @@
+"""Chains: what stands under a chain ID, layer by layer, and the trees that the layers merge to."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from prestow.digest import Digest
+from prestow.errors import PreconditionError
+from prestow.layers.apply import scan
+from prestow.layers.node import Node
+from prestow.layers.tree import layer_tree, merge
+from prestow.oci.image import Image
+from prestow.snapshots.snapshotter import Info, Scanned
+
+
+class Blobs(Protocol):
+    """What snapshotters need of a content store: diff blobs as files."""
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob to read."""
+
+    def open_fd(self, digest: Digest) -> int:
+        """Open a blob as a descriptor, which the caller closes."""
+
+    def path(self, digest: Digest) -> Path:
+        """Give the file name of a blob."""
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Whether a blob is here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One layer on those below it."""
+
+    chain_id: Digest
+    diff_id: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Layers on each other, lowest first; at least one."""
+
+    links: tuple[Link, ...]
+
+    @classmethod
+    def of_image(cls, image: Image) -> "Chain":
+        """Give the chain of an image."""
+        return cls(tuple(Link(layer.chain_id, layer.diff_id) for layer in image.layers))
+
+    @classmethod
+    def of_line(cls, line: Sequence[Info]) -> "Chain":
+        """Give the chain of committed rows that came from an image, the nearest first."""
+        return cls(tuple(Link(Digest(info.key), info.diff_id) for info in reversed(line) if info.diff_id is not None))
+
+    @property
+    def chain_id(self) -> Digest:
+        """Name of the whole."""
+        return self.links[-1].chain_id
+
+    @property
+    def diff_ids(self) -> tuple[Digest, ...]:
+        """Diff IDs of the layers."""
+        return tuple(link.diff_id for link in self.links)
+
+    def check(self, content: Blobs) -> None:
+        """Refuse if a layer is not there.
+
+        Raises:
+            PreconditionError: a diff blob is not in the content store.
+        """
+        if missing := [diff_id for diff_id in self.diff_ids if not content.has(diff_id)]:
+            raise PreconditionError(
+                f"snapshot {self.chain_id.short}: {len(missing)} of its {len(self.links)} layers are missing in the "
+                f"content store, such as {missing[0].short}; pull the image again"
+            )
+
+    def trees(self, content: Blobs, scanned: Scanned | None = None) -> Iterator[Node]:
+        """Give the merged tree after each layer; they share what a layer leaves alone.
+
+        Raises:
+            InvalidError: the layers do not make a tree.
+            NotFoundError: a diff blob is not in the content store.
+        """
+        tree: Node | None = None
+        for index, diff_id in enumerate(self.diff_ids):
+            entries = (scanned or {}).get(diff_id)
+            tree = merge(tree, layer_tree(scan(content, diff_id) if entries is None else entries, index))
+            yield tree
+
+    def tree(self, content: Blobs, scanned: Scanned | None = None) -> Node:
+        """Give the merged tree of the whole; raises as ``trees``."""
+        *_, top = self.trees(content, scanned)
+        return top

@@ -1,0 +1,131 @@
+"""The erofs driver: layers are never extracted; a metadata image of the merged tree points into their tars.
+
+    erofs/<hex>.erofs   metadata image of a chain ID: made from the diff blobs, always the same bytes
+    erofs/<hex>.side    data that cannot stay in a tar; seldom there, and there before the image
+    erofs/<hex>.mnt     where it is mounted for all (see :mod:`.bases`)
+    erofs/<id>/fs,work  what a container writes, by overlayfs on top of that mount
+
+A chain ID's image stands for the whole chain, so lower ones have rows only, and get an image when they are first used.
+A committed snapshot that a container wrote is its folder, stacked between the mount and the next one.
+"""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from prestow.content.disk import translated
+from prestow.digest import Digest
+from prestow.errors import InvalidError, PreconditionError
+from prestow.layers.erofs import encode
+from prestow.snapshots.bases import device_blocks, ensure_mounted
+from prestow.snapshots.chain import Chain
+from prestow.snapshots.driver import Driver, Made
+from prestow.snapshots.folders import MOUNT_POINT
+from prestow.snapshots.mount import unmount
+from prestow.snapshots.snapshotter import Info, Kind, Scanned
+from prestow.snapshots.users import users_of
+
+_IMAGE, _SIDE = ".erofs", ".side"
+_BLOCK_BITS = 9
+
+
+class ErofsSnapshotter(Driver):
+    """Implements :class:`prestow.snapshots.snapshotter.Snapshotter` without extracting anything."""
+
+    driver = "erofs"
+
+    def _file(self, chain_id: str, suffix: str) -> Path:
+        return self._folders.root / f"{Digest(chain_id).encoded}{suffix}"
+
+    def _files(self, info: Info) -> list[Path]:
+        if info.diff_id is None:
+            return super()._files(info)
+        return [self._file(info.key, suffix) for suffix in (_IMAGE, _SIDE)]
+
+    def _has(self, info: Info) -> bool:
+        """Whether the image is there and the files that it points into have the sizes that it was made for."""
+        image = self._file(info.key, _IMAGE)
+        try:
+            blocks = device_blocks(image) if image.exists() else None
+        except InvalidError:
+            return False
+        devices = self._devices(Chain.of_line(self._catalog.line(info.key)))
+        return blocks == [device.lstat().st_size >> _BLOCK_BITS if device.exists() else -1 for device in devices]
+
+    def _devices(self, chain: Chain) -> list[Path]:
+        """Give the files that a chain's image points into, in their order."""
+        side = self._file(chain.chain_id, _SIDE)
+        return [*(self._content.path(diff_id) for diff_id in chain.diff_ids), *([side] if side.exists() else [])]
+
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scanned: Scanned | None) -> list[Made]:
+        if not wanted:
+            return []
+        sizes = [self._content.path(diff_id).stat().st_size for diff_id in chain.diff_ids]
+        image = encode(chain.tree(self._content, scanned), sizes)
+        made = []
+        if image.side_size:
+            with (staged / "side").open("xb") as file:
+                image.write_side(file, lambda layer: self._content.open_fd(chain.diff_ids[layer]))
+                self._sync(file.fileno())
+            made.append(Made(chain.chain_id, staged / "side", self._file(chain.chain_id, _SIDE).name))
+        with (staged / "image").open("xb") as file:
+            image.write(file)
+            file.flush()
+            self._sync(file.fileno())
+        return [*made, Made(chain.chain_id, staged / "image", self._file(chain.chain_id, _IMAGE).name)]
+
+    def _sync(self, fd: int) -> None:
+        if self._folders.durable:
+            with translated("syncing a metadata image"):
+                os.fsync(fd)
+
+    def _stack(self, line: Sequence[Info]) -> list[Path]:
+        written = [info for info in line if info.diff_id is None]
+        base = [self._file(info.key, MOUNT_POINT) for info in line[len(written) :][:1]]
+        return [*(self._folders.fs(info.id) for info in written), *base]
+
+    def _ensure(self, line: Sequence[Info]) -> list[Path]:
+        stack = super()._ensure(line)
+        with self._folders.lock():
+            self._mount(line)
+        return stack
+
+    def _fill(self, folder: Path, line: Sequence[Info]) -> None:
+        with self._folders.lock():  # as long as no row tells of the new snapshot, others may take the mount down
+            self._mount(line)
+            super()._fill(folder, line)
+
+    def _mount(self, line: Sequence[Info]) -> None:
+        if any(info.diff_id for info in line):
+            chain = Chain.of_line(line)
+            image, target = (self._file(chain.chain_id, suffix) for suffix in (_IMAGE, MOUNT_POINT))
+            ensure_mounted(image, self._devices(chain), target)
+
+    def remove(self, key: str) -> None:
+        """Remove a snapshot, then take down the mounts that nobody needs any more."""
+        super().remove(key)
+        self._settle()
+
+    def cleanup(self) -> None:
+        """Put the disk and the mounts in order after crashes."""
+        self._settle()
+        super().cleanup()
+
+    def _settle(self) -> None:
+        """Take down each shared mount that no active snapshot or view leads to, and that nothing shows."""
+        with self._folders.lock():
+            rows = {info.key: info for info in self._catalog.walk()}
+            needed = {_base(info, rows) for info in rows.values() if info.kind is not Kind.COMMITTED}
+            for target in self._folders.root.glob(f"*{MOUNT_POINT}"):
+                if target.stem not in needed and not users_of([target]):
+                    with suppress(PreconditionError), translated(f"removing {target}"):  # somebody looks into it
+                        unmount(target)
+                        target.rmdir()
+
+
+def _base(info: Info, rows: Mapping[str, Info]) -> str | None:
+    """Give the hex digits of the chain ID that a snapshot stands on."""
+    while info.diff_id is None and info.parent is not None:
+        info = rows[info.parent]
+    return Digest(info.key).encoded if info.diff_id else None

@@ -1,0 +1,167 @@
+"""A driver's folder on disk.
+
+::
+
+    <driver>/                 0700
+      .lock                   permanent; held while shared mounts are made or taken down
+      <hex>.mnt               where the erofs driver mounts an image for all its users
+      <id>/fs                 what a snapshot consists of, or what its container writes
+      <id>/work               overlayfs's own
+      .new-<random>/          being made; flocked by its maker, so that others know a dead one
+    trash/                    on the same file system
+
+What is made is made in a ``.new-`` folder, synced, and renamed to its number within the transaction that adds its row.
+So a folder with a number that no row has is rubbish, and so is a ``.new-`` folder that nobody holds.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prestow.content.disk import make_folder, sync_folder, translated
+from prestow.content.lock import FileLock
+from prestow.errors import StorageError
+from prestow.snapshots import syscalls
+from prestow.snapshots.remove import bury, remove_tree
+
+MOUNT_POINT = ".mnt"
+"""Suffix of a folder that something is, was or will be mounted at."""
+
+_NEW = ".new-"
+_LOCK_TIMEOUT = 60.0
+
+
+class Folders:
+    """The folders of one driver's snapshots."""
+
+    def __init__(self, root: Path, *, trash: Path, durable: bool = True) -> None:
+        """Open the driver's folder, or make it.
+
+        Args:
+            root: the folder; links above it are resolved, for that is how the kernel names mounts.
+            trash: folder for what is being removed.
+            durable: whether to wait for the disk before a snapshot is committed.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        with translated(f"opening {root}"):
+            make_folder(root, durable=durable)
+            make_folder(trash, durable=durable)
+            self.root = root.resolve()
+        self.trash = trash
+        self.durable = durable
+
+    def fs(self, number: int) -> Path:
+        """Give the content of a snapshot."""
+        return self.root / str(number) / "fs"
+
+    def work(self, number: int) -> Path:
+        """Give overlayfs's working folder of a snapshot."""
+        return self.root / str(number) / "work"
+
+    def lock(self) -> FileLock:
+        """Take the driver's lock, among all processes.
+
+        Raises:
+            UnavailableError: another holder had it for a minute.
+        """
+        return FileLock(self.root / ".lock", timeout=_LOCK_TIMEOUT, what=f"the folder {self.root}")
+
+    @contextmanager
+    def stage(self) -> Iterator[Path]:
+        """Give a new folder to make something in; what is not published from it goes away.
+
+        Raises:
+            StorageError: the disk failed.
+        """
+        staged = self.root / f"{_NEW}{secrets.token_hex(8)}"
+        with translated(f"making {staged}"):
+            held = self._hold(staged)
+        try:
+            yield staged
+        finally:
+            os.close(held)
+            remove_tree(staged)
+
+    def _hold(self, staged: Path) -> int:
+        with self.lock():  # nobody may find it before it is held
+            staged.mkdir(0o700)
+            held = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(held, fcntl.LOCK_SH)
+        return held
+
+    def sync(self) -> None:
+        """Wait until everything that was written is on the disk.
+
+        Raises:
+            StorageError: the disk failed; what was written is uncertain.
+        """
+        if not self.durable:
+            return
+        with translated(f"syncing {self.root}"):
+            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                syscalls.syncfs(fd)
+            finally:
+                os.close(fd)
+
+    def publish(self, staged: Path, name: str) -> None:
+        """Give a file or folder its name; rubbish that has the name goes to the trash first.
+
+        Raises:
+            StorageError: the disk failed.
+        """
+        target = self.root / name
+        self.bury(target)
+        with translated(f"publishing {target}"):
+            staged.rename(target)
+            if self.durable:
+                sync_folder(self.root)
+
+    def bury(self, path: Path) -> Path | None:
+        """Move a file or folder to the trash, and tell where it is; see :func:`prestow.snapshots.remove.bury`."""
+        return bury(path, self.trash)
+
+    def strays(self, known: set[str]) -> list[Path]:
+        """Find what is not in ``known``, and what its maker left unfinished; mount points are not looked at.
+
+        Ask within a transaction, so that nobody is between the folder and its row.
+        """
+        with self.lock(), translated(f"listing {self.root}"):
+            entries = sorted(self.root.iterdir())
+            return [path for path in entries if path.name not in known and _is_stray(path)]
+
+
+def _is_stray(path: Path) -> bool:
+    if path.name.startswith(_NEW):
+        return _abandoned(path)
+    return not path.name.startswith(".") and path.suffix != MOUNT_POINT
+
+
+def _abandoned(staged: Path) -> bool:
+    try:
+        fd = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False  # gone meanwhile
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def check_folder(path: Path) -> Path:
+    """Give a folder back, if it is there.
+
+    Raises:
+        StorageError: it is not.
+    """
+    if not path.is_dir():
+        raise StorageError(f"{path} is missing: somebody removed it; remove the snapshot and make it again")
+    return path

@@ -1,0 +1,55 @@
+"""The native driver: merged trees as plain folders, copied for each container. Works everywhere, also without root.
+
+    native/<id>/fs     the whole tree of a chain ID, or of a container
+
+Every file of an image is written once, in its final state. An ordinary user owns all of it; a container that runs as
+that user sees itself as the owner.
+"""
+
+import logging
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from prestow.content.disk import translated
+from prestow.digest import Digest
+from prestow.layers.materialise import materialise
+from prestow.snapshots.chain import Chain
+from prestow.snapshots.driver import Driver, Made
+from prestow.snapshots.snapshotter import Info, Scanned
+
+_log = logging.getLogger(__name__)
+
+
+class NativeSnapshotter(Driver):
+    """Implements :class:`prestow.snapshots.snapshotter.Snapshotter` with copies."""
+
+    driver = "native"
+    copies = True
+
+    def _has(self, info: Info) -> bool:
+        return self._folders.fs(info.id).is_dir()
+
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scanned: Scanned | None) -> list[Made]:
+        if not wanted:
+            return []
+        folder = staged / "tree"
+        with translated(f"making {folder}"):
+            folder.mkdir(0o700)
+        result = materialise(
+            chain.tree(self._content, scanned),
+            lambda layer: self._content.open_fd(chain.diff_ids[layer]),
+            folder / "fs",
+            privileged=os.geteuid() == 0,
+        )
+        if result.unowned or result.devices or result.xattrs:
+            _log.warning(
+                "snapshot %s: unpacked without root: %d files have another owner than in the image, "
+                "%d devices and %d extended attributes are left out",
+                chain.chain_id.short, result.unowned, result.devices, result.xattrs,
+            )  # fmt: skip
+        self._folders.sync()
+        return [Made(chain.chain_id, folder)]
+
+    def _stack(self, line: Sequence[Info]) -> list[Path]:
+        return [self._folders.fs(info.id) for info in line[:1]]

@@ -1,0 +1,65 @@
+"""The overlay driver: each layer a folder, stacked by overlayfs. For root, where the kernel is too old for erofs.
+
+    overlay/<id>/fs          what a layer changes, as overlayfs wants it told; or what a container wrote
+    overlay/<id>/work        overlayfs's own
+
+What a layer changes depends on what is below it, so a folder belongs to a chain ID. It is computed from the two trees
+(:mod:`.difference`), so the folders do not depend on each other and are made at the same time.
+"""
+
+import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+from prestow.content.disk import translated
+from prestow.digest import Digest
+from prestow.layers.materialise import materialise
+from prestow.layers.node import Node
+from prestow.snapshots.chain import Chain, Link
+from prestow.snapshots.difference import difference
+from prestow.snapshots.driver import Driver, Made
+from prestow.snapshots.snapshotter import Info, Scanned
+
+_WORKERS = 4
+
+
+class OverlaySnapshotter(Driver):
+    """Implements :class:`prestow.snapshots.snapshotter.Snapshotter` with a folder a layer."""
+
+    driver = "overlay"
+
+    def _needed(self, chain: Chain) -> Sequence[Link]:
+        return chain.links
+
+    def _has(self, info: Info) -> bool:
+        return self._folders.fs(info.id).is_dir()
+
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scanned: Scanned | None) -> list[Made]:
+        trees = [None, *chain.trees(self._content, scanned)] if wanted else []
+
+        def make(chain_id: Digest, lower: Node | None, merged: Node) -> Made:
+            folder = staged / chain_id.encoded
+            with translated(f"making {folder}"):
+                folder.mkdir(0o700)
+            materialise(
+                difference(lower, merged),
+                lambda layer: self._content.open_fd(chain.diff_ids[layer]),
+                folder / "fs",
+                privileged=os.geteuid() == 0,
+            )
+            return Made(chain_id, folder)
+
+        with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as workers:
+            made = [
+                workers.submit(make, link.chain_id, lower, merged)
+                for link, (lower, merged) in zip(chain.links, pairwise(trees), strict=False)
+                if link.chain_id in wanted and merged is not None
+            ]
+            results = [future.result() for future in made]
+        self._folders.sync()
+        return results
+
+    def _stack(self, line: Sequence[Info]) -> list[Path]:
+        return [self._folders.fs(info.id) for info in line]

@@ -1,0 +1,65 @@
+"""The store's own folder: who may see it, which format it has, and its name.
+
+Layers hold setuid programs and secrets, so the folder is its owner's alone: made with mode 0700, and refused when
+others could write to it or replace it.
+"""
+
+import json
+import os
+import stat
+import uuid
+from pathlib import Path
+
+from prestow.content.disk import create_file
+from prestow.errors import InvalidError, StorageError, UnsupportedError, printable
+
+FORMAT = 1
+"""Format of the store's folders; greater ones are of a newer prestow."""
+
+
+def open_folder(home: Path) -> str:
+    """Check the store's folder, or make it, and give the store's ID.
+
+    Raises:
+        InvalidError: it is something else, or others may write to it.
+        UnsupportedError: a newer prestow made it.
+        StorageError: the disk failed.
+    """
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(home)
+        return _store_id(home)
+    except OSError as error:
+        raise StorageError(f"store {home}: {error.strerror}; choose another one with --home or PRESTOW_HOME") from error
+
+
+def _check_owner(home: Path) -> None:
+    found = home.stat()
+    if found.st_uid != os.geteuid():
+        raise InvalidError(f"store {home} belongs to user {found.st_uid}, not to {os.geteuid()}; choose another --home")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InvalidError(f"store {home} can be written by others (mode {found.st_mode & 0o7777:o}); chmod 0700 it")
+    if found.st_mode & 0o077:
+        home.chmod(0o700)
+
+
+def _store_id(home: Path) -> str:
+    file = home / "store.json"
+    try:
+        raw = file.read_bytes()
+    except FileNotFoundError:
+        return _make(home, file)
+    try:
+        record = json.loads(raw)
+        version, store_id = record["format"], record["id"]
+    except (ValueError, KeyError, TypeError):
+        raise InvalidError(f"{file} is damaged; expected format and id; found {printable(raw, 60)!r}") from None
+    if version != FORMAT or not isinstance(store_id, str):
+        raise UnsupportedError(f"{file}: format {printable(str(version))}, this prestow knows {FORMAT}; upgrade it")
+    return store_id
+
+
+def _make(home: Path, file: Path) -> str:
+    """Name a new store; of several processes that do so at once, one wins and all tell its name."""
+    create_file(file, json.dumps({"format": FORMAT, "id": uuid.uuid4().hex}).encode())
+    return _store_id(home)

@@ -1,0 +1,26 @@
+"""Step ``apply``: from a layer's blob to its decompressed blob, whose digest is the diff ID."""
+
+from prestow.layers.apply import Applied
+
+from prestow.content.verify import Verified
+from prestow.layers import apply as engine
+from prestow.node import open_node
+from prestow.oci.image import Layer
+from tasks.checkpoint import reached
+from tasks.journal import noted
+from tasks.policy import step
+
+
+@step(
+    lambda layer: f"apply {layer.diff_id.short} (layer {layer.index + 1}/{layer.count})",
+    version=1,
+    key=lambda layer: layer.diff_id,
+    hit=lambda home, layer: open_node(home).content.has(layer.diff_id),
+)
+def apply(home: str, name: str, layer: Layer, verified: Verified | None) -> Applied:  # noqa: ARG001 - as in verify
+    """Decompress, hash and scan the layer; nothing of it is extracted."""
+    node = open_node(home)
+    with noted("apply", layer.diff_id) as advance:
+        applied = engine.apply(node.content, layer, limits=node.limits, progress=advance)
+    reached("layer-applied", node, name, layer.diff_id)
+    return applied

@@ -1,0 +1,26 @@
+"""Step ``commit_snapshots``: the applied layers become snapshots under their chain IDs."""
+
+from prestow.layers.apply import Applied
+
+from prestow.node import open_node
+from prestow.oci.image import Image
+from prestow.snapshots import commit as engine
+from prestow.snapshots.commit import Committed
+from tasks.checkpoint import reached
+from tasks.journal import noted
+from tasks.policy import step
+
+
+@step(
+    lambda image, driver: f"commit snapshots {image.chain_id.short} ({driver})",
+    version=1,
+    key=lambda image, driver: f"{image.chain_id} {driver}",
+    hit=lambda home, image, driver: open_node(home).snapshotter(driver).committed(image.chain_id),
+)
+def commit_snapshots(home: str, name: str, image: Image, applied: tuple[Applied, ...], driver: str) -> Committed:  # noqa: ARG001
+    """Merge the layers and commit every chain ID on its parent; ``applied`` orders the graph."""
+    node = open_node(home)
+    with noted("commit_snapshots", image.chain_id):
+        committed = engine.commit_snapshots(node.snapshotter(driver), image)
+    reached("unpacked", node, name, image.chain_id)
+    return committed

@@ -1,0 +1,24 @@
+"""Step ``fetch_layer``: one layer's bytes, as a complete ingest."""
+
+from prestow.node import open_node
+from prestow.oci.image import Layer
+from prestow.registry import fetch as engine
+from prestow.registry.fetch import Fetched
+from tasks.checkpoint import reached
+from tasks.journal import noted
+from tasks.policy import step
+
+
+@step(
+    lambda layer: f"fetch {layer.descriptor.digest.short} (layer {layer.index + 1}/{layer.count})",
+    version=1,
+    key=lambda layer: layer.descriptor.digest,
+    hit=lambda home, layer: open_node(home).holds_download(layer),
+)
+def fetch_layer(home: str, name: str, reference: str, layer: Layer) -> Fetched:
+    """Fetch what is missing of a layer; what an earlier attempt left is gone on from."""
+    node, blob = open_node(home), layer.descriptor
+    with noted("fetch_layer", blob.digest, blob.size) as advance:
+        fetched = engine.fetch_layer(node.source(reference), node.content, blob, progress=advance)
+    reached("layer-fetched", node, name, blob.digest)
+    return fetched

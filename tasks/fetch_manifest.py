@@ -1,0 +1,25 @@
+"""Step ``fetch_manifest``: the documents of an image, for one platform."""
+
+from prestow.node import open_node
+from prestow.oci.descriptor import Descriptor
+from prestow.oci.image import Image
+from prestow.platforms import platform_or_host
+from prestow.registry import fetch as engine
+from tasks.checkpoint import reached
+from tasks.journal import noted
+from tasks.policy import step
+
+
+@step(
+    lambda target: f"fetch manifest {target.digest.short}",
+    version=1,
+    key=lambda target, platform: f"{target.digest} {platform_or_host(platform)}",
+    hit=lambda home, target, platform: open_node(home).holds_documents(target, platform_or_host(platform)),
+)
+def fetch_manifest(home: str, name: str, reference: str, target: Descriptor, platform: str | None) -> Image:
+    """Fetch and store index, manifest and config, and tell the image's layers."""
+    node = open_node(home)
+    with noted("fetch_manifest", target.digest):
+        image = engine.fetch_manifest(node.source(reference), node.content, target, platform_or_host(platform))
+    reached("manifest-stored", node, name, image.manifest.digest)
+    return image

@@ -1,0 +1,112 @@
+"""The journal of one flow run: which steps ran here, how long, how many bytes.
+
+A flow opens it, steps write into it, the flow's result and the terminal's progress read it. It travels in a context
+variable, which Prefect's thread runner copies into every task; a step that Prefect answers from its cache never
+runs and so leaves no line: what is missing in the journal was reused.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Something that happened to a step.
+
+    Attributes:
+        what: ``began``, ``moved`` (``count`` more bytes), ``ended`` or ``failed``.
+        step: the step's word.
+        subject: what it works on: a digest, a name, a container ID.
+        total: bytes expected in all, where the step knows.
+        count: bytes moved since the last line.
+        seconds: duration, when it ended.
+    """
+
+    what: Literal["began", "moved", "ended", "failed"]
+    step: str
+    subject: str
+    total: int | None = None
+    count: int = 0
+    seconds: float = 0.0
+
+
+Listener = Callable[[Line], None]
+
+
+@dataclass(slots=True)
+class Journal:
+    """Steps that ran in this process for one flow run; safe to write from several threads."""
+
+    listener: Listener | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    moved: dict[tuple[str, str], int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def write(self, line: Line) -> None:
+        """Add a line, and pass it to the listener."""
+        with self._lock:
+            where = (line.step, line.subject)
+            self.moved[where] = self.moved.get(where, 0) + line.count
+            if line.what == "ended":
+                self.seconds[line.step] = self.seconds.get(line.step, 0.0) + line.seconds
+        if self.listener is not None:
+            self.listener(line)
+
+    def ran(self, step: str, subject: str) -> bool:
+        """Tell whether the step ran for this subject, rather than being answered from the store."""
+        return (step, subject) in self.moved
+
+    def bytes_moved(self, step: str, subject: str | None = None) -> int:
+        """Sum the bytes that a step moved, for one subject or for all."""
+        return sum(n for (s, about), n in self.moved.items() if s == step and subject in (None, about))
+
+
+_journal: ContextVar[Journal | None] = ContextVar("journal", default=None)
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Send the lines of all journals opened in this block to ``listener`` (the terminal's progress)."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+@contextmanager
+def journal() -> Iterator[Journal]:
+    """Open the journal of a flow run; a flow that runs inside another one writes into the outer one's."""
+    outer = _journal.get()
+    if outer is not None:
+        yield outer
+        return
+    opened = Journal(_listener.get())
+    token = _journal.set(opened)
+    try:
+        yield opened
+    finally:
+        _journal.reset(token)
+
+
+@contextmanager
+def noted(step: str, subject: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Write a step's beginning and end into the open journal, and give it a function to report bytes with.
+
+    Without an open journal nothing is noted: the step works all the same.
+    """
+    book = _journal.get() or Journal(_listener.get())
+    began = time.monotonic()
+    book.write(Line("began", step, subject, total))
+    try:
+        yield lambda count: book.write(Line("moved", step, subject, total, count))
+    except BaseException:
+        book.write(Line("failed", step, subject, total))
+        raise
+    book.write(Line("ended", step, subject, total, seconds=time.monotonic() - began))

@@ -1,0 +1,19 @@
+"""Step ``resolve``: from a reference to the descriptor of what it names now."""
+
+from prestow.node import open_node
+from prestow.oci.descriptor import Descriptor
+from prestow.reference import parse_source
+from prestow.registry import resolve as engine
+from tasks.checkpoint import reached
+from tasks.journal import noted
+from tasks.policy import step
+
+
+@step(lambda reference: f"resolve {reference}", version=1)
+def resolve(home: str, name: str, reference: str) -> Descriptor:
+    """Ask the source; a tag is always asked, a digest only if its blob is not in the store."""
+    node = open_node(home)
+    with noted("resolve", reference):
+        target = engine.resolve(node.source(reference), node.content, parse_source(reference))
+    reached("resolved", node, name, target.digest)
+    return target

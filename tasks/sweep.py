@@ -1,0 +1,15 @@
+"""Step ``sweep``: mark what names, containers and leases hold, and remove the rest."""
+
+from prestow.metadata import gc as engine
+from prestow.metadata.gc import Swept
+from prestow.node import open_node
+from tasks.journal import noted
+from tasks.policy import step
+
+
+@step(lambda dry_run: "sweep (dry run)" if dry_run else "sweep", version=1)
+def sweep(home: str, dry_run: bool) -> Swept:  # noqa: FBT001 - a step's parameters are positional
+    """Collect the garbage of the store."""
+    node = open_node(home)
+    with noted("sweep", node.store_id):
+        return engine.sweep(node.database, node.content, node.snapshotters, dry_run=dry_run)

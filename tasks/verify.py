@@ -1,0 +1,25 @@
+"""Step ``verify``: from a complete ingest to a blob that is what its digest says."""
+
+from prestow.content import verify as engine
+from prestow.content.verify import Verified
+from prestow.node import open_node
+from prestow.oci.image import Layer
+from prestow.registry.fetch import Fetched
+from tasks.checkpoint import reached
+from tasks.journal import noted
+from tasks.policy import step
+
+
+@step(
+    lambda layer: f"verify {layer.descriptor.digest.short} (layer {layer.index + 1}/{layer.count})",
+    version=1,
+    key=lambda layer: layer.descriptor.digest,
+    hit=lambda home, layer: open_node(home).content.has(layer.descriptor.digest, layer.descriptor.size),
+)
+def verify(home: str, name: str, layer: Layer, fetched: Fetched) -> Verified:  # noqa: ARG001 - fetched orders the graph
+    """Check size and digest, and commit the layer to the content store."""
+    node = open_node(home)
+    with noted("verify", layer.descriptor.digest):
+        verified = engine.verify(node.content, layer.descriptor)
+    reached("layer-stored", node, name, layer.descriptor.digest)
+    return verified

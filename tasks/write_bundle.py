@@ -1,0 +1,28 @@
+"""Step ``write_bundle``: the folder from which a runtime starts the container."""
+
+from pathlib import Path
+
+from prestow import container as engine
+from prestow.container import Written
+from prestow.node import open_node
+from prestow.oci.image import Image
+from prestow.runtime.spec import Spec
+from prestow.snapshots.create import Created
+from tasks.checkpoint import reached
+from tasks.journal import noted
+from tasks.policy import step
+
+
+@step(lambda container_id: f"write bundle {container_id}", version=1)
+def write_bundle(  # noqa: PLR0913 - all that a bundle is made of
+    home: str, name: str, container_id: str, image: Image, spec: Spec, created: Created | None, directory: Path
+) -> Written:
+    """Mount or copy the root file system, write ``config.json``, and note the container."""
+    node = open_node(home)
+    with noted("write_bundle", container_id):
+        if created is None:
+            written = engine.write_copy(node, image, spec, directory)
+        else:
+            written = engine.write_mounted(node, engine.Container(container_id, name, image, created), spec, directory)
+    reached("bundled", node, name, image.manifest.digest)
+    return written

@@ -1,0 +1,94 @@
+"""Crashes and faults at every system call that Python makes, without a single patched function.
+
+``killed_at_each_call(work)`` runs ``work`` in a forked process, which dies by SIGKILL just before its 1st, 2nd … call
+into the kernel, until it comes through alive. ``failing_at_each_call(work, error)`` lets that call fail instead. Calls
+are seen through ``sys.setprofile``: those of ``posix`` and ``fcntl``, files' flushes, and statements of SQLite.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prestow.errors import PrestowError
+
+_METHODS = {"flush", "execute", "executemany"}
+# Of `posix`: what changes nothing on disk, so that dying before it is dying after the call before, or cannot fail.
+_PURE = {"fspath", "fsencode", "fsdecode", "getpid", "stat", "lstat", "fstat", "close", "urandom"}
+
+
+class _Countdown:
+    """A profile function that does something just before the n-th call."""
+
+    def __init__(self, n: int, strike: Callable[[], None]) -> None:
+        self.left = n
+        self._strike = strike
+
+    def __call__(self, _frame: Any, event: str, arg: Any) -> None:
+        if event != "c_call" or not _is_system_call(arg):
+            return
+        self.left -= 1
+        if self.left == 0:
+            self._strike()
+
+
+def _is_system_call(function: Any) -> bool:
+    if function.__module__ in ("posix", "fcntl"):
+        return function.__name__ not in _PURE
+    return function.__module__ is None and function.__name__ in _METHODS
+
+
+def killed_at_each_call(work: Callable[[], object]) -> Iterator[int]:
+    """Kill ``work`` before its n-th call; the caller looks at what is left, at last at the finished work."""
+    n = 0
+    alive = False
+    while not alive:
+        n += 1
+        child = os.fork()
+        if child == 0:
+            _die_at(n, work)
+        _, status = os.waitpid(child, 0)
+        alive = os.WIFEXITED(status)
+        assert not alive or os.WEXITSTATUS(status) == 0, f"the work itself failed, not killed at call {n}"
+        yield n
+
+
+def _die_at(n: int, work: Callable[[], object]) -> None:
+    status = 1
+    try:
+        sys.setprofile(_Countdown(n, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+        work()
+        sys.setprofile(None)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def failing_at_each_call(work: Callable[[], object], error: OSError) -> Iterator[PrestowError | None]:
+    """Let the n-th call of ``work`` fail; the caller looks at the error that came of it, at last at None.
+
+    A foreign exception that leaves the work leaves this as well.
+    """
+    n = 0
+    while True:
+        n += 1
+        countdown = _Countdown(n, _raising(error))
+        came: PrestowError | None = None
+        sys.setprofile(countdown)
+        try:
+            work()
+        except PrestowError as found:
+            came = found
+        finally:
+            sys.setprofile(None)
+        if countdown.left > 0:
+            return
+        yield came
+
+
+def _raising(error: OSError) -> Callable[[], None]:
+    def strike() -> None:
+        raise OSError(error.errno, error.strerror)
+
+    return strike

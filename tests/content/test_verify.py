@@ -1,0 +1,93 @@
+"""The step *verify*."""
+
+from pathlib import Path
+
+import pytest
+
+from prestow.content.local import LocalStore
+from prestow.content.verify import Verified, verify
+from prestow.digest import Digest
+from prestow.errors import MismatchError, PreconditionError
+from prestow.oci.descriptor import Descriptor
+from tests.conformance.content import DATA, DIGEST, put
+
+LAYER = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", DIGEST, len(DATA))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "content", tmp_path / "ingest", lock_timeout=0)
+
+
+def fetched(store: LocalStore, data: bytes = DATA, *, seal: bool = True) -> None:
+    """Leave what the step before leaves."""
+    with store.writer(f"layer-{DIGEST}") as writer:
+        writer.write(data)
+        if seal:
+            writer.seal()
+
+
+def test_a_fetched_layer_becomes_a_blob(store: LocalStore) -> None:
+    fetched(store)
+
+    assert verify(store, LAYER) == Verified(DIGEST, len(DATA))
+
+    assert store.read(DIGEST) == DATA
+    assert list(store.statuses()) == []
+
+
+def test_a_layer_that_is_here_needs_no_work(store: LocalStore) -> None:
+    put(store, DATA)
+    fetched(store, b"something else")
+
+    assert verify(store, LAYER) == Verified(DIGEST, len(DATA))
+
+    assert len(list(store.statuses())) == 1
+
+
+def test_a_layer_that_was_not_fetched_says_so(store: LocalStore) -> None:
+    with pytest.raises(PreconditionError, match=f"layer-{DIGEST}.*fetch"):
+        verify(store, LAYER)
+
+    assert list(store.statuses()) == []
+
+
+def test_a_layer_half_fetched_says_so_and_stays(store: LocalStore) -> None:
+    fetched(store, DATA[:10], seal=False)
+
+    with pytest.raises(PreconditionError, match="10 bytes are here; fetch the rest"):
+        verify(store, LAYER)
+
+    assert [status.offset for status in store.statuses()] == [10]
+
+
+@pytest.mark.parametrize("data", [DATA[:-1], DATA + b"x", DATA[:-1] + b"x", b""])
+def test_wrong_bytes_are_dropped_so_that_they_are_fetched_again(store: LocalStore, data: bytes) -> None:
+    fetched(store, data)
+
+    with pytest.raises(MismatchError, match="fetch it again"):
+        verify(store, LAYER)
+
+    assert list(store.statuses()) == []
+    fetched(store)
+    assert verify(store, LAYER).digest == DIGEST
+
+
+def test_a_truncated_blob_is_replaced(store: LocalStore) -> None:
+    put(store, DATA)
+    store.path(DIGEST).unlink()
+    store.path(DIGEST).write_bytes(DATA[:5])
+    fetched(store)
+
+    verify(store, LAYER)
+
+    assert store.read(DIGEST) == DATA
+
+
+def test_a_sha512_layer_is_verified_too(store: LocalStore) -> None:
+    digest = Digest.of(DATA, "sha512")
+    with store.writer(f"layer-{digest}", algorithm="sha512") as writer:
+        writer.write(DATA)
+        writer.seal()
+
+    assert verify(store, Descriptor(LAYER.media_type, digest, len(DATA))).digest == digest

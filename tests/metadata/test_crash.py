@@ -1,0 +1,160 @@
+"""Tag, untag and garbage collection, killed before any system call or statement, and with any of them failing."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from prestow.content.layout_index import read_index
+from prestow.digest import Digest
+from prestow.errors import PrestowError
+from prestow.metadata.containers import Containers
+from prestow.metadata.gc import sweep
+from prestow.metadata.images import Images
+from prestow.metadata.leases import Leases
+from prestow.metadata.mark import mark
+from prestow.metadata.tag import publish_names, tag, untag
+from tests.conformance.crash import failing_at_each_call, killed_at_each_call
+from tests.metadata.factory import Home, Made, make_image
+
+NAME = "localhost/a:1"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Home]:
+    """Open a store for a moment: nothing of it may be open while a process is forked."""
+    home = Home.open(path)
+    try:
+        yield home
+    finally:
+        home.db.close()
+
+
+def prepared(path: Path, *layers: bytes) -> Made:
+    with opened(path) as home:
+        return make_image(home, *layers)
+
+
+def names(home: Home) -> tuple[list[str], list[str]]:
+    """Give the names in the database and in ``index.json``."""
+    return [image.name for image in Images(home.db).list()], [name for name, _ in read_index(home.content.root)]
+
+
+def run_tag(path: Path, image: Made) -> None:
+    with opened(path) as home:
+        tag(home.db, home.content, NAME, image.target)
+
+
+def run_untag(path: Path) -> None:
+    with opened(path) as home:
+        if Images(home.db).list():
+            untag(home.db, home.content, NAME)
+
+
+def run_sweep(path: Path) -> None:
+    with opened(path) as home:
+        sweep(home.db, home.content)
+
+
+def test_a_killed_tag_is_done_or_not_and_done_again(tmp_path: Path) -> None:
+    image = prepared(tmp_path, b"1")
+    ahead = 0
+    for _ in killed_at_each_call(lambda: run_tag(tmp_path, image)):
+        with opened(tmp_path) as home:
+            in_database, in_index = names(home)
+            assert set(in_database) <= set(in_index), "the database never names what the index lacks"
+            ahead += in_database != in_index
+
+            tag(home.db, home.content, NAME, image.target)
+            assert names(home) == ([NAME], [NAME])
+            untag(home.db, home.content, NAME)
+
+    assert ahead > 0, "some kill must have come between the two"
+
+
+def test_a_killed_untag_is_done_or_not_and_done_again(tmp_path: Path) -> None:
+    image = prepared(tmp_path, b"1")
+    run_tag(tmp_path, image)
+    for _ in killed_at_each_call(lambda: run_untag(tmp_path)):
+        run_untag(tmp_path)
+        with opened(tmp_path) as home:
+            assert names(home) == ([], [])
+        run_tag(tmp_path, image)
+
+
+def test_a_killed_collection_loses_nothing_named_and_is_finished_by_the_next(tmp_path: Path) -> None:
+    stays = prepared(tmp_path, b"base", b"1")
+    run_tag(tmp_path, stays)
+    prepared(tmp_path, b"base", b"2")
+    for _ in killed_at_each_call(lambda: run_sweep(tmp_path)):
+        with opened(tmp_path) as home:
+            assert stays.blobs <= home.digests()
+            sweep(home.db, home.content)
+            assert home.digests() == stays.blobs
+            assert list(home.content.trash.iterdir()) == []
+        prepared(tmp_path, b"base", b"2")
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EROFS])
+def test_any_call_failing_leaves_the_names_whole(tmp_path: Path, code: int) -> None:
+    image = prepared(tmp_path, b"1")
+    errors: list[PrestowError] = []
+    with opened(tmp_path) as home:
+
+        def work() -> None:
+            tag(home.db, home.content, NAME, image.target)
+
+        for error in failing_at_each_call(work, OSError(code, os.strerror(code))):
+            errors += [error] if error else []
+            in_database, in_index = names(home)
+            assert set(in_database) <= set(in_index)
+            work()
+            assert names(home) == ([NAME], [NAME])
+            untag(home.db, home.content, NAME)
+
+    assert len(errors) > 3
+
+
+def test_on_a_full_disk_names_are_forgotten_and_the_bytes_given_back(tmp_path: Path) -> None:
+    image = prepared(tmp_path, b"1")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with opened(tmp_path) as home:
+
+        def forget() -> None:
+            if Images(home.db).list():
+                untag(home.db, home.content, NAME)
+            sweep(home.db, home.content)
+
+        tag(home.db, home.content, NAME, image.target)
+        failures = [error for error in failing_at_each_call(forget, full) if _put_back(home, image) and error]
+
+        assert not [error for error in failures if "index.json" in str(error)]
+
+
+def _put_back(home: Home, image: Made) -> bool:
+    """Look at what is left of the image, whole or gone, and make it anew."""
+    if Images(home.db).list():
+        assert image.blobs <= home.digests()
+    again = make_image(home, b"1")
+    assert again == image
+    tag(home.db, home.content, NAME, image.target)
+    publish_names(home.db, home.content)
+    assert mark(Images(home.db), Containers(home.db), Leases(home.db), home.content).blobs == image.blobs
+    return True
+
+
+def test_a_mark_is_the_same_before_and_after_a_collection(tmp_path: Path) -> None:
+    image = prepared(tmp_path, b"1", b"2")
+    run_tag(tmp_path, image)
+    with opened(tmp_path) as home:
+        roots = Images(home.db), Containers(home.db), Leases(home.db)
+        before = mark(*roots, home.content)
+        home.put(b"garbage")
+
+        sweep(home.db, home.content)
+
+        assert mark(*roots, home.content) == before
+        assert Digest.of(b"garbage") not in home.digests()

@@ -1,0 +1,56 @@
+"""What the Prefect server recorded of a flow run; it arrives a little after the run's end, so ask until it is there."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.events.filters import EventFilter, EventNameFilter, EventRelatedFilter
+from prefect.events.schemas.events import ReceivedEvent
+
+DEADLINE = 60.0
+
+T = TypeVar("T")
+
+
+def flow_run_id(state: State) -> UUID:
+    """Give the flow run's ID from the state that ``flow(…, return_state=True)`` gave."""
+    assert state.state_details.flow_run_id is not None
+    return state.state_details.flow_run_id
+
+
+def task_runs(run: UUID, count: int) -> list[TaskRun]:
+    """Wait until the server knows ``count`` ended task runs of a flow run, and give them, oldest first."""
+
+    def ended() -> list[TaskRun]:
+        with get_client(sync_client=True) as client:
+            found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
+        return [task_run for task_run in found if task_run.state is not None and task_run.state.is_final()]
+
+    return sorted(_until(ended, count, f"task runs of {run}"), key=lambda task_run: str(task_run.start_time))
+
+
+def events(run: UUID, count: int, prefix: str = "prestow.") -> list[ReceivedEvent]:
+    """Wait until the server has ``count`` events of a flow run whose names begin with ``prefix``; oldest first."""
+    wanted = EventFilter(
+        event=EventNameFilter(prefix=[prefix]), related=EventRelatedFilter(id=[f"prefect.flow-run.{run}"])
+    )
+
+    def received() -> list[ReceivedEvent]:
+        with get_client(sync_client=True) as client:
+            return client.read_events(wanted, limit=50).events
+
+    return sorted(_until(received, count, f"events {prefix}* of {run}"), key=lambda event: event.occurred)
+
+
+def _until(ask: Callable[[], list[T]], count: int, what: str) -> list[T]:
+    """Ask until there are enough answers."""
+    deadline = time.monotonic() + DEADLINE
+    while len(answers := ask()) < count:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: expected {count} within {DEADLINE:.0f} s, found {len(answers)}")
+        time.sleep(0.05)
+    return answers

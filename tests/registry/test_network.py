@@ -1,0 +1,113 @@
+"""Time and place: how long a server may take, and where it may send us."""
+
+import httpcore
+import pytest
+
+from prestow.errors import InvalidError, UnavailableError
+from prestow.registry.hosts import Timeouts
+from prestow.registry.network import Budget, Budgets, Network, Reach
+
+
+class Clock:
+    """A clock that is moved by hand."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("address", "reach"),
+    [
+        ("8.8.8.8", Reach.PUBLIC),
+        ("2606:4700::1111", Reach.PUBLIC),
+        ("10.1.2.3", Reach.PRIVATE),
+        ("172.16.0.1", Reach.PRIVATE),
+        ("192.168.1.1", Reach.PRIVATE),
+        ("100.64.0.1", Reach.PRIVATE),
+        ("fd00::1", Reach.PRIVATE),
+        ("224.0.0.1", Reach.PRIVATE),
+        ("127.0.0.1", Reach.LOOPBACK),
+        ("0.0.0.0", Reach.LOOPBACK),
+        ("::", Reach.LOOPBACK),
+        ("::1", Reach.LOOPBACK),
+        ("::ffff:127.0.0.1", Reach.LOOPBACK),
+        ("::ffff:10.0.0.1", Reach.PRIVATE),
+        ("169.254.169.254", Reach.LINK_LOCAL),
+        ("::ffff:169.254.169.254", Reach.LINK_LOCAL),
+        ("fe80::1%eth0", Reach.LINK_LOCAL),
+        ("nonsense", Reach.PRIVATE),
+    ],
+)
+def test_addresses_are_sorted_by_how_deep_they_lie(address: str, reach: Reach) -> None:
+    assert Reach.of(address) is reach
+
+
+def test_a_server_sends_us_as_deep_as_it_lies_and_to_link_local_only_from_there() -> None:
+    allowed = {reach: {other for other in Reach if reach.allows(other)} for reach in Reach}
+
+    assert allowed[Reach.PUBLIC] == {Reach.PUBLIC}
+    assert allowed[Reach.PRIVATE] == {Reach.PUBLIC, Reach.PRIVATE}
+    assert allowed[Reach.LOOPBACK] == {Reach.PUBLIC, Reach.PRIVATE, Reach.LOOPBACK}
+    assert Reach.LINK_LOCAL in allowed[Reach.LINK_LOCAL]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "::1", "0.0.0.0"])
+def test_no_spelling_of_loopback_is_connected_to_for_a_public_server(host: str) -> None:
+    network = Network(Reach.PUBLIC, Budgets())
+
+    with pytest.raises(InvalidError, match="own network"):
+        network.connect_tcp(host, 9, timeout=5)
+
+
+def test_an_unknown_host_is_a_failed_connection() -> None:
+    with pytest.raises(httpcore.ConnectError):
+        Network(None, Budgets()).connect_tcp("nowhere.invalid", 9, timeout=5)
+
+
+def test_a_document_has_one_deadline_however_often_bytes_come() -> None:
+    clock = Clock()
+    budget = Budget(Timeouts(exchange=10, idle=5), clock=clock)
+
+    for _ in range(9):
+        clock.now += 1
+        assert budget.receive(lambda _: b"x") == b"x"
+    clock.now += 1
+    with pytest.raises(UnavailableError, match="more than 10 s"):
+        budget.receive(lambda _: b"x")
+
+
+def test_one_wait_ends_with_the_deadline() -> None:
+    clock = Clock()
+    budget = Budget(Timeouts(exchange=10, idle=5), clock=clock)
+
+    assert budget.left(5) == 5
+    clock.now += 8
+    assert budget.left(5) == 2
+
+
+def test_a_blob_needs_a_least_rate_while_we_wait_for_the_server() -> None:
+    clock = Clock()
+    budget = Budget(Timeouts(exchange=10, window=30, rate=100), clock=clock)
+    budget.stream()
+
+    def slowly(_: float) -> bytes:
+        clock.now += 1
+        return b"x" * 99
+
+    for _ in range(29):
+        budget.receive(slowly)
+    with pytest.raises(UnavailableError, match=r"2970 bytes in 30 s"):
+        budget.receive(slowly)
+
+
+def test_a_slow_disk_of_ours_is_not_the_servers_fault() -> None:
+    clock = Clock()
+    budget = Budget(Timeouts(exchange=10, window=30, rate=100), clock=clock)
+    budget.stream()
+
+    for _ in range(100):
+        assert budget.receive(lambda _: b"x") == b"x"
+        clock.now += 60

@@ -1,0 +1,36 @@
+"""Places to mount in, and nothing left mounted after a test."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prestow.snapshots import syscalls
+from prestow.snapshots.mountinfo import mounts_below
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what mounts where mounting is not allowed."""
+    for item in items:
+        if os.geteuid() and "mounting" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip(reason="needs root to mount"))
+
+
+@pytest.fixture
+def mounting(tmp_path: Path) -> Iterator[Path]:
+    """Give a folder in which a test may mount; whatever it leaves is taken down."""
+    yield tmp_path
+    for point in reversed(mounts_below(tmp_path)):
+        syscalls.umount(point.path)
+
+
+@pytest.fixture(params=["disk", "a:b,c d\\e", "tmpfs"])
+def place(request: pytest.FixtureRequest, mounting: Path) -> Path:
+    """Give a folder on the disk, one with a name that mount options cannot stand, and one on a tmpfs."""
+    folder = mounting / request.param
+    folder.mkdir()
+    if request.param == "tmpfs":
+        subprocess.run(["mount", "-t", "tmpfs", "prestow-test", folder], check=True)
+    return folder
