@@ -2,11 +2,10 @@
 
     (pull) ─▶ (apply …) ─▶ commit_snapshots ─▶ transform_config ─▶ create_snapshot ─▶ write_bundle
 
-With ``copy`` there is no snapshot: ``write_bundle`` writes the root file system from the layers' model.
+With ``copied`` there is no snapshot: ``write_bundle`` writes the root file system from the layers' model.
 """
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from config.home import home_or_default
 from flows.making import making
@@ -17,14 +16,14 @@ from prestow.runtime.overrides import Overrides
 from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots
 from tasks.create_snapshot import create_snapshot
-from tasks.policy import NOWHERE, PARALLEL_STEPS
+from tasks.policy import NOWHERE, THREADS
 from tasks.transform_config import transform_config
 from tasks.write_bundle import write_bundle
 
 
 @flow(
     flow_run_name="bundle {reference}",
-    task_runner=ThreadPoolTaskRunner(max_workers=PARALLEL_STEPS),
+    task_runner=THREADS,
     result_storage=NOWHERE,
     persist_result=False,
 )
@@ -32,7 +31,7 @@ def bundle(
     reference: ImageName,
     directory: Directory = None,
     id: Id = None,  # noqa: A002 - the parameter's name is the field's word, and the form's
-    copy: bool = False,
+    copied: bool = False,
     pull: Pulling = "never",
     args: Words = (),
     env: Environment = (),
@@ -44,7 +43,7 @@ def bundle(
     driver: Driver = "auto",
     home: Home = None,
 ) -> Bundled:
-    """Make ``config.json`` and ``rootfs`` of an image: mounted, or with ``copy`` a full copy.
+    """Make ``config.json`` and ``rootfs`` of an image: mounted, or with ``copied`` a full copy.
 
     Pulls only if told to; layers that are stored and not unpacked are unpacked.
     """
@@ -57,6 +56,6 @@ def bundle(
         applied = [apply.submit(home, name, layer, None) for layer in image.layers]
         committed = commit_snapshots(home, name, image, tuple(a.result() for a in applied), driver)
         spec = transform_config(home, name, image, overrides, committed)
-        created = None if copy else create_snapshot(home, name, run.id, committed)
+        created = None if copied else create_snapshot(home, name, run.id, committed)
         written = write_bundle(home, name, run.id, image, spec, created, run.directory)
     return run.bundled(written, image)

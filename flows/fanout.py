@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
-from prefect.client.schemas.objects import State
 from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
 
 from flows.pull import pull
 from flows.results import Prepulled, PrepulledImage, Pulled

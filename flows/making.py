@@ -88,7 +88,7 @@ def making(
         InvalidError: the container ID breaks the grammar.
     """
     node, chosen = open_node(home), _id_or_new(container_id)
-    place = Path(directory).absolute() if directory else node.home / "bundles" / chosen
+    place = Path(directory).absolute() if directory else node.bundle_folder(chosen)
     with journal() as book, node.lease(f"bundle {chosen}") as lease:
         yield Making(node, reference, chosen, place, platform, book, lease)
 

@@ -4,12 +4,14 @@ Prefect is told only where nobody has told it: variables that are set stay as th
 process light; what a service wants to have (heartbeats, a log of each step) is left to its own environment.
 """
 
+import logging
 import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from flows.local_server.ensure import ensure, environment
+from prestow.errors import UnavailableError
 
 LEAN = {
     "DO_NOT_TRACK": "1",
@@ -32,11 +34,12 @@ def connected(home: str | Path, env: MutableMapping[str, str]) -> Iterator[str]:
         env: the process's environment, which Prefect reads; changed in place.
 
     Raises:
-        UnavailableError: the local server did not start.
+        UnavailableError: the local server did not start, or the API does not answer.
     """
     for name, value in LEAN.items():
         env.setdefault(name, value)
     read_before = "prefect" in sys.modules
+    from httpx import TransportError  # noqa: PLC0415 - as below
     from prefect.context import SyncClientContext, refresh_global_settings_context  # noqa: PLC0415 - the slow import
     from prefect.events.worker import EventsWorker  # noqa: PLC0415 - likewise
     from prefect.settings import get_current_settings  # noqa: PLC0415 - likewise
@@ -48,8 +51,12 @@ def connected(home: str | Path, env: MutableMapping[str, str]) -> Iterator[str]:
         refresh_global_settings_context()
     settings = get_current_settings()
     settings.flows.heartbeat_frequency = None  # the end of a flow would wait for its thread, up to a second
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # it warns of events that wait, and sends them
     try:
         with SyncClientContext.get_or_create():
             yield str(settings.api.url)
+    except TransportError as error:
+        # the engine lets no such error out: what comes here is Prefect's own client, after its retries
+        raise UnavailableError(f"the Prefect API at {settings.api.url} does not answer: {error}") from error
     finally:
         EventsWorker.drain_all(timeout=_PATIENCE, at_exit=False)

@@ -8,7 +8,6 @@
 """
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from config.home import home_or_default
 from flows.parameters import Driver, Home, Name, Platform, PullStop, Source
@@ -18,7 +17,7 @@ from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots
 from tasks.fetch_layer import fetch_layer
 from tasks.fetch_manifest import fetch_manifest
-from tasks.policy import NOWHERE, PARALLEL_STEPS
+from tasks.policy import NOWHERE, THREADS
 from tasks.resolve import resolve
 from tasks.tag import tag
 from tasks.verify import verify
@@ -26,7 +25,7 @@ from tasks.verify import verify
 
 @flow(
     flow_run_name="pull {reference}",
-    task_runner=ThreadPoolTaskRunner(max_workers=PARALLEL_STEPS),
+    task_runner=THREADS,
     result_storage=NOWHERE,
     persist_result=False,
 )

@@ -6,20 +6,19 @@ The steps of ``bundle`` are part of the same run.
 """
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from config.home import home_or_default
 from flows.bundle import bundle
 from flows.making import running
 from flows.parameters import Cwd, Driver, Environment, Home, Id, Platform, Pulling, Source, User, Words
 from flows.results import Ran
-from tasks.policy import NOWHERE, PARALLEL_STEPS
+from tasks.policy import NOWHERE, THREADS
 from tasks.run_container import run_container
 
 
 @flow(
     flow_run_name="run {reference}",
-    task_runner=ThreadPoolTaskRunner(max_workers=PARALLEL_STEPS),
+    task_runner=THREADS,
     result_storage=NOWHERE,
     persist_result=False,
 )

@@ -12,14 +12,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from prestow.errors import NotFoundError, PreconditionError, UnsupportedError
-from prestow.layers.apply import scan
+from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError, UnsupportedError
 from prestow.layers.materialise import Materialised, materialise
-from prestow.layers.tree import merged
 from prestow.metadata.containers import ContainerRecord
 from prestow.node import Node
 from prestow.oci.image import Image
@@ -29,6 +27,7 @@ from prestow.runtime.runc import Exit
 from prestow.runtime.runc import run_container as run_process
 from prestow.runtime.spec import Spec
 from prestow.runtime.state import container_state, delete_container
+from prestow.snapshots.chain import Chain
 from prestow.snapshots.create import Created
 from prestow.snapshots.mount import mount_all, unmount
 from prestow.snapshots.mountinfo import mounted_at
@@ -69,24 +68,43 @@ def write_mounted(node: Node, container: Container, spec: Spec, directory: Path)
         AlreadyExistsError: another container has the ID, or the folder holds something else.
         UnsupportedError: mounting is not allowed here; a copy is.
     """
-    known = any(record.id == container.id for record in node.containers.list())
-    try:
-        _mounted(node, container, spec, directory)
-    except BaseException:
+    record = _record(container, directory)
+    known = _known(node, record)
+    with ExitStack() as undo:
         if not known:
-            _discard(node, _record(container, directory))
-        raise
+            undo.callback(_drop_snapshot, node, record)
+        rootfs = _claimed(directory, known=known)
+        if not known:
+            undo.callback(_discard, node, record)
+        node.containers.put(record)
+        if not mounted_at(rootfs):
+            mount_all(container.created.mounts, rootfs)
+        write_bundle(spec, directory, rootfs="filled")
+        undo.pop_all()
     return Written(directory, container.created.driver, spec.warnings)
 
 
-def _mounted(node: Node, container: Container, spec: Spec, directory: Path) -> None:
+def _known(node: Node, record: ContainerRecord) -> bool:
+    """Tell whether this very container was made before."""
+    try:
+        found = node.containers.get(record.id)
+    except NotFoundError:
+        return False
+    if found.bundle != record.bundle:
+        raise AlreadyExistsError(f"container {record.id} exists, with its bundle in {found.bundle}; choose another ID")
+    return True
+
+
+def _claimed(directory: Path, *, known: bool) -> Path:
+    """Prepare the bundle's folder, and give its root; one that is complete is another's, unless we know it."""
     if os.geteuid() != 0:
         raise UnsupportedError("mounting a bundle needs root; make a full copy instead, with --copy")
     rootfs = prepare_bundle(directory)
-    node.containers.put(_record(container, directory))
-    if not mounted_at(rootfs):
-        mount_all(container.created.mounts, rootfs)
-    write_bundle(spec, directory, rootfs="filled")
+    if not known and ((directory / CONFIG).exists() or mounted_at(rootfs)):
+        raise AlreadyExistsError(
+            f"{directory} is the bundle of another container; remove that, or choose another folder"
+        )
+    return rootfs
 
 
 def _record(container: Container, directory: Path) -> ContainerRecord:
@@ -113,7 +131,7 @@ def write_copy(node: Node, image: Image, spec: Spec, directory: Path) -> Written
     warnings = spec.warnings
     if not (directory / CONFIG).exists():
         remove_tree(rootfs)
-        root = merged([scan(node.content, layer.diff_id) for layer in image.layers])
+        root = Chain.of_image(image).tree(node.content)
         made = materialise(
             root, lambda at: node.content.open_fd(image.layers[at].diff_id), rootfs, privileged=os.geteuid() == 0
         )
@@ -176,12 +194,16 @@ def _discard(node: Node, record: ContainerRecord) -> None:
     directory = Path(record.bundle)
     if mounted_at(directory / ROOTFS):
         unmount(directory / ROOTFS)
-    driver = next(snapshotter for snapshotter in node.snapshotters if snapshotter.driver == record.driver)
-    with suppress(NotFoundError):
-        driver.remove(record.snapshot_key)
+    _drop_snapshot(node, record)
     remove_bundle(directory)
     with suppress(NotFoundError):
         node.containers.remove(record.id)
+
+
+def _drop_snapshot(node: Node, record: ContainerRecord) -> None:
+    driver = next(snapshotter for snapshotter in node.snapshotters if snapshotter.driver == record.driver)
+    with suppress(NotFoundError):
+        driver.remove(record.snapshot_key)
 
 
 def _state_root(node: Node) -> Path:

@@ -34,13 +34,19 @@ class Digest(str):
         """
         match = _GRAMMAR.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise InvalidError(f"digest {printable(str(text))!r}: expected algorithm:hex, such as sha256:<64 hex digits>")
+            raise InvalidError(
+                f"digest {printable(str(text))!r}: expected algorithm:hex, such as sha256:<64 hex digits>"
+            )
         algorithm, encoded = match.groups()
         length = _HEX_LENGTH.get(algorithm)
         if length is None:
-            raise UnsupportedError(f"digest {printable(match[0])!r}: unsupported algorithm; supported are sha256, sha512")
+            raise UnsupportedError(
+                f"digest {printable(match[0])!r}: unsupported algorithm; supported are sha256, sha512"
+            )
         if len(encoded) != length or not _HEX.fullmatch(encoded):
-            raise InvalidError(f"digest {printable(match[0])!r}: expected {length} lower-case hex digits after {algorithm}:")
+            raise InvalidError(
+                f"digest {printable(match[0])!r}: expected {length} lower-case hex digits after {algorithm}:"
+            )
         return cls(match[0])
 
     @classmethod

@@ -20,6 +20,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prestow.content.disk import make_folder, translated
 from prestow.content.local import LocalStore
 from prestow.errors import InvalidError, NotFoundError, PrestowError
 from prestow.lookup import find_image
@@ -156,6 +157,13 @@ class Node:
     def snapshots(self) -> "list[Info]":
         """List the snapshots of all drivers."""
         return [info for snapshotter in self.snapshotters for info in snapshotter.walk()]
+
+    def bundle_folder(self, container_id: str) -> Path:
+        """Give the place of a container's bundle, where no other one was chosen."""
+        bundles = self.home / "bundles"
+        with translated(f"making {bundles}"):
+            make_folder(bundles)
+        return bundles / container_id
 
     def image(self, text: str) -> ImageRecord:
         """Look an image up by its name as people write it; what came from a layout is found without ``localhost/``.

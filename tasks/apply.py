@@ -1,9 +1,8 @@
 """Step ``apply``: from a layer's blob to its decompressed blob, whose digest is the diff ID."""
 
-from prestow.layers.apply import Applied
-
 from prestow.content.verify import Verified
 from prestow.layers import apply as engine
+from prestow.layers.apply import Applied
 from prestow.node import open_node
 from prestow.oci.image import Layer
 from tasks.checkpoint import reached

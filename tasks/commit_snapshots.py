@@ -1,7 +1,6 @@
 """Step ``commit_snapshots``: the applied layers become snapshots under their chain IDs."""
 
 from prestow.layers.apply import Applied
-
 from prestow.node import open_node
 from prestow.oci.image import Image
 from prestow.snapshots import commit as engine

@@ -14,10 +14,10 @@ from prestow.node import open_node
 from prestow.runtime.runc import Exit
 from tasks.checkpoint import reached
 from tasks.journal import noted
-from tasks.policy import step
+from tasks.policy import Retries, step
 
 
-@step(lambda container_id: f"run container {container_id}", version=1, retries=0)
+@step(lambda container_id: f"run container {container_id}", version=1, retries=Retries(attempts=1))
 def run_container(home: str, name: str, digest: str, container_id: str, interactive: bool) -> Exit:  # noqa: FBT001
     """Run the bundle in the foreground; never retried, since a started container may have done its work."""
     node = open_node(home)

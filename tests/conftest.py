@@ -7,6 +7,10 @@ import pytest
 
 from tests import registries
 from tests.image_factory import write_demo_image
+from tests.prefect_harness import prefect_server, prefect_template
+from tests.wheels import installed
+
+__all__ = ["demo_layout", "docker_registry", "fault_registry", "installed", "prefect_server", "prefect_template"]
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +29,12 @@ def demo_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fault_registry(demo_layout: Path) -> Iterator[registries.FaultRegistry]:
-    """A registry with the demo image as tag ``demo`` of any repository, that misbehaves as it is told."""
-    with registries.FaultRegistry(demo_layout) as registry:
+def fault_registry(tmp_path: Path) -> Iterator[registries.FaultRegistry]:
+    """A registry that misbehaves as it is told, with the demo image as tag ``demo`` of any repository.
+
+    Its layout, ``fault_registry.layout``, is the test's own.
+    """
+    layout = tmp_path / "fault-registry"
+    write_demo_image(layout)
+    with registries.FaultRegistry(layout) as registry:
         yield registry

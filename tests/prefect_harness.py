@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,15 +36,13 @@ def prefect_template(tmp_path_factory: pytest.TempPathFactory, request: pytest.F
 def prefect_server(tmp_path_factory: pytest.TempPathFactory, prefect_template: Path) -> Iterator[Server]:
     """Give a running server, to which Prefect in this process is connected until the session ends."""
     home = _shared(tmp_path_factory) / "prefect-home"
-    home.mkdir(mode=0o700, exist_ok=True)
+    (home / "prefect").mkdir(mode=0o700, parents=True, exist_ok=True)
     with (home / "users.lock").open("w") as users:
-        fcntl.flock(users, fcntl.LOCK_EX)
-        database = home / "prefect" / "prefect.db"
-        if not database.exists():
-            database.parent.mkdir(mode=0o700)
-            shutil.copy(prefect_template, database)
-        server = ensure(home)
         fcntl.flock(users, fcntl.LOCK_SH)
+        draft = shutil.copy(prefect_template, tmp_path_factory.mktemp("draft"))
+        with suppress(FileExistsError):
+            (home / "prefect" / "prefect.db").hardlink_to(draft)
+        server = ensure(home)
         with _client(home, server):
             yield server
         fcntl.flock(users, fcntl.LOCK_UN)

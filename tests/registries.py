@@ -10,6 +10,7 @@ import json
 import re
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -175,8 +176,7 @@ class FaultRegistry:
         self.ended = threading.Event()
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *arguments: _Handler(self, *arguments))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), lambda *arguments: _Handler(self, *arguments))
         self._scheme = "http"
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -228,6 +228,16 @@ class FaultRegistry:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that went away or did not like the certificate; tell everything else."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # as socketserver gave them
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             args.reference,
             os.path.abspath(args.directory),  # noqa: PTH100 - a text for a parameter, not yet a path
             id=args.id,
-            copy=args.copy,
+            copied=args.copy,
             pull=args.pull,
             platform=args.platform,
             driver=args.driver,

@@ -4,10 +4,15 @@ import argparse
 import re
 import signal
 import threading
+from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Verbs, add_verb
 from flows.cli.output import emit, say
 from prestow.errors import InvalidError
+
+if TYPE_CHECKING:
+    from prestow.content.store import Provider
+    from prestow.registry.pull_api import FindImage
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 _HIGHEST_PORT = 65535
@@ -32,16 +37,10 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted; says on standard output where, once it does."""
-    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.registry.layout import open_layout  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.registry.server import Server  # noqa: PLC0415 - likewise
 
-    if args.layout:
-        from prestow.registry.layout import open_layout  # noqa: PLC0415 - likewise
-
-        images, content = open_layout(args.layout)
-    else:
-        node = open_node(args.home)
-        images, content = (lambda name: node.images.get(name).target), node.content
+    images, content = open_layout(args.layout) if args.layout else _store(args.home)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -52,6 +51,13 @@ def run(args: argparse.Namespace) -> int:
         ended.wait()
     say("stopped")
     return 0
+
+
+def _store(home: str) -> "tuple[FindImage, Provider]":
+    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+
+    node = open_node(home)
+    return lambda name: node.images.get(name).target, node.content
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -70,7 +70,7 @@ def ensure(home: Path, *, timeout: float = 120.0) -> Server:
     launched: int | None = None
     while (server := status(home)) is None:
         if launched is None:
-            launched = _launch(_private(home / "prefect"))
+            launched = _launch(_private(home))
         if (launched is not None and _exited(launched)) or time.monotonic() > deadline:
             raise UnavailableError(f"the local Prefect server did not start; {home}/prefect/server.log may tell why")
         time.sleep(_POLL)
@@ -212,10 +212,11 @@ def _exited(pid: int) -> bool:
         return start_time(pid) is None
 
 
-def _private(directory: Path) -> Path:
-    """Make the folder, or refuse one that others may write to: the server runs what its database says."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.stat()
-    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise PreconditionError(f"{directory}: others may write here; expected mode 0700 and owner {os.geteuid()}")
-    return directory
+def _private(home: Path) -> Path:
+    """Make the folders, or refuse those that others may write to: a server runs what its database says."""
+    for folder in (home, home / "prefect"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise PreconditionError(f"{folder}: others may write here; expected mode 0700 and owner {os.geteuid()}")
+    return home / "prefect"

@@ -17,7 +17,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from prestow.content.disk import create_file, failure, make_folder, remove_flat, set_aside, sync_folder, translated
+from prestow.content.disk import (
+    create_file,
+    failure,
+    hash_file,
+    make_folder,
+    remove_flat,
+    set_aside,
+    sync_folder,
+    translated,
+)
 from prestow.content.store import MAX_DOCUMENT, Info
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, MismatchError, NotFoundError, PrestowError
@@ -82,10 +91,25 @@ class Blobs:
         if len(data) > limit:
             raise ExhaustedError(f"blob {digest}: more than the {limit} bytes that a document may have")
         if (found := Digest.of(data, digest.algorithm)) != digest:
-            raise MismatchError(
-                f"blob {digest} is damaged on disk: its bytes hash to {found}; delete and pull it again"
-            )
+            raise _damaged(digest, found)
         return data
+
+    def check(self, digest: Digest) -> Info:
+        """Hash a blob of any size again, and tell about it.
+
+        Raises:
+            NotFoundError: no such blob.
+            MismatchError: its bytes are no longer those of the digest.
+        """
+        fd = self.open_fd(digest)
+        try:
+            with translated(f"reading blob {digest}"):
+                found = hash_file(fd, digest.algorithm).digest()
+        finally:
+            os.close(fd)
+        if found != digest:
+            raise _damaged(digest, found)
+        return self.info(digest)
 
     def info(self, digest: Digest) -> Info:
         """Tell about a blob."""
@@ -171,11 +195,11 @@ class Blobs:
         target = self.path(digest)
         with translated(f"committing blob {digest}"):
             make_folder(target.parent, durable=self.durable)
-            os.fchmod(fd, 0o444)
             self._synced(lambda: os.fsync(fd), path, digest)
             if target.is_dir() and not target.is_symlink():
                 self.discard(digest)
             path.rename(target)
+            os.fchmod(fd, 0o444)  # not before: an ingest that is resumed must be open to writing
             self._synced(lambda: sync_folder(target.parent), target, digest)
 
     def _synced(self, sync: Callable[[], None], path: Path, digest: Digest) -> None:
@@ -185,7 +209,6 @@ class Blobs:
                 sync()
         except OSError as error:
             path.unlink(missing_ok=True)
-
             raise failure(error, f"committing blob {digest}: the disk failed to keep it") from error
 
 
@@ -196,3 +219,7 @@ def _complete(found: os.stat_result, digest: Digest) -> bool:
 
 def _absent(digest: Digest) -> NotFoundError:
     return NotFoundError(f"blob {digest} is not in the content store; pull the image that it belongs to")
+
+
+def _damaged(digest: Digest, found: Digest) -> MismatchError:
+    return MismatchError(f"blob {digest} is damaged: its bytes hash to {found}; delete it, and pull the image again")

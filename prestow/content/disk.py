@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from prestow.digest import Digester
 from prestow.errors import ExhaustedError, PrestowError, StorageError, UnavailableError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_BUFFER = 1 << 20
 
 
 @contextmanager
@@ -134,3 +136,14 @@ def remove_flat(path: Path) -> None:
             path.rmdir()
         else:
             path.unlink()
+
+
+def hash_file(fd: int, algorithm: str) -> Digester:
+    """Hash a whole file, from its start to its end, wherever its position is."""
+    digester = Digester(algorithm)
+    buffer = memoryview(bytearray(_BUFFER))
+    offset = 0
+    while count := os.preadv(fd, [buffer], offset):
+        digester.write(buffer[:count])
+        offset += count
+    return digester

@@ -42,6 +42,18 @@ def write_index(content_root: Path, images: Iterable[tuple[str, Descriptor]], *,
             replace_file(path, data, durable=durable)
 
 
+def remove_leftovers(content_root: Path) -> None:
+    """Remove what was about to replace ``index.json`` when its writer died; call it when nobody else writes it.
+
+    Raises:
+        StorageError: the disk failed.
+    """
+    with translated(f"tidying {content_root}"):
+        for name in ("index.json", "oci-layout"):
+            for path in content_root.glob(f".{name}.*"):
+                path.unlink(missing_ok=True)
+
+
 def read_index(content_root: Path) -> list[tuple[str, Descriptor]]:
     """Give the names in a layout; entries without a name are passed over.
 

@@ -12,25 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from prestow.content.disk import translated
+from prestow.content.disk import hash_file, translated
 from prestow.content.ingest import Ingest
 from prestow.content.lock import FileLock
 from prestow.content.store import Data
 from prestow.digest import Digest, Digester
 from prestow.errors import MismatchError, PreconditionError, PrestowError, StorageError
-
-_BUFFER = 1 << 20
-
-
-def hash_file(fd: int, algorithm: str) -> Digester:
-    """Hash a whole file, from its start to its end, wherever its position is."""
-    digester = Digester(algorithm)
-    buffer = memoryview(bytearray(_BUFFER))
-    offset = 0
-    while count := os.preadv(fd, [buffer], offset):
-        digester.write(buffer[:count])
-        offset += count
-    return digester
 
 
 class LocalWriter:

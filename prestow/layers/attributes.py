@@ -12,6 +12,7 @@ from pathlib import Path
 from prestow.errors import InvalidError, PrestowError, UnsupportedError, printable
 from prestow.layers.entry import Kind
 from prestow.layers.node import Node
+from prestow.layers.timestamps import clamped
 from prestow.layers.xattrs import check
 
 _OVERLAY = b"trusted.overlay."
@@ -52,7 +53,8 @@ class Attributes:
                 self._refused(node, name, value, error, at)
         if mode and node.kind is not Kind.SYMLINK:
             os.fchmod(at, node.mode) if isinstance(at, int) else at.chmod(node.mode)
-        os.utime(at, ns=(node.mtime_ns, node.mtime_ns))
+        mtime = clamped(node.mtime_ns)
+        os.utime(at, ns=(mtime, mtime))
 
     def _refused(self, node: Node, name: bytes, value: bytes, error: OSError, at: int | Path) -> None:
         """Count an attribute that may be left out; else say which one it was."""

@@ -19,6 +19,7 @@ from itertools import chain
 from prestow.errors import InvalidError, printable
 from prestow.layers.entry import Kind
 from prestow.layers.node import Node, Xattrs
+from prestow.layers.timestamps import SECOND, clamped
 from prestow.layers.xattrs import ACL_ACCESS, ACL_DEFAULT, check
 
 SLOT = 32
@@ -38,7 +39,7 @@ _WITH_INDEXES = 0x20
 _LINK_MODE = 0o777  # Linux looks at no other
 _SUPERBLOCK = struct.Struct("<IIIBBHQQIIII16s16sIHHHBBIQB23x")
 _DEVICE = struct.Struct("<64xII56x")
-_INODE = struct.Struct("<HHHHQIIIIQII16x")
+_INODE = struct.Struct("<HHHHQIIIIqII16x")
 _INDEX = struct.Struct("<HHI")
 
 _DIRENT = 12
@@ -51,7 +52,6 @@ _XATTR_HEADER = 12
 _XATTR_MAX = _XATTR_HEADER + (2**16 - 2) * 4
 _XATTR_SPACES = ((b"user.", 1), (ACL_ACCESS, 2), (ACL_DEFAULT, 3), (b"trusted.", 4), (b"security.", 6))
 
-_SECONDS_MIN, _SECONDS_MAX = -(2**63), 2**63 - 1
 _MAJOR_MAX, _MINOR_MAX = 2**12 - 1, 2**20 - 1
 
 Dirent = tuple[bytes, int, int]
@@ -121,8 +121,7 @@ def crc32c(data: bytes) -> int:
 
 def inode(node: Node, xattrs: bytes, *, layout: int, union: int, size: int, links: int) -> bytes:
     """Give an inode with its extended attributes; ``union`` is a block, a device number or a chunk format."""
-    seconds, nanoseconds = divmod(node.mtime_ns, 1_000_000_000)
-    seconds = min(max(seconds, _SECONDS_MIN), _SECONDS_MAX) & 0xFFFFFFFFFFFFFFFF
+    seconds, nanoseconds = divmod(clamped(node.mtime_ns), SECOND)
     count = (len(xattrs) - _XATTR_HEADER) // 4 + 1 if xattrs else 0
     mode = _LINK_MODE if node.kind is Kind.SYMLINK else node.mode
     head = _INODE.pack(

@@ -25,7 +25,7 @@ from prestow.layers.erofs_format import (
     xattr_body,
 )
 from prestow.layers.links import link_counts
-from prestow.layers.node import Node
+from prestow.layers.node import Node, walk
 
 _SIDE_UNIT = 4096  # a page, whatever the block size
 
@@ -65,7 +65,12 @@ class Layout:
         self.side: dict[Node, int] = {}
         self.side_size = 0
         self.positions = array("Q")
-        self.size = self._place()
+        try:
+            self.size = self._place()
+        except InvalidError as error:
+            culprit = self.order[len(self.positions)]
+            path = next(path for path, node in walk(root) if node is culprit)
+            raise InvalidError(f"{printable(path)!r}: {error}") from error
         # From here inodes are counted, so that the root's number fits into 16 bits, and is not 0.
         self.base = aligned(self.positions[0], 1 << block_bits) - (1 << block_bits)
 

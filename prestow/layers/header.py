@@ -1,11 +1,12 @@
-"""Header blocks of tar: 512 bytes of fixed fields, in four dialects.
+r"""Header blocks of tar: 512 bytes of fixed fields, in four dialects.
 
-    offset   0    100   108  116  124   136    148       156   157   257    263      265    297    329    337    345     500
-    field    name mode  uid  gid  size  mtime  checksum  flag  link  magic  version  uname  gname  major  minor  prefix  rest
-    v7       up to link; the rest means nothing
-    ustar    magic "ustar\\0"; the name is prefix/name
-    star     like ustar, prefix of 131 bytes, "tar\\0" at the end
-    GNU      magic "ustar  \\0"; times where others have the prefix, and sparse maps behind them
+      0 name      100 mode   108 uid      116 gid    124 size   136 mtime   148 checksum   156 flag   157 link
+    257 magic     263 version   265 uname   297 gname   329 major   337 minor   345 prefix   500 rest
+
+    v7       up to link; what follows means nothing
+    ustar    magic "ustar\0"; the name is prefix/name
+    star     like ustar, but a prefix of 131 bytes, and "tar\0" at the end
+    GNU      magic "ustar  \0"; times where others have the prefix, and sparse maps behind them
 
 Text ends at the first zero byte. A number is octal between spaces and zero bytes, or two's complement in base 256
 where the first bit is set.
@@ -155,4 +156,6 @@ def _reads_as_number(field: bytes) -> bool:
 
 def _high_bytes(block: bytes) -> int:
     """Count the bytes that are negative where bytes are signed: some old writers summed them so."""
-    return 0 if block.isascii() else sum(byte >= _BINARY for i, byte in enumerate(block) if not 148 <= i < 156)
+    if block.isascii():
+        return 0
+    return sum(byte >= _BINARY for byte in block[: _CHECKSUM.start] + block[_CHECKSUM.stop :])

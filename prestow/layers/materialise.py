@@ -27,12 +27,13 @@ from prestow.layers.node import Node
 from prestow.layers.xattrs import ACL_ACCESS, ACL_DEFAULT
 
 MAX_DEPTH = 256
-"""Folders within each other, the root included; each has a descriptor while its children are made."""
+"""Folders within each other; each has a descriptor while its children are made."""
 
 _MAX_LAYERS = 64  # descriptors of tars that are kept open
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_WAY = _PATH_ONLY | os.O_DIRECTORY
 _SEARCHABLE = 0o100
 
 
@@ -73,11 +74,19 @@ def materialise(root: Node, open_layer: Callable[[int], int], target: Path, *, p
         ExhaustedError: the disk is full, or the tree too deep.
         StorageError: any other refusal of the disk.
     """
+    try:
+        target.mkdir(0o700)
+    except FileExistsError as error:
+        raise AlreadyExistsError(f"{target} exists already") from error
+    except OSError as error:
+        raise failure(error, f"making {target}") from error
     sink = _Sink(open_layer, privileged=privileged, links=frozenset(link_counts(root)))
     try:
         sink.fill(root, target)
     except OSError as error:
-        raise _translated(error, f"materialising {printable(sink.path())!r} in {target}") from error
+        raise _translated(error, f"{printable(sink.path())!r} in {target}") from error
+    except PrestowError as error:
+        raise type(error)(f"{printable(sink.path())!r} in {target}: {error}") from error
     finally:
         sink.close()
     return Materialised(sink.files, sink.bytes, sink.attributes.unowned, sink.devices, sink.attributes.dropped)
@@ -85,9 +94,9 @@ def materialise(root: Node, open_layer: Callable[[int], int], target: Path, *, p
 
 def _translated(error: OSError, what: str) -> PrestowError:
     if error.errno == errno.EEXIST:
-        return AlreadyExistsError(f"{what}: it exists already")
-    if error.errno == errno.EMLINK:
-        return UnsupportedError(f"{what}: more hard links to one file than this file system can hold")
+        return UnsupportedError(f"{what}: this file system takes another name for the same one")
+    if error.errno in {errno.EMLINK, errno.EFBIG}:
+        return UnsupportedError(f"{what}: {os.strerror(error.errno)} for this file system")
     if error.errno in {errno.ENAMETOOLONG, errno.EINVAL}:
         return InvalidError(f"{what}: {os.strerror(error.errno)}")
     if error.errno == errno.EPERM:
@@ -103,13 +112,13 @@ class _Folder:
         name: what its parent calls it.
         node: its node.
         descriptor: open for reading.
-        names: of the children still to be made.
+        rest: children that are still to be made.
     """
 
     name: bytes
     node: Node
     descriptor: int
-    names: Iterator[bytes]
+    rest: Iterator[tuple[bytes, Node]]
 
 
 class _Sink:
@@ -128,7 +137,7 @@ class _Sink:
 
     def path(self) -> bytes:
         """Give what is being made, for messages."""
-        return b"/".join((*self._names(), self._name)) or b"."
+        return b"/".join(name for name in (*self._names(), self._name) if name) or b"."
 
     def close(self) -> None:
         """Close every descriptor."""
@@ -136,24 +145,25 @@ class _Sink:
             os.close(descriptor)
 
     def fill(self, root: Node, target: Path) -> None:
-        """Make the target and everything in it."""
-        target.mkdir(0o700)
+        """Fill the target, which is empty."""
         self._enter(b"", root, os.open(target, _FOLDER))
         _disinherit(self._folders[0].descriptor)
         while self._folders:
             folder = self._folders[-1]
-            self._name = next(folder.names, b"")
-            if self._name:
-                self._make(folder, self._name, (folder.node.children or {})[self._name])
-            else:
+            name, node = next(folder.rest, (b"", folder.node))
+            self._name = name
+            if node is folder.node:
                 self._leave(folder)
+            else:
+                self._make(folder.descriptor, name, node)
 
     def _names(self) -> tuple[bytes, ...]:
         return tuple(folder.name for folder in self._folders[1:])
 
     def _enter(self, name: bytes, node: Node, descriptor: int) -> None:
-        self._folders.append(_Folder(name, node, descriptor, iter(sorted(node.children or ()))))
-        if len(self._folders) > MAX_DEPTH:
+        children = node.children or {}
+        self._folders.append(_Folder(name, node, descriptor, ((name, children[name]) for name in sorted(children))))
+        if len(self._folders) > MAX_DEPTH + 1:
             raise ExhaustedError(f"folder {printable(self.path())!r} is nested too deeply: at most {MAX_DEPTH} levels")
 
     def _leave(self, folder: _Folder) -> None:
@@ -172,12 +182,12 @@ class _Sink:
         for names, mode in self._unsearchable:
             descriptor = self._open(names)
             try:
-                os.fchmod(descriptor, mode)
+                _itself(descriptor).chmod(mode)
             finally:
                 os.close(descriptor)
 
     def _open(self, names: tuple[bytes, ...]) -> int:
-        """Open a folder that was made before, one component at a time."""
+        """Open, for its path alone, a folder that was made before, one component at a time."""
         here = self._names()
         common = 0
         while common < min(len(names), len(here)) and names[common] == here[common]:
@@ -185,14 +195,15 @@ class _Sink:
         descriptor = os.dup(self._folders[common].descriptor)
         for name in names[common:]:
             try:
-                below = os.open(name, _FOLDER, dir_fd=descriptor)
+                below = os.open(name, _WAY, dir_fd=descriptor)
             finally:
                 os.close(descriptor)
             descriptor = below
         return descriptor
 
-    def _make(self, folder: _Folder, name: bytes, node: Node) -> None:
-        parent = folder.descriptor
+    def _make(self, parent: int, name: bytes, node: Node) -> None:
+        if b"/" in name or name in {b"", b".", b".."}:
+            raise InvalidError(f"name {printable(name)!r}: not one component of a path")
         if node.kind in {Kind.CHAR, Kind.BLOCK} and not self.attributes.privileged:
             self.devices += 1
             return
@@ -225,7 +236,7 @@ class _Sink:
                 layer = self._layer(node.layer)
                 copy_range(layer, descriptor, source_offset=offset, target_offset=logical, length=length)
                 self.bytes += length
-            if node.size and (not node.extents or sum(node.extents[-1][::2]) < node.size):
+            if not node.extents or node.extents[-1].logical + node.extents[-1].length < node.size:
                 os.ftruncate(descriptor, node.size)
             self.attributes.apply(node, descriptor)
         finally:
@@ -240,12 +251,17 @@ class _Sink:
         return descriptor
 
     def _describe(self, node: Node, name: bytes, parent: int) -> None:
-        """Set the attributes of what must not be opened, by a path that leads to the very inode."""
+        """Set the attributes of what must not be opened."""
         descriptor = os.open(name, _PATH_ONLY, dir_fd=parent)
         try:
-            self.attributes.apply(node, Path(f"/proc/self/fd/{descriptor}"))
+            self.attributes.apply(node, _itself(descriptor))
         finally:
             os.close(descriptor)
+
+
+def _itself(descriptor: int) -> Path:
+    """Give a path that leads to the inode of a descriptor, whatever its name has come to mean since."""
+    return Path(f"/proc/self/fd/{descriptor}")
 
 
 def _special(node: Node, name: bytes, parent: int) -> None:

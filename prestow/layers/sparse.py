@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from prestow.layers.entry import Extent
+from prestow.layers.header import BLOCK, number
 from prestow.layers.pax import SPARSE_MAP, Fields, bad, decimal
 
-BLOCK = 512
 Read = Callable[[int], bytes]
 """Gives the next bytes of the archive, exactly as many as asked for."""
 
@@ -53,51 +53,45 @@ def map_in_body(fields: Fields, offset: int) -> bool:
 
 
 def record_map(fields: Fields, offset: int) -> list[int]:
-    """Give the map of format 0.0 or 0.1: offset, length, offset, length…"""
+    """Give the map of format 0.0 or 0.1, offsets and lengths in turn."""
     text = fields.get(SPARSE_MAP, b"")
-    numbers = [decimal(value, "sparse map: number", offset) for value in text.split(b",")] if text else []
+    numbers = [decimal(digits, "sparse map: number", offset) for digits in text.split(b",")] if text else []
     count = fields.get(b"GNU.sparse.numblocks")
     if count is not None and decimal(count, "sparse map: number of runs", offset) * 2 != len(numbers):
         raise bad("sparse map: not as many runs as it says", offset)
     return numbers
 
 
-def body_map(read: Read, limit: int, offset: int) -> tuple[list[int], int]:
-    """Read the map of format 1.0, and give it with the bytes that it took."""
-    text = bytearray()
-    lines = 0
-    wanted = 1
+def body_map(read: Read, limit: int, offset: int) -> list[int]:
+    """Read the map of format 1.0, in the first blocks of a body."""
+    taken = bytearray()
+    lines, wanted = 0, 1
     while lines < wanted:
-        if len(text) >= limit:
-            raise bad(f"sparse map: more than {limit} bytes", offset)
+        if len(taken) >= limit:
+            raise bad(f"sparse map: longer than its body, or than {limit} bytes", offset)
         block = read(BLOCK)
-        text += block
+        taken += block
         lines += block.count(b"\n")
         if wanted == 1 and lines:
-            wanted += 2 * decimal(bytes(text.partition(b"\n")[0]), "sparse map: number of runs", offset)
-    numbers = bytes(text).split(b"\n", wanted)[1:wanted]
-    return [decimal(number, "sparse map: number", offset) for number in numbers], len(text)
+            wanted += 2 * decimal(bytes(taken.partition(b"\n")[0]), "sparse map: number of runs", offset)
+    numbers = bytes(taken).split(b"\n", wanted)[1:wanted]
+    return [decimal(digits, "sparse map: number", offset) for digits in numbers]
 
 
-def old_map(
-    header: bytes, read: Read, number: Callable[[bytes], int], *, limit: int, offset: int
-) -> tuple[list[int], int, int]:
-    """Read the map of an old GNU header, and give it with the file's size and the bytes that it took behind it."""
-    runs = header[_OLD_RUNS]
+def old_map(header: bytes, read: Read, limit: int, offset: int) -> tuple[list[int], int]:
+    """Read the map of an old GNU header and of the blocks behind it, and give it with the length of the file."""
+    parts = [header[_OLD_RUNS]]
     more = header[_OLD_MORE]
-    taken = 0
-    parts = [runs]
     while more:
-        if taken >= limit:
-            raise bad(f"sparse map: more than {limit} bytes", offset)
+        if len(parts) * BLOCK > limit:
+            raise bad(f"sparse map: longer than {limit} bytes", offset)
         block = read(BLOCK)
-        taken += BLOCK
         parts.append(block[_NEXT_RUNS])
         more = block[_NEXT_MORE]
-    text = b"".join(parts)
-    pairs = [text[at : at + 2 * _NUMBER] for at in range(0, len(text), 2 * _NUMBER)]
-    numbers = [number(half) for pair in pairs if pair[0] for half in (pair[:_NUMBER], pair[_NUMBER:])]
-    return numbers, number(header[_OLD_SIZE]), taken
+    runs = b"".join(parts)
+    fields = [runs[at : at + _NUMBER] for at in range(0, len(runs), _NUMBER)]
+    used = [field for pair in zip(fields[::2], fields[1::2], strict=True) if pair[0][0] for field in pair]
+    return [number(field, offset) for field in used], number(header[_OLD_SIZE], offset)
 
 
 def extents(numbers: Sequence[int], start: int, stored: int, size: int, offset: int) -> tuple[Extent, ...]:

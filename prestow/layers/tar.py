@@ -1,13 +1,13 @@
 """A strict reader of tar: every dialect that layers are written in, and no guesses.
 
     archive    ::= (extension* member)* end
-    extension  ::= header(x | g | L | K) body      PAX records for the next member; for all, ignored; GNU long name, link
+    extension  ::= header(x | g | L | K) body      records for the next member or for all, a long name or link
     member     ::= header body                     a body only behind regular files, padded to whole blocks of 512 bytes
     end        ::= two zero blocks, or the end of the file; what follows the zero blocks is not looked at
 
-Whatever breaks this grammar is an :class:`InvalidError` that tells the byte offset of the header block. Two readers that
-see different members in one archive are a way in, so nothing is repaired. An archive that breaks off is not taken for
-a shorter one; only between two members can that not be seen, and there the digest tells.
+Whatever breaks this grammar is an :class:`InvalidError` that tells the byte offset of the header block. Two readers
+that see different members in one archive are a way in, so nothing is repaired. An archive that breaks off is not taken
+for a shorter one; only between two members can that not be seen, and there the digest tells.
 
 Only headers are read: the reader moves forward and skips the data.
 """
@@ -19,17 +19,13 @@ from prestow.content.disk import failure
 from prestow.errors import ExhaustedError, InvalidError, printable
 from prestow.layers import pax, sparse
 from prestow.layers.entry import Entry, Extent, Kind
+from prestow.layers.extension import FLAGS, IGNORED, Extensions
 from prestow.layers.header import BLOCK, Header, Numbers, number, text
 from prestow.layers.limits import Limits
+from prestow.layers.member import device, mtime, owner, xattrs
 from prestow.layers.pax import Fields, bad
 
 __all__ = ["Entry", "Extent", "Kind", "Source", "entries"]
-
-MAX_ID = 2**32 - 2
-"""The largest owner: 2³²-1 means "leave as it is" to chown(2)."""
-
-EARLIEST, LATEST = -(2**31) * 10**9, 15_032_385_535 * 10**9
-"""What ext4 can say of time, 1901 to 2446, in ns; what lies outside becomes the nearer of the two."""
 
 _ZERO_BLOCK = bytes(BLOCK)
 _KINDS = {
@@ -43,8 +39,10 @@ _KINDS = {
     b"5": Kind.DIRECTORY,
     b"6": Kind.FIFO,
 }
-_MAX_MAJOR, _MAX_MINOR = 2**12 - 1, 2**20 - 1
 _MODE_BITS = 0o7777
+_DEVICES = (Kind.CHAR, Kind.BLOCK)
+_LINKS = (Kind.SYMLINK, Kind.HARDLINK)
+_NO_FIELDS: Fields = {}
 
 
 class Source(Protocol):
@@ -86,44 +84,6 @@ def _too_large(limits: Limits) -> ExhaustedError:
     )
 
 
-class _Extensions:
-    """What extension headers say about the next member; each kind may come once."""
-
-    __slots__ = ("fields", "link", "name")
-
-    def __init__(self) -> None:
-        self.fields: Fields = {}
-        self.name = b""
-        self.link = b""
-
-    def add(self, flag: bytes, body: bytes, offset: int) -> None:
-        """Take one in."""
-        known = {b"x": self.fields, b"L": self.name, b"K": self.link}[flag]
-        if known or not body:
-            raise bad("two extension headers of one kind for one member, or an empty one", offset)
-        if flag == b"x":
-            self.fields = pax.parse(body, offset)
-        elif flag == b"L":
-            self.name = _long(body, offset)
-        else:
-            self.link = _long(body, offset)
-
-    def check(self, offset: int) -> None:
-        """Refuse two names, or two targets."""
-        if (self.name and b"path" in self.fields) or (self.link and b"linkpath" in self.fields):
-            raise bad("a name both in a GNU and in a PAX extension header", offset)
-
-
-def _long(body: bytes, offset: int) -> bytes:
-    name = body.rstrip(b"\0")
-    if not name or b"\0" in name:
-        raise bad("a GNU long name that is empty, or has a zero byte inside", offset)
-    return name
-
-
-_NOTHING = _Extensions()
-
-
 class _Reader:
     """A position in an archive; ``_offset`` is that of the header block in hand."""
 
@@ -136,42 +96,136 @@ class _Reader:
 
     def member(self) -> Entry | None:
         """Read up to the next member; None at the end of the archive."""
-        extensions = _NOTHING
+        extensions = None
         while (block := self._block()) is not None:
             header = Header.parse(block, self._offset)
-            if header.flag not in (b"x", b"g", b"L", b"K"):
-                return self._entry(block, header, extensions)
+            if header.flag not in FLAGS:
+                return self._entry(block, header, extensions.fields(self._offset) if extensions else _NO_FIELDS)
             body = self._extension(header)
-            if header.flag != b"g":
-                extensions = _Extensions() if extensions is _NOTHING else extensions
+            if header.flag != IGNORED:
+                extensions = extensions or Extensions()
                 extensions.add(header.flag, body, self._offset)
-        if extensions is not _NOTHING:
+        if extensions:
             raise self._bad("the archive ends behind an extension header")
         return None
 
     def _bad(self, reason: str) -> InvalidError:
         return bad(reason, self._offset)
 
-    def _read(self, size: int) -> bytes:
-        """Give the next bytes, and move behind them."""
+    def _next(self, size: int) -> bytes:
+        """Give the bytes at the position, as many as there are."""
         try:
             self._source.seek(self._position, 0)
             data = self._source.read(size)
+            if not data and self._source.seek(0, 2) < self._position:
+                raise self._bad("the archive breaks off in the data before")
         except OSError as error:
             raise failure(error, "reading a tar") from error
+        self._position += len(data)
+        return data
+
+    def _read(self, size: int) -> bytes:
+        """Give the bytes at the position, all of them."""
+        data = self._next(size)
         if len(data) != size:
-            raise self._bad(f"the archive breaks off at byte {self._position + len(data)}")
-        self._position += size
+            raise self._bad("the archive breaks off in this member")
         return data
 
     def _block(self) -> bytes | None:
         """Give the next header block; None at the end."""
         self._offset = self._position
-        if self._at_end():
+        block = self._next(BLOCK)
+        if not block:
             return None
-        block = self._read(BLOCK)
+        if len(block) != BLOCK:
+            raise self._bad("the archive breaks off in a header block")
         if block[0] or block != _ZERO_BLOCK:
             return block
-        if not self._at_end() and self._read(BLOCK) != _ZERO_BLOCK:
-            raise self._bad("a zero block inside the archive")
+        if self._next(BLOCK) not in (b"", _ZERO_BLOCK):
+            raise self._bad("a single zero block inside the archive")
         return None
+
+    def _extension(self, header: Header) -> bytes:
+        size = number(header.size, self._offset)
+        if not 0 <= size <= self._limits.max_header_bytes:
+            raise self._bad(f"an extension header of {size} bytes; allowed are {self._limits.max_header_bytes}")
+        return self._read(_padded(size))[:size]
+
+    def _entry(self, block: bytes, header: Header, fields: Fields) -> Entry:
+        flag, offset, numbers = header.flag, self._offset, self._numbers
+        kind = _KINDS.get(flag)
+        if kind is None or (flag == b"S" and not header.is_gnu):
+            raise self._bad(f"unknown type flag {printable(flag)!r}")
+        name = fields.get(b"path") or header.path()
+        if flag == b"\0" and name.endswith(b"/"):
+            kind = Kind.DIRECTORY
+        major, minor = device(header, fields, offset) if kind in _DEVICES else (0, 0)
+        if kind is Kind.REGULAR:
+            name = fields.get(b"GNU.sparse.name") or name
+            size, extents = self._data(block, header, fields)
+        else:
+            size, extents = 0, ()
+            self._check_bodiless(kind, header, fields)
+        return Entry(
+            name,
+            kind,
+            numbers(header.mode, offset) & _MODE_BITS,
+            owner(fields.get(b"uid"), numbers(header.uid, offset), offset),
+            owner(fields.get(b"gid"), numbers(header.gid, offset), offset),
+            mtime(fields.get(b"mtime"), numbers(header.mtime, offset), offset),
+            size,
+            (fields.get(b"linkpath") or text(header.link)) if kind in _LINKS else b"",
+            major,
+            minor,
+            xattrs(fields) if fields else (),
+            extents,
+            offset,
+        )
+
+    def _stored(self, header: Header, fields: Fields) -> int:
+        """Give how many bytes of data the member has in the archive."""
+        size = number(header.size, self._offset)
+        if value := fields.get(b"size"):
+            size = pax.decimal(value, "size", self._offset)
+        if size < 0:
+            raise self._bad(f"negative size {size}")
+        if size > self._limits.max_layer_bytes:
+            raise _too_large(self._limits)
+        return size
+
+    def _data(self, block: bytes, header: Header, fields: Fields) -> tuple[int, tuple[Extent, ...]]:
+        """Give a file's length and where its data is, and skip that."""
+        stored = self._stored(header, fields)
+        start = self._position
+        if header.flag == b"S" or sparse.is_sparse(fields):
+            return self._sparse_data(block, header, fields, stored)
+        self._position = start + _padded(stored)
+        return stored, (Extent(0, start, stored),) if stored else ()
+
+    def _sparse_data(self, block: bytes, header: Header, fields: Fields, stored: int) -> tuple[int, tuple[Extent, ...]]:
+        limit, offset = self._limits.max_header_bytes, self._offset
+        start = self._position
+        if header.flag == b"S":
+            numbers, size = sparse.old_map(block, self._read, limit, offset)
+            start = self._position
+        else:
+            size = sparse.pax_size(fields, offset)
+            if sparse.map_in_body(fields, offset):
+                numbers = sparse.body_map(self._read, min(limit, stored), offset)
+            else:
+                numbers = sparse.record_map(fields, offset)
+        taken = self._position - start
+        self._position = start + _padded(stored)
+        return size, sparse.extents(numbers, start + taken, stored - taken, size, offset)
+
+    def _check_bodiless(self, kind: Kind, header: Header, fields: Fields) -> None:
+        """Refuse what some readers take for a hard link's body, and others for headers; other sizes mean nothing."""
+        size = self._stored(header, fields)
+        if kind is Kind.HARDLINK and size:
+            raise self._bad(f"a hard link with a size, {size}; expected 0")
+        if sparse.is_sparse(fields):
+            raise self._bad("sparse, but not a regular file")
+
+
+def _padded(size: int) -> int:
+    return (size + BLOCK - 1) // BLOCK * BLOCK

@@ -28,6 +28,7 @@ from prestow.errors import (
     UnsupportedError,
 )
 from prestow.metadata import schema
+from prestow.metadata.reserve import Reserve
 
 Value: TypeAlias = str | int | float | bytes | None
 Cursor: TypeAlias = sqlite3.Cursor
@@ -54,13 +55,21 @@ class _Connection:
 class Database:
     """The one connection of this process to a metadata database."""
 
-    def __init__(self, path: Path, *, timeout: float = 30.0, on_create: Callable[[Cursor], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        timeout: float = 30.0,
+        on_create: Callable[[Cursor], None] | None = None,
+        make_room: bool = False,
+    ) -> None:
         """Open the database, or make it.
 
         Args:
             path: its file.
             timeout: seconds to wait for another process's transaction.
             on_create: called in the transaction that makes the tables, to fill them from what else is known.
+            make_room: open it to remove things, on a full disk too.
 
         Raises:
             UnsupportedError: a newer prestow made it.
@@ -68,11 +77,23 @@ class Database:
             UnavailableError: another process held it all the time.
         """
         self.path = path
+        self._reserve = Reserve(path)
         self._timeout = timeout
         self._on_create = on_create
         self._inherited: list[_Connection] = []
         self._current: _Connection | None = None
+        if make_room:
+            self.make_room()
         self._here()
+        self.fill_reserve()
+
+    def make_room(self) -> None:
+        """Give the reserve to the disk, if that is full: for those who remove things."""
+        self._reserve.make_room()
+
+    def fill_reserve(self) -> None:
+        """Set space aside for the next full disk, if there is plenty."""
+        self._reserve.fill()
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
@@ -186,7 +207,7 @@ class Database:
             return kind(f"metadata: {error}")
         if primary in _BUSY:
             return UnavailableError(f"{self.path}: in use by another process for {self._timeout:g} s; try again later")
-        if primary == sqlite3.SQLITE_FULL:
+        if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:
             return ExhaustedError(f"{self.path}: disk is full; free some space, for example with `prestow prune`")
         if primary in _READ_ONLY:
             return StorageError(f"{self.path}: cannot be opened for writing ({error}); is the store read-only?")

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from prestow.content.layout_index import remove_leftovers
 from prestow.content.local import LocalStore
 from prestow.content.store import Info, Status
 from prestow.digest import Digest
@@ -104,6 +105,7 @@ class _Collection:
         """Collect, in the order that the module draws."""
         left: list[str] = []
         if not self.dry_run:
+            self.db.make_room()
             self.leases.purge()
         snapshots = self._snapshots(drivers, left)
         with self.db.transaction():
@@ -183,6 +185,8 @@ class _Collection:
             self.content.empty_trash()
         with _listing(left, "index.json"), self.db.transaction():
             publish_names(self.db, self.content)
+            remove_leftovers(self.content.root)
+        self.db.fill_reserve()
 
 
 def _chain(rows: Mapping[tuple[str, str], Row], name: tuple[str, str]) -> list[tuple[str, str]]:

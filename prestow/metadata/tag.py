@@ -36,6 +36,7 @@ def untag(db: Database, content: Blobs, name: str) -> ImageRecord:
     Raises:
         NotFoundError: no such name.
     """
+    db.make_room()
     with db.transaction():
         record = Images(db).remove(name)
         with suppress(ExhaustedError):  # on a full disk forgetting must work; the garbage collection writes it again

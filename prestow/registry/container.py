@@ -83,8 +83,8 @@ class Folder:
     @contextmanager
     def open(self, name: str) -> Iterator[Run]:
         """Open a regular file below the folder."""
-        with _opened(self._path / name) as (file, size):
-            yield Run(file, 0, size)
+        with open_regular(self._path / name) as file:
+            yield Run(file, 0, os.fstat(file.fileno()).st_size)
 
 
 class Archive:
@@ -98,7 +98,7 @@ class Archive:
     @contextmanager
     def open(self, name: str) -> Iterator[Run]:
         """Open a member of the tar; its table is read once."""
-        with _opened(self._path) as (file, _):
+        with open_regular(self._path) as file:
             if self._places is None:
                 self._places = self._table(file)
             if name not in self._places:
@@ -139,17 +139,20 @@ def container(path: Path) -> Container:
     raise NotFoundError(f"layout {path}: does not exist")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a regular file, without waiting for what only looks like one, and give it with its size."""
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file, without waiting for what only looks like one.
+
+    Raises:
+        NotFoundError: there is none.
+        StorageError: it cannot be read.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFoundError(f"layout: {path} does not exist") from error
     except OSError as error:
         raise StorageError(f"layout: {path}: {error.strerror}") from error
-    with open(fd, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise NotFoundError(f"layout: {path} is not a regular file")
-        yield file, found.st_size
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotFoundError(f"layout: {path} is not a regular file")
+    return os.fdopen(fd, "rb", buffering=0)

@@ -37,7 +37,7 @@ _RESUMES = 5
 _GOOD_PROGRESS = 16 << 20  # bytes after which the count of resumes begins anew
 
 Progress = Callable[[int], None]
-"""Told how many bytes of a layer are here, each time that there are more."""
+"""Told how many bytes more have been fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _append(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: P
                 writer.abort()
                 raise MismatchError(f"layer {descriptor.digest}: expected {size} bytes, found more")
             writer.write(chunk)
-            progress(writer.offset)
+            progress(len(chunk))
     if writer.offset < size:
         raise UnavailableError(f"layer {descriptor.digest}: ended after {writer.offset} of {size} bytes")
 

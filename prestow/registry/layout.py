@@ -8,16 +8,26 @@ in a folder, or in a tar. ``docker save`` puts an image's full name into ``io.co
 tag into the other annotation; either is understood.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
 
-from prestow.errors import InvalidError, MismatchError, NotFoundError, UnsupportedError, printable
+from prestow.digest import Digest
+from prestow.errors import (
+    ExhaustedError,
+    InvalidError,
+    MismatchError,
+    NotFoundError,
+    UnsupportedError,
+    printable,
+)
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.document import MAX_DOCUMENT, Record, load
 from prestow.oci.index import Index
 from prestow.oci.mediatypes import is_index, is_manifest
-from prestow.reference import LayoutReference
-from prestow.registry.container import Container, container
+from prestow.reference import LayoutReference, name_for
+from prestow.registry.container import Container, container, open_regular
 
 REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
@@ -46,8 +56,7 @@ class LayoutSource:
             InvalidError: the name is ambiguous, or the layout breaks the specification.
             UnsupportedError: a layout of another version.
         """
-        index = self._index()
-        images = [entry for entry in index.manifests if is_manifest(entry.media_type) or is_index(entry.media_type)]
+        images = self.images()
         wanted = self._reference.ref
         found = {image.digest: image for image in images if wanted is None or wanted in names_of(image)}
         if len(found) == 1:
@@ -59,11 +68,19 @@ class LayoutSource:
             raise NotFoundError(f"{self._shown}: no such image; the layout has {offer or 'none with a name'}")
         raise InvalidError(f"{self._shown}: means {len(found)} images; name one of: {offer or 'none has a name'}")
 
+    def images(self) -> list[Descriptor]:
+        """List what ``index.json`` names: manifests and indexes.
+
+        Raises:
+            As :meth:`resolve`.
+        """
+        entries = self._index().manifests
+        return [entry for entry in entries if is_manifest(entry.media_type) or is_index(entry.media_type)]
+
     @contextmanager
     def fetch(self, descriptor: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
         """Open a blob from ``offset`` on."""
-        name = f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.encoded}"
-        with self._container.open(name) as run:
+        with self._container.open(blob_name(descriptor.digest)) as run:
             if run.size != descriptor.size:
                 raise MismatchError(
                     f"{self._shown}: {descriptor.digest}: expected {descriptor.size} bytes, found {run.size}"
@@ -82,18 +99,74 @@ class LayoutSource:
 
     def _index(self) -> Index:
         what = f"{self._shown}: {_MARKER}"
+        found = self._container
         try:
-            marker = self._document(_MARKER)
+            with found.open(_MARKER) as run:
+                marker = run.read(MAX_DOCUMENT)
         except NotFoundError as error:
             raise NotFoundError(f"{self._shown}: not an OCI image layout, {_MARKER} is missing") from error
         version = Record.of(load(marker, what), what, frozenset({"imageLayoutVersion"})).text("imageLayoutVersion")
         if version != _VERSION:
             raise UnsupportedError(f"{what}: version {printable(version)!r}; supported is {_VERSION}")
-        return Index.parse(self._document("index.json"))
+        with found.open("index.json") as run:
+            return Index.parse(run.read(MAX_DOCUMENT))
 
-    def _document(self, name: str) -> bytes:
-        with self._container.open(name) as run:
-            return run.read(MAX_DOCUMENT)
+
+class LayoutBlobs:
+    """The blobs of a layout's folder, to be served; implements ``prestow.content.store.Provider``."""
+
+    def __init__(self, path: Path) -> None:
+        """Look at nothing yet."""
+        self._path = path
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob; a link is not followed, since nobody verifies what is served and it might be any file."""
+        path = self._path / blob_name(digest)
+        if path.is_symlink():
+            raise NotFoundError(f"layout: {path} is a link, which is not served")
+        return open_regular(path)
+
+    def read(self, digest: Digest, limit: int = MAX_DOCUMENT) -> bytes:
+        """Give a whole small blob, verified."""
+        with self.open(digest) as file:
+            raw = file.read(limit + 1)
+        if len(raw) > limit:
+            raise ExhaustedError(f"blob {digest}: more than {limit} bytes")
+        if Digest.of(raw, digest.algorithm) != digest:
+            raise MismatchError(f"blob {digest} in {self._path} is damaged")
+        return raw
+
+
+def open_layout(path: str | Path) -> tuple[Callable[[str], Descriptor], LayoutBlobs]:
+    """Give the images of a layout's folder by canonical name, and its blobs: what a server serves.
+
+    The folder is read once. A ref that has no domain is found under ``localhost``, as when it is pulled.
+
+    Raises:
+        NotFoundError: there is no layout.
+        InvalidError: it breaks the specification.
+        UnsupportedError: it is an archive, or of another version.
+    """
+    folder = Path(path)
+    if folder.is_file():
+        raise UnsupportedError(f"layout {folder}: an archive cannot be served; unpack it first")
+    found: dict[str, Descriptor] = {}
+    for image in LayoutSource(LayoutReference(folder)).images():
+        for ref in names_of(image):
+            with suppress(InvalidError):
+                found[name_for(LayoutReference(folder, ref))] = image
+
+    def find(name: str) -> Descriptor:
+        if name not in found:
+            raise NotFoundError(f"layout {folder}: has no image {name}")
+        return found[name]
+
+    return find, LayoutBlobs(folder)
+
+
+def blob_name(digest: Digest) -> str:
+    """Give a blob's name in a layout."""
+    return f"blobs/{digest.algorithm}/{digest.encoded}"
 
 
 def names_of(image: Descriptor) -> set[str]:

@@ -10,7 +10,7 @@ nothing of it can be a path on disk. A repository may mean several stored names,
 
     ?ns=<domain>     the repository on that registry: how containerd and others ask a mirror
     <domain>/<path>  a repository that begins with a domain
-    <path>           on docker.io, then on localhost
+    <path>           on docker.io (one word alone in its library), then on localhost
 """
 
 import json
@@ -28,7 +28,7 @@ from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PrestowError, UnsupportedError
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.walk import parse_document
-from prestow.reference import DEFAULT_DOMAIN, LAYOUT_DOMAIN, Reference, has_domain
+from prestow.reference import LAYOUT_DOMAIN, Reference, has_domain
 from prestow.registry.ranges import parse_range
 
 FindImage = Callable[[str], Descriptor]
@@ -135,7 +135,7 @@ def candidate_names(repository: str, tag: str, namespace: list[str]) -> Iterator
         domain, _, path = repository.partition("/")
         yield str(Reference(domain, path, tag))
     else:
-        yield str(Reference(DEFAULT_DOMAIN, repository, tag))
+        yield str(Reference.parse(f"{repository}:{tag}"))
         yield str(Reference(LAYOUT_DOMAIN, repository, tag))
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from prestow.content.disk import sync_folder, translated
-from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError, printable
+from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError, PreconditionError, printable
 from prestow.oci.document import MAX_DOCUMENT
 from prestow.runtime.spec import Spec
 
@@ -115,6 +115,36 @@ def read_spec(directory: Path) -> Spec:
     if raw is None:
         raise NotFoundError(f"bundle {directory}: it has no {CONFIG}; make it first")
     return Spec.from_json(raw)
+
+
+def remove_bundle(directory: Path) -> None:
+    """Take a bundle away, its root unmounted or emptied before; what is foreign in the folder stays, and so does it.
+
+    Success where there is no bundle, or only a part of one.
+
+    Raises:
+        InvalidError: not a folder of ours.
+        PreconditionError: the root is mounted or not empty; nothing was removed.
+        StorageError: the disk failed.
+    """
+    with suppress(NotFoundError), _opened(directory, create=False) as fd, translated(f"bundle {directory}"):
+        try:
+            os.rmdir(ROOTFS, dir_fd=fd)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno in {errno.EBUSY, errno.ENOTEMPTY}:
+                raise PreconditionError(f"bundle {directory}: its rootfs is mounted, or not empty") from error
+            raise
+        for name in sorted(_OURS - {ROOTFS}):
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=fd)
+        try:
+            directory.rmdir()
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+        sync_folder(directory.parent)
 
 
 @contextmanager

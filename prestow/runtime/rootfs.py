@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from prestow.errors import InvalidError, StorageError, UnsupportedError, printable
+from prestow.content.disk import failure
+from prestow.errors import InvalidError, PrestowError, UnsupportedError, printable
 
 _OPENAT2 = 437  # the same on every architecture
 _RESOLVE_NO_MAGICLINKS = 0x02
@@ -192,9 +193,9 @@ def _read(fd: int, path: str, limit: int) -> bytes:
     return bytes(data)
 
 
-def _failure(error: OSError, path: str) -> InvalidError | StorageError | UnsupportedError:
+def _failure(error: OSError, path: str) -> PrestowError:
     if error.errno in _HOSTILE:
         return InvalidError(f"image: {printable(path)!r} cannot be followed inside the image: {error.strerror}")
     if error.errno == errno.ENOSYS:
         return UnsupportedError("reading inside an image needs openat2(2), Linux 5.6 or newer")
-    return StorageError(f"image: reading {printable(path)!r} failed: {error.strerror}")
+    return failure(error, f"image: reading {printable(path)!r}")

@@ -96,17 +96,17 @@ def _linux(config: ImageConfig, overrides: Overrides) -> dict[str, Any]:
 
 def _resources(resources: Resources) -> dict[str, Any]:
     """Give the limits that are control groups."""
-    limits: dict[str, Any] = {}
+    groups: dict[str, Any] = {}
     memory, pids = _within("memory", resources.memory, _MAX_LIMIT), _within("pids", resources.pids, _MAX_LIMIT)
     if memory is not None:
-        limits["memory"] = {"limit": memory}
+        groups["memory"] = {"limit": memory}
     if pids is not None:
-        limits["pids"] = {"limit": pids}
+        groups["pids"] = {"limit": pids}
     if resources.cpus is not None:
         if not _LEAST_QUOTA / _PERIOD <= resources.cpus <= _MAX_OPEN_FILES:
             raise InvalidError(f"resources: cpus {resources.cpus}: expected a number such as 0.5 or 2, at least 0.01")
-        limits["cpu"] = {"quota": round(resources.cpus * _PERIOD), "period": _PERIOD}
-    return limits
+        groups["cpu"] = {"quota": round(resources.cpus * _PERIOD), "period": _PERIOD}
+    return groups
 
 
 def _within(what: str, value: int | None, most: int) -> int | None:

@@ -1,24 +1,24 @@
 """Chains: what stands under a chain ID, layer by layer, and the trees that the layers merge to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol, TypeAlias
 
+from prestow.content.store import Provider
 from prestow.digest import Digest
 from prestow.errors import PreconditionError
-from prestow.layers.apply import scan
 from prestow.layers.node import Node
-from prestow.layers.tree import layer_tree, merge
+from prestow.layers.tree import LayerTree, merge
 from prestow.oci.image import Image
-from prestow.snapshots.snapshotter import Info, Scanned
+from prestow.snapshots.snapshotter import Info
+
+Scan: TypeAlias = Callable[[Digest, int], LayerTree]
+"""Gives the tree of a layer, by its diff ID and its index."""
 
 
-class Blobs(Protocol):
+class Blobs(Provider, Protocol):
     """What snapshotters need of a content store: diff blobs as files."""
-
-    def open(self, digest: Digest) -> BinaryIO:
-        """Open a blob to read."""
 
     def open_fd(self, digest: Digest) -> int:
         """Open a blob as a descriptor, which the caller closes."""
@@ -76,20 +76,18 @@ class Chain:
                 f"content store, such as {missing[0].short}; pull the image again"
             )
 
-    def trees(self, content: Blobs, scanned: Scanned | None = None) -> Iterator[Node]:
+    def trees(self, scan: Scan) -> Iterator[Node]:
         """Give the merged tree after each layer; they share what a layer leaves alone.
 
         Raises:
             InvalidError: the layers do not make a tree.
-            NotFoundError: a diff blob is not in the content store.
         """
         tree: Node | None = None
         for index, diff_id in enumerate(self.diff_ids):
-            entries = (scanned or {}).get(diff_id)
-            tree = merge(tree, layer_tree(scan(content, diff_id) if entries is None else entries, index))
+            tree = merge(tree, scan(diff_id, index))
             yield tree
 
-    def tree(self, content: Blobs, scanned: Scanned | None = None) -> Node:
+    def tree(self, scan: Scan) -> Node:
         """Give the merged tree of the whole; raises as ``trees``."""
-        *_, top = self.trees(content, scanned)
+        *_, top = self.trees(scan)
         return top

@@ -16,10 +16,13 @@ from typing import ClassVar
 from prestow.content.disk import sync_folder, translated
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, PreconditionError
+from prestow.layers.apply import scan
+from prestow.layers.limits import Limits
+from prestow.layers.tree import LayerTree, layer_tree
 from prestow.metadata.database import Database
 from prestow.oci.image import Image
 from prestow.snapshots.catalog import Catalog, Change, check_key, check_parent
-from prestow.snapshots.chain import Blobs, Chain, Link
+from prestow.snapshots.chain import Blobs, Chain, Link, Scan
 from prestow.snapshots.descent import measure
 from prestow.snapshots.folders import Folders, check_folder
 from prestow.snapshots.mount import bound, overlaid
@@ -51,7 +54,16 @@ class Driver(ABC):
     copies: ClassVar[bool] = False
     """Whether the folder of an active snapshot has everything, rather than what differs from its parent."""
 
-    def __init__(self, root: Path, database: Database, content: Blobs, *, trash: Path, durable: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        database: Database,
+        content: Blobs,
+        *,
+        trash: Path,
+        durable: bool = True,
+        limits: Limits | None = None,
+    ) -> None:
         """Open the driver.
 
         Args:
@@ -60,6 +72,7 @@ class Driver(ABC):
             content: the content store, which has the diff blobs.
             trash: folder for what is being removed, on the file system of ``root``.
             durable: whether a commit waits for the disk; without, a power cut may take committed snapshots.
+            limits: what a layer may be; those that it was applied with.
 
         Raises:
             StorageError: the folders cannot be made.
@@ -67,13 +80,14 @@ class Driver(ABC):
         self._catalog = Catalog(database, self.driver)
         self._content = content
         self._folders = Folders(root / self.driver, trash=trash, durable=durable)
+        self._limits = limits or Limits()
 
     @abstractmethod
     def _has(self, info: Info) -> bool:
         """Whether the files of one chain ID are there."""
 
     @abstractmethod
-    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scanned: Scanned | None) -> list[Made]:
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scan: Scan) -> list[Made]:
         """Make the files of some chain IDs of a chain in ``staged``, and wait for the disk."""
 
     @abstractmethod
@@ -112,13 +126,24 @@ class Driver(ABC):
         """Make the files of a chain that are missing, then the rows that are."""
         chain.check(self._content)
         with self._folders.stage() as staged:
-            made = self._make(chain, self._missing(chain), staged, scanned)
+            made = self._make(chain, self._missing(chain), staged, self._scan(scanned or {}))
             with self._catalog.change() as change:
                 for info, fresh in _rows(change, chain):
                     files = [file for file in made if file.chain_id == info.key]
                     if files and (fresh or not self._has(info)):  # others may have made them meanwhile, and use them
                         for file in files:
                             self._folders.publish(file.path, file.name or str(info.id))
+
+    def _scan(self, scanned: Scanned) -> Scan:
+        """Give a function that reads a layer's tar, unless its entries are known."""
+
+        def tree(diff_id: Digest, index: int) -> LayerTree:
+            entries = scanned.get(diff_id)
+            if entries is None:
+                entries = scan(self._content, diff_id, limits=self._limits)
+            return layer_tree(entries, index, limits=self._limits)
+
+        return tree
 
     def _missing(self, chain: Chain) -> set[Digest]:
         """Give the chain IDs whose files have to be made for the top of a chain."""

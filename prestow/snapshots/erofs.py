@@ -19,11 +19,11 @@ from prestow.digest import Digest
 from prestow.errors import InvalidError, PreconditionError
 from prestow.layers.erofs import encode
 from prestow.snapshots.bases import device_blocks, ensure_mounted
-from prestow.snapshots.chain import Chain
+from prestow.snapshots.chain import Chain, Scan
 from prestow.snapshots.driver import Driver, Made
 from prestow.snapshots.folders import MOUNT_POINT
 from prestow.snapshots.mount import unmount
-from prestow.snapshots.snapshotter import Info, Kind, Scanned
+from prestow.snapshots.snapshotter import Info, Kind
 from prestow.snapshots.users import users_of
 
 _IMAGE, _SIDE = ".erofs", ".side"
@@ -58,11 +58,11 @@ class ErofsSnapshotter(Driver):
         side = self._file(chain.chain_id, _SIDE)
         return [*(self._content.path(diff_id) for diff_id in chain.diff_ids), *([side] if side.exists() else [])]
 
-    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scanned: Scanned | None) -> list[Made]:
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scan: Scan) -> list[Made]:
         if not wanted:
             return []
         sizes = [self._content.path(diff_id).stat().st_size for diff_id in chain.diff_ids]
-        image = encode(chain.tree(self._content, scanned), sizes)
+        image = encode(chain.tree(scan), sizes)
         made = []
         if image.side_size:
             with (staged / "side").open("xb") as file:

@@ -14,9 +14,9 @@ from pathlib import Path
 from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
-from prestow.snapshots.chain import Chain
+from prestow.snapshots.chain import Chain, Scan
 from prestow.snapshots.driver import Driver, Made
-from prestow.snapshots.snapshotter import Info, Scanned
+from prestow.snapshots.snapshotter import Info
 
 _log = logging.getLogger(__name__)
 
@@ -30,16 +30,21 @@ class NativeSnapshotter(Driver):
     def _has(self, info: Info) -> bool:
         return self._folders.fs(info.id).is_dir()
 
-    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scanned: Scanned | None) -> list[Made]:
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scan: Scan) -> list[Made]:
         if not wanted:
             return []
         folder = staged / "tree"
         with translated(f"making {folder}"):
             folder.mkdir(0o700)
+        self._materialise_tree(chain, folder / "fs", scan)
+        self._folders.sync()
+        return [Made(chain.chain_id, folder)]
+
+    def _materialise_tree(self, chain: Chain, target: Path, scan: Scan) -> None:
         result = materialise(
-            chain.tree(self._content, scanned),
+            chain.tree(scan),
             lambda layer: self._content.open_fd(chain.diff_ids[layer]),
-            folder / "fs",
+            target,
             privileged=os.geteuid() == 0,
         )
         if result.unowned or result.devices or result.xattrs:
@@ -48,8 +53,14 @@ class NativeSnapshotter(Driver):
                 "%d devices and %d extended attributes are left out",
                 chain.chain_id.short, result.unowned, result.devices, result.xattrs,
             )  # fmt: skip
-        self._folders.sync()
-        return [Made(chain.chain_id, folder)]
 
     def _stack(self, line: Sequence[Info]) -> list[Path]:
         return [self._folders.fs(info.id) for info in line[:1]]
+
+    def _fill(self, folder: Path, line: Sequence[Info]) -> None:
+        if os.geteuid() and line[0].diff_id:
+            # The owner of a file that is closed to himself, such as /etc/shadow, cannot copy it, but make it again.
+            folder.rmdir()
+            self._materialise_tree(Chain.of_line(line), folder, self._scan({}))
+        else:
+            super()._fill(folder, line)

@@ -7,7 +7,7 @@ side, nothing is followed, and a folder gets its own attributes last.
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from prestow.layers.copying import copy_range
@@ -22,10 +22,10 @@ _TARGET = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a directory's attributes and everything below it into an existing, empty directory.
 
-    Without root, owners stay the copier's, as do attributes that only root may set.
+    Without root, owners become the copier's, and attributes that only root may set are left out.
 
     Raises:
-        OSError: something cannot be read or written.
+        OSError: something cannot be read or written; without root, also what its owner has closed to himself.
     """
     with ExitStack() as stack:
         fds = [os.open(path, FOLDER) for path in (source, target)]
@@ -89,8 +89,7 @@ class _Copier:
         """Copy anything but a directory; enter that, and say so."""
         status = os.stat(name, dir_fd=self._source.fd, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
-            with _readable(name, status, self._source.fd):
-                self._source.down(name)
+            self._source.down(name)
             os.mkdir(name, 0o700, dir_fd=self._target.fd)
             self._target.down(name)
             return True
@@ -114,8 +113,7 @@ class _Copier:
 
     def _copy_file(self, name: str, status: os.stat_result) -> None:
         with ExitStack() as stack:
-            with _readable(name, status, self._source.fd):
-                source = open_below(name, _SOURCE, self._source.fd)
+            source = open_below(name, _SOURCE, self._source.fd)
             stack.callback(os.close, source)
             target = os.open(name, _TARGET, 0o600, dir_fd=self._target.fd)
             stack.callback(os.close, target)
@@ -136,20 +134,6 @@ class _Copier:
         if not stat.S_ISLNK(status.st_mode):
             os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)
         os.utime(name, ns=(status.st_mtime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
-
-
-@contextmanager
-def _readable(name: str, status: os.stat_result, folder: int) -> Iterator[None]:
-    """Lend an ordinary user the right to read a file of his own, for as long as it takes to open it."""
-    needed = 0o500 if stat.S_ISDIR(status.st_mode) else 0o400
-    if os.geteuid() == 0 or status.st_mode & needed == needed:
-        yield
-        return
-    os.chmod(name, stat.S_IMODE(status.st_mode) | needed, dir_fd=folder)
-    try:
-        yield
-    finally:
-        os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=folder)
 
 
 def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:

@@ -82,7 +82,6 @@ def nothing_is_visible_before_commit(open_store: OpenStore) -> None:
 
 def a_missing_blob_is_not_found(open_store: OpenStore) -> None:
     store = open_store()
-
     for look in (store.open, store.read, store.info, store.delete):
         with pytest.raises(NotFoundError):
             look(DIGEST)
@@ -327,7 +326,6 @@ def a_sealed_ingest_of_a_blob_that_is_here_is_dropped(open_store: OpenStore) -> 
         writer.seal()
 
     store.commit_ingest("r", len(DATA), DIGEST)
-
     assert store.status("r") is None
     assert store.read(DIGEST) == DATA
 
@@ -361,7 +359,6 @@ def a_deleted_blob_is_gone(open_store: OpenStore) -> None:
 
 def strange_refs_are_refused(open_store: OpenStore) -> None:
     store = open_store()
-
     for ref in ("", "a\nb", "\x00", "r" * 1025):
         with pytest.raises(InvalidError):
             store.writer(ref)

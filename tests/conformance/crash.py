@@ -7,13 +7,15 @@ are seen through ``sys.setprofile``: those of ``posix`` and ``fcntl``, files' fl
 
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from prestow.errors import PrestowError
 
-_METHODS = {"flush", "execute", "executemany"}
+_STATEMENTS = {"execute", "executemany"}
+_METHODS = {"flush", *_STATEMENTS}
 # Of `posix`: what changes nothing on disk, so that dying before it is dying after the call before, or cannot fail.
 _PURE = {"fspath", "fsencode", "fsdecode", "getpid", "stat", "lstat", "fstat", "close", "urandom"}
 
@@ -21,7 +23,7 @@ _PURE = {"fspath", "fsencode", "fsdecode", "getpid", "stat", "lstat", "fstat", "
 class _Countdown:
     """A profile function that does something just before the n-th call."""
 
-    def __init__(self, n: int, strike: Callable[[], None]) -> None:
+    def __init__(self, n: int, strike: Callable[[str], None]) -> None:
         self.left = n
         self._strike = strike
 
@@ -30,7 +32,7 @@ class _Countdown:
             return
         self.left -= 1
         if self.left == 0:
-            self._strike()
+            self._strike(arg.__name__)
 
 
 def _is_system_call(function: Any) -> bool:
@@ -57,7 +59,7 @@ def killed_at_each_call(work: Callable[[], object]) -> Iterator[int]:
 def _die_at(n: int, work: Callable[[], object]) -> None:
     status = 1
     try:
-        sys.setprofile(_Countdown(n, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+        sys.setprofile(_Countdown(n, lambda _: os.kill(os.getpid(), signal.SIGKILL)))
         work()
         sys.setprofile(None)
         status = 0
@@ -87,8 +89,10 @@ def failing_at_each_call(work: Callable[[], object], error: OSError) -> Iterator
         yield came
 
 
-def _raising(error: OSError) -> Callable[[], None]:
-    def strike() -> None:
+def _raising(error: OSError) -> Callable[[str], None]:
+    def strike(name: str) -> None:
+        if name in _STATEMENTS:
+            raise sqlite3.OperationalError(error.strerror)
         raise OSError(error.errno, error.strerror)
 
     return strike

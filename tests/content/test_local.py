@@ -105,11 +105,13 @@ def test_a_flipped_bit_is_found_on_reading_a_document(store: LocalStore) -> None
     with store.path(DIGEST).open("r+b") as file:
         file.write(b"\xff")
 
-    with pytest.raises(MismatchError, match="damaged"):
-        store.read(DIGEST)
+    for look in (store.read, store.check):
+        with pytest.raises(MismatchError, match="damaged"):
+            look(DIGEST)
 
     store.delete(DIGEST)
     assert put(store, DATA) == DIGEST
+    assert store.check(DIGEST) == store.info(DIGEST)
 
 
 def _symlink(path: Path, elsewhere: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from uuid import UUID
 
+import pytest
 from prefect.settings import get_current_settings
 
 from flows.local_server.ensure import Server
@@ -48,7 +49,7 @@ def test_without_an_api_the_store_s_own_server_is_used_and_all_is_sent(prefect_s
 
     assert (url, heartbeat, level) == (prefect_server.url, "None", "WARNING")
     assert [task_run.state_name for task_run in task_runs(UUID(run), 1)] == ["Completed"]
-    assert len(events(UUID(run), 2, "prefect.flow-run.")) >= 2
+    assert len(events(UUID(run), 3, "prefect.task-run.")) == 3
 
 
 def test_a_profile_that_names_an_api_is_obeyed(prefect_server: Server, tmp_path: Path) -> None:
@@ -70,3 +71,10 @@ def test_an_api_in_the_environment_and_set_variables_are_left_alone(prefect_serv
         assert get_current_settings().flows.heartbeat_frequency is None
     assert dict(os.environ) == LEAN | before
     assert not (tmp_path / "store").exists()
+
+
+def test_an_api_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        _run(tmp_path / "store", PREFECT_API_URL="http://127.0.0.1:1/api", PREFECT_CLIENT_MAX_RETRIES="0")
+    last = str(failed.value.stderr).strip().splitlines()[-1]
+    assert last.startswith("prestow.errors.UnavailableError: the Prefect API at http://127.0.0.1:1/api does not answer")

@@ -136,8 +136,8 @@ def test_a_full_disk_is_told() -> None:
     ],
 )
 def test_what_no_file_can_be_is_refused(child: dict[bytes, Node], message: str) -> None:
-    with pytest.raises(InvalidError, match=message):
-        encode(directory(child), [])
+    with pytest.raises(InvalidError, match=f"'folder[^']*': .*{message}"):
+        encode(directory({b"folder": directory(child)}), [])
 
 
 def test_times_that_no_clock_can_show_are_clamped() -> None:

@@ -29,7 +29,7 @@ class Home:
         return cls(
             path,
             Database(path / "metadata.db", timeout=20),
-            LocalStore(path / "content", path / "ingest", durable=False, lock_timeout=0),
+            LocalStore(path / "content", path / "ingest", durable=False, lock_timeout=20),
         )
 
     def put(self, data: bytes, media_type: str = "application/octet-stream") -> Descriptor:

@@ -143,9 +143,13 @@ def test_all_connections_being_busy_is_an_error_that_may_pass(fault_registry: Fa
     options = Options(connections=1, timeouts=replace(SHORT, pool=0.05))
     request = Request("GET", Url.parse(fault_registry.url + MANIFEST))
 
-    with closing(Connections(options)) as connections, connections.exchange(request):
-        with pytest.raises(UnavailableError, match="busy"), connections.exchange(request):
-            pass
+    with (
+        closing(Connections(options)) as connections,
+        connections.exchange(request),
+        pytest.raises(UnavailableError, match="busy"),
+        connections.exchange(request),
+    ):
+        pass
 
 
 @pytest.fixture(scope="module")

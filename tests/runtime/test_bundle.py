@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError, PrestowError, StorageError
-from prestow.runtime.bundle import check_container_id, prepare_bundle, read_spec, running, write_bundle
+from prestow.errors import (
+    AlreadyExistsError,
+    InvalidError,
+    NotFoundError,
+    PreconditionError,
+    PrestowError,
+    StorageError,
+)
+from prestow.runtime.bundle import check_container_id, prepare_bundle, read_spec, remove_bundle, running, write_bundle
 from prestow.runtime.spec import Spec
 
 
@@ -168,6 +175,42 @@ def test_of_many_writers_of_different_specs_one_succeeds(tmp_path: Path) -> None
 
     assert len(results) == 1
     assert read_spec(tmp_path / "b") == make(results[0])
+
+
+def test_a_removed_bundle_is_gone_and_removing_it_again_is_success(tmp_path: Path) -> None:
+    write_bundle(make(), tmp_path / "b")
+    (tmp_path / "b/runtime.log").touch()
+
+    remove_bundle(tmp_path / "b")
+    remove_bundle(tmp_path / "b")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_with_a_root_is_not_removed(tmp_path: Path) -> None:
+    (write_bundle(make(), tmp_path / "b").rootfs / "file").touch()
+
+    with pytest.raises(PreconditionError, match="not empty"):
+        remove_bundle(tmp_path / "b")
+    assert read_spec(tmp_path / "b") == make()
+
+
+def test_removing_leaves_what_is_foreign(tmp_path: Path) -> None:
+    write_bundle(make(), tmp_path / "b")
+    (tmp_path / "b/notes").touch()
+
+    remove_bundle(tmp_path / "b")
+
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["notes"]
+
+
+def test_a_link_is_not_removed_as_a_bundle(tmp_path: Path) -> None:
+    write_bundle(make(), tmp_path / "b")
+    (tmp_path / "link").symlink_to("b")
+
+    with pytest.raises(InvalidError):
+        remove_bundle(tmp_path / "link")
+    assert read_spec(tmp_path / "b") == make()
 
 
 def test_a_bundle_is_run_once_at_a_time(tmp_path: Path) -> None:

@@ -291,7 +291,8 @@ def test_a_signal_goes_by_its_name(box: Box) -> None:
 
 def test_an_id_runs_once_at_a_time(box: Box, tmp_path: Path) -> None:
     running = Background(box, WAIT)
-    other = Box(tmp_path / "other") if (tmp_path / "other").mkdir() is None else box
+    (tmp_path / "other").mkdir()
+    other = Box(tmp_path / "other")
     other.container_id, other.state_root = box.container_id, box.state_root
 
     with pytest.raises(AlreadyExistsError, match="being run"):
@@ -332,7 +333,7 @@ def test_a_killed_caller_leaves_a_container_that_is_named_and_can_be_stopped(box
 
 def test_a_container_that_was_created_and_forgotten_is_cleared(box: Box) -> None:
     box.bundle(["sh"])
-    command = ["runc", "--root", box.state_root, "create", "--bundle", box.directory, box.container_id]
+    command = ["runc", "--root", str(box.state_root), "create", "--bundle", str(box.directory), box.container_id]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     found = state(box)
     assert found is not None
@@ -378,7 +379,7 @@ def test_a_user_without_privileges_runs_a_rootless_container(network: str) -> No
         (folder / "config.json").write_bytes(make_spec(rootfs, {"Cmd": ["id"]}, overrides).to_json())
         subprocess.run(["chown", "-R", f"{uid}:{uid}", folder], check=True)
 
-        command = ["runc", "--root", folder / "state", "run", "--bundle", folder, f"rootless-{os.getpid()}"]
+        command = ["runc", "--root", f"{folder}/state", "run", "--bundle", str(folder), f"rootless-{os.getpid()}"]
         done = subprocess.run(
             command, user=uid, group=uid, extra_groups=[], stdin=subprocess.DEVNULL, capture_output=True, check=False
         )

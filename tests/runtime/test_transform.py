@@ -130,7 +130,7 @@ def test_every_word_of_the_platform_is_an_annotation(rootfs: Path) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"os": "windows"}, {"architecture": "s390x"}, {"os": "LinuX", "architecture": "x"}])
-def test_an_image_for_another_machine_is_not_supported(rootfs: Path, fields: dict[str, str]) -> None:
+def test_an_image_for_another_machine_is_not_supported(rootfs: Path, fields: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError, match="image for"):
         make_spec(rootfs, **fields)
 
@@ -263,10 +263,10 @@ def test_umoci_makes_the_same_of_an_image(rootfs: Path, tmp_path: Path, user: st
         "ExposedPorts": {"80/tcp": {}},
         "StopSignal": "SIGINT",
     }
-    fields = {"author": "me", "created": "2020-02-02T02:02:02Z"}
+    fields: dict[str, Any] = {"author": "me", "created": "2020-02-02T02:02:02Z"}
     config = make_config(process, **fields)
     write_layout(tmp_path / "layout", config.raw)
-    command = ["umoci", "raw", "runtime-config", "--image", f"{tmp_path}/layout:x", "--rootfs", rootfs]
+    command = ["umoci", "raw", "runtime-config", "--image", f"{tmp_path}/layout:x", "--rootfs", str(rootfs)]
     subprocess.run([*command, tmp_path / "config.json"], check=True, capture_output=True)
     theirs = json.loads((tmp_path / "config.json").read_bytes())
 

@@ -1,0 +1,172 @@
+"""The step *apply*: a layer's blob becomes its diff blob, the uncompressed tar whose digest is the diff ID.
+
+    blob ──decompress──▶ ingest diff-<diff ID> ──digest = diff ID──▶ diff blob
+                             └──scan──▶ entries ──▶ the layer's tree
+
+Nothing is extracted. The bytes are hashed, written and scanned in one pass, and committed only when all of it held:
+decompression complete to the last byte, every header in order, every name and link one that an image may have. An
+ingest that a crash left is started again, since decompression cannot go on in the middle.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from prestow.content.store import Provider, Store, Writer
+from prestow.digest import Digest
+from prestow.errors import AlreadyExistsError, MismatchError, PrestowError
+from prestow.layers.compression import decompressed
+from prestow.layers.limits import Limits
+from prestow.layers.tar import Entry, entries
+from prestow.layers.tree import layer_tree
+from prestow.oci.image import Layer
+from prestow.oci.mediatypes import layer_compression
+
+Progress = Callable[[int], None]
+"""Told of bytes of the blob as they are consumed; in all they are the blob's size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A layer that is ready to be merged.
+
+    Attributes:
+        diff_id: name of its diff blob.
+        size: bytes of the diff blob.
+        entries: members of the tar.
+        dropped: extended attributes that an image may not set, and how often.
+    """
+
+    diff_id: Digest
+    size: int
+    entries: int
+    dropped: tuple[tuple[str, int], ...] = ()
+
+
+def apply(content: Store, layer: Layer, *, limits: Limits, progress: Progress | None = None) -> Applied:
+    """Make the diff blob of a layer, or look through the one that is here.
+
+    Raises:
+        NotFoundError: the layer's blob is not here; fetch it first.
+        InvalidError: the blob is corrupt, or not compressed as its media type says, or its tar is not in order.
+        MismatchError: it decompresses to something else than the diff ID says.
+        ExhaustedError: a limit was passed, or the disk is full.
+        UnavailableError: another process has been applying the same layer all the time.
+        UnsupportedError: a media type that cannot be unpacked here.
+    """
+    compression = layer_compression(layer.descriptor.media_type)
+    if content.has(layer.diff_id):
+        return _looked_through(content, layer, limits)
+    try:
+        writer = content.writer(f"diff-{layer.diff_id}", algorithm=layer.diff_id.algorithm, digest=layer.diff_id)
+    except AlreadyExistsError:
+        return _looked_through(content, layer, limits)
+    with writer, content.open(layer.descriptor.digest) as blob:
+        pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or _silent)
+        try:
+            return _written(writer, pieces, layer, limits)
+        except PrestowError:
+            writer.abort()
+            raise
+
+
+def scan(content: Provider, diff_id: Digest, *, limits: Limits | None = None) -> tuple[Entry, ...]:
+    """Give the entries of a diff blob.
+
+    Raises:
+        NotFoundError: it is not here; apply its layer first.
+        InvalidError: it is no tar; it was not made by *apply*.
+    """
+    with content.open(diff_id) as file:
+        return tuple(entries(file, limits=limits or Limits()))
+
+
+def _looked_through(content: Store, layer: Layer, limits: Limits) -> Applied:
+    """Scan a diff blob that may have come as a plain layer, and so has never been looked at."""
+    with content.open(layer.diff_id) as file:
+        counted = _Counted(entries(file, limits=limits))
+        tree = layer_tree(counted, layer.index, limits=limits)
+    return Applied(layer.diff_id, content.info(layer.diff_id).size, counted.count, tree.dropped)
+
+
+def _written(writer: Writer, pieces: Iterator[bytes], layer: Layer, limits: Limits) -> Applied:
+    writer.truncate()
+    passage = _Passage(pieces, writer.write)
+    counted = _Counted(entries(passage, limits=limits))
+    tree = layer_tree(counted, layer.index, limits=limits)
+    size = passage.drain()
+    try:
+        writer.commit(size, layer.diff_id)
+    except MismatchError as error:
+        raise MismatchError(
+            f"layer {layer.index + 1} of {layer.count}, {layer.descriptor.digest}, does not decompress to its diff ID "
+            f"{layer.diff_id}: the image is broken; build it again"
+        ) from error
+    return Applied(layer.diff_id, size, counted.count, tree.dropped)
+
+
+def _reported(pieces: Iterator[bytes], blob: BinaryIO, progress: Progress) -> Iterator[bytes]:
+    reported = 0
+    for piece in pieces:
+        yield piece
+        position = blob.tell()
+        progress(position - reported)
+        reported = position
+
+
+def _silent(_: int) -> None:
+    """Report to nobody."""
+
+
+class _Counted:
+    """Iterates and counts."""
+
+    def __init__(self, source: Iterator[Entry]) -> None:
+        self._source = source
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        for entry in self._source:
+            self.count += 1
+            yield entry
+
+
+class _Passage:
+    """A stream on its way to a sink, read by the tar reader as it passes: what is skipped has been passed on too."""
+
+    def __init__(self, pieces: Iterator[bytes], sink: Callable[[bytes], None]) -> None:
+        self._pieces = pieces
+        self._sink = sink
+        self._piece = b""
+        self._start = 0  # of the piece, in the stream
+        self._wanted = 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move forward, or to the end."""
+        self._wanted = self.drain() if whence else offset
+        return self._wanted
+
+    def read(self, size: int) -> bytes:
+        """Give the next bytes, fewer only at the end."""
+        while self._wanted >= self._start + len(self._piece):
+            if not self._advance():
+                return b""
+        at = self._wanted - self._start
+        data = self._piece[at : at + size]
+        while len(data) < size and self._advance():
+            data += self._piece[: size - len(data)]
+        self._wanted += len(data)
+        return data
+
+    def drain(self) -> int:
+        """Pass on all that is left, and give the length of the whole stream."""
+        while self._advance():
+            pass
+        return self._start
+
+    def _advance(self) -> bool:
+        self._start += len(self._piece)
+        self._piece = next(self._pieces, b"")
+        if self._piece:
+            self._sink(self._piece)
+        return bool(self._piece)

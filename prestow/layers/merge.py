@@ -1,0 +1,130 @@
+"""Merging: layers on layers (image-spec, layer.md, "Changesets"), as pure functions of trees.
+
+    merge(lower, layer)        the image after one more layer
+    compose(first, second)     two layers as one:  merge(merge(x, first), second) = merge(x, compose(first, second))
+
+A layer's whiteouts and opaque marks work on what is below it, never on what it brings itself, in whatever order its
+entries stand. What the layers below and the layer both have as a directory is one directory; else the layer's own
+takes the place. A symlink of the layers below is replaced like any file, not followed: the meaning of a layer does not
+depend on what it lies on. Only a hard link may name a file of the layers below; it is the file that was there before
+this layer's whiteouts.
+
+Trees are never changed, only built anew along the paths that a layer touches; everything else is shared.
+"""
+
+from prestow.errors import InvalidError, printable
+from prestow.layers.entry import Kind
+from prestow.layers.layer_directory import LayerDirectory, LayerTree
+from prestow.layers.node import Node
+
+
+def merge(lower: Node | None, layer: LayerTree) -> Node:
+    """Give the root of the image whose layers below are ``lower``, after ``layer``.
+
+    Raises:
+        InvalidError: a hard link to a file that is neither in the layer nor below it.
+    """
+    return _merged(lower, layer.root, lower)
+
+
+def _merged(lower: Node | None, upper: LayerDirectory, root: Node | None) -> Node:
+    merged = Node(Kind.DIRECTORY)
+    _describe(merged, lower if lower is not None and upper.implicit else upper)
+    children: dict[bytes, Node] = {}
+    if lower is not None and lower.children is not None and not upper.opaque:
+        children = dict(lower.children)
+        for name in upper.whiteouts:
+            children.pop(name, None)
+    for name, child in upper.children.items():
+        if isinstance(child, LayerDirectory):
+            below = children.get(name)
+            if below is not None and below.children is not None:
+                children[name] = _merged(below, child, root)
+            elif child.required:
+                children[name] = _merged(None, child, root)
+        else:
+            children[name] = child if child.kind is not Kind.HARDLINK else _target(root, child.link)
+    merged.children = children
+    return merged
+
+
+def _target(root: Node | None, path: bytes) -> Node:
+    """Find the file of the layers below that a hard link names."""
+    node = root
+    for name in path.split(b"/"):
+        node = node.children.get(name) if node is not None and node.children is not None else None
+    if node is None or node.children is not None:
+        raise _no_target(path)
+    return node
+
+
+def _no_target(path: bytes) -> InvalidError:
+    return InvalidError(
+        f"layer: a hard link to {printable(path)!r}, which is no file of this layer or of those below it; "
+        "the image is broken, build it again"
+    )
+
+
+def compose(first: LayerTree, second: LayerTree) -> LayerTree:
+    """Give the one layer that does what ``second`` on ``first`` does.
+
+    Raises:
+        InvalidError: ``second`` has a hard link to a file that ``first`` hides or has as something else.
+    """
+    root = _composed(first.root, second.root, first.root)
+    dropped = dict(first.dropped)
+    for name, count in second.dropped:
+        dropped[name] = dropped.get(name, 0) + count
+    return LayerTree(root, tuple(sorted(dropped.items())))
+
+
+def _composed(first: LayerDirectory, second: LayerDirectory, root: LayerDirectory) -> LayerDirectory:
+    composed = LayerDirectory()
+    _describe(composed, first if second.implicit else second)
+    composed.implicit = first.implicit and second.implicit
+    composed.required = first.required or second.required
+    composed.opaque = first.opaque or second.opaque
+    composed.whiteouts = set(first.whiteouts | second.whiteouts)
+    if not second.opaque:
+        composed.children = {name: node for name, node in first.children.items() if name not in second.whiteouts}
+    for name, child in second.children.items():
+        _lay(composed, name, child, root)
+    return composed
+
+
+def _lay(composed: LayerDirectory, name: bytes, child: Node, root: LayerDirectory) -> None:
+    """Put a child of the second layer where the first one may have something."""
+    below = composed.children.get(name)
+    if not isinstance(child, LayerDirectory):
+        composed.children[name] = child if child.kind is not Kind.HARDLINK else _composed_target(root, child)
+    elif isinstance(below, LayerDirectory):
+        composed.children[name] = _composed(below, child, root)
+    elif below is None or child.required:
+        composed.children[name] = child
+        if below is not None:
+            composed.hide(name)  # the first layer's file had hidden it already
+
+
+def _composed_target(first: LayerDirectory, link: Node) -> Node:
+    """Find what a hard link of the second layer names: a file of the first, or one that is still to be found below."""
+    *folders, base = link.link.split(b"/")
+    directory: Node = first
+    hidden = False
+    for name in [*folders, base]:
+        if not isinstance(directory, LayerDirectory):
+            raise _no_target(link.link)
+        hidden = hidden or directory.opaque or name in directory.whiteouts
+        found = directory.children.get(name)
+        if found is None:
+            if hidden:
+                raise _no_target(link.link)
+            return link
+        directory = found
+    if directory.children is not None:
+        raise _no_target(link.link)
+    return directory
+
+
+def _describe(node: Node, like: Node) -> None:
+    node.mode, node.uid, node.gid = like.mode, like.uid, like.gid
+    node.mtime_ns, node.xattrs = like.mtime_ns, like.xattrs

@@ -1,0 +1,116 @@
+"""A disk that is really full, and one that is really read-only: a tmpfs in a mount namespace of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+PRELUDE = """
+import os, subprocess, sys
+from pathlib import Path
+from prestow.errors import ExhaustedError, PrestowError, StorageError
+from prestow.metadata.database import Database
+from prestow.metadata.gc import sweep
+from prestow.metadata.images import Images
+from prestow.metadata.tag import tag, untag
+from tests.metadata.factory import Home, make_image
+
+disk = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", disk], check=True)
+home = Home.open(disk)
+image = make_image(home, os.urandom(100_000))
+tag(home.db, home.content, "localhost/a:1", image.target)
+
+def fill():
+    with open(disk / "filler", "ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+"""
+
+CLOSED = """
+home.db.close()
+fill()
+try:
+    Database(disk / "metadata.db").read("SELECT * FROM images")
+    raise SystemExit("there was space left")
+except ExhaustedError:
+    pass
+
+db = Database(disk / "metadata.db", make_room=True)
+untag(db, home.content, "localhost/a:1")
+assert {digest for digest, _ in sweep(db, home.content).blobs} == image.blobs
+assert not (disk / "metadata.db-reserve").exists()
+db.close()
+(disk / "filler").unlink()
+Database(disk / "metadata.db").close()
+assert (disk / "metadata.db-reserve").stat().st_blocks * 512 >= 1 << 20
+"""
+
+FULL = """
+partial = home.content.writer("layer")
+try:
+    while True:
+        partial.write(os.urandom(65536))
+except ExhaustedError as error:
+    assert "No space left" in str(error), error
+    assert home.content.status("layer").offset == partial.offset > 0
+fill()
+try:
+    make_image(home, b"another")
+    raise SystemExit("there was space left")
+except ExhaustedError:
+    pass
+
+partial.abort()
+fill()
+assert home.content.read(image.target.digest)
+untag(home.db, home.content, "localhost/a:1")
+fill()
+swept = sweep(home.db, home.content)
+assert {digest for digest, _ in swept.blobs} == image.blobs, swept
+assert os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize > 100_000
+
+again = make_image(home, b"another")
+tag(home.db, home.content, "localhost/a:1", again.target)
+"""
+
+READ_ONLY = """
+home.db.close()
+subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+from prestow.content.local import LocalStore
+content = LocalStore(disk / "content", disk / "ingest")
+assert content.read(image.target.digest)
+for attempt in (lambda: content.delete(image.target.digest), lambda: content.writer("x")):
+    try:
+        attempt()
+        raise SystemExit("was written to")
+    except StorageError as error:
+        assert "read-only" in str(error), error
+try:
+    print([record.name for record in Images(Database(disk / "metadata.db")).list()])
+except StorageError as error:
+    assert "read-only" in str(error), error
+"""
+
+
+def run(script: str, disk: Path) -> None:
+    """Run a script in a mount namespace of its own, so that nothing stays mounted."""
+    command = ["unshare", "--map-root-user", "--mount", sys.executable, "-c", PRELUDE + script, str(disk)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_on_a_full_disk_reading_forgetting_and_collecting_work(tmp_path: Path) -> None:
+    run(FULL, tmp_path)
+
+
+def test_a_store_is_opened_on_a_full_disk_to_remove_things(tmp_path: Path) -> None:
+    run(CLOSED, tmp_path)
+
+
+def test_a_read_only_store_is_read_and_says_why_it_cannot_be_written(tmp_path: Path) -> None:
+    run(READ_ONLY, tmp_path)
