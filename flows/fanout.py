@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 from prefect.artifacts import create_table_artifact
-from prefect.client.schemas.objects import State
 
 from flows.pull import pull
 from flows.results import Prepulled, PrepulledImage, Pulled
@@ -51,9 +50,9 @@ def pull_each(
 
 
 def _pulled(reference: str, **options: object) -> PrepulledImage:
-    state: State[Pulled] = pull(reference, return_state=True, **options)
+    state = pull(reference, return_state=True, **options)
     if state.is_completed():
-        pulled = state.result()
+        pulled: Pulled = state.result()
         return PrepulledImage(reference, pulled.name, pulled.digest, pulled.fetched_bytes, None)
     return PrepulledImage(reference, None, None, 0, printable(str(state.result(raise_on_failure=False)), 500))
 

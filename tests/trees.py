@@ -9,9 +9,10 @@ import os
 import stat
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Self
 
 from hypothesis import strategies as st
 
@@ -132,7 +133,7 @@ def _modelled(node: Node, open_layer: Callable[[int], int]) -> Listed:
         uid=node.uid,
         gid=node.gid,
         size=node.size if node.kind is Kind.REGULAR else 0,
-        sha256=hashlib.sha256(content(node, open_layer)).hexdigest() if node.kind is Kind.REGULAR else "",
+        sha256=hashlib.sha256(file_content(node, open_layer)).hexdigest() if node.kind is Kind.REGULAR else "",
         link=node.link,
         linked=b"",
         device=(node.major, node.minor),
@@ -141,7 +142,7 @@ def _modelled(node: Node, open_layer: Callable[[int], int]) -> Listed:
     )
 
 
-def content(node: Node, open_layer: Callable[[int], int]) -> bytes:
+def file_content(node: Node, open_layer: Callable[[int], int]) -> bytes:
     """Give what a regular file of the model contains."""
     data = bytearray(node.size)
     for logical, offset, length in node.extents:
@@ -169,6 +170,15 @@ class Layers:
 
     paths: tuple[Path, ...]
 
+    @classmethod
+    def saved(cls, folder: Path, contents: Iterable[bytes]) -> Self:
+        """Write layers to a folder."""
+        paths = []
+        for index, content in enumerate(contents):
+            paths.append(folder / f"layer-{index}")
+            paths[-1].write_bytes(content)
+        return cls(tuple(paths))
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """Size of each in bytes."""
@@ -194,10 +204,7 @@ class Sample:
 
     def save(self, folder: Path) -> Layers:
         """Write the layers to a folder."""
-        paths = tuple(folder / f"layer-{index}" for index in range(len(self.layers)))
-        for path, data in zip(paths, self.layers, strict=True):
-            path.write_bytes(data)
-        return Layers(paths)
+        return Layers.saved(folder, self.layers)
 
 
 def directory(children: Mapping[bytes, Node], mode: int = 0o755) -> Node:

@@ -241,8 +241,8 @@ def translated(url: Url) -> Iterator[None]:
     """Raise our errors for httpcore's, with the URL that they happened at."""
     try:
         yield
-    except httpcore.LocalProtocolError as error:
-        raise InvalidError(f"{url}: cannot be asked for: {printable(str(error))}") from error
+    except httpcore.LocalProtocolError:  # its text, and so its place in a traceback, shows the header
+        raise InvalidError(f"{url}: a header to be sent breaks the rules of HTTP") from None
     except httpcore.PoolTimeout as error:
         raise UnavailableError(f"{url}: all connections are busy; try again later") from error
     except httpcore.TimeoutException as error:

@@ -66,6 +66,7 @@ class Server:
     def stop(self, *, grace: float = 10.0) -> None:
         """Take no more requests, wait ``grace`` seconds for answers under way, and end."""
         if self._thread.is_alive():
+            self._sockets.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, which looks up rarely otherwise
             self._sockets.shutdown()
             self._thread.join()
         self._sockets.finish(grace)

@@ -8,6 +8,7 @@ import pytest
 from flows.bundle import bundle
 from flows.pull import pull
 from prestow.container import remove_container
+from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError
 from prestow.node import open_node
 from prestow.snapshots.mountinfo import mounts_below
@@ -114,7 +115,7 @@ def test_layers_that_are_stored_but_not_unpacked_are_unpacked_and_not_fetched(
     for info in reversed(node.snapshots()):
         node.snapshotter(info.driver).remove(info.key)
     for layer in pulled.layers:
-        node.content.path(layer.diff_id).unlink(missing_ok=True)
+        node.content.delete(Digest(layer.diff_id))
 
     bundle("demo", str(tmp_path / "bundle"), copied=True, pull="never", home=home)
 

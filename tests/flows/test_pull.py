@@ -6,16 +6,15 @@ from pathlib import Path
 import pytest
 
 from flows.pull import pull
+from prestow.digest import Digest
 from prestow.errors import MismatchError, NotFoundError
 from prestow.node import open_node
 from tests.prefect_records import events, flow_run_id, task_runs
-from tests.real_images import VARIANTS, RealImages
+from tests.real_images import RealImages
 from tests.registries import DockerRegistry, Fault, FaultRegistry
 from tests.trees import listing
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-STEPS_OF_TWO_LAYERS = {"resolve": 1, "fetch_manifest": 1, "fetch_layer": 3, "verify": 3, "apply": 3}
 
 
 def states(run: object, count: int) -> dict[str, str]:
@@ -122,8 +121,8 @@ def test_a_registry_that_is_down_twice_costs_that_step_two_more_attempts(
 
 def test_wrong_bytes_fail_at_once_and_nothing_is_stored(home: str, fault_registry: FaultRegistry) -> None:
     first = pull(f"{fault_registry.domain}/team/demo:demo", stop_after="manifest-stored", home=home)
-    layer = first.layers[0].digest
-    fault_registry.on(f"/blobs/{layer}", Fault(wrong=True))
+    layer = Digest(first.layers[0].digest)
+    fault_registry.on(f"/blobs/{layer}", Fault(body=bytes(first.layers[0].size)))
 
     state = pull(f"{fault_registry.domain}/team/demo:demo", home=home, return_state=True)
 
@@ -156,7 +155,7 @@ def test_an_image_moves_through_a_layout_without_a_network(home: str, demo_layou
     assert open_node(home).image("registry.example/team/demo:1").target.digest == pulled.digest
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", ["oci", "zstd"])  # Docker's documents: see docs/explanation/content-store.md
 def test_other_tools_read_our_content_store_as_it_is(
     home: str, tmp_path: Path, docker_registry: DockerRegistry, real_images: RealImages, variant: str
 ) -> None:
@@ -168,7 +167,7 @@ def test_other_tools_read_our_content_store_as_it_is(
 
     assert open_node(home).content.read(open_node(home).image(reference).target.digest) == inspected.stdout
     assert pulled.fetched_bytes > 0
-    if variant == "oci":  # umoci knows neither Docker's documents nor zstd
+    if variant == "oci":  # umoci does not know zstd
         place = f"{home}/content:{reference}"
         subprocess.run(["umoci", "unpack", "--image", place, tmp_path / "umoci"], check=True, capture_output=True)
         assert listing(tmp_path / "umoci/rootfs") == real_images.unpacked("tiny", tmp_path / "expected")

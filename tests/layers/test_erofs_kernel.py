@@ -53,10 +53,7 @@ def _compare(root: Node, layers: Layers, folder: Path) -> None:
 
 
 def _layers(folder: Path, *contents: bytes) -> Layers:
-    paths = tuple(folder / f"layer-{index}" for index in range(len(contents)))
-    for path, content in zip(paths, contents, strict=True):
-        path.write_bytes(content)
-    return Layers(paths)
+    return Layers.saved(folder, contents)
 
 
 def test_a_changed_superblock_is_refused(tmp_path: Path) -> None:

@@ -22,10 +22,7 @@ _CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
 
 
 def _layers(folder: Path, *contents: bytes) -> Layers:
-    paths = tuple(folder / f"layer-{index}" for index in range(len(contents)))
-    for path, content in zip(paths, contents, strict=True):
-        path.write_bytes(content)
-    return Layers(paths)
+    return Layers.saved(folder, contents)
 
 
 def _make(root: Node, target: Path, layers: Layers | None = None) -> Materialised:

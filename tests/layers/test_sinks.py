@@ -38,13 +38,6 @@ def _compare(layers: Layers, expected: dict[bytes, Listed], folder: Path) -> Non
     assert differences(node_listing(root, layers.open), expected) == []
 
 
-def _saved(folder: Path, tars: list[bytes]) -> Layers:
-    paths = tuple(folder / f"layer-{index}" for index in range(len(tars)))
-    for path, tar in zip(paths, tars, strict=True):
-        path.write_bytes(tar)
-    return Layers(paths)
-
-
 def _furnished(folder: Path) -> Path:
     """Make a folder with everything that GNU tar can pack."""
     folder.mkdir()
@@ -82,10 +75,10 @@ def test_what_gnu_tar_packs_comes_out_as_it_was(tmp_path: Path, dialect: str) ->
     options = [f"--sparse-version={version}", "--format=posix"] if version != dialect else [f"--format={dialect}"]
     if "posix" in options[-1]:
         options += ["--xattrs", "--xattrs-include=*"]
-    subprocess.run(["tar", "--sparse", *options, "-C", source, "-cf", packed, "."], check=True)
+    subprocess.run(["tar", "--sparse", *options, "-C", str(source), "-cf", str(packed), "."], check=True)
     unpacked = tmp_path / "unpacked"
     unpacked.mkdir()
-    command = ["tar", "--xattrs", "--xattrs-include=*", "--same-owner", "-C", unpacked, "-xpf", packed]
+    command = ["tar", "--xattrs", "--xattrs-include=*", "--same-owner", "-C", str(unpacked), "-xpf", str(packed)]
     subprocess.run(command, check=True)
 
     _compare(Layers((packed,)), listing(unpacked), tmp_path)
@@ -93,7 +86,7 @@ def test_what_gnu_tar_packs_comes_out_as_it_was(tmp_path: Path, dialect: str) ->
 
 def _umoci(folder: Path, tars: list[bytes]) -> dict[bytes, Listed]:
     write_image(folder / "layout", tars, ref="test")
-    command = ["umoci", "unpack", "--image", f"{folder / 'layout'}:test", folder / "bundle"]
+    command = ["umoci", "unpack", "--image", f"{folder / 'layout'}:test", str(folder / "bundle")]
     subprocess.run(command, check=True, capture_output=True)
     return listing(folder / "bundle/rootfs")
 
@@ -101,7 +94,7 @@ def _umoci(folder: Path, tars: list[bytes]) -> dict[bytes, Listed]:
 def test_the_demo_image_is_what_umoci_unpacks(tmp_path: Path) -> None:
     tars = demo_layers("amd64")
 
-    _compare(_saved(tmp_path, tars), _umoci(tmp_path, tars), tmp_path)
+    _compare(Layers.saved(tmp_path, tars), _umoci(tmp_path, tars), tmp_path)
 
 
 def test_whiteouts_and_replacements_are_what_umoci_makes_of_them(tmp_path: Path) -> None:
@@ -117,4 +110,4 @@ def test_whiteouts_and_replacements_are_what_umoci_makes_of_them(tmp_path: Path)
     last = Tar().file("keep/f", b"third", mtime=10, mode=0o4711).whiteout("a/g").directory("keep", mtime=11)
     tars = [tar.to_bytes() for tar in (base, change, last)]
 
-    _compare(_saved(tmp_path, tars), _umoci(tmp_path, tars), tmp_path)
+    _compare(Layers.saved(tmp_path, tars), _umoci(tmp_path, tars), tmp_path)

@@ -222,7 +222,6 @@ ABSENT = "sha256:" + "0" * 64
         ("/v2//manifests/1", 404, "UNSUPPORTED"),
         ("/v2/demo/tags/list", 404, "UNSUPPORTED"),
         ("/etc/passwd", 404, "UNSUPPORTED"),
-        ("//v2/", 404, "UNSUPPORTED"),
         ("/v2/demo/blobs/" + "a" * 5000, 404, "UNSUPPORTED"),
     ],
 )
