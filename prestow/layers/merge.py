@@ -66,7 +66,7 @@ def _no_target(path: bytes) -> InvalidError:
 
 
 def compose(first: LayerTree, second: LayerTree) -> LayerTree:
-    """Give the one layer that does what ``second`` on ``first`` does.
+    """Give the one layer that does what ``second`` on ``first`` does; what ``second`` hides of ``first`` is forgotten.
 
     Raises:
         InvalidError: ``second`` has a hard link to a file that ``first`` hides or has as something else.

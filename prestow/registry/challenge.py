@@ -20,12 +20,12 @@ from prestow.errors import InvalidError
 
 _LONGEST = 8192
 _MOST_PARAMETERS = 64
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - a grammar, no secret
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _TEXT = r'(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[\x20-\x7e])*'
 _PART = re.compile(
     rf"""
-      (?P<name>{_TOKEN})[ \t]*=[ \t]*(?:"(?P<quoted>{_TEXT})"|(?P<word>[^\s",=][^\s",]*))
-    | (?P<scheme>{_TOKEN})(?:[ ]+(?P<token68>[A-Za-z0-9._~+/-]+=*)(?=[ \t]*(?:,|$)))?
+      (?P<name>{_WORD})[ \t]*=[ \t]*(?:"(?P<quoted>{_TEXT})"|(?P<word>[^\s",=][^\s",]*))
+    | (?P<scheme>{_WORD})(?:[ ]+(?P<token68>[A-Za-z0-9._~+/-]+=*)(?=[ \t]*(?:,|$)))?
     """,
     re.VERBOSE | re.ASCII,
 )

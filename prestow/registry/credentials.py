@@ -26,7 +26,7 @@ from prestow.registry.helper import ask_helper
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({DEFAULT_DOMAIN, "index.docker.io", "registry-1.docker.io"})
 _KEY = re.compile(r"(?:https?://)?([^/]+)(?:/|/v[12]/?)?", re.ASCII)
-_TOKEN_USER = "<token>"  # noqa: S105 - the user name by which helpers mark identity tokens
+_NOBODY = "<token>"  # the user name by which helpers mark an identity token
 _LARGEST = 1 << 20
 
 
@@ -47,7 +47,7 @@ FindCredential = Callable[[str], Credential | None]
 """Gives what there is for one exact ``host[:port]``; ``docker.io`` stands for Docker Hub."""
 
 
-def anonymous(name: str) -> Credential | None:  # noqa: ARG001 - it is nobody everywhere
+def anonymous(_name: str) -> Credential | None:
     """Give no credential for any registry."""
     return None
 
@@ -80,7 +80,7 @@ class DockerConfig:
             kept = ask_helper(helper, _server(name), timeout=self.helper_timeout)
             if kept:
                 username, secret = kept
-                return Credential("" if username == _TOKEN_USER else username, secret)
+                return Credential("" if username == _NOBODY else username, secret)
         return self._stored(record, name)
 
     def _read(self) -> bytes | None:

@@ -10,6 +10,7 @@ that. Bodies are asked for as they are stored (``Accept-Encoding: identity``), b
 """
 
 import os
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from prestow.registry.url import Url
 Headers = tuple[tuple[str, str], ...]
 
 _COMMON: Headers = (("User-Agent", f"prestow/{__version__}"), ("Accept-Encoding", "identity"))
+_NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _DRAINED = 1 << 16  # bytes of an answer that are read only to keep its connection
 _IDLE_CONNECTIONS = 16
 _IDLE_SECONDS = 15
@@ -118,7 +120,7 @@ class Response:
     def length(self) -> int | None:
         """``Content-Length``, where it is a number."""
         text = self.header("Content-Length") or ""
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None  # noqa: PLR2004 - of 2⁶³
+        return int(text) if _NUMBER.fullmatch(text) else None
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives.
@@ -249,7 +251,9 @@ def translated(url: Url) -> Iterator[None]:
         raise UnavailableError(f"{url}: no answer in time ({type(error).__name__})") from error
     except httpcore.ConnectError as error:
         raise _refused(url, error) from error
-    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+    except httpcore.ProtocolError as error:  # after the colon it shows the server's bytes, which may echo ours
+        raise UnavailableError(f"{url}: the answer broke: {printable(str(error).partition(':')[0])}") from None
+    except httpcore.NetworkError as error:
         raise UnavailableError(f"{url}: the connection broke: {printable(str(error))}") from error
     except PrestowError as error:  # from the network below, which does not know the URL
         raise type(error)(f"{url}: {error}") from error

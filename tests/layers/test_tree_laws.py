@@ -1,4 +1,4 @@
-"""Laws of layers: for any layers, merging them one by one is merging what they compose to."""
+"""Laws of layers: merging them one by one is merging what they compose to, and the like, for any layers."""
 
 from collections.abc import Callable
 
@@ -56,7 +56,7 @@ def _outcome(make: Callable[[], Node]) -> object:
         return InvalidError
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=6000)
 @given(_layers(), _layers(), _layers())
 def test_merging_one_by_one_is_merging_the_composition(
     x: Callable[[int], LayerTree], y: Callable[[int], LayerTree], z: Callable[[int], LayerTree]
@@ -65,12 +65,13 @@ def test_merging_one_by_one_is_merging_the_composition(
 
     one_by_one = _outcome(lambda: merge(merge(merge(None, first), second), third))
 
-    assert one_by_one == _outcome(lambda: merge(merge(None, first), compose(second, third)))
-    assert one_by_one == _outcome(lambda: merge(None, compose(compose(first, second), third)))
-    assert one_by_one == _outcome(lambda: merge(None, compose(first, compose(second, third))))
+    if one_by_one is not InvalidError:  # else a layer links to nothing, which a later one may hide
+        assert one_by_one == _outcome(lambda: merge(merge(None, first), compose(second, third)))
+        assert one_by_one == _outcome(lambda: merge(None, compose(compose(first, second), third)))
+        assert one_by_one == _outcome(lambda: merge(None, compose(first, compose(second, third))))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=6000)
 @given(_layers(), _layers())
 def test_the_empty_layer_changes_nothing(x: Callable[[int], LayerTree], y: Callable[[int], LayerTree]) -> None:
     empty, first, second = layer_tree([], 0), x(0), y(1)
@@ -82,7 +83,7 @@ def test_the_empty_layer_changes_nothing(x: Callable[[int], LayerTree], y: Calla
     assert alone == _outcome(lambda: merge(merge(None, first), compose(second, empty)))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=6000)
 @given(_layers(), _layers())
 def test_nothing_that_goes_in_is_changed(x: Callable[[int], LayerTree], y: Callable[[int], LayerTree]) -> None:
     first, second = x(0), y(1)
@@ -94,7 +95,7 @@ def test_nothing_that_goes_in_is_changed(x: Callable[[int], LayerTree], y: Calla
     assert (seen(first.root), seen(second.root)) == before
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=6000)
 @given(_layers(), _layers())
 def test_the_same_layer_again_changes_nothing_but_who_holds_its_files(
     x: Callable[[int], LayerTree], y: Callable[[int], LayerTree]
@@ -110,7 +111,7 @@ def test_the_same_layer_again_changes_nothing_but_who_holds_its_files(
     assert _outcome(twice) == _outcome(once)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=6000)
 @given(st.data())
 def test_where_the_marks_stand_in_a_layer_does_not_matter(data: st.DataObject) -> None:
     plain = (Kind.REGULAR, Kind.DIRECTORY)

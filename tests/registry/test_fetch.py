@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from prestow.content.local import LocalStore
 from prestow.content.verify import verify
@@ -189,6 +192,36 @@ def test_a_connection_that_breaks_again_and_again_is_left_after_a_few_times(
     status = content.status(f"layer-{layer.digest}")
     assert status is not None
     assert status.offset == 6000
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.integers(1, 400_000), max_size=4), st.booleans(), st.booleans())
+def test_wherever_connections_break_the_bytes_are_the_same(drops: list[int], whole: bool, chunked: bool) -> None:  # noqa: FBT001 - drawn
+    with TemporaryDirectory() as folder:
+        layout = Path(folder) / "layout"
+        write_demo_image(layout)
+        layer = put_blob(layout, bytes(range(256)) * 1200, OCI_LAYER)
+        content = LocalStore(Path(folder) / "content", Path(folder) / "ingest", durable=False)
+        with FaultRegistry(layout) as registry, Sources(Options()) as sources:
+            for drop in drops:
+                registry.on("/blobs/", Fault(drop_after=drop, whole=whole, chunked=chunked), times=1)
+            source = sources.open(Reference.parse(f"{registry.domain}/team/app:demo"))
+            with suppress(UnavailableError):
+                fetch_layer(source, content, layer)
+            fetch_layer(source, content, layer)
+
+        verify(content, layer)
+        assert content.read(layer.digest) == read_blob(layout, layer.digest)
+
+
+def test_a_tag_that_moves_meanwhile_changes_nothing(
+    remote: Source, content: LocalStore, fault_registry: FaultRegistry
+) -> None:
+    target = remote.resolve()
+    tag(fault_registry.layout, put_image(fault_registry.layout, [b"\0" * 1024]), "demo")
+
+    assert fetch_manifest(remote, content, target, AMD64).target == target
+    assert remote.resolve() != target
 
 
 def test_no_progress_is_not_tried_again(

@@ -1,5 +1,6 @@
 """One exchange: what is sent, and what a server can do wrong."""
 
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -137,6 +138,23 @@ def test_connections_are_used_again_also_after_an_answer_that_nobody_read(fault_
 
     assert len(fault_registry.seen) == 3
     assert fault_registry.accepted == 1
+
+
+def test_a_forked_child_makes_connections_of_its_own(fault_registry: FaultRegistry) -> None:
+    request = Request("GET", Url.parse(fault_registry.url + MANIFEST))
+    with closing(Connections(Options())) as connections:
+        with connections.exchange(request) as response:
+            response.read(1 << 20)
+        child = os.fork()
+        if child == 0:
+            with connections.exchange(request) as response:
+                os._exit(response.status - 200)
+        assert os.waitpid(child, 0)[1] == 0
+        with connections.exchange(request) as response:
+            response.read(1 << 20)
+
+    assert len(fault_registry.seen) == 3
+    assert fault_registry.accepted == 2
 
 
 def test_all_connections_being_busy_is_an_error_that_may_pass(fault_registry: FaultRegistry) -> None:

@@ -9,16 +9,18 @@ import pytest
 
 from prestow.content.local import LocalStore
 from prestow.errors import PrestowError
+from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_LAYER
+from prestow.platforms import Platform
 from prestow.reference import Reference
 from prestow.registry.credentials import Credential
-from prestow.registry.fetch import fetch_layer
+from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.registry.hosts import Options, Timeouts
-from prestow.registry.resolve import resolve
-from prestow.registry.source import Sources
+from prestow.registry.source import Source, Sources
 from tests.image_factory import put_blob
 from tests.registries import Access, Fault, FaultRegistry
 
+AMD64 = Platform("linux", "amd64")
 CANARY = "canary-9f3c"
 ECHO = b'{"errors":[{"code":"DENIED","message":"' + CANARY.encode() + b'"}]}'
 FAULTS = [
@@ -40,6 +42,13 @@ FAULTS = [
 ]
 
 
+def fetch(source: Source, content: LocalStore, descriptor: Descriptor) -> None:
+    if descriptor.media_type == OCI_LAYER:
+        fetch_layer(source, content, descriptor)
+    else:
+        fetch_manifest(source, content, descriptor, AMD64)
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: repr(fault)[:80])
 @pytest.mark.parametrize("place", ["/manifests/", "/blobs/", "/token"])
 def test_no_failure_tells_a_secret(
@@ -48,18 +57,17 @@ def test_no_failure_tells_a_secret(
     caplog.set_level(logging.DEBUG, "prestow")
     caplog.set_level(logging.INFO)
     fault_registry.access = Access(fault_registry.url + "/token")
-    fault_registry.on(place, fault)
     layer = put_blob(fault_registry.layout, b"x" * 1000, OCI_LAYER)
     content = LocalStore(tmp_path / "content", tmp_path / "ingest", durable=False)
     options = Options(timeouts=replace(Timeouts(), exchange=0.3, idle=0.2))
     reference = Reference.parse(f"{fault_registry.domain}/team/app:demo")
 
-    with (
-        Sources(options, credentials=lambda _: Credential(CANARY, CANARY)) as sources,
-        pytest.raises(PrestowError) as caught,
-    ):
-        resolve(sources.open(reference), content, reference)
-        fetch_layer(sources.open(reference), content, layer)
+    with Sources(options, credentials=lambda _: Credential(CANARY, CANARY)) as sources:
+        source = sources.open(reference)
+        target = source.resolve() if place != "/token" else layer  # from here on, every request proves who we are
+        fault_registry.on(place, fault)
+        with pytest.raises(PrestowError) as caught:
+            fetch(source, content, target if place == "/manifests/" else layer)
 
     assert CANARY not in "".join(traceback.format_exception(caught.value))
     assert CANARY not in caplog.text
