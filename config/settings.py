@@ -32,7 +32,6 @@ class Settings(BaseSettings):
         "full", description="full: committed means on disk; fast leaves syncfs out, a power cut may then lose snapshots"
     )
     runtime: str = Field("runc", description="OCI runtime: a name on PATH or an absolute path")
-    parallel_layers: int = Field(4, ge=1, le=64, description="Layers of one image handled at the same time")
     parallel_images: int = Field(2, ge=1, le=32, description="Images that prepull handles at the same time")
     insecure_registries: tuple[str, ...] = Field(
         (), description="host[:port] of registries reached over plain HTTP; loopback always is"

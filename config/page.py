@@ -1,0 +1,35 @@
+"""The reference page of all settings, made from their declarations: ``python -m config.page > docs/reference/settings.md``."""
+
+import sys
+
+from config.settings import DEFAULT_FILE, Settings
+
+_HEAD = f"""# Settings
+
+<!-- made by `make docs`; edit config/settings.py instead -->
+
+Each setting is an environment variable, or a key of `{DEFAULT_FILE}` (another file: `PRESTOW_CONFIG`); the environment wins.
+
+| key | variable | default | meaning |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """Give the page as Markdown."""
+    rows = [
+        f"| `{name}` | `PRESTOW_{name.upper()}` | {_default(name)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return _HEAD + "\n".join(rows) + "\n"
+
+
+def _default(name: str) -> str:
+    field = Settings.model_fields[name]
+    if field.default_factory is not None:
+        return "`~/.docker/config.json`" if name == "docker_config" else "computed"
+    return "none" if field.default == () else f"`{field.default}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
