@@ -17,6 +17,9 @@ demo: setup runtime ## pull, unpack, bundle and run an image; REF=docker.io/libr
 test: packages setup lint types contracts ## everything: lint, types, import contracts, tests
 	$(BIN)/pytest -n 2 --dist loadfile
 
+large: packages setup ## the tests with large real images (debootstrap, pip), which take minutes to make
+	$(BIN)/pytest -m large
+
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,6 +36,9 @@ wheel: setup ## build the wheel
 format: ## let ruff format and mend what it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup ## make the reference pages that are made from the code
+	$(BIN)/python -m config.page > docs/reference/settings.md
 
 setup: $(VENV)/ready
 
@@ -66,4 +72,4 @@ runc-package:
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help demo test lint types contracts wheel format setup packages runtime runc-package clean
+.PHONY: help demo test large lint types contracts wheel format docs setup packages runtime runc-package clean

@@ -5,6 +5,7 @@ handed on as a value; only the room ``prestow.node`` knows this module.
 """
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from config.home import docker_config
 
 DEFAULT_FILE = "/etc/prestow/config.toml"
+
+_FAULTS = {"extra_forbidden": "there is no such setting"}
 
 
 class SettingsError(Exception):
@@ -36,12 +39,17 @@ class Settings(BaseSettings):
     insecure_registries: tuple[str, ...] = Field(
         (), description="host[:port] of registries reached over plain HTTP; loopback always is"
     )
+    trusted_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts that may be given the credentials of any registry that names them as its token service, and "
+        "may lie in our own network",
+    )
     docker_config: Path = Field(default_factory=docker_config, description="Credentials, in docker's config.json form")
     lease_hours: float = Field(24.0, gt=0, description="How long what an unfinished pull holds is safe from prune")
     ingest_days: float = Field(7.0, gt=0, description="How long a partial download is kept to be resumed")
     max_layer_bytes: int = Field(64 << 30, gt=0, description="Bytes of one layer, decompressed")
     max_layer_ratio: int = Field(
-        1032, gt=0, description="Decompressed bytes for each compressed one, beyond the first MiB"
+        1032, gt=0, description="Decompressed bytes for each compressed one, beyond the first 64 MiB"
     )
     max_layer_entries: int = Field(2_000_000, gt=0, description="Entries of one layer")
     max_layer_depth: int = Field(256, gt=0, le=256, description="Folders inside folders in one layer")
@@ -56,7 +64,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = os.environ.get("PRESTOW_CONFIG", DEFAULT_FILE)
+        file = _file()
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
 
 
@@ -64,12 +72,24 @@ def load() -> Settings:
     """Read the settings from environment and file.
 
     Raises:
-        SettingsError: a value is not allowed, or the file names a setting that does not exist.
+        SettingsError: a value is not allowed, or the file names a setting that does not exist, or is not there.
     """
+    file = _file()
     try:
+        if os.environ.get("PRESTOW_CONFIG") and not Path(file).is_file():
+            raise SettingsError(f"settings file {file}: there is none; PRESTOW_CONFIG names it")
         return Settings()
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        found = ((".".join(map(str, e["loc"])), _FAULTS.get(e["type"], e["msg"])) for e in error.errors())
+        faults = "; ".join(f"{name}: {fault}" for name, fault in found)
         raise SettingsError(f"settings: {faults}; see `prestow doctor` for the names and defaults") from None
-    except ValueError as error:  # tomllib's
-        raise SettingsError(f"settings file {os.environ.get('PRESTOW_CONFIG', DEFAULT_FILE)}: {error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {file}: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"settings file {file}: {error.strerror}") from None
+    except ValueError as error:  # pydantic's, of a variable
+        raise SettingsError(f"settings: {error}; in a variable, a list is written as JSON") from None
+
+
+def _file() -> str:
+    return os.environ.get("PRESTOW_CONFIG") or DEFAULT_FILE

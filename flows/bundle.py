@@ -9,14 +9,30 @@ from prefect import flow
 
 from config.home import home_or_default
 from flows.making import making
-from flows.parameters import Cwd, Directory, Driver, Environment, Home, Id, ImageName, Platform, Pulling, User, Words
+from flows.parameters import (
+    Copied,
+    Cwd,
+    Directory,
+    Driver,
+    Environment,
+    Home,
+    Id,
+    ImageName,
+    Platform,
+    Pulling,
+    ReadOnly,
+    Tty,
+    User,
+    Words,
+)
 from flows.pull import pull as pull_image
 from flows.results import Bundled
 from prestow.runtime.overrides import Overrides
 from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots
 from tasks.create_snapshot import create_snapshot
-from tasks.policy import NOWHERE, THREADS
+from tasks.policy import NOWHERE
+from tasks.threads import THREADS
 from tasks.transform_config import transform_config
 from tasks.write_bundle import write_bundle
 
@@ -31,14 +47,14 @@ def bundle(
     reference: ImageName,
     directory: Directory = None,
     id: Id = None,  # noqa: A002 - the parameter's name is the field's word, and the form's
-    copied: bool = False,
+    copied: Copied = False,
     pull: Pulling = "never",
     args: Words = (),
     env: Environment = (),
     user: User = None,
     cwd: Cwd = None,
-    tty: bool = False,
-    read_only: bool = False,
+    tty: Tty = False,
+    read_only: ReadOnly = False,
     platform: Platform = None,
     driver: Driver = "auto",
     home: Home = None,

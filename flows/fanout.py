@@ -35,12 +35,15 @@ def pull_each(
     """
     node = open_node(home)
     wanted = list(dict.fromkeys(references))
-    with ThreadPoolExecutor(parallel or node.settings.parallel_images) as pool:
+    pool = ThreadPoolExecutor(parallel or node.settings.parallel_images)
+    try:
         runs = [
             pool.submit(copy_context().run, _pulled, reference, platform=platform, driver=driver, home=home)
             for reference in wanted
         ]
         result = Prepulled(node.host, tuple(run.result() for run in runs))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # who is interrupted does not wait for a silent registry
     create_table_artifact(
         table=[_row(image) for image in result.images], key=_KEY, description=f"Images on {node.host}"
     )

@@ -6,12 +6,13 @@ process light; what a service wants to have (heartbeats, a log of each step) is 
 
 import logging
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
-from flows.local_server.ensure import ensure, environment
-from prestow.errors import UnavailableError
+from flows.local_server.ensure import ensure, environment, status
+from prestow.errors import PrestowError, UnauthorizedError, UnavailableError, printable
 
 LEAN = {
     "DO_NOT_TRACK": "1",
@@ -26,15 +27,19 @@ _PATIENCE = 10.0
 
 
 @contextmanager
-def connected(home: str | Path, env: MutableMapping[str, str]) -> Iterator[str]:
+def connected(
+    home: str | Path, env: MutableMapping[str, str], *, announce: Callable[[str], object] | None = None
+) -> Iterator[str]:
     """Run flows in this block; gives the URL of the API, and sends the events that wait before it leaves.
 
     Args:
         home: the store, whose own server is used, and started if need be, where no other API is named.
         env: the process's environment, which Prefect reads; changed in place.
+        announce: told, in a sentence for a person, of what takes seconds: the start of the server.
 
     Raises:
         UnavailableError: the local server did not start, or the API does not answer.
+        UnauthorizedError: the API wants other credentials.
     """
     for name, value in LEAN.items():
         env.setdefault(name, value)
@@ -42,11 +47,14 @@ def connected(home: str | Path, env: MutableMapping[str, str]) -> Iterator[str]:
     from httpx import TransportError  # noqa: PLC0415 - as below
     from prefect.context import SyncClientContext, refresh_global_settings_context  # noqa: PLC0415 - the slow import
     from prefect.events.worker import EventsWorker  # noqa: PLC0415 - likewise
+    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415 - likewise
     from prefect.settings import get_current_settings  # noqa: PLC0415 - likewise
 
     if read_before:
         refresh_global_settings_context()
     if get_current_settings().api.url is None:
+        if announce is not None and status(Path(home)) is None:
+            announce("starting the Prefect server of this store; it stays for the next command")
         env.update(environment(ensure(Path(home))))
         refresh_global_settings_context()
     settings = get_current_settings()
@@ -58,5 +66,15 @@ def connected(home: str | Path, env: MutableMapping[str, str]) -> Iterator[str]:
     except TransportError as error:
         # the engine lets no such error out: what comes here is Prefect's own client, after its retries
         raise UnavailableError(f"the Prefect API at {settings.api.url} does not answer: {error}") from error
+    except PrefectHTTPStatusError as error:
+        raise _refused(str(settings.api.url), error.response.status_code, error.response.text) from error
     finally:
         EventsWorker.drain_all(timeout=_PATIENCE, at_exit=False)
+
+
+def _refused(url: str, status_code: int, text: str) -> PrestowError:
+    """Say what an answer means that the API gave instead of the right one."""
+    if status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        wanted = "set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY, to what it wants"
+        return UnauthorizedError(f"the Prefect API at {url} refused us ({status_code}); {wanted}")
+    return UnavailableError(f"the Prefect API at {url} answered {status_code}: {printable(text)}")

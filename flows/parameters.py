@@ -3,54 +3,59 @@
 Whoever can start a run chooses its parameters, so each is checked again by the engine's own grammar inside the run.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+
+def _field(title: str, description: str, **rules: Any) -> Any:
+    """Describe a field of the form, in the schema itself: Prefect puts the name where pydantic's own title was."""
+    return Field(json_schema_extra={"title": title, "description": description}, **rules)
+
+
 Source = Annotated[
     str,
-    Field(
-        title="Image",
-        description="Reference such as ubuntu:24.04 or registry.example/team/app@sha256:…, or a layout: oci:PATH[:REF]",
+    _field(
+        "Image",
+        "Reference such as ubuntu:24.04 or registry.example/team/app@sha256:…, or a layout: oci:PATH[:REF]",
         min_length=1,
         max_length=4096,
     ),
 ]
 Platform = Annotated[
-    str | None,
-    Field(title="Platform", description="os/architecture[/variant]; this host's if empty", examples=["linux/arm64"]),
+    str | None, _field("Platform", "os/architecture[/variant], such as linux/arm64; this host's if not given")
 ]
-Name = Annotated[str | None, Field(title="Name", description="Name in the store, if not the reference itself")]
+Name = Annotated[str | None, _field("Name", "Name in the store, if not the reference itself")]
 PullStop = Annotated[
     Literal["resolved", "manifest-stored", "layer-fetched", "layer-stored", "layer-applied", "unpacked", "tagged"]
     | None,
-    Field(title="Stop after", description="Checkpoint after which the run ends; the next run goes on from there"),
+    _field("Stop after", "Checkpoint after which the run ends; the next run goes on from there"),
 ]
 Driver = Annotated[
     Literal["auto", "erofs", "overlay", "native"],
-    Field(title="Snapshotter", description="How unpacked layers are kept; auto takes what works best on the host"),
+    _field("Snapshotter", "How unpacked layers are kept; auto takes what works best on the host"),
 ]
-Home = Annotated[str | None, Field(title="Store", description="Folder of the store; the host's default if empty")]
+Home = Annotated[str | None, _field("Store", "Folder of the store; the host's default if not given")]
 Pulling = Annotated[
     Literal["missing", "always", "never"],
-    Field(title="Pull", description="Whether to pull first: only a missing image, always, or never"),
+    _field("Pull", "Whether to pull first: only a missing image, always, or never"),
 ]
-Id = Annotated[str | None, Field(title="Container ID", description="Made up if empty")]
-ImageName = Annotated[
-    str, Field(title="Image", description="Name of an image in the store", min_length=1, max_length=4096)
-]
+Id = Annotated[str | None, _field("Container ID", "Made up if not given")]
+ImageName = Annotated[str, _field("Image", "Name of an image in the store", min_length=1, max_length=4096)]
 Directory = Annotated[
-    str | None,
-    Field(title="Folder", description="Where to make the bundle, new or empty; inside the store if not given"),
+    str | None, _field("Folder", "Where to make the bundle, new or empty; inside the store if not given")
 ]
-Words = Annotated[tuple[str, ...], Field(title="Command", description="Words that replace the image's command")]
-Environment = Annotated[tuple[str, ...], Field(title="Environment", description="NAME=value sets, NAME alone unsets")]
-User = Annotated[str | None, Field(title="User", description="user[:group], by name or number; the image's if empty")]
-Cwd = Annotated[str | None, Field(title="Working directory", description="The image's if empty")]
-Images = Annotated[
-    list[Source], Field(title="Images", description="References of the images that are to be here", min_length=1)
-]
+Copied = Annotated[bool, _field("Full copy", "Write the root file system out, instead of mounting a snapshot of it")]
+Words = Annotated[tuple[str, ...], _field("Command", "Words that replace the image's command")]
+Environment = Annotated[tuple[str, ...], _field("Environment", "NAME=value sets a variable, NAME alone unsets it")]
+User = Annotated[str | None, _field("User", "user[:group], by name or number; the image's if not given")]
+Cwd = Annotated[str | None, _field("Working directory", "Inside the container; the image's if not given")]
+Interactive = Annotated[bool, _field("Standard input", "Hand on the standard input of the process that runs the flow")]
+Tty = Annotated[bool, _field("Terminal", "Give the container's process a terminal; only where a person sits at one")]
+ReadOnly = Annotated[bool, _field("Read-only", "Let the container write to nothing of its image")]
+Remove = Annotated[bool, _field("Remove", "Remove the container when its process has ended")]
+Images = Annotated[list[Source], _field("Images", "References of the images that are to be here", min_length=1)]
 Parallel = Annotated[
-    int | None, Field(title="At the same time", description="Images at once; the host's setting if empty", ge=1, le=32)
+    int | None, _field("At the same time", "Images at once; the host's setting if not given", ge=1, le=32)
 ]
-DryRun = Annotated[bool, Field(title="Dry run", description="Only tell what would go")]
+DryRun = Annotated[bool, _field("Dry run", "Only tell what would go")]

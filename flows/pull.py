@@ -17,9 +17,10 @@ from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots
 from tasks.fetch_layer import fetch_layer
 from tasks.fetch_manifest import fetch_manifest
-from tasks.policy import NOWHERE, THREADS
+from tasks.policy import NOWHERE
 from tasks.resolve import resolve
 from tasks.tag import tag
+from tasks.threads import THREADS
 from tasks.verify import verify
 
 

@@ -10,10 +10,26 @@ from prefect import flow
 from config.home import home_or_default
 from flows.bundle import bundle
 from flows.making import running
-from flows.parameters import Cwd, Driver, Environment, Home, Id, Platform, Pulling, Source, User, Words
+from flows.parameters import (
+    Cwd,
+    Driver,
+    Environment,
+    Home,
+    Id,
+    Interactive,
+    Platform,
+    Pulling,
+    ReadOnly,
+    Remove,
+    Source,
+    Tty,
+    User,
+    Words,
+)
 from flows.results import Ran
-from tasks.policy import NOWHERE, THREADS
+from tasks.policy import NOWHERE
 from tasks.run_container import run_container
+from tasks.threads import THREADS
 
 
 @flow(
@@ -28,11 +44,11 @@ def run(
     env: Environment = (),
     user: User = None,
     cwd: Cwd = None,
-    interactive: bool = False,
-    tty: bool = False,
-    read_only: bool = False,
+    interactive: Interactive = False,
+    tty: Tty = False,
+    read_only: ReadOnly = False,
     id: Id = None,  # noqa: A002 - the parameter's name is the field's word, and the form's
-    rm: bool = False,
+    rm: Remove = False,
     pull: Pulling = "missing",
     platform: Platform = None,
     driver: Driver = "auto",

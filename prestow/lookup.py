@@ -11,7 +11,7 @@ from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, assemble
 from prestow.oci.image_config import ImageConfig
 from prestow.oci.index import Index
-from prestow.oci.walk import parse_document
+from prestow.oci.walk import descend
 from prestow.platforms import Platform, choose
 
 
@@ -33,13 +33,12 @@ def find_image(content: Documents, target: Descriptor, platform: Platform) -> Im
         MismatchError: a document is damaged.
         InvalidError: a document is not what it should be.
     """
-    document, chosen = parse_document(content.read(target.digest), target.media_type), None
-    if isinstance(document, Index):
-        chosen = _present(content, document, target, platform)
-        document = parse_document(content.read(chosen.digest), chosen.media_type)
-        if isinstance(document, Index):
-            raise NotFoundError(f"index {target.digest.short} leads to another index; pull the image by that digest")
-    return assemble(target, document, read_config(content, document.config), selected=chosen)
+    entry, manifest = descend(
+        target,
+        lambda descriptor: content.read(descriptor.digest),
+        lambda index: _present(content, index, target, platform),
+    )
+    return assemble(target, manifest, read_config(content, manifest.config), selected=entry)
 
 
 def read_config(content: Documents, descriptor: Descriptor) -> ImageConfig:

@@ -39,6 +39,8 @@ from prestow.store_folder import open_folder
 if TYPE_CHECKING:
     from config.settings import Settings
     from prestow.layers.limits import Limits
+    from prestow.layers.scans import Scans
+    from prestow.metadata.gc import Swept
     from prestow.registry.source import Source, Sources
     from prestow.snapshots.driver import Driver
     from prestow.snapshots.snapshotter import Info
@@ -101,6 +103,13 @@ class Node:
         return Leases(self.database)
 
     @cached_property
+    def scans(self) -> "Scans":
+        """Layers that this process has scanned."""
+        from prestow.layers.scans import Scans  # noqa: PLC0415 - only for verbs that unpack
+
+        return Scans()
+
+    @cached_property
     def limits(self) -> "Limits":
         """What a layer may be at most."""
         from prestow.layers.limits import Limits  # noqa: PLC0415 - only for verbs that unpack
@@ -119,8 +128,9 @@ class Node:
         from prestow.registry.hosts import Options  # noqa: PLC0415 - likewise
         from prestow.registry.source import Sources  # noqa: PLC0415 - likewise
 
-        options = Options(insecure=frozenset(self.settings.insecure_registries))
-        return Sources(options, credentials=DockerConfig(self.settings.docker_config).find)
+        settings = self.settings
+        options = Options(insecure=frozenset(settings.insecure_registries), trusted=frozenset(settings.trusted_hosts))
+        return Sources(options, credentials=DockerConfig(settings.docker_config).find)
 
     def source(self, reference: str) -> "Source":
         """Give the source that a reference names.
@@ -155,8 +165,10 @@ class Node:
         return by_name[choose(self.home / "snapshots", self.settings.driver if driver == "auto" else driver)]
 
     def snapshots(self) -> "list[Info]":
-        """List the snapshots of all drivers."""
-        return [info for snapshotter in self.snapshotters for info in snapshotter.walk()]
+        """List the snapshots of all drivers; that needs their rows alone, and no settings."""
+        from prestow.snapshots.catalog import every_snapshot  # noqa: PLC0415 - only for verbs that need it
+
+        return every_snapshot(self.database)
 
     def bundle_folder(self, container_id: str) -> Path:
         """Give the place of a container's bundle, where no other one was chosen."""
@@ -205,6 +217,22 @@ class Node:
         except NotFoundError:
             return False
         return record.target.digest == target.digest and self.content.has(target.digest, target.size)
+
+    def sweep(self, *, dry_run: bool = False) -> "Swept":
+        """Remove what no name, container or lease holds, with what is unfinished and older than ``ingest_days``.
+
+        Raises:
+            PreconditionError: a document of a named image is damaged or missing; nothing was removed.
+        """
+        from prestow.metadata.gc import sweep  # noqa: PLC0415 - only for the verb that needs it
+
+        grace = self.settings.ingest_days * 24 * 3600
+        return sweep(self.database, self.content, self.snapshotters, dry_run=dry_run, grace=grace)
+
+    def close(self) -> None:
+        """Close connections to registries; what is closed is opened again when it is needed."""
+        if "sources" in self.__dict__:
+            self.sources.close()
 
     @contextmanager
     def lease(self, owner: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ from tasks.policy import step
 def apply(home: str, name: str, layer: Layer, verified: Verified | None) -> Applied:  # noqa: ARG001 - as in verify
     """Decompress, hash and scan the layer; nothing of it is extracted."""
     node = open_node(home)
-    with noted("apply", layer.diff_id) as advance:
-        applied = engine.apply(node.content, layer, limits=node.limits, progress=advance)
+    with noted("apply", layer.diff_id, layer.descriptor.size) as advance:
+        applied = engine.apply(node.content, layer, limits=node.limits, progress=advance, scans=node.scans)
     reached("layer-applied", node, name, layer.diff_id)
     return applied

@@ -1,5 +1,6 @@
 """Step ``fetch_layer``: one layer's bytes, as a complete ingest."""
 
+from prestow.layers.ahead import ahead
 from prestow.node import open_node
 from prestow.oci.image import Layer
 from prestow.registry import fetch as engine
@@ -16,9 +17,12 @@ from tasks.policy import step
     hit=lambda home, layer: open_node(home).holds_download(layer),
 )
 def fetch_layer(home: str, name: str, reference: str, layer: Layer) -> Fetched:
-    """Fetch what is missing of a layer; what an earlier attempt left is gone on from."""
+    """Fetch what is missing of a layer, going on from what an earlier attempt left; decompress it meanwhile."""
     node, blob = open_node(home), layer.descriptor
-    with noted("fetch_layer", blob.digest, blob.size) as advance:
-        fetched = engine.fetch_layer(node.source(reference), node.content, blob, progress=advance)
+    with (
+        noted("fetch_layer", blob.digest, blob.size) as advance,
+        ahead(node.content, layer, limits=node.limits, scans=node.scans, progress=advance) as arrived,
+    ):
+        fetched = engine.fetch_layer(node.source(reference), node.content, blob, progress=arrived)
     reached("layer-fetched", node, name, blob.digest)
     return fetched

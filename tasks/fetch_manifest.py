@@ -18,8 +18,10 @@ from tasks.policy import step
 )
 def fetch_manifest(home: str, name: str, reference: str, target: Descriptor, platform: str | None) -> Image:
     """Fetch and store index, manifest and config, and tell the image's layers."""
-    node = open_node(home)
+    node, wanted = open_node(home), platform_or_host(platform)
     with noted("fetch_manifest", target.digest):
-        image = engine.fetch_manifest(node.source(reference), node.content, target, platform_or_host(platform))
+        image = engine.fetch_manifest(
+            node.source(reference), node.content, target, wanted, max_layers=node.settings.max_layers
+        )
     reached("manifest-stored", node, name, image.manifest.digest)
     return image

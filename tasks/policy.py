@@ -39,7 +39,6 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.filesystems import WritableFileSystem
 from prefect.futures import PrefectFuture
 from prefect.serializers import Serializer
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field, PrivateAttr
 
 from prestow.errors import PrestowError, printable
@@ -50,10 +49,6 @@ R = TypeVar("R")
 
 NOWHERE = Path("/nonexistent")
 """Result storage of flows, which keep none; that a path is named spares two questions to the API for every run."""
-
-PARALLEL_STEPS = 8
-THREADS = cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(max_workers=PARALLEL_STEPS))
-"""Task runner of flows: layers are fetched, verified and applied at the same time. Each run has threads of its own."""
 
 _logger = logging.getLogger(__name__)
 _uniform = SystemRandom().uniform

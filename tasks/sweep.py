@@ -1,6 +1,5 @@
 """Step ``sweep``: mark what names, containers and leases hold, and remove the rest."""
 
-from prestow.metadata import gc as engine
 from prestow.metadata.gc import Swept
 from prestow.node import open_node
 from tasks.journal import noted
@@ -12,4 +11,4 @@ def sweep(home: str, dry_run: bool) -> Swept:  # noqa: FBT001 - a step's paramet
     """Collect the garbage of the store."""
     node = open_node(home)
     with noted("sweep", node.store_id):
-        return engine.sweep(node.database, node.content, node.snapshotters, dry_run=dry_run)
+        return node.sweep(dry_run=dry_run)

@@ -6,8 +6,8 @@ from typing import TypeVar
 from uuid import UUID
 
 from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.events.filters import EventFilter, EventNameFilter, EventRelatedFilter
 from prefect.events.schemas.events import ReceivedEvent
 
@@ -20,6 +20,28 @@ def flow_run_id(state: State) -> UUID:
     """Give the flow run's ID from the state that ``flow(…, return_state=True)`` gave."""
     assert state.state_details.flow_run_id is not None
     return state.state_details.flow_run_id
+
+
+def ended(run: UUID) -> FlowRun:
+    """Wait until a flow run that another process makes has ended, and give it."""
+
+    def final() -> list[FlowRun]:
+        with get_client(sync_client=True) as client:
+            found = client.read_flow_run(run)
+        return [found] if found.state is not None and found.state.is_final() else []
+
+    return _until(final, 1, f"the end of {run}")[0]
+
+
+def log_lines(run: UUID, containing: str) -> list[str]:
+    """Wait until the log of a flow run has a line with a text, and give those that have."""
+
+    def found() -> list[str]:
+        wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+        with get_client(sync_client=True) as client:
+            return [log.message for log in client.read_logs(wanted) if containing in log.message]
+
+    return _until(found, 1, f"{containing!r} in the log of {run}")
 
 
 def task_runs(run: UUID, count: int) -> list[TaskRun]:

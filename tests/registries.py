@@ -89,6 +89,20 @@ def _listening(process: "subprocess.Popen[bytes]", log: Path) -> str:
     raise RuntimeError(f"docker-registry did not start:\n{log.read_text(errors='replace')}")
 
 
+def self_signed(folder: Path) -> Path:
+    """Make a certificate for 127.0.0.1 that signed itself, and its key, in one file."""
+    file = folder / "server.pem"
+    subject = ["-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    subprocess.run(
+        ["openssl", "req", "-x509", *curve, *subject, "-keyout", f"{file}.key", "-out", file],
+        check=True,
+        capture_output=True,
+    )
+    file.write_text(file.read_text() + Path(f"{file}.key").read_text())
+    return file
+
+
 @dataclass(frozen=True)
 class Fault:
     """How one answer differs from the right one.
@@ -98,6 +112,7 @@ class Fault:
         headers: added or replaced; ``None`` takes one away.
         body: sent instead, with its own length.
         drop_after: bytes of the body after which the connection ends, its length having been promised in full.
+        stall_after: bytes of the body after which nothing more comes.
         whole: a range is not looked at.
         chunked: no length is told; the body comes in chunks.
         pieces: bytes that are sent at a time, with a little wait between.
@@ -110,6 +125,7 @@ class Fault:
     headers: Mapping[str, str | None] = field(default_factory=dict)
     body: bytes | None = None
     drop_after: int | None = None
+    stall_after: int | None = None
     whole: bool = False
     chunked: bool = False
     pieces: int | None = None
@@ -287,13 +303,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(answer, fault)
 
     def _send(self, body: bytes, fault: Fault) -> None:
-        end = len(body) if fault.drop_after is None else min(fault.drop_after, len(body))
+        end = min(
+            len(body), *(after for after in (fault.drop_after, fault.stall_after) if after is not None), len(body)
+        )
         step = fault.pieces or max(end, 1)
         for start in range(0, end, step):
             piece = body[start : min(start + step, end)]
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if fault.chunked else piece)
             if fault.pieces and self.registry.ended.wait(0.02):
                 break
+        if fault.stall_after is not None:
+            self.registry.ended.wait(30)
         if fault.chunked and fault.drop_after is None:
             self.wfile.write(b"0\r\n\r\n")
         self.close_connection = (

@@ -1,15 +1,28 @@
-"""A wheel built from this checkout, installed into an environment of its own."""
+"""A wheel built from this checkout, installed into an environment of its own beside a package that is called like ours.
+
+The foreign package is a distribution whose top-level ``config`` raises when it is imported.
+"""
 
 import os
 import site
 import subprocess
 import sys
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+UV = Path(sys.executable).parent / "uv"
+FOREIGN = "foreign-settings"
+
+_FOREIGN_FILES = {
+    "config/__init__.py": "raise RuntimeError('this is the foreign config')\n",
+    "foreign_settings-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {FOREIGN}\nVersion: 1.0\n",
+    "foreign_settings-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+}
 
 
 @dataclass(frozen=True)
@@ -17,6 +30,7 @@ class Installed:
     """The environment."""
 
     wheel: Path
+    foreign: Path
     folder: Path
 
     @property
@@ -30,6 +44,11 @@ class Installed:
         return next(self.folder.glob("lib/python*/site-packages"))
 
     @property
+    def project(self) -> Path:
+        """Where the wheel carries ``flows/`` and its siblings."""
+        return self.site_packages / "prestow/_project"
+
+    @property
     def environment(self) -> dict[str, str]:
         """Variables that lead to no checkout."""
         kept = {
@@ -37,28 +56,52 @@ class Installed:
         }
         return {**kept, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
 
-    def run(self, *arguments: str, home: Path) -> str:
-        """Run the installed command from ``/``, and give its standard output."""
+    def run(self, *arguments: str, home: Path, api: Mapping[str, str] | None = None) -> str:
+        """Run the installed command from ``/``, and give its standard output.
+
+        ``api`` holds the variables that name a Prefect API; without it the store's own server is used.
+        """
         done = subprocess.run(
             [self.folder / "bin/prestow", *arguments, "--home", str(home)],
-            cwd="/", env=self.environment, check=True, stdout=subprocess.PIPE, text=True,
+            cwd="/", env={**self.environment, **(api or {})}, check=True, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         return done.stdout
+
+    def install(self, *wheels: Path) -> None:
+        """Install wheels, without what they depend on."""
+        subprocess.run([UV, "pip", "install", "-q", "--no-deps", "--python", self.python, *wheels], check=True)
+
+    def uninstall(self, name: str) -> None:
+        """Uninstall a distribution."""
+        subprocess.run([UV, "pip", "uninstall", "-q", "--python", self.python, name], check=True)
+
+
+def build(source: Path, target: str, folder: Path) -> Path:
+    """Build the ``sdist`` or the ``wheel`` of a source tree."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", folder]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (built,) = folder.iterdir()
+    return built
 
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Build and install; the dependencies are those of the tests' own environment, without its editable prestow."""
     folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "dist"],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
-    (wheel,) = (folder / "dist").glob("*.whl")
-    uv = Path(sys.executable).parent / "uv"
-    subprocess.run([uv, "venv", "-q", "--python", sys.executable, folder / "venv"], check=True)
-    found = Installed(wheel, folder / "venv")
-    subprocess.run([uv, "pip", "install", "-q", "--no-deps", "--python", found.python, wheel], check=True)
+    subprocess.run([UV, "venv", "-q", "--python", sys.executable, folder / "venv"], check=True)
+    found = Installed(build(ROOT, "wheel", folder / "dist"), _foreign(folder), folder / "venv")
+    found.install(found.foreign, found.wheel)
     # A path in a .pth file is searched, but .pth files in it are not read: so the editable prestow stays unknown.
     (found.site_packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
     return found
+
+
+def _foreign(folder: Path) -> Path:
+    """Write the wheel of the foreign package."""
+    record = "foreign_settings-1.0.dist-info/RECORD"
+    wheel = folder / "foreign_settings-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in _FOREIGN_FILES.items():
+            archive.writestr(name, text)
+        archive.writestr(record, "".join(f"{name},,\n" for name in [*_FOREIGN_FILES, record]))
+    return wheel

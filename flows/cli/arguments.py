@@ -1,22 +1,75 @@
-"""How verbs declare themselves: help with an example each, and the options that several of them share."""
+"""How verbs declare themselves: help with an example each, and the arguments that several of them share.
+
+What an argument says is checked by the engine's own grammar while it is parsed, so that a slip of the pen costs a
+person one line and no waiting; a complaint about arguments is an error like any other.
+"""
 
 import argparse
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeAlias
 
-Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+from prestow.errors import InvalidError, PrestowError, printable
+
+Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - it has no public name
 Verb: TypeAlias = Callable[[argparse.Namespace], int]
+
+_WORDS_COLUMN = 16  # argparse would leave sub-verbs out when it looks for the longest word
+_MOST_AT_ONCE = 32
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help texts whose examples stay as they are written, and whose longest verb has its help beside it."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Add an argument."""
+        super().add_argument(action)
+        self._action_max_length = max(self._action_max_length, _WORDS_COLUMN)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one sentence and an error of ours.
+
+    Attributes:
+        failure: class of that error, and so the exit status.
+        trailing: where to put the words that follow ``--``, which are not ours; None if there are none.
+    """
+
+    failure: type[PrestowError] = InvalidError
+    trailing: str | None = None
+
+    def __init__(self, **options: Any) -> None:
+        """Take argparse's options; words cannot be shortened, so that a new one breaks no script."""
+        super().__init__(formatter_class=Help, allow_abbrev=False, **options)
+
+    def parse_known_args(  # type: ignore[override]  # argparse's is overloaded, for other namespaces than its own
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse; with ``trailing``, argparse sees nothing from the first ``--`` on: it would take more of them out."""
+        if self.trailing is None:
+            return super().parse_known_args(args, namespace)
+        end = args.index("--") if "--" in args else len(args)
+        known, unknown = super().parse_known_args(args[:end], namespace)
+        setattr(known, self.trailing, tuple(args[end + 1 :]))
+        return known, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Complain.
+
+        Raises:
+            PrestowError: always, of class ``failure``.
+        """
+        raise self.failure(f"{printable(message, 500)}; see `{self.prog} --help`")
 
 
 def add_verb(
     verbs: Verbs,
-    common: argparse.ArgumentParser,
+    common: Parser,
     name: str,
     run: Verb,
     *,
     help: str,  # noqa: A002 - argparse's word
     example: str,
-) -> argparse.ArgumentParser:
+) -> Parser:
     """Declare a verb; ``run`` takes the parsed arguments and gives the exit status."""
     verb = verbs.add_parser(
         name,
@@ -24,9 +77,8 @@ def add_verb(
         help=help,
         description=help[0].upper() + help[1:] + ".",
         epilog="example:\n" + "\n".join(f"  {line}" for line in example.splitlines()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.set_defaults(verb=run)
+    verb.set_defaults(verb=run, parser=verb)
     return verb
 
 
@@ -42,7 +94,12 @@ def add_driver(verb: argparse.ArgumentParser) -> None:
 
 def add_platform(verb: argparse.ArgumentParser) -> None:
     """Let a verb choose among the platforms of an image."""
-    verb.add_argument("--platform", metavar="OS/ARCH[/VARIANT]", help="platform of the image (default: this host's)")
+    verb.add_argument(
+        "--platform",
+        metavar="OS/ARCH[/VARIANT]",
+        type=platform,
+        help="platform of the image (default: this host's)",
+    )
 
 
 def add_pull(verb: argparse.ArgumentParser, default: str) -> None:
@@ -53,3 +110,54 @@ def add_pull(verb: argparse.ArgumentParser, default: str) -> None:
         default=default,
         help=f"whether to pull the image first (default: {default})",
     )
+
+
+def _checked(text: str, parse: Callable[[str], object]) -> str:
+    """Give a text back if ``parse`` takes it; argparse says which argument it is when it does not."""
+    try:
+        parse(text)
+    except PrestowError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def platform(text: str) -> str:
+    """Check a platform."""
+    from prestow.platforms import Platform  # noqa: PLC0415 - keep `prestow --help` quick
+
+    return _checked(text, Platform.parse)
+
+
+def source(text: str) -> str:
+    """Check what names an image: a reference, or a layout on disk."""
+    from prestow.reference import parse_source  # noqa: PLC0415 - keep `prestow --help` quick
+
+    return _checked(text, parse_source)
+
+
+def image_name(text: str) -> str:
+    """Check a name for the store."""
+    from prestow.reference import Reference  # noqa: PLC0415 - keep `prestow --help` quick
+
+    return _checked(text, Reference.parse)
+
+
+def container_id(text: str) -> str:
+    """Check the ID for a new container."""
+    from prestow.runtime.bundle import check_container_id  # noqa: PLC0415 - keep `prestow --help` quick
+
+    return _checked(text, check_container_id)
+
+
+def folder(text: str) -> str:
+    """Check a folder's name: an empty one is a variable that was not set, not the folder we are in."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError("expected the name of a folder")
+    return text
+
+
+def count(text: str) -> int:
+    """Check how many images may be handled at the same time."""
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST_AT_ONCE):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MOST_AT_ONCE}, found {text!r}")
+    return int(text)

@@ -3,22 +3,32 @@
 import argparse
 import dataclasses
 import os
-from pathlib import Path
 
-from flows.cli.arguments import Verbs, add_driver, add_platform, add_pull, add_verb
+from flows.cli.arguments import (
+    Parser,
+    Verbs,
+    add_driver,
+    add_platform,
+    add_pull,
+    add_verb,
+    container_id,
+    folder,
+    source,
+)
 from flows.cli.output import emit, say
+from flows.cli.session import session
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "bundle", run,
         help="make an OCI runtime bundle of an image: config.json and rootfs",
         example="prestow bundle alpine:3.20 /run/demo\nprestow bundle alpine:3.20 ./demo --copy --pull missing",
     )  # fmt: skip
-    verb.add_argument("reference", metavar="REF", help="name of an image in the store")
-    verb.add_argument("directory", metavar="DIR", help="the bundle's folder; new or empty")
-    verb.add_argument("--id", help="container ID (default: made up)")
+    verb.add_argument("reference", metavar="REF", type=source, help="name of an image in the store")
+    verb.add_argument("directory", metavar="DIR", type=folder, help="the bundle's folder; new or empty")
+    verb.add_argument("--id", type=container_id, help="container ID (default: made up)")
     verb.add_argument("--copy", action="store_true", help="make rootfs a full copy instead of a mount")
     add_pull(verb, "never")
     add_platform(verb)
@@ -27,10 +37,7 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the bundle, with progress on standard error."""
-    from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
-    from flows.orchestration import connected  # noqa: PLC0415 - likewise
-
-    with connected(Path(args.home), os.environ), shown():
+    with session(args):
         from flows.bundle import bundle  # noqa: PLC0415 - Prefect, once its API is known
 
         made = bundle(

@@ -6,14 +6,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from config.settings import Settings, SettingsError, load
 from flows.cli.output import size
 from flows.local_server import ensure
-from prestow.errors import PrestowError
-from prestow.node import open_node
+from prestow.errors import PrestowError, printable
+from prestow.node import Node, open_node
 from prestow.runtime.binary import find_runtime
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.probe import probe
+
+_PATIENCE = 5.0
+_PREFIX = "PRESTOW_"
+_NO_SETTINGS = {"PRESTOW_HOME", "PRESTOW_CONFIG", "PRESTOW_PROJECT"}  # variables that are none of the file's keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,64 +41,119 @@ class Finding:
     needed: bool = False
 
 
+Check = Callable[[], Iterator[Finding]]
+
+
 def examine(home: str) -> list[Finding]:
-    """Run all checks on the store in ``home`` and on this host."""
-    found: list[Finding] = []
-    for name, check in _CHECKS.items():
-        try:
-            found.extend(check(home))
-        except (PrestowError, OSError) as error:
-            found.append(Finding(name, works=False, found=str(error), needed=name in ("store", "settings")))
+    """Look at the store in ``home`` and at this host."""
+    found = [*_tried("store", lambda: _store(home), needed=True)]
+    if found[0].works:
+        node = open_node(home)
+        found += _tried("snapshotters", lambda: _drivers(node))
+        found += _tried("mounts", lambda: _mounts(node))
+    found += _tried("settings", _settings, needed=True)
+    found += _tried("runtime", _runtime)
+    found += _tried("root", _root)
+    found += _tried("prefect", lambda: _prefect(home), needed=True)
     return found
+
+
+def all_settings() -> list[dict[str, Any]]:
+    """Tell of every setting its name, variable, value, default and meaning; no values if one of them is wrong."""
+    try:
+        chosen: dict[str, Any] = load().model_dump(mode="json")
+    except SettingsError:
+        chosen = {}
+    defaults = Settings.model_construct().model_dump(mode="json")
+    return [
+        {
+            "name": name,
+            "variable": _PREFIX + name.upper(),
+            "value": chosen.get(name),
+            "default": defaults[name],
+            "meaning": field.description,
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _tried(name: str, check: Check, *, needed: bool = False) -> list[Finding]:
+    try:
+        return list(check())
+    except (PrestowError, SettingsError, OSError) as error:
+        return [Finding(name, works=False, found=str(error), needed=needed)]
 
 
 def _store(home: str) -> Iterator[Finding]:
     node = open_node(home)
     free = shutil.disk_usage(home).free
-    names = len(node.images.list())
-    yield Finding("store", works=True, found=f"{home}: {names} images, {size(free)} free", needed=True)
+    names, containers = len(node.images.list()), len(node.containers.list())
+    found = f"{home}: {names} images, {containers} containers, {size(free)} free"
+    yield Finding("store", works=True, found=found, needed=True)
 
 
-def _settings(home: str) -> Iterator[Finding]:
-    chosen = open_node(home).settings
-    changed = chosen.model_dump(mode="json", exclude_defaults=True, exclude={"docker_config"})
+def _settings() -> Iterator[Finding]:
+    changed = load().model_dump(mode="json", exclude_defaults=True, exclude={"docker_config"})
+    known = _NO_SETTINGS | {_PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
     text = ", ".join(f"{name}={value}" for name, value in changed.items()) or "all defaults"
-    yield Finding("settings", works=True, found=text, needed=True)
+    advice = f"no settings, and not looked at: {printable(', '.join(unknown))}" if unknown else ""
+    yield Finding("settings", works=True, found=text, advice=advice, needed=True)
 
 
-def _drivers(home: str) -> Iterator[Finding]:
-    node = open_node(home)
-    for support in probe(node.home / "snapshots", again=True):
-        advice = "" if support.works else "prestow takes the next driver of this list that works"
-        yield Finding(
-            f"snapshotter {support.driver}", support.works, support.reason or "works on this kernel and disk", advice
-        )
+def _drivers(node: Node) -> Iterator[Finding]:
+    (node.home / "snapshots").mkdir(mode=0o700, exist_ok=True)
+    supported = probe(node.home / "snapshots", again=True)
+    best = next((support.driver for support in supported if support.works), "none")
+    for support in supported:
+        found = support.reason or ("works, and is the default" if support.driver == best else "works")
+        advice = "" if support.works else f"{best} is used instead"
+        yield Finding(f"snapshotter {support.driver}", support.works, found, advice)
 
 
-def _mounts(home: str) -> Iterator[Finding]:
-    below = mounts_below(Path(home))
-    yield Finding("mounts", works=True, found=f"{len(below)} below the store")
+def _mounts(node: Node) -> Iterator[Finding]:
+    yield Finding("mounts", works=True, found=f"{len(mounts_below(node.home))} below the store")
 
 
-def _runtime(home: str) -> Iterator[Finding]:
-    runtime = find_runtime(open_node(home).settings.runtime)
-    shown = f"{runtime.binary} {runtime.version}"
-    yield Finding("runtime", works=True, found=shown, advice=runtime.warning)
+def _runtime() -> Iterator[Finding]:
+    try:
+        runtime = find_runtime(load().runtime)
+    except PrestowError as error:
+        advice = "without it, `prestow run` does not work; pull and bundle do"
+        yield Finding("runtime", works=False, found=str(error), advice=advice)
+    else:
+        shown = f"{runtime.binary} {runtime.version}".rstrip()
+        yield Finding("runtime", works=True, found=shown, advice=runtime.warning)
+
+
+def _root() -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        yield Finding("root", works=True, found="containers can be mounted and run")
+    else:
+        advice = "mounting a bundle and running it need root; `prestow bundle --copy` does not"
+        yield Finding("root", works=False, found=f"user {os.geteuid()}", advice=advice)
 
 
 def _prefect(home: str) -> Iterator[Finding]:
     named = os.environ.get("PREFECT_API_URL")
-    server = ensure.status(Path(home))
-    local = f"local server at {server.url}" if server else "local server, started when needed"
-    where = f"API {named}" if named else local
-    yield Finding("prefect", works=True, found=f"{version('prefect')}, {where}")
+    release = version("prefect")
+    if named:
+        yield _named_api(release, named)
+    else:
+        server = ensure.status(Path(home))
+        local = f"local server at {server.url}" if server else "local server, started when needed"
+        yield Finding("prefect", works=True, found=f"{release}, {local}", needed=True)
 
 
-_CHECKS: dict[str, Callable[[str], Iterator[Finding]]] = {
-    "store": _store,
-    "settings": _settings,
-    "snapshotters": _drivers,
-    "mounts": _mounts,
-    "runtime": _runtime,
-    "prefect": _prefect,
-}
+def _named_api(release: str, url: str) -> Finding:
+    """Ask the API that Prefect is told to use how it is."""
+    import httpx  # noqa: PLC0415 - only where there is somebody to ask
+
+    found = f"{release}, API {printable(url)}"
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=_PATIENCE)
+        answer.raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        advice = "start it, or correct PREFECT_API_URL; without that variable, a local server is used"
+        return Finding("prefect", works=False, found=f"{found}: {printable(str(error))}", advice=advice, needed=True)
+    return Finding("prefect", works=True, found=found, needed=True)

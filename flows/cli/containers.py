@@ -3,11 +3,11 @@
 import argparse
 import dataclasses
 
-from flows.cli.arguments import Verbs, add_verb
+from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.output import emit, table
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb and its sub-verb."""
     verb = add_verb(
         verbs, common, "containers", show, help="list the containers of this store", example="prestow containers"
@@ -17,7 +17,7 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         parts, common, "rm", remove,
         help="remove a container: unmount its bundle, drop what it wrote", example="prestow containers rm demo",
     )  # fmt: skip
-    removing.add_argument("id", metavar="ID")
+    removing.add_argument("id", metavar="ID", help="as `prestow containers` shows it")
 
 
 def show(args: argparse.Namespace) -> int:

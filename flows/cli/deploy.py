@@ -1,22 +1,17 @@
 """Verb ``deploy``: make the work pool and the deployments of ``deployments/prefect.yaml`` at the Prefect API.
 
-Prefect's own command does it, from the file that anybody may use without prestow too; doing it again changes nothing.
+Doing it again brings them up to date with the code, and leaves alone what people have set in the UI.
 """
 
 import argparse
-import os
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import asdict
 
-from flows.cli.arguments import Verbs, add_verb
-from flows.cli.output import emit, say
-from prestow.errors import UnavailableError
-
-POOL = "prestow"
+from flows.cli.arguments import Parser, Verbs, add_verb
+from flows.cli.output import emit, table
+from flows.cli.session import connection
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     add_verb(
         verbs, common, "deploy", run,
@@ -27,25 +22,16 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Deploy."""
-    from flows.orchestration import connected  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.project import root  # noqa: PLC0415 - likewise
+    from prestow.project import root  # noqa: PLC0415 - keep `prestow --help` quick
 
     project = root()
-    with connected(Path(args.home), os.environ) as api:
-        environment = {**os.environ, "PRESTOW_PROJECT": str(project)}
-        file = project / "deployments" / "prefect.yaml"
-        _prefect(project, environment, "work-pool", "create", POOL, "--type", "process", "--overwrite")
-        _prefect(project, environment, "--no-prompt", "deploy", "--all", "--prefect-file", str(file))
-    text = f"deployed to {api}; run them with: prefect worker start --pool {POOL}"
-    emit({"pool": POOL, "api": api, "project": str(project)}, text, as_json=args.json)
+    with connection(args) as api:
+        from flows.deploying import deploy  # noqa: PLC0415 - Prefect reads its settings when it is imported
+
+        deployments = deploy(project)
+    rows = [(d.name, "created" if d.created else "up to date", d.pool, ", ".join(d.active) or "-") for d in deployments]
+    text = table(("DEPLOYMENT", "STATE", "POOL", "ACTIVE SCHEDULES"), rows)
+    workers = "\n".join(f"  prefect worker start --pool {pool}" for pool in sorted({d.pool for d in deployments}))
+    document = {"api": api, "project": str(project), "deployments": [asdict(d) for d in deployments]}
+    emit(document, f"{text}\n\nat {api}; their runs wait for a worker:\n{workers}", as_json=args.json)
     return 0
-
-
-def _prefect(project: Path, environment: dict[str, str], *arguments: str) -> None:
-    command = [sys.executable, "-m", "prefect", *arguments]
-    done = subprocess.run(
-        command, cwd=project, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        say(done.stdout + done.stderr)
-        raise UnavailableError(f"prefect {arguments[0]} ended with status {done.returncode}; what it said is above")

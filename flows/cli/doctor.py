@@ -1,29 +1,35 @@
-"""Verb ``doctor``: what works here, what does not, and what to do about it."""
+"""Verb ``doctor``: what works here, what does not, and what to do about it; and all settings."""
 
 import argparse
+import dataclasses
 
-from flows.cli.arguments import Verbs, add_verb
+from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.output import emit, table
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     add_verb(
         verbs, common, "doctor", run,
-        help="check store, snapshotters, runtime and Prefect: what works here, what does not, what to do",
+        help="check what works here, what does not, and what to do about it; list the settings",
         example="prestow doctor\nprestow doctor --json",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Check everything; the exit status is 1 if something that a pull needs does not work."""
-    from flows.cli.checks import examine  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.cli.checks import all_settings, examine  # noqa: PLC0415 - keep `prestow --help` quick
 
-    findings = examine(args.home)
-    document = [
-        {"check": f.check, "works": f.works, "needed": f.needed, "found": f.found, "advice": f.advice} for f in findings
-    ]
-    rows = [(f.check, "ok" if f.works else "no", f.found) for f in findings]
+    findings, settings = examine(args.home), all_settings()
+    document = {"checks": [dataclasses.asdict(finding) for finding in findings], "settings": settings}
+    checks = table(("CHECK", "WORKS", "FOUND"), [(f.check, "yes" if f.works else "NO", f.found) for f in findings])
     advice = "\n".join(f"{f.check}: {f.advice}" for f in findings if f.advice)
-    emit(document, "\n\n".join(filter(None, (table(("CHECK", "WORKS", "FOUND"), rows), advice))), as_json=args.json)
+    rows = [(s["name"], _shown(s["value"]), _shown(s["default"]), s["meaning"]) for s in settings]
+    listed = table(("SETTING", "VALUE", "DEFAULT", "MEANING"), rows)
+    how = "A setting is a key of the settings file, or a variable: driver is PRESTOW_DRIVER."
+    emit(document, "\n\n".join(part for part in (checks, advice, listed, how) if part), as_json=args.json)
     return 1 if any(f.needed and not f.works for f in findings) else 0
+
+
+def _shown(value: object) -> str:
+    return "-" if value in (None, []) else str(value)

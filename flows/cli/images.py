@@ -4,11 +4,11 @@ import argparse
 import time
 from typing import Any
 
-from flows.cli.arguments import Verbs, add_platform, add_verb
-from flows.cli.output import emit, size, table
+from flows.cli.arguments import Parser, Verbs, add_platform, add_verb, source
+from flows.cli.output import emit, page, size, table
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb and its two sub-verbs."""
     verb = add_verb(
         verbs, common, "images", show,
@@ -19,12 +19,12 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
         parts, common, "rm", remove,
         help="forget a name; prune frees what nothing else uses", example="prestow images rm alpine:3.20",
     )  # fmt: skip
-    removing.add_argument("name", metavar="NAME")
+    removing.add_argument("name", metavar="NAME", type=source, help="as `prestow images` shows it")
     inspecting = add_verb(
         parts, common, "inspect", inspect,
         help="show an image's manifest, config and layers", example="prestow images inspect alpine:3.20 --json",
     )  # fmt: skip
-    inspecting.add_argument("name", metavar="NAME")
+    inspecting.add_argument("name", metavar="NAME", type=source, help="as `prestow images` shows it")
     add_platform(inspecting)
 
 
@@ -68,9 +68,10 @@ def _page(document: dict[str, Any]) -> str:
         (layer["diff_id"][:19], layer["media_type"], size(layer["size"]), layer["state"])
         for layer in document["layers"]
     ]
-    head = [f"{key.replace('_', ' '):<16}{document[key]}" for key in document if key not in ("layers", "config")]
-    config = [f"  {key:<14}{value}" for key, value in document["config"].items() if value]
-    return "\n".join([*head, "config", *config, "layers", table(("DIFF ID", "MEDIA TYPE", "SIZE", "STATE"), layers)])
+    head = {key: document[key] for key in document if key not in ("layers", "config")}
+    config = {key: value for key, value in document["config"].items() if value}
+    parts = (page(head), "config", page(config, indent="  "), "layers")
+    return "\n".join([*parts, table(("DIFF ID", "MEDIA TYPE", "SIZE", "STATE"), layers)])
 
 
 def _age(when: float) -> str:

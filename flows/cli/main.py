@@ -4,7 +4,7 @@ Verbs that read import only the engine; those that run a flow import Prefect ins
 """
 
 import argparse
-import sys
+import os
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -23,7 +23,9 @@ from flows.cli import (
     server,
     snapshots,
 )
-from flows.cli.output import say
+from flows.cli.arguments import Parser, folder
+from flows.cli.interruption import INTERRUPTED
+from flows.cli.output import open_null, say
 from prestow import __version__
 from prestow.errors import PrestowError
 
@@ -31,21 +33,29 @@ VERBS: tuple[ModuleType, ...] = (
     pull, bundle, run, prepull, images, snapshots, containers, prune, doctor, serve, deploy, server,
 )  # fmt: skip
 
-_INTERRUPTED = 130
+_EPILOG = """\
+example:
+  prestow pull docker.io/library/alpine:3.20
+  prestow run --rm alpine:3.20 -- echo hello
+
+PRESTOW_HOME chooses the store, PRESTOW_CONFIG the file with the settings, which `prestow doctor` lists. Prefect's own
+settings, such as PREFECT_API_URL, choose the Prefect API; without one, a server of the store's own is started."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Build the parser of all verbs."""
-    top = argparse.ArgumentParser(
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)  # a sub-verb keeps its verb's
+    common.add_argument(
+        "--home", metavar="DIR", type=folder, help="folder of the store (default: PRESTOW_HOME, or the host's)"
+    )
+    common.add_argument("--json", action="store_true", help="print one JSON document on standard output")
+    top = Parser(
         prog="prestow",
         description="Pull OCI images and make runtime bundles from them, every step a lifecycle point.",
-        epilog="example:\n  prestow pull docker.io/library/alpine:3.20\n  prestow run alpine:3.20 -- echo hello",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EPILOG,
+        parents=[common],
     )
     top.add_argument("--version", action="version", version=f"prestow {__version__}")
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)  # a sub-verb keeps its verb's
-    common.add_argument("--home", metavar="DIR", help="folder of the store (default: PRESTOW_HOME, or the host's)")
-    common.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb in VERBS:
         verb.add(verbs, common)
@@ -54,18 +64,37 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the result is the exit status."""
-    args = parser().parse_args(arguments)
-    args.home = home_or_default(getattr(args, "home", None))
-    args.json = getattr(args, "json", False)
+    _open_standard_streams()
     try:
+        args = _parsed(arguments)
         status: int = args.verb(args)
     except PrestowError as error:
         say(f"prestow: {error}")
-        status = getattr(args, "failure", None) or error.exit_code
+        status = error.exit_code
     except KeyboardInterrupt:
-        say("prestow: interrupted; run the same command again to go on")
-        status = _INTERRUPTED
+        say("prestow: interrupted")
+        status = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stdout = None
+        with open_null() as null:
+            os.dup2(null, 1)
         status = 0
     return status
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments, and fill in what stands for the whole process."""
+    args, unknown = parser().parse_known_args(arguments)
+    if unknown:
+        args.parser.error(f"unknown argument {' '.join(unknown)}")
+    args.home = home_or_default(getattr(args, "home", None))
+    args.json = getattr(args, "json", False)
+    return args
+
+
+def _open_standard_streams() -> None:
+    """Open those that are closed: the next file that is opened would get their numbers, and what we say."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number

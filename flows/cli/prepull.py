@@ -2,36 +2,32 @@
 
 import argparse
 import dataclasses
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.cli.arguments import Verbs, add_driver, add_platform, add_verb
+from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_verb, count, source
 from flows.cli.output import emit, say, size, table
+from flows.cli.session import session
 
 if TYPE_CHECKING:
     from flows.results import Prepulled
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "prepull", run,
         help="pull a list of images onto this host; one that fails stops no other",
         example="prestow prepull alpine:3.20 debian:bookworm --parallel 2",
     )  # fmt: skip
-    verb.add_argument("references", metavar="REF", nargs="+", help="images that are to be here")
-    verb.add_argument("--parallel", type=int, metavar="N", help="images at the same time (default: the host's setting)")
+    verb.add_argument("references", metavar="REF", type=source, nargs="+", help="images that are to be here")
+    verb.add_argument("--parallel", type=count, metavar="N", help="images at a time (default: the host's setting)")
     add_platform(verb)
     add_driver(verb)
 
 
 def run(args: argparse.Namespace) -> int:
     """Pull all, and tell what is here."""
-    from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
-    from flows.orchestration import connected  # noqa: PLC0415 - likewise
-
-    with connected(Path(args.home), os.environ), shown():
+    with session(args):
         from flows.fanout import PrepullError  # noqa: PLC0415 - Prefect, once its API is known
         from flows.prepull import prepull  # noqa: PLC0415 - likewise
 

@@ -1,80 +1,154 @@
-"""Progress on standard error: bars on a terminal, plain lines elsewhere; standard output stays the answer's."""
+"""Progress on standard error: bars on a terminal, plain lines elsewhere; standard output stays the answer's.
+
+When the block is left, or a container's process takes over the terminal, nothing more is shown: threads that an
+interrupted run left behind may go on telling.
+"""
 
 import sys
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from flows.cli.output import say, size
+from prestow.errors import printable
 from tasks.journal import Line, listening
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.console import Console
+    from rich.progress import TaskID
 
-_QUIET = {"verify", "tag", "resolve"}  # over before anybody could read of it
+_QUIET = {"verify", "tag", "resolve", "sweep"}  # over before anybody could read of it
+_FOREGROUND = "run_container"
+_SECONDS = 5.0  # between two lines of one step
 
 
 @contextmanager
-def shown() -> Iterator[None]:
+def shown() -> Iterator["Display"]:
     """Show what the steps of the flows inside the block do."""
-    if not sys.stderr.isatty():
-        with listening(_Lines()):
-            yield
-        return
-    from rich.console import Console  # noqa: PLC0415 - only for a terminal
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn  # noqa: PLC0415
+    console = _terminal()
+    display = _Lines() if console is None else _Bars(console)
+    try:
+        with listening(display):
+            yield display
+    finally:
+        display.end()
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars, listening(_Bars(bars)):
-        yield
+
+def _terminal() -> "Console | None":
+    """Give standard error, if it is a terminal on which the cursor can be moved."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    from rich.console import Console  # noqa: PLC0415 - only for a terminal
+
+    console = Console(stderr=True)
+    return console if console.is_terminal and not console.is_dumb_terminal else None
 
 
 def _title(line: Line) -> str:
-    subject = line.subject[:19] if line.subject.startswith("sha") else line.subject
+    subject = line.subject[:19] if line.subject.startswith("sha") else printable(line.subject, 60)
     return f"{line.step.replace('_', ' ')} {subject}"
 
 
-class _Lines:
-    """One line when a step ended, and one for every tenth part of a long transfer."""
+class Display(ABC):
+    """Takes the journal's lines, from any thread, one at a time."""
 
     def __init__(self) -> None:
-        self._moved: dict[tuple[str, str], int] = {}
         self._lock = Lock()
+        self._ended = False
 
     def __call__(self, line: Line) -> None:
+        """Take a line."""
+        if line.step == _FOREGROUND and line.what == "began":
+            self.end()
         with self._lock:
-            self._note(line)
+            if not self._ended:
+                self._show(line)
 
-    def _note(self, line: Line) -> None:
+    def end(self) -> None:
+        """Show nothing more."""
+        with self._lock:
+            if not self._ended:
+                self._ended = True
+                self._close()
+
+    @abstractmethod
+    def _show(self, line: Line) -> None:
+        """Show one line."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class _Lines(Display):
+    """One line when a step ended, and one every few seconds of a long one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._moved: dict[tuple[str, str], int] = {}
+        self._told: dict[tuple[str, str], float] = {}
+
+    def _show(self, line: Line) -> None:
         where = (line.step, line.subject)
-        before = self._moved.get(where, 0)
-        now = self._moved[where] = before + line.count
+        moved = self._moved[where] = self._moved.get(where, 0) + line.count
+        now = time.monotonic()
+        told = self._told.setdefault(where, now)
         if line.what == "ended" and line.step not in _QUIET:
-            moved = f", {size(now)}" if now else ""
-            say(f"{_title(line)}: {line.seconds:.2f} s{moved}")
+            say(f"{_title(line)}: {line.seconds:.2f} s{f', {size(moved)}' if moved else ''}")
         elif line.what == "failed":
             say(f"{_title(line)}: failed")
-        elif line.what == "moved" and line.total and now * 10 // line.total > before * 10 // line.total > 0:
-            say(f"{_title(line)}: {size(now)} of {size(line.total)}")
+        elif line.what == "moved" and now - told > _SECONDS:
+            self._told[where] = now
+            say(f"{_title(line)}: {size(moved)}{f' of {size(line.total)}' if line.total else ''}")
+
+    def _close(self) -> None:
+        """Nothing is left of plain lines."""
 
 
-class _Bars:
-    """One bar a step that moves bytes."""
+class _Bars(Display):
+    """One bar a step that is under way."""
 
-    def __init__(self, bars: "Progress") -> None:
-        self._bars = bars
-        self._known: dict[tuple[str, str], TaskID] = {}
-        self._lock = Lock()
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - only for a terminal
 
-    def __call__(self, line: Line) -> None:
+        super().__init__()
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[bytes]}"))
+        self._bars = Progress(*columns, console=console, transient=True)
+        self._known: dict[tuple[str, str], tuple[TaskID, _Transfer]] = {}
+        self._bars.start()
+
+    def _show(self, line: Line) -> None:
         where = (line.step, line.subject)
-        with self._lock:
-            if line.what == "began" and where not in self._known:
-                self._known[where] = self._bars.add_task(_title(line), total=line.total)
-            bar = self._known.get(where)
-            if bar is None:
-                return
-            self._bars.advance(bar, line.count)
-            if line.what in ("ended", "failed"):
-                self._bars.remove_task(self._known.pop(where))
+        if line.what == "began" and where not in self._known:
+            self._known[where] = self._bars.add_task(_title(line), total=line.total, bytes=""), _Transfer(line.total)
+        if where not in self._known:
+            return
+        bar, transfer = self._known[where]
+        self._bars.update(bar, advance=line.count, bytes=transfer.moved(line.count))
+        if line.what in ("ended", "failed"):
+            self._bars.remove_task(bar)
+            del self._known[where]
+
+    def _close(self) -> None:
+        self._bars.stop()
+
+
+@dataclass(slots=True)
+class _Transfer:
+    """The bytes of one step, as far as they are known to be moved."""
+
+    total: int | None
+    so_far: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def moved(self, count: int) -> str:
+        """Count some more, and tell about all; nothing of a step that moves none."""
+        self.so_far += count
+        if not self.so_far:
+            return ""
+        whole = f" of {size(self.total)}" if self.total else ""
+        return f"{size(self.so_far)}{whole}, {size(self.so_far / (time.monotonic() - self.began + 0.001))}/s"

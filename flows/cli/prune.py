@@ -2,14 +2,13 @@
 
 import argparse
 import dataclasses
-import os
-from pathlib import Path
 
-from flows.cli.arguments import Verbs, add_verb
+from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.output import emit, say, size, table
+from flows.cli.session import session
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "prune", run,
@@ -22,15 +21,11 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prune; a dry run needs no Prefect."""
     if args.dry_run:
-        from prestow.metadata.gc import sweep  # noqa: PLC0415 - keep `prestow --help` quick
-        from prestow.node import open_node  # noqa: PLC0415 - likewise
+        from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
-        node = open_node(args.home)
-        swept = sweep(node.database, node.content, node.snapshotters, dry_run=True)
+        swept = open_node(args.home).sweep(dry_run=True)
     else:
-        from flows.orchestration import connected  # noqa: PLC0415 - keep `prestow --help` quick
-
-        with connected(Path(args.home), os.environ):
+        with session(args):
             from flows.prune import prune  # noqa: PLC0415 - Prefect, once its API is known
 
             swept = prune(home=args.home)

@@ -2,28 +2,27 @@
 
 import argparse
 import dataclasses
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.cli.arguments import Verbs, add_driver, add_platform, add_verb
+from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_verb, image_name, source
 from flows.cli.output import emit, size, table
+from flows.cli.session import session
 from prestow.checkpoints import CHECKPOINTS
 
 if TYPE_CHECKING:
     from flows.results import Pulled
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "pull", run,
         help="fetch an image, check it, unpack it, and name it",
         example="prestow pull docker.io/library/alpine:3.20\nprestow pull oci:/srv/images:app --name local/app:1",
     )  # fmt: skip
-    verb.add_argument("reference", metavar="REF", help="image reference, or a layout on disk: oci:PATH[:REF]")
+    verb.add_argument("reference", metavar="REF", type=source, help="image, or one in a layout on disk: oci:PATH[:REF]")
     add_platform(verb)
-    verb.add_argument("--name", help="name in the store, if not the reference itself")
+    verb.add_argument("--name", type=image_name, help="name in the store, if not the reference itself")
     verb.add_argument(
         "--stop-after",
         metavar="CHECKPOINT",
@@ -35,10 +34,7 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pull, with progress on standard error."""
-    from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
-    from flows.orchestration import connected  # noqa: PLC0415 - likewise
-
-    with connected(Path(args.home), os.environ), shown():
+    with session(args):
         from flows.pull import pull  # noqa: PLC0415 - Prefect, once its API is known
 
         pulled = pull(args.reference, args.platform, args.name, args.stop_after, args.driver, args.home)
@@ -56,10 +52,12 @@ def _page(pulled: "Pulled") -> str:
         )
         for layer in pulled.layers
     ]
-    fetched, reused = size(pulled.fetched_bytes), size(pulled.reused_bytes)
+    moved = f"fetched {size(pulled.fetched_bytes)}, reused {size(pulled.reused_bytes)}"
+    if pulled.reused_bytes and not pulled.fetched_bytes:
+        moved = f"all of it was here, fetched nothing, reused {size(pulled.reused_bytes)}"
     lines = [
         f"{pulled.name} @ {pulled.digest}",
         table(("LAYER", "SIZE", "STATE", "FETCHED"), rows),
-        f"{pulled.checkpoint}: fetched {fetched}, reused {reused}, {pulled.seconds['total']:.2f} s",
+        f"{pulled.checkpoint}: {moved}, {pulled.seconds['total']:.2f} s",
     ]
     return "\n".join(line for line in lines if line)

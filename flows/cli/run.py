@@ -2,25 +2,27 @@
 
 import argparse
 import dataclasses
-import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flows.cli.arguments import Verbs, add_driver, add_platform, add_pull, add_verb
+from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_pull, add_verb, container_id, source
 from flows.cli.output import emit, say
-from prestow.errors import RuntimeFailedError
+from flows.cli.session import session
+from prestow.errors import PrestowError, RuntimeFailedError
+
+if TYPE_CHECKING:
+    from flows.results import Ran
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "run", run,
-        help="run a container of an image; the exit status is its process's",
+        help="run a container of an image, with ARGS for its command; the exit status is its process's",
         example="prestow run --rm alpine:3.20 -- echo hello\nprestow run --env LEVEL=debug --user 1000 alpine:3.20",
     )  # fmt: skip
-    verb.add_argument("reference", metavar="REF", help="image; pulled first if it is missing")
-    verb.add_argument("args", metavar="ARGS", nargs="*", help="after --: the command, instead of the image's")
+    verb.add_argument("reference", metavar="REF", type=source, help="image; pulled first if it is missing")
     verb.add_argument("--rm", action="store_true", help="remove the container when its process ended")
-    verb.add_argument("--id", help="container ID (default: made up)")
+    verb.add_argument("--id", type=container_id, help="container ID (default: made up)")
     verb.add_argument("--env", metavar="K=V", action="append", default=[], help="set a variable; may be repeated")
     verb.add_argument("--user", metavar="U[:G]", help="user, by name or number")
     verb.add_argument("--cwd", metavar="D", help="working directory")
@@ -30,20 +32,31 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     add_pull(verb, "missing")
     add_platform(verb)
     add_driver(verb)
-    verb.set_defaults(failure=RuntimeFailedError.exit_code)
+    verb.usage = "%(prog)s [OPTIONS] REF [-- ARGS ...]"
+    verb.failure = RuntimeFailedError
+    verb.trailing = "args"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the container in the foreground."""
-    from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
-    from flows.orchestration import connected  # noqa: PLC0415 - likewise
+    """Run the container in the foreground; whatever fails before its process, fails with the runtime's status."""
+    try:
+        ran = _ran(args)
+        for warning in ran.warnings:
+            say(f"warning: {warning}")
+        if args.json:
+            emit(dataclasses.asdict(ran), "", as_json=True)
+    except PrestowError as error:
+        raise RuntimeFailedError(str(error)) from error
+    return ran.status
 
-    with connected(Path(args.home), os.environ), shown():
+
+def _ran(args: argparse.Namespace) -> "Ran":
+    with session(args):
         from flows.run import run as run_flow  # noqa: PLC0415 - Prefect, once its API is known
 
-        ran = run_flow(
+        return run_flow(
             args.reference,
-            args=tuple(args.args),
+            args=args.args,
             env=tuple(args.env),
             user=args.user,
             cwd=args.cwd,
@@ -57,8 +70,3 @@ def run(args: argparse.Namespace) -> int:
             driver=args.driver,
             home=args.home,
         )
-    for warning in ran.warnings:
-        say(f"warning: {warning}")
-    if args.json:
-        emit(dataclasses.asdict(ran), "", as_json=True)
-    return ran.status

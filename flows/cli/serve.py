@@ -6,9 +6,8 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from flows.cli.arguments import Verbs, add_verb
+from flows.cli.arguments import Parser, Verbs, add_verb, folder
 from flows.cli.output import emit, say
-from prestow.errors import InvalidError
 
 if TYPE_CHECKING:
     from prestow.content.store import Provider
@@ -18,7 +17,7 @@ _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]]*)):(?P<p
 _HIGHEST_PORT = 65535
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "serve", run,
@@ -28,11 +27,12 @@ def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--listen",
         metavar="ADDR",
+        type=_address,
         default="127.0.0.1:5000",
         help="host:port; port 0 takes a free one (default: %(default)s). Nobody is asked who they are: serve to a "
         "network only what all of it may have",
     )
-    verb.add_argument("--layout", metavar="PATH", help="serve this OCI image layout instead of the store")
+    verb.add_argument("--layout", metavar="PATH", type=folder, help="serve this OCI image layout instead of the store")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with Server(_address(args.listen), images, content) as server:
+    with Server(args.listen, images, content) as server:
         host, port = server.address
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         emit({"listen": where}, f"serving on {where}", as_json=args.json)
@@ -63,5 +63,5 @@ def _store(home: str) -> "tuple[FindImage, Provider]":
 def _address(text: str) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(text)
     if match is None or int(match["port"]) > _HIGHEST_PORT:
-        raise InvalidError(f"--listen {text!r}: expected host:port, such as 127.0.0.1:5000 or [::1]:5000")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected host:port, such as 127.0.0.1:5000 or [::1]:5000")
     return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104 - the operator asked for all

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from flows.cli.arguments import Verbs, add_verb
+from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.output import emit
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb and its sub-verbs."""
     verb = add_verb(
         verbs, common, "server", status,

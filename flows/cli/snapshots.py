@@ -3,11 +3,11 @@
 import argparse
 import dataclasses
 
-from flows.cli.arguments import Verbs, add_verb
+from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.output import emit, table
 
 
-def add(verbs: Verbs, common: argparse.ArgumentParser) -> None:
+def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     add_verb(
         verbs, common, "snapshots", show, help="list the snapshots of this store", example="prestow snapshots --json"

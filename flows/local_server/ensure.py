@@ -65,6 +65,7 @@ def ensure(home: Path, *, timeout: float = 120.0) -> Server:
     Raises:
         UnavailableError: it did not come up within ``timeout`` seconds.
         PreconditionError: others may write to its folder.
+        StorageError: the folder cannot be made.
     """
     deadline = time.monotonic() + timeout
     launched: int | None = None
@@ -215,8 +216,11 @@ def _exited(pid: int) -> bool:
 def _private(home: Path) -> Path:
     """Make the folders, or refuse those that others may write to: a server runs what its database says."""
     for folder in (home, home / "prefect"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = folder.stat()
+        except OSError as error:
+            raise StorageError(f"cannot make {folder} for the local Prefect server: {error.strerror}") from error
         if found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise PreconditionError(f"{folder}: others may write here; expected mode 0700 and owner {os.geteuid()}")
     return home / "prefect"

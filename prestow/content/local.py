@@ -11,6 +11,7 @@ its own, and a blob appears and disappears in one step.
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from prestow.content.blobs import Blobs
 from prestow.content.disk import make_folder, translated
@@ -52,11 +53,17 @@ class LocalStore(Blobs):
             make_folder(ingests / ".locks", durable=durable)
 
     def writer(
-        self, ref: str, *, algorithm: str = "sha256", total: int | None = None, digest: Digest | None = None
+        self,
+        ref: str,
+        *,
+        algorithm: str = "sha256",
+        total: int | None = None,
+        digest: Digest | None = None,
+        timeout: float | None = None,
     ) -> LocalWriter:
         """Open or resume an ingest; ``algorithm`` spares a second hashing, it does not bind the commit."""
         ingest = Ingest.of(self.ingests, ref)
-        lock = ingest.lock(ref, timeout=self._lock_timeout)
+        lock = ingest.lock(ref, timeout=self._lock_timeout if timeout is None else timeout)
         try:
             if digest is not None and self.has(digest, total):
                 raise AlreadyExistsError(f"blob {digest} is in the content store")  # noqa: TRY301 - seen under the lock
@@ -84,6 +91,15 @@ class LocalStore(Blobs):
         """Remove an ingest that is of no use any more, unless somebody thinks otherwise."""
         with suppress(UnavailableError):
             self.abort(ref)
+
+    def tail(self, ref: str) -> BinaryIO:
+        """Open the bytes of an ingest to read them while they are written; they have not been verified.
+
+        Raises:
+            StorageError: there is none.
+        """
+        with translated(f"reading ingest {ref}"):
+            return Ingest.of(self.ingests, ref).data.open("rb", buffering=0)
 
     def status(self, ref: str) -> Status | None:
         """Tell about an ingest, without waiting for its writer."""

@@ -80,8 +80,8 @@ class Writer(Protocol):
     def truncate(self) -> None:
         """Start again at offset 0."""
 
-    def seal(self) -> None:
-        """Note that the bytes are complete, and their digest, so that another process can commit them."""
+    def seal(self) -> Digest:
+        """Note that the bytes are complete, and their digest, so that another process can commit them; give it."""
 
     def commit(self, size: int | None, digest: Digest) -> None:
         """Make the bytes a blob and close; success if that blob is here already.
@@ -134,7 +134,13 @@ class Ingester(Protocol):
     """Takes blobs in."""
 
     def writer(
-        self, ref: str, *, algorithm: str = "sha256", total: int | None = None, digest: Digest | None = None
+        self,
+        ref: str,
+        *,
+        algorithm: str = "sha256",
+        total: int | None = None,
+        digest: Digest | None = None,
+        timeout: float | None = None,
     ) -> Writer:
         """Open the ingest of a ref, or resume it at ``writer.offset``; waits for a while if it has another writer.
 
@@ -143,6 +149,7 @@ class Ingester(Protocol):
             algorithm: of the digest that the bytes will be committed under.
             total: bytes that are expected, where known.
             digest: blob that is meant to come of it, where known.
+            timeout: seconds to wait for another writer; the store's own choice if not given.
 
         Raises:
             AlreadyExistsError: the blob ``digest`` is here, of size ``total`` (looked for after the wait: the other

@@ -103,11 +103,13 @@ class LocalWriter:
             os.ftruncate(fd, 0)
         self._offset, self._digester = 0, Digester(self._algorithm)
 
-    def seal(self) -> None:
+    def seal(self) -> Digest:
         """Note size and digest for whoever commits."""
         fd = self._open()
-        self._ingest.seal(self._digest(self._algorithm), os.fstat(fd))
+        digest = self._digest(self._algorithm)
+        self._ingest.seal(digest, os.fstat(fd))
         self._sealed = True
+        return digest
 
     def commit(self, size: int | None, digest: Digest) -> None:
         """Verify, make durable, publish, drop the ingest, close."""

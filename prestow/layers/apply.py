@@ -5,18 +5,22 @@
 
 Nothing is extracted. The bytes are hashed, written and scanned in one pass, and committed only when all of it held:
 decompression complete to the last byte, every header in order, every name and link one that an image may have. An
-ingest that a crash left is started again, since decompression cannot go on in the middle.
+ingest that a crash left is started again, since decompression cannot go on in the middle. As a rule the step finds
+the work done: ``ahead.py`` decompresses while the layer is fetched, and leaves a sealed ingest.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from prestow.content.store import Provider, Store, Writer
 from prestow.digest import Digest
-from prestow.errors import AlreadyExistsError, MismatchError, PrestowError
+from prestow.errors import AlreadyExistsError, MismatchError, PreconditionError, PrestowError
 from prestow.layers.compression import decompressed
 from prestow.layers.limits import Limits
+from prestow.layers.scans import Scanned, Scans
 from prestow.layers.tar import Entry, entries
 from prestow.layers.tree import layer_tree
 from prestow.oci.image import Layer
@@ -43,8 +47,17 @@ class Applied:
     dropped: tuple[tuple[str, int], ...] = ()
 
 
-def apply(content: Store, layer: Layer, *, limits: Limits, progress: Progress | None = None) -> Applied:
+def apply(
+    content: Store, layer: Layer, *, limits: Limits, progress: Progress | None = None, scans: Scans | None = None
+) -> Applied:
     """Make the diff blob of a layer, or look through the one that is here.
+
+    Args:
+        content: where the layer's blob is, and its diff blob will be.
+        layer: the layer.
+        limits: what it may be at most.
+        progress: told of the blob's bytes as they are consumed; of none if they were decompressed ahead.
+        scans: where the layer's tree is kept for the step that merges it.
 
     Raises:
         NotFoundError: the layer's blob is not here; fetch it first.
@@ -54,20 +67,46 @@ def apply(content: Store, layer: Layer, *, limits: Limits, progress: Progress | 
         UnavailableError: another process has been applying the same layer all the time.
         UnsupportedError: a media type that cannot be unpacked here.
     """
-    compression = layer_compression(layer.descriptor.media_type)
-    if content.has(layer.diff_id):
-        return _looked_through(content, layer, limits)
+    layer_compression(layer.descriptor.media_type)  # refuses what can never be unpacked, before anything else
+    scans = Scans() if scans is None else scans
+    if content.has(layer.diff_id) or _commit_ahead(content, layer):
+        return _looked_through(content, layer, limits, scans)
     try:
-        writer = content.writer(f"diff-{layer.diff_id}", algorithm=layer.diff_id.algorithm, digest=layer.diff_id)
+        writer = content.writer(diff_ref(layer), algorithm=layer.diff_id.algorithm, digest=layer.diff_id)
     except AlreadyExistsError:
-        return _looked_through(content, layer, limits)
+        return _looked_through(content, layer, limits, scans)
     with writer, content.open(layer.descriptor.digest) as blob:
-        pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or _silent)
         try:
-            return _written(writer, pieces, layer, limits)
+            scanned = unpack(writer, blob, layer, limits=limits, progress=progress)
+            _commit(writer, scanned.size, layer)
         except PrestowError:
             writer.abort()
             raise
+    scans.keep(layer.diff_id, layer.index, scanned)
+    return _applied(layer, scanned)
+
+
+def diff_ref(layer: Layer) -> str:
+    """Name the ingest of a layer's diff blob."""
+    return f"diff-{layer.diff_id}"
+
+
+def unpack(
+    writer: Writer, blob: BinaryIO, layer: Layer, *, limits: Limits, progress: Progress | None = None
+) -> Scanned:
+    """Decompress a blob into the writer of its diff ingest, and scan it on the way; commits nothing.
+
+    Raises:
+        InvalidError: the blob is corrupt, or not compressed as its media type says, or its tar is not in order.
+        ExhaustedError: a limit was passed, or the disk is full.
+    """
+    writer.truncate()
+    compression = layer_compression(layer.descriptor.media_type)
+    pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or _silent)
+    passage = _Passage(pieces, writer.write)
+    counted = _Counted(entries(passage, limits=limits))
+    tree = layer_tree(counted, layer.index, limits=limits)
+    return Scanned(tree, passage.drain(), counted.count)
 
 
 def scan(content: Provider, diff_id: Digest, *, limits: Limits | None = None) -> tuple[Entry, ...]:
@@ -81,20 +120,34 @@ def scan(content: Provider, diff_id: Digest, *, limits: Limits | None = None) ->
         return tuple(entries(file, limits=limits or Limits()))
 
 
-def _looked_through(content: Store, layer: Layer, limits: Limits) -> Applied:
-    """Scan a diff blob that may have come as a plain layer, and so has never been looked at."""
-    with content.open(layer.diff_id) as file:
-        counted = _Counted(entries(file, limits=limits))
-        tree = layer_tree(counted, layer.index, limits=limits)
-    return Applied(layer.diff_id, content.info(layer.diff_id).size, counted.count, tree.dropped)
+def _commit_ahead(content: Store, layer: Layer) -> bool:
+    """Commit what was decompressed while the layer was fetched, if that is all there and right."""
+    status = content.status(diff_ref(layer))
+    if status is None or not status.sealed:
+        return False
+    with suppress(MismatchError, PreconditionError):  # it was damaged, or somebody else took it up: start again
+        content.commit_ingest(diff_ref(layer), None, layer.diff_id)
+        return True
+    return False
 
 
-def _written(writer: Writer, pieces: Iterator[bytes], layer: Layer, limits: Limits) -> Applied:
-    writer.truncate()
-    passage = _Passage(pieces, writer.write)
-    counted = _Counted(entries(passage, limits=limits))
-    tree = layer_tree(counted, layer.index, limits=limits)
-    size = passage.drain()
+def _looked_through(content: Store, layer: Layer, limits: Limits, scans: Scans) -> Applied:
+    """Scan a diff blob, unless this process has: it may have come as a plain layer, and never been looked at."""
+    scanned = scans.get(layer.diff_id, layer.index)
+    if scanned is None:
+        with content.open(layer.diff_id) as file:
+            counted = _Counted(entries(file, limits=limits))
+            tree = layer_tree(counted, layer.index, limits=limits)
+        scanned = Scanned(tree, content.info(layer.diff_id).size, counted.count)
+        scans.keep(layer.diff_id, layer.index, scanned)
+    return _applied(layer, scanned)
+
+
+def _applied(layer: Layer, scanned: Scanned) -> Applied:
+    return Applied(layer.diff_id, scanned.size, scanned.entries, scanned.tree.dropped)
+
+
+def _commit(writer: Writer, size: int, layer: Layer) -> None:
     try:
         writer.commit(size, layer.diff_id)
     except MismatchError as error:
@@ -102,16 +155,16 @@ def _written(writer: Writer, pieces: Iterator[bytes], layer: Layer, limits: Limi
             f"layer {layer.index + 1} of {layer.count}, {layer.descriptor.digest}, does not decompress to its diff ID "
             f"{layer.diff_id}: the image is broken; build it again"
         ) from error
-    return Applied(layer.diff_id, size, counted.count, tree.dropped)
 
 
 def _reported(pieces: Iterator[bytes], blob: BinaryIO, progress: Progress) -> Iterator[bytes]:
     reported = 0
-    for piece in pieces:
-        yield piece
-        position = blob.tell()
-        progress(position - reported)
-        reported = position
+    for piece in itertools.chain(pieces, [b""]):
+        if (position := blob.tell()) > reported:
+            progress(position - reported)
+            reported = position
+        if piece:
+            yield piece
 
 
 def _silent(_: int) -> None:

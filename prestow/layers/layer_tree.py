@@ -38,6 +38,9 @@ MAX_NAME, MAX_PATH = 255, 4095
 MAX_LINKS = 65_000
 """Names of one file, as many as ext4 gives it."""
 
+MAX_FOLLOWED = 16 << 20
+"""Bytes of symlinks followed for one layer: seconds of work, where a hostile one could ask for days."""
+
 
 def layer_tree(entries: Iterable[Entry], layer: int, *, limits: Limits | None = None) -> LayerTree:
     """Build the tree of a layer.
@@ -67,6 +70,7 @@ class _Builder:
         self._max_depth = limits.max_depth
         self._parents: dict[bytes, LayerDirectory] = {}  # by the text of a path; right until something is replaced
         self._links: Counter[Node] = Counter()
+        self._followed = 0
 
     def add(self, entry: Entry) -> None:
         """Take in one entry."""
@@ -123,10 +127,16 @@ class _Builder:
         walk = Walk(self.root, parts, entry)
         while (name := walk.step()) is not None:
             walk.enter(name, self._make(walk, name, entry))
+        self._count_work(walk, entry)
         if required:
             for directory in walk.trail:
                 directory.required = True
         return walk.trail[-1]
+
+    def _count_work(self, walk: Walk, entry: Entry) -> None:
+        self._followed += walk.followed
+        if self._followed > MAX_FOLLOWED:
+            raise refusal(entry, "the layer's names lead through too many symlinks")
 
     def _make(self, walk: "Walk", name: bytes, entry: Entry) -> LayerDirectory:
         if len(walk.trail) >= self._max_depth:
@@ -188,25 +198,30 @@ class _Builder:
             raise refusal(entry, str(error)) from error
 
     def _linked(self, parent: LayerDirectory, base: bytes, entry: Entry) -> Node:
-        """Give the node that a hard link names: this layer's, or one to be found below."""
-        target = entry.link
-        parts = [part for part in target.split(b"/") if part not in (b"", b".")]
-        if not parts or b".." in parts or len(target) > MAX_PATH:
-            raise refusal(entry, f"a hard link to {printable(target)!r}, which names no file of an image")
-        walk = Walk(self.root, parts[:-1], entry)
-        missing = walk.step()
-        if missing is not None:
-            node = _pending([*walk.names, missing, *reversed(walk.todo), parts[-1]])
-        elif walk.trail[-1] is parent and parts[-1] == base:
-            raise refusal(entry, "a hard link to itself")
-        else:
-            node = walk.trail[-1].children.get(parts[-1]) or _pending([*walk.names, parts[-1]])
-        if node.children is not None:
-            raise refusal(entry, f"a hard link to a directory, {printable(target)!r}")
+        """Give the node that a hard link at ``base`` of ``parent`` names."""
+        node = self._target(parent, base, entry)
         self._links[node] += 1
         if self._links[node] >= MAX_LINKS:
             raise refusal(entry, f"more than {MAX_LINKS} names of one file")
         return node
+
+    def _target(self, parent: LayerDirectory, base: bytes, entry: Entry) -> Node:
+        """Find a hard link's target in this layer, or say where it is to be found below."""
+        parts = [part for part in entry.link.split(b"/") if part not in (b"", b".")]
+        if not parts or b".." in parts or len(entry.link) > MAX_PATH:
+            raise refusal(entry, f"a hard link to {printable(entry.link)!r}, which names no file of an image")
+        *folders, name = parts
+        walk = Walk(self.root, folders, entry)
+        missing = walk.step()
+        self._count_work(walk, entry)
+        if missing is not None:
+            return _pending([*walk.names, missing, *reversed(walk.todo), name])
+        if walk.trail[-1] is parent and name == base:
+            raise refusal(entry, "a hard link to itself")
+        found = walk.trail[-1].children.get(name)
+        if isinstance(found, LayerDirectory) and found.required:
+            raise refusal(entry, f"a hard link to a directory, {printable(entry.link)!r}")
+        return _pending([*walk.names, name]) if found is None or found.children is not None else found
 
 
 def _normal(name: bytes, entry: Entry) -> tuple[bytes, bytes]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prestow.errors import ExhaustedError
 
-GRACE = 1 << 20
+GRACE = 64 << 20
 """Decompressed bytes that need no justification by compressed ones."""
 
 
@@ -14,7 +14,7 @@ class Limits:
 
     Attributes:
         max_layer_bytes: decompressed bytes; also the sum of its files' sizes, holes included.
-        max_ratio: decompressed bytes for each compressed one, beyond the first MiB.
+        max_ratio: decompressed bytes for each compressed one, beyond the first 64 MiB.
         max_entries: members of its tar.
         max_depth: directories inside directories.
         max_header_bytes: bytes of one extended header or sparse map.

@@ -100,7 +100,7 @@ def _lay(composed: LayerDirectory, name: bytes, child: Node, root: LayerDirector
     elif isinstance(below, LayerDirectory):
         composed.children[name] = _composed(below, child, root)
     elif below is None or child.required:
-        composed.children[name] = child
+        composed.children[name] = _composed(LayerDirectory(), child, root)
         if below is not None:
             composed.hide(name)  # the first layer's file had hidden it already
 
@@ -120,8 +120,10 @@ def _composed_target(first: LayerDirectory, link: Node) -> Node:
                 raise _no_target(link.link)
             return link
         directory = found
-    if directory.children is not None:
-        raise _no_target(link.link)
+    if isinstance(directory, LayerDirectory):
+        if directory.required or hidden:
+            raise _no_target(link.link)
+        return link  # only whiteouts stand there
     return directory
 
 

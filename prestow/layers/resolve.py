@@ -22,15 +22,17 @@ class Walk:
         trail: directories from the root to where the way has come.
         names: their names, without the root.
         todo: components still to go, the next one last.
+        followed: bytes of the symlinks on the way, a measure of the work.
     """
 
-    __slots__ = ("_entry", "_hops", "names", "todo", "trail")
+    __slots__ = ("_entry", "_hops", "followed", "names", "todo", "trail")
 
     def __init__(self, root: LayerDirectory, path: Iterable[bytes], entry: Entry) -> None:
         """Stand at the root; ``entry`` is whose name is being resolved."""
         self.trail = [root]
         self.names: list[bytes] = []
         self.todo = list(path)[::-1]
+        self.followed = 0
         self._entry = entry
         self._hops = 0
 
@@ -67,6 +69,7 @@ class Walk:
         self._hops += 1
         if self._hops > MAX_HOPS:
             raise refusal(self._entry, f"too many symlinks on the way, the last of them {printable(name)!r}")
+        self.followed += len(target)
         if target.startswith(b"/"):
             del self.trail[1:]
             self.names.clear()

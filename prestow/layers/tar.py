@@ -40,6 +40,7 @@ _KINDS = {
     b"6": Kind.FIFO,
 }
 _MODE_BITS = 0o7777
+_MOST_TIMES = 4096
 _DEVICES = (Kind.CHAR, Kind.BLOCK)
 _LINKS = (Kind.SYMLINK, Kind.HARDLINK)
 _NO_FIELDS: Fields = {}
@@ -91,6 +92,7 @@ class _Reader:
         self._source = source
         self._limits = limits
         self._numbers = Numbers()
+        self._times: dict[tuple[bytes | None, bytes], int] = {}
         self._position = 0
         self._offset = 0
 
@@ -172,7 +174,7 @@ class _Reader:
             numbers(header.mode, offset) & _MODE_BITS,
             owner(fields.get(b"uid"), numbers(header.uid, offset), offset),
             owner(fields.get(b"gid"), numbers(header.gid, offset), offset),
-            mtime(fields.get(b"mtime"), numbers(header.mtime, offset), offset),
+            self._time(fields.get(b"mtime"), header.mtime),
             size,
             (fields.get(b"linkpath") or text(header.link)) if kind in _LINKS else b"",
             major,
@@ -181,6 +183,15 @@ class _Reader:
             extents,
             offset,
         )
+
+    def _time(self, record: bytes | None, field: bytes) -> int:
+        """Give a time; one object for many members, since most were written by the same few programs at once."""
+        known = self._times.get((record, field))
+        if known is None:
+            if len(self._times) >= _MOST_TIMES:
+                self._times.clear()
+            known = self._times[record, field] = mtime(record, self._numbers(field, self._offset), self._offset)
+        return known
 
     def _stored(self, header: Header, fields: Fields) -> int:
         """Give how many bytes of data the member has in the archive."""

@@ -8,7 +8,7 @@ in one transaction, in which no lease can be taken; a snapshot that is leased af
 itself (``schema.py``). The slow part, giving the bytes back to the disk, happens after the transaction.
 
 Kept besides what is marked: snapshots that a person named, what is below a snapshot that stays, the layers of those,
-and whatever is younger than ``GRACE`` among ingests and among snapshots of containers that were not finished.
+and whatever is younger than ``grace`` among ingests and among snapshots of containers that were not finished.
 """
 
 import time
@@ -69,9 +69,9 @@ def sweep(
     content: LocalStore,
     snapshotters: Sequence[Snapshots] = (),
     *,
-    leases: Leases | None = None,
     clock: Callable[[], float] = time.time,
     dry_run: bool = False,
+    grace: float = GRACE,
 ) -> Swept:
     """Collect the garbage of a store.
 
@@ -79,15 +79,15 @@ def sweep(
         db: its names.
         content: its blobs.
         snapshotters: its drivers; snapshots of others stay, with all below.
-        leases: the leases, if they have clocks of their own.
         clock: the wall clock, for ages.
         dry_run: only tell what would go.
+        grace: seconds for which what is unfinished is kept.
 
     Raises:
         PreconditionError: a document of a named image is damaged or missing; nothing was removed.
         StorageError: the disk or the database failed.
     """
-    collection = _Collection(db, content, leases or Leases(db, clock), clock, dry_run)
+    collection = _Collection(db, content, Leases(db, clock), clock, dry_run, grace)
     return collection.run({snapshotter.driver: snapshotter for snapshotter in snapshotters})
 
 
@@ -100,6 +100,7 @@ class _Collection:
     leases: Leases
     clock: Callable[[], float]
     dry_run: bool
+    grace: float
 
     def run(self, drivers: dict[str, Snapshots]) -> Swept:
         """Collect, in the order that the module draws."""
@@ -150,7 +151,7 @@ class _Collection:
         chains = self._mark().chains
         leased = self.leases.held("snapshot")
         containers = {(container.driver, container.snapshot_key) for container in Containers(self.db).list()}
-        young = self.clock() - GRACE
+        young = self.clock() - self.grace
 
         def in_use(row: Row) -> bool:
             if row["key"] in leased or (row["driver"], row["key"]) in containers:
@@ -176,7 +177,7 @@ class _Collection:
     def _wanted(self) -> Callable[[Status], bool]:
         """Give the test whether an ingest will be gone on with."""
         leased = self.leases.held("ingest")
-        young = self.clock() - GRACE
+        young = self.clock() - self.grace
         return lambda status: status.ref in leased or status.updated_at > young
 
     def _finish(self, left: list[str]) -> None:

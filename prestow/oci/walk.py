@@ -3,8 +3,10 @@
     index ─→ index | manifest ─→ config, layers
 
 A malicious publisher can nest indexes without end and name one child a thousand times. So whoever walks goes at
-most :data:`MAX_DEPTH` documents down, and :func:`children` names each digest once.
+most :data:`MAX_DEPTH` documents down (:func:`descend`), and :func:`children` names each digest once.
 """
+
+from collections.abc import Callable
 
 from prestow.errors import InvalidError, UnsupportedError, printable
 from prestow.oci import mediatypes
@@ -33,6 +35,32 @@ def parse_document(raw: bytes, media_type: str | None) -> Manifest | Index:
     if mediatypes.is_index(kind):
         return Index.parse(raw, media_type)
     raise UnsupportedError(f"media type {printable(kind)!r} is neither an image manifest nor an image index")
+
+
+def descend(
+    target: Descriptor, read: Callable[[Descriptor], bytes], select: Callable[[Index], Descriptor]
+) -> tuple[Descriptor, Manifest]:
+    """Go from what a name points to down to one manifest, and give it with its descriptor.
+
+    Args:
+        target: an index or a manifest.
+        read: gives the bytes of a document.
+        select: chooses an entry of an index.
+
+    Raises:
+        InvalidError: a document breaks the specification, or there are too many indexes inside each other.
+        UnsupportedError: a document of another kind.
+        ExhaustedError: a document with too many layers or entries.
+    """
+    descriptor, document = target, parse_document(read(target), target.media_type)
+    for _ in range(MAX_DEPTH - 1):
+        if isinstance(document, Manifest):
+            return descriptor, document
+        descriptor = select(document)
+        document = parse_document(read(descriptor), descriptor.media_type)
+    if isinstance(document, Index):
+        raise InvalidError(f"index {target.digest.short}: more than {MAX_DEPTH - 1} indexes inside each other")
+    return descriptor, document
 
 
 def children(document: Manifest | Index) -> tuple[Descriptor, ...]:

@@ -72,11 +72,13 @@ class Refusal:
         challenges: what it asks for.
         sent: the ``Authorization`` that it refused, ``None`` where none was sent.
         reach: where the registry lies.
+        limit: how deep it may lie; ``None`` for one of the operator's choice.
     """
 
     challenges: Sequence[Challenge]
     sent: str | None = field(repr=False)
     reach: Reach
+    limit: Reach | None
 
 
 class Authoriser:
@@ -130,7 +132,7 @@ class Authoriser:
         """Answer the best challenge that there is an answer for."""
         offers = {challenge.scheme: challenge for challenge in reversed(refusal.challenges)}
         if "bearer" in offers:
-            return self._token(endpoint, _token_question(endpoint, offers["bearer"], scope), refusal.reach)
+            return self._token(endpoint, _token_question(endpoint, offers["bearer"], scope), refusal)
         if "basic" not in offers:
             names = ", ".join(printable(name, 40) for name in list(offers)[:4]) or "nothing"
             raise UnauthorizedError(
@@ -141,9 +143,9 @@ class Authoriser:
             raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; log in to it")
         return Grant(_basic(credential), math.inf)
 
-    def _token(self, endpoint: Endpoint, realm: Url, reach: Reach) -> Grant:
+    def _token(self, endpoint: Endpoint, realm: Url, refusal: Refusal) -> Grant:
         options = self._connections.options
-        loopback = reach is Reach.LOOPBACK and is_loopback(realm.host)
+        loopback = refusal.reach is Reach.LOOPBACK and is_loopback(realm.host)
         if realm.scheme == "http" and not loopback and not options.allows_plain(realm):
             raise InvalidError(
                 f"{endpoint.name}: its token service {realm.origin} is plain HTTP; name that host insecure to allow it"
@@ -151,13 +153,14 @@ class Authoriser:
         credential = self._credentials(endpoint.name)
         if credential and not may_have_credentials(endpoint, realm, options):
             _log.warning(
-                "%s names %s as its token service, which is not given its credentials; trust that host to allow it",
+                "%s names %s as its token service, which is not given its credentials; "
+                "name that host in trusted_hosts to allow it",
                 endpoint.name,
                 realm.origin,
             )
             credential = None
         known = realm.host == endpoint.base.host or realm.host in options.trusted
-        request = _token_request(endpoint, realm, credential, None if known else reach)
+        request = _token_request(endpoint, realm, credential, refusal.limit if known else refusal.reach)
         with follow(self._connections, request) as response:
             if response.status != HTTPStatus.OK:
                 raise failure(response, f"token for {endpoint.name}")

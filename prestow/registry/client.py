@@ -1,6 +1,7 @@
 """The client: requests to endpoints, with redirects followed and challenges answered.
 
-One a process: it keeps connections and tokens between requests, for all threads.
+One a process: it keeps connections and tokens between requests, for all threads. Some registries only redirect to
+another, which then has a challenge of its own: it is answered as nobody, since the credentials are for the first.
 """
 
 import time
@@ -37,6 +38,7 @@ class Client:
         self.options = options
         self._connections = Connections(options)
         self._authoriser = Authoriser(self._connections, credentials, clock=clock)
+        self._strangers = Authoriser(self._connections, anonymous, clock=clock)
 
     @contextmanager
     def send(self, endpoint: Endpoint, request: Request, *, scope: str) -> Iterator[Response]:
@@ -49,13 +51,18 @@ class Client:
         """
         sent = self._authoriser.known(endpoint, scope)
         with follow(self._connections, _proved(endpoint, request, sent)) as response:
-            if response.status != HTTPStatus.UNAUTHORIZED or response.request.url.origin != endpoint.base.origin:
+            if response.status != HTTPStatus.UNAUTHORIZED:
                 yield response
                 return
+            asked = response.request
             challenges = parse_challenges(response.every("WWW-Authenticate"))
-            refusal = Refusal(challenges, sent, response.reach)
-        proof = self._authoriser.answer(endpoint, scope, refusal)
-        with follow(self._connections, _proved(endpoint, request, proof)) as response:
+            refusal = Refusal(challenges, asked.header("Authorization"), response.reach, asked.limit)
+        if asked.url.origin == endpoint.base.origin:
+            again = _proved(endpoint, request, self._authoriser.answer(endpoint, scope, refusal))
+        else:
+            stranger = Endpoint(asked.url.at("/v2"), asked.url.authority, endpoint.domain, tls=asked.tls)
+            again = replace(asked, private=(("Authorization", self._strangers.answer(stranger, scope, refusal)),))
+        with follow(self._connections, again) as response:
             yield response
 
     def close(self) -> None:

@@ -17,7 +17,6 @@ from prestow.digest import Digest
 from prestow.errors import (
     AlreadyExistsError,
     ExhaustedError,
-    InvalidError,
     MismatchError,
     NotFoundError,
     UnavailableError,
@@ -26,8 +25,7 @@ from prestow.oci.descriptor import Descriptor
 from prestow.oci.document import MAX_DOCUMENT
 from prestow.oci.image import Image, assemble
 from prestow.oci.image_config import ImageConfig
-from prestow.oci.manifest import Manifest
-from prestow.oci.walk import MAX_DEPTH, parse_document
+from prestow.oci.walk import descend
 from prestow.platforms import Platform, choose
 from prestow.registry.source import Fetcher
 
@@ -55,32 +53,35 @@ class Fetched:
     fetched_bytes: int
 
 
-def fetch_manifest(source: Fetcher, content: Store, target: Descriptor, platform: Platform) -> Image:
-    """Fetch what describes an image for one platform, and give the image.
+def fetch_manifest(
+    source: Fetcher, content: Store, target: Descriptor, platform: Platform, *, max_layers: int = 500
+) -> Image:
+    """Fetch what describes an image for one platform, and give the image, if it has at most ``max_layers`` layers.
 
     Raises:
         NotFoundError: the registry lacks a document, or the index has no image for the platform.
         InvalidError: a document breaks the specification.
         UnsupportedError: not a container image.
         MismatchError: bytes other than the descriptor's.
-        ExhaustedError: a document is too large, or the disk is full.
+        ExhaustedError: a document is too large, there are too many layers, or the disk is full.
         UnauthorizedError: who we are may not have it.
         UnavailableError: nobody answers.
     """
-    descriptor = target
-    document = parse_document(_fetch_document(source, content, "manifest", target), target.media_type)
-    for _ in range(MAX_DEPTH - 1):
-        if isinstance(document, Manifest):
-            break
-        descriptor = document.select(platform)
-        document = parse_document(_fetch_document(source, content, "manifest", descriptor), descriptor.media_type)
-    if not isinstance(document, Manifest):
-        raise InvalidError(f"index {target.digest.short}: more than {MAX_DEPTH - 1} indexes inside each other")
-    document.check_image()
-    config = ImageConfig.parse(_fetch_document(source, content, "config", document.config))
+    descriptor, manifest = descend(
+        target,
+        lambda document: _fetch_document(source, content, "manifest", document),
+        lambda index: index.select(platform),
+    )
+    manifest.check_image()
+    if len(manifest.layers) > max_layers:
+        raise ExhaustedError(
+            f"image {target.digest.short}: {len(manifest.layers)} layers, more than the {max_layers} that are allowed; "
+            "raise max_layers to allow it"
+        )
+    config = ImageConfig.parse(_fetch_document(source, content, "config", manifest.config))
     if descriptor.platform is None and choose(platform, [config.platform]) is None:
         raise NotFoundError(f"image {target.digest.short} is for {config.platform} only, not for {platform}")
-    return assemble(target, document, config)
+    return assemble(target, manifest, config, selected=descriptor)
 
 
 def fetch_layer(

@@ -98,7 +98,8 @@ class Options:
     Attributes:
         insecure: ``host[:port]`` reached over plain HTTP.
         unverified: ``host[:port]`` whose certificate is not verified.
-        trusted: hosts that may be given the credentials of any registry that names them as its token service.
+        trusted: hosts that may be given the credentials of any registry that names them as its token service, and that
+            any registry may send us to, wherever they lie.
         mirrors: by domain, endpoints to try before the registry itself.
         tls: certificates for every registry.
         timeouts: bounds of every wait.

@@ -2,11 +2,13 @@
 
     Client (client.py)  credentials, and one refresh of them
     └── follow (redirects.py)  at most ten exchanges, each decided anew
-        └── Connections.exchange (here)  one exchange: limits, translated errors
+        └── Connections.exchange (here)  one exchange: what is sent, what an answer must not be, translated errors
+            └── Transport (transport.py)  httpx.Request ─→ httpx.Response
 
 There are no cookies, no decoding of bodies, no proxies from the environment, no logging of URLs, no normalising of
-paths: each has been a hole in some client. So this stands on httpcore, the lower half of httpx, which does none of
-that. Bodies are asked for as they are stored (``Accept-Encoding: identity``), because a digest is of those bytes.
+paths: each has been a hole in some client. So this stands on httpx's transports, and not on ``httpx.Client``, which
+does all of that. Bodies are asked for as they are stored (``Accept-Encoding: identity``), because a digest is of those
+bytes.
 """
 
 import os
@@ -18,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import certifi
-import httpcore
+import httpx
 
 from prestow import __version__
 from prestow.errors import ExhaustedError, InvalidError, PrestowError, UnavailableError, printable
-from prestow.registry.hosts import Options, Tls
-from prestow.registry.network import Budget, Budgets, Network, Reach
+from prestow.registry.hosts import Options, Timeouts, Tls
+from prestow.registry.network import Reach
+from prestow.registry.transport import Transport
 from prestow.registry.url import Url
 
 Headers = tuple[tuple[str, str], ...]
@@ -31,8 +34,6 @@ Headers = tuple[tuple[str, str], ...]
 _COMMON: Headers = (("User-Agent", f"prestow/{__version__}"), ("Accept-Encoding", "identity"))
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 _DRAINED = 1 << 16  # bytes of an answer that are read only to keep its connection
-_IDLE_CONNECTIONS = 16
-_IDLE_SECONDS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +60,29 @@ class Request:
     limit: Reach | None = None
     streams: bool = False
 
-    def wire_headers(self) -> list[tuple[bytes, bytes]]:
-        """Give all headers as they are sent.
+    def header(self, name: str) -> str | None:
+        """Give the value of one of the private headers."""
+        return dict(self.private).get(name)
+
+    def wire(self, timeouts: Timeouts) -> httpx.Request:
+        """Give the request as it is sent.
 
         Raises:
-            InvalidError: a value that cannot stand in a header.
+            InvalidError: a host that has no address, or a header that is not ASCII.
         """
+        # The host is named here because httpx would decode it first, which not every name that resolves can take, and
+        # the target because httpx would normalise it.
+        headers = (("Host", self.url.authority), *_COMMON, *self.headers, *self.private)
+        waits = httpx.Timeout(connect=timeouts.connect, read=timeouts.idle, write=timeouts.idle, pool=timeouts.pool)
+        extensions = {"timeout": waits.as_dict(), "target": self.url.target.encode(), "streams": self.streams}
         try:
-            named = (("Host", self.url.authority), *_COMMON, *self.headers, *self.private)
-            headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in named]
+            return httpx.Request(
+                self.method, self.url.origin, headers=headers, content=self.content or None, extensions=extensions
+            )
         except UnicodeEncodeError:
             raise InvalidError(f"{self.url}: a header is not ASCII") from None
-        if self.method == "POST":
-            headers.append((b"Content-Length", str(len(self.content)).encode()))
-        return headers
+        except httpx.InvalidURL as error:
+            raise InvalidError(f"{self.url}: {printable(str(error))}") from error
 
 
 class Response:
@@ -84,21 +94,17 @@ class Response:
         reach: where the server lies.
     """
 
-    def __init__(self, request: Request, reply: httpcore.Response, budgets: Budgets, budget: Budget) -> None:
-        """Take a reply whose body has not been read."""
+    def __init__(self, request: Request, answer: httpx.Response) -> None:
+        """Take an answer whose body has not been read."""
         self.request = request
-        self.status = reply.status
-        self.reach = Reach.of(str(reply.extensions["network_stream"].get_extra_info("server_addr")[0]))
-        self._headers = [(name.lower(), value.decode("latin-1").strip()) for name, value in reply.headers]
-        self._reply = reply
-        self._stream = reply.iter_stream()
-        self._budgets = budgets
-        self._budget = budget
+        self.status = answer.status_code
+        self.reach = Reach.of(str(answer.extensions["network_stream"].get_extra_info("server_addr")[0]))
+        self._answer = answer
+        self._body = answer.iter_raw()
 
     def every(self, name: str) -> tuple[str, ...]:
         """Give all values of a header."""
-        wanted = name.lower().encode()
-        return tuple(value for key, value in self._headers if key == wanted)
+        return tuple(self._answer.headers.get_list(name))
 
     def header(self, name: str) -> str | None:
         """Give the value of a header that must not stand twice.
@@ -129,17 +135,12 @@ class Response:
             InvalidError: it is encoded, although it was asked for as it is.
             UnavailableError: it ended early, or comes too slowly.
         """
-        encoding = self.header("Content-Encoding") or "identity"
+        encoding = (self.header("Content-Encoding") or "identity").lower()
         if encoding != "identity":
             raise InvalidError(f"{self.request.url}: sent in encoding {printable(encoding)!r}, which was not asked for")
-        if self.request.streams:
-            self._budget.stream()
-        while True:
-            with translated(self.request.url), self._budgets.using(self._budget):
-                chunk = next(self._stream, None)
-            if chunk is None:
-                return
-            yield chunk
+        with _translated(self.request.url):
+            while (chunk := next(self._body, None)) is not None:  # who comes back finds the rest
+                yield chunk
 
     def read(self, limit: int) -> bytes:
         """Give the whole body of a document.
@@ -164,8 +165,8 @@ class Response:
 
     def close(self) -> None:
         """Let go of the connection."""
-        with translated(self.request.url):
-            self._reply.close()
+        with _translated(self.request.url):
+            self._answer.close()
 
 
 class Connections:
@@ -174,9 +175,8 @@ class Connections:
     def __init__(self, options: Options) -> None:
         """Open none yet."""
         self.options = options
-        self._budgets = Budgets()
         self._lock = threading.Lock()
-        self._pools: dict[tuple[Tls | None, Reach | None], httpcore.ConnectionPool] = {}
+        self._transports: dict[tuple[Tls | None, Reach | None], Transport] = {}
         self._process = os.getpid()
 
     @contextmanager
@@ -187,10 +187,10 @@ class Connections:
             UnavailableError: there is no answer, or not in time.
             InvalidError: the server cannot prove itself, or lies where the request must not go.
         """
-        budget = Budget(self.options.timeouts)
-        with translated(request.url), self._budgets.using(budget):
-            reply = self._pool(request).handle_request(self._wire(request))
-        response = Response(request, reply, self._budgets, budget)
+        wire = request.wire(self.options.timeouts)
+        with _translated(request.url):
+            answer = self._transport(request).handle_request(wire)
+        response = Response(request, answer)
         try:
             yield response
             response.drain()
@@ -200,67 +200,53 @@ class Connections:
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            for pool in self._pools.values():
-                pool.close()
-            self._pools.clear()
+            for transport in self._transports.values():
+                transport.close()
+            self._transports.clear()
 
-    def _wire(self, request: Request) -> httpcore.Request:
-        timeouts, url = self.options.timeouts, request.url
-        waits = {
-            "connect": timeouts.connect,
-            "read": timeouts.idle,
-            "write": timeouts.idle,
-            "pool": timeouts.pool,
-        }
-        return httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(scheme=url.scheme, host=url.host, port=url.port, target=url.target),
-            headers=request.wire_headers(),
-            content=request.content,
-            extensions={"timeout": waits},
-        )
-
-    def _pool(self, request: Request) -> httpcore.ConnectionPool:
-        """Give the pool of connections that were made under the same conditions."""
-        tls = self.options.tls_for(request.tls, request.url) if request.url.scheme == "https" else None
+    def _transport(self, request: Request) -> Transport:
+        """Give the connections that were made under the same conditions."""
+        options = self.options
+        tls = options.tls_for(request.tls, request.url) if request.url.scheme == "https" else None
         key = (tls, request.limit)
         with self._lock:
             if self._process != os.getpid():  # the parent's connections are not ours to use, nor to close
-                self._pools, self._process = {}, os.getpid()
-            if key not in self._pools:
-                self._pools[key] = httpcore.ConnectionPool(
-                    ssl_context=None if tls is None else _context(tls),
-                    max_connections=self.options.connections,
-                    max_keepalive_connections=_IDLE_CONNECTIONS,
-                    keepalive_expiry=_IDLE_SECONDS,
-                    network_backend=Network(request.limit, self._budgets),
+                self._transports, self._process = {}, os.getpid()
+            if key not in self._transports:
+                self._transports[key] = Transport(
+                    None if tls is None else _context(tls),
+                    limit=request.limit,
+                    timeouts=options.timeouts,
+                    connections=options.connections,
                 )
-            return self._pools[key]
+            return self._transports[key]
 
 
 @contextmanager
-def translated(url: Url) -> Iterator[None]:
-    """Raise our errors for httpcore's, with the URL that they happened at."""
+def _translated(url: Url) -> Iterator[None]:
+    """Raise our errors for httpx's, with the URL that they happened at."""
     try:
         yield
-    except httpcore.LocalProtocolError:  # its text, and so its place in a traceback, shows the header
+    except httpx.LocalProtocolError:  # its text, and so its place in a traceback, shows the header
         raise InvalidError(f"{url}: a header to be sent breaks the rules of HTTP") from None
-    except httpcore.PoolTimeout as error:
+    except httpx.PoolTimeout as error:
         raise UnavailableError(f"{url}: all connections are busy; try again later") from error
-    except httpcore.TimeoutException as error:
+    except httpx.TimeoutException as error:
         raise UnavailableError(f"{url}: no answer in time ({type(error).__name__})") from error
-    except httpcore.ConnectError as error:
+    except httpx.ConnectError as error:
         raise _refused(url, error) from error
-    except httpcore.ProtocolError as error:  # after the colon it shows the server's bytes, which may echo ours
+    except httpx.ProtocolError as error:  # after the colon it shows the server's bytes, which may echo ours
         raise UnavailableError(f"{url}: the answer broke: {printable(str(error).partition(':')[0])}") from None
-    except httpcore.NetworkError as error:
+    except httpx.NetworkError as error:
         raise UnavailableError(f"{url}: the connection broke: {printable(str(error))}") from error
     except PrestowError as error:  # from the network below, which does not know the URL
         raise type(error)(f"{url}: {error}") from error
 
 
-def _refused(url: Url, error: httpcore.ConnectError) -> PrestowError:
-    cause = error.__cause__ or error.__context__
+def _refused(url: Url, error: httpx.ConnectError) -> PrestowError:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLError):
+        cause = cause.__cause__ or cause.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
         return InvalidError(f"{url}: the server's certificate is not trusted: {printable(cause.verify_message)}")
     if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":

@@ -4,8 +4,9 @@
     target ::= "/" path [ "?" query ]                printable ASCII without space; a fragment is left out
 
 No user name and no password: credentials have their own way. A path is sent as it stands, never normalised, so that
-a checked digest cannot become another path. For people a URL is printed without its query, where presigned URLs keep
-their secrets.
+a checked digest cannot become another path, nor a signed one lose its signature. For people a URL is printed without
+its query, where presigned URLs keep their secrets. (``httpx.URL`` normalises, and prints all: it only carries the
+origin to the transport.)
 """
 
 import re

@@ -43,6 +43,11 @@ def check_key(key: str) -> None:
         raise InvalidError(f"snapshot key {printable(key)!r}: digests are reserved for chain IDs; choose another one")
 
 
+def every_snapshot(database: Database) -> list[Info]:
+    """Give the rows of all drivers, those of one driver together, parents before children."""
+    return [_info(row) for row in database.read("SELECT * FROM snapshots ORDER BY driver, id")]
+
+
 class Catalog:
     """Rows of one driver."""
 
@@ -107,8 +112,8 @@ class Change:
         rows = self.cursor.execute("SELECT * FROM snapshots WHERE driver = ?", (self.driver,))
         return [_info(row) for row in rows]
 
-    def add(self, key: str, kind: Kind, parent: str | None, *, diff_id: Digest | None = None) -> Info:
-        """Add a row on its parent.
+    def add(self, key: str, kind: Kind, parent: str | None, *, diff_id: Digest | None = None, above: int = 0) -> Info:
+        """Add a row on its parent; its number is greater than all others and than ``above``.
 
         Raises:
             AlreadyExistsError: the key is in use.
@@ -120,7 +125,7 @@ class Change:
         if parent is not None:
             check_parent(_known(self.find(parent), parent, self.driver))
         last = self.cursor.execute("SELECT max(id) FROM snapshots WHERE driver = ?", (self.driver,)).fetchone()[0]
-        info = Info(self.driver, key, kind, parent, (last or 0) + 1, self.now, diff_id)
+        info = Info(self.driver, key, kind, parent, max(last or 0, above) + 1, self.now, diff_id)
         self.cursor.execute(
             "INSERT INTO snapshots (driver, key, kind, parent, id, diff_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (self.driver, key, kind.value, parent, info.id, diff_id and str(diff_id), self.now),

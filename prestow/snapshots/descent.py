@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,20 @@ from prestow.errors import printable
 from prestow.snapshots.syscalls import open_below
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    """Give a directory's descriptor.
+
+    Raises:
+        OSError: no directory, or a link to one.
+    """
+    fd = os.open(folder, FOLDER)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 class Descent:
@@ -96,21 +111,17 @@ def _statuses(root: Path) -> Iterator[os.stat_result]:
     yield top
     if not stat.S_ISDIR(top.st_mode):
         return
-    start = os.open(root, FOLDER)
-    try:
-        with Descent(start) as descent:
-            pending = [descent.names()]
-            while pending:
-                if pending[-1]:
-                    name = pending[-1].pop()
-                    status = os.stat(name, dir_fd=descent.fd, follow_symlinks=False)
-                    yield status
-                    if stat.S_ISDIR(status.st_mode):
-                        descent.down(name)
-                        pending.append(descent.names())
-                else:
-                    pending.pop()
-                    if pending:
-                        descent.up()
-    finally:
-        os.close(start)
+    with opened(root) as start, Descent(start) as descent:
+        pending = [descent.names()]
+        while pending:
+            if pending[-1]:
+                name = pending[-1].pop()
+                status = os.stat(name, dir_fd=descent.fd, follow_symlinks=False)
+                yield status
+                if stat.S_ISDIR(status.st_mode):
+                    descent.down(name)
+                    pending.append(descent.names())
+            else:
+                pending.pop()
+                if pending:
+                    descent.up()

@@ -8,14 +8,14 @@ Rows of lower chain IDs may have no files yet: those are made when a child first
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from prestow.content.disk import sync_folder, translated
 from prestow.digest import Digest
-from prestow.errors import AlreadyExistsError, PreconditionError
+from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError
 from prestow.layers.apply import scan
 from prestow.layers.limits import Limits
 from prestow.layers.tree import LayerTree, layer_tree
@@ -26,7 +26,8 @@ from prestow.snapshots.chain import Blobs, Chain, Link, Scan
 from prestow.snapshots.descent import measure
 from prestow.snapshots.folders import Folders, check_folder
 from prestow.snapshots.mount import bound, overlaid
-from prestow.snapshots.remove import discard, empty_trash, remove_tree
+from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.remove import empty_trash, remove_tree
 from prestow.snapshots.snapshotter import Info, Kind, Mount, Scanned, Usage
 from prestow.snapshots.tree_copy import copy_root, copy_tree
 from prestow.snapshots.users import shown_read_only, users_of
@@ -128,11 +129,15 @@ class Driver(ABC):
         with self._folders.stage() as staged:
             made = self._make(chain, self._missing(chain), staged, self._scan(scanned or {}))
             with self._catalog.change() as change:
-                for info, fresh in _rows(change, chain):
-                    files = [file for file in made if file.chain_id == info.key]
-                    if files and (fresh or not self._has(info)):  # others may have made them meanwhile, and use them
-                        for file in files:
-                            self._folders.publish(file.path, file.name or str(info.id))
+                rows = _rows(change, chain, self._folders.last())
+                self._folders.publish(self._unpublished(rows, made))
+
+    def _unpublished(self, rows: Sequence[tuple[Info, bool]], made: Sequence[Made]) -> Iterator[tuple[Path, str]]:
+        """Give what was made, with its names, but for what others made meanwhile: that is in use perhaps."""
+        for info, fresh in rows:
+            files = [(file.path, file.name or str(info.id)) for file in made if file.chain_id == info.key]
+            if files and (fresh or not self._has(info)):
+                yield from files
 
     def _scan(self, scanned: Scanned) -> Scan:
         """Give a function that reads a layer's tar, unless its entries are known."""
@@ -152,8 +157,11 @@ class Driver(ABC):
 
     def committed(self, chain_id: Digest) -> bool:
         """Whether a chain ID is committed and all its files are there."""
-        info = self._catalog.find(chain_id)
-        return info is not None and not self._missing(Chain.of_line(self._catalog.line(chain_id)))
+        try:
+            line = self._catalog.line(chain_id)
+        except NotFoundError:
+            return False
+        return not self._missing(Chain.of_line(line))
 
     def stat(self, key: str) -> Info:
         """Tell about one snapshot."""
@@ -195,7 +203,8 @@ class Driver(ABC):
                 if self._folders.durable:
                     sync_folder(folder)
             with self._catalog.change() as change:
-                self._folders.publish(folder, str(change.add(key, kind, parent).id))
+                info = change.add(key, kind, parent, above=self._folders.last())
+                self._folders.publish([(folder, str(info.id))])
         return self.mounts(key)
 
     def _parents(self, parent: str | None) -> list[Info]:
@@ -242,8 +251,16 @@ class Driver(ABC):
         self._refuse_mounted(self._catalog.get(key))
         with self._catalog.change() as change:
             info = change.remove(key)
-        for path in self._files(info):
-            discard(path, self._folders.trash)
+        self._clear(lambda known: [path for path in self._files(info) if path.name not in known])
+
+    def _clear(self, choose: Callable[[set[str]], list[Path]]) -> None:
+        """Remove what ``choose`` picks, told the names that rows have now: others may have taken the same one."""
+        with self._catalog.change() as change:
+            known = {path.name for info in change.walk() for path in self._files(info)}
+            graves = [self._folders.bury(path) for path in choose(known)]
+        for grave in graves:
+            if grave:
+                remove_tree(grave)
 
     def _refuse_mounted(self, info: Info) -> None:
         """Refuse to change what somebody sees through a mount."""
@@ -257,21 +274,21 @@ class Driver(ABC):
 
     def cleanup(self) -> None:
         """Put the disk in order after crashes."""
-        with self._catalog.change() as change:
-            known = {path.name for info in change.walk() for path in self._files(info)}
-            for stray in self._folders.strays(known):
-                if not users_of([stray]):
-                    self._folders.bury(stray)
+        self._clear(lambda known: [path for path in self._folders.strays(known) if not _in_use(path)])
         empty_trash(self._folders.trash)
 
 
-def _rows(change: Change, chain: Chain) -> list[tuple[Info, bool]]:
-    """Give the rows of a chain, lowest first, and whether they are new."""
+def _in_use(path: Path) -> bool:
+    return bool(mounts_below(path) or users_of([path]))
+
+
+def _rows(change: Change, chain: Chain, above: int) -> list[tuple[Info, bool]]:
+    """Give the rows of a chain, lowest first, and whether they are new; their numbers are greater than ``above``."""
     rows: list[tuple[Info, bool]] = []
     parent: str | None = None
     for link in chain.links:
         found = change.find(link.chain_id)
-        info = found or change.add(link.chain_id, Kind.COMMITTED, parent, diff_id=link.diff_id)
+        info = found or change.add(link.chain_id, Kind.COMMITTED, parent, diff_id=link.diff_id, above=above)
         rows.append((info, found is None))
         parent = link.chain_id
     return rows

@@ -13,12 +13,14 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PreconditionError
 from prestow.layers.erofs import encode
-from prestow.snapshots.bases import device_blocks, ensure_mounted
+from prestow.layers.node import Node
+from prestow.snapshots.bases import BLOCK_BITS, device_blocks, ensure_mounted
 from prestow.snapshots.chain import Chain, Scan
 from prestow.snapshots.driver import Driver, Made
 from prestow.snapshots.folders import MOUNT_POINT
@@ -27,7 +29,6 @@ from prestow.snapshots.snapshotter import Info, Kind
 from prestow.snapshots.users import users_of
 
 _IMAGE, _SIDE = ".erofs", ".side"
-_BLOCK_BITS = 9
 
 
 class ErofsSnapshotter(Driver):
@@ -51,7 +52,7 @@ class ErofsSnapshotter(Driver):
         except InvalidError:
             return False
         devices = self._devices(Chain.of_line(self._catalog.line(info.key)))
-        return blocks == [device.lstat().st_size >> _BLOCK_BITS if device.exists() else -1 for device in devices]
+        return blocks == [device.lstat().st_size >> BLOCK_BITS if device.exists() else -1 for device in devices]
 
     def _devices(self, chain: Chain) -> list[Path]:
         """Give the files that a chain's image points into, in their order."""
@@ -61,24 +62,26 @@ class ErofsSnapshotter(Driver):
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scan: Scan) -> list[Made]:
         if not wanted:
             return []
-        sizes = [self._content.path(diff_id).stat().st_size for diff_id in chain.diff_ids]
-        image = encode(chain.tree(scan), sizes)
+        with translated(f"making the metadata image of {chain.chain_id.short}"):
+            return self._encode(chain, chain.tree(scan), staged)
+
+    def _encode(self, chain: Chain, tree: Node, staged: Path) -> list[Made]:
+        image = encode(tree, [self._content.path(diff_id).stat().st_size for diff_id in chain.diff_ids])
         made = []
         if image.side_size:
             with (staged / "side").open("xb") as file:
                 image.write_side(file, lambda layer: self._content.open_fd(chain.diff_ids[layer]))
-                self._sync(file.fileno())
+                self._sync(file)
             made.append(Made(chain.chain_id, staged / "side", self._file(chain.chain_id, _SIDE).name))
         with (staged / "image").open("xb") as file:
             image.write(file)
-            file.flush()
-            self._sync(file.fileno())
+            self._sync(file)
         return [*made, Made(chain.chain_id, staged / "image", self._file(chain.chain_id, _IMAGE).name)]
 
-    def _sync(self, fd: int) -> None:
+    def _sync(self, file: BinaryIO) -> None:
+        file.flush()
         if self._folders.durable:
-            with translated("syncing a metadata image"):
-                os.fsync(fd)
+            os.fsync(file.fileno())
 
     def _stack(self, line: Sequence[Info]) -> list[Path]:
         written = [info for info in line if info.diff_id is None]

@@ -17,7 +17,7 @@ So a folder with a number that no row has is rubbish, and so is a ``.new-`` fold
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,14 +84,20 @@ class Folders:
         try:
             yield staged
         finally:
-            os.close(held)
-            remove_tree(staged)
+            try:
+                remove_tree(staged)
+            finally:
+                os.close(held)
 
     def _hold(self, staged: Path) -> int:
         with self.lock():  # nobody may find it before it is held
             staged.mkdir(0o700)
             held = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(held, fcntl.LOCK_SH)
+            try:
+                fcntl.flock(held, fcntl.LOCK_SH)
+            except OSError:
+                os.close(held)
+                raise
         return held
 
     def sync(self) -> None:
@@ -109,18 +115,26 @@ class Folders:
             finally:
                 os.close(fd)
 
-    def publish(self, staged: Path, name: str) -> None:
-        """Give a file or folder its name; rubbish that has the name goes to the trash first.
+    def publish(self, files: Iterable[tuple[Path, str]]) -> None:
+        """Give files and folders their names; rubbish that has one goes to the trash first.
 
         Raises:
             StorageError: the disk failed.
         """
-        target = self.root / name
-        self.bury(target)
-        with translated(f"publishing {target}"):
-            staged.rename(target)
-            if self.durable:
+        for staged, name in files:
+            target = self.root / name
+            with translated(f"publishing {target}"):
+                if os.path.lexists(target):
+                    self.bury(target)
+                staged.rename(target)
+        if self.durable:
+            with translated(f"syncing {self.root}"):
                 sync_folder(self.root)
+
+    def last(self) -> int:
+        """Give the greatest number that a folder has, whether it has a row or not."""
+        with translated(f"listing {self.root}"):
+            return max((int(path.name) for path in self.root.iterdir() if path.name.isdecimal()), default=0)
 
     def bury(self, path: Path) -> Path | None:
         """Move a file or folder to the trash, and tell where it is; see :func:`prestow.snapshots.remove.bury`."""

@@ -51,7 +51,7 @@ class OverlaySnapshotter(Driver):
             )
             return Made(chain_id, folder)
 
-        with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as workers:
+        with ThreadPoolExecutor(_WORKERS) as workers:
             made = [
                 workers.submit(make, link.chain_id, lower, merged)
                 for link, (lower, merged) in zip(chain.links, pairwise(trees), strict=False)

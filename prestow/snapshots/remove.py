@@ -2,22 +2,26 @@
 
 ::
 
-    <path> ──rename──▶ trash/<random> ──▶ emptied from the leaves up, one directory descriptor at a time
+    <path> ──rename──▶ trash/tree-<random> ──▶ emptied from the leaves up, one directory descriptor at a time
 
 The rename makes it vanish at once; should the rest fail half way (a file that somebody made immutable), what is left
-waits in the trash for the next try. Nothing here recurses or builds long paths, for trees may be thousands deep. A
-mount inside is somebody else's files: it is looked for before, and ``RESOLVE_NO_XDEV`` refuses to step over it.
+waits in the trash for the next try. Several may try at once: what is gone is gone. Nothing here recurses or builds long
+paths, for trees may be thousands deep. A mount inside is somebody else's files: it is looked for before, and
+``RESOLVE_NO_XDEV`` refuses to step over it.
 """
 
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from prestow.content.disk import failure
 from prestow.errors import PreconditionError, StorageError, printable
 from prestow.snapshots.descent import FOLDER, Descent
 from prestow.snapshots.mountinfo import mounts_below
+
+_GRAVE = "tree-"
 
 
 def bury(path: Path, trash: Path) -> Path | None:
@@ -27,7 +31,7 @@ def bury(path: Path, trash: Path) -> Path | None:
         PreconditionError: something is mounted at or below it.
     """
     _refuse_mounts(path)
-    grave = trash / secrets.token_hex(16)
+    grave = trash / f"{_GRAVE}{secrets.token_hex(16)}"
     try:
         path.rename(grave)
     except FileNotFoundError:
@@ -37,25 +41,14 @@ def bury(path: Path, trash: Path) -> Path | None:
     return grave
 
 
-def discard(path: Path, trash: Path) -> None:
-    """Move a file or tree to the trash and remove it there; success if there is none.
-
-    Raises:
-        PreconditionError: something is mounted at or below it.
-        StorageError: part of it cannot be removed; that part stays in the trash.
-    """
-    if grave := bury(path, trash):
-        remove_tree(grave)
-
-
 def empty_trash(trash: Path) -> None:
-    """Try again to remove everything in the trash.
+    """Try again to remove every tree that was moved to the trash from here.
 
     Raises:
         StorageError: something is still there; all else is gone.
     """
     errors = []
-    for grave in sorted(trash.iterdir()):
+    for grave in sorted(trash.glob(f"{_GRAVE}*")):
         try:
             remove_tree(grave)
         except (PreconditionError, StorageError) as error:
@@ -141,10 +134,15 @@ def _enter(pending: list[list[str]], descent: Descent, kept: list[str]) -> None:
         if os.geteuid():
             os.chmod(name, 0o700, dir_fd=descent.fd)  # an ordinary user cannot empty a folder that lacks these bits
         descent.down(name)
+    except FileNotFoundError:
+        return
     except OSError as error:
         _keep(name, error, kept)
         return
-    pending.append([inner for inner in descent.names() if not _unlinked(inner, descent.fd, kept)])
+    names: list[str] = []
+    with suppress(FileNotFoundError):
+        names = descent.names()
+    pending.append([inner for inner in names if not _unlinked(inner, descent.fd, kept)])
 
 
 def _remove_emptied(name: str, folder: int, kept: list[str]) -> None:

@@ -4,6 +4,7 @@ Data is copied by the kernel, which shares blocks where the file system can. One
 side, nothing is followed, and a folder gets its own attributes last.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from prestow.layers.copying import copy_range
-from prestow.snapshots.descent import FOLDER, Descent
+from prestow.snapshots.descent import Descent, opened
 from prestow.snapshots.syscalls import open_below
 
 _OVERLAY = "trusted.overlay."
@@ -27,12 +28,8 @@ def copy_tree(source: Path, target: Path) -> None:
     Raises:
         OSError: something cannot be read or written; without root, also what its owner has closed to himself.
     """
-    with ExitStack() as stack:
-        fds = [os.open(path, FOLDER) for path in (source, target)]
-        for fd in fds:
-            stack.callback(os.close, fd)
-        copier = _Copier(*(stack.enter_context(Descent(fd)) for fd in fds))
-        copier.copy(fds[1])
+    with opened(source) as start, opened(target) as root, Descent(start) as here, Descent(root) as there:
+        _Copier(here, there).copy(root)
 
 
 def copy_root(source: Path, target: Path) -> None:
@@ -41,11 +38,8 @@ def copy_root(source: Path, target: Path) -> None:
     Raises:
         OSError: something cannot be read or written.
     """
-    with ExitStack() as stack:
-        fds = [os.open(path, FOLDER) for path in (source, target)]
-        for fd in fds:
-            stack.callback(os.close, fd)
-        copy_attributes(*fds)
+    with opened(source) as source_fd, opened(target) as target_fd:
+        copy_attributes(source_fd, target_fd)
 
 
 def copy_attributes(source: int, target: int) -> None:
@@ -142,8 +136,10 @@ def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
     while end < size:
         try:
             start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole is left
-            return
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left
+                return
+            raise
         end = os.lseek(fd, start, os.SEEK_HOLE)
         yield start, end
 

@@ -16,7 +16,8 @@ def users_of(folders: Sequence[Path]) -> list[MountPoint]:
         folders: resolved paths.
     """
     points = mount_points()
-    return [point for folder in folders for point in points if _uses(point, str(folder), _home(points, str(folder)))]
+    homes = [(str(folder), _home(points, str(folder))) for folder in folders]
+    return [point for folder, home in homes for point in points if _uses(point, folder, home)]
 
 
 def shown_read_only(lowers: Sequence[Path]) -> list[MountPoint]:

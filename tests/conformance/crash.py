@@ -17,7 +17,10 @@ from prestow.errors import PrestowError
 _STATEMENTS = {"execute", "executemany"}
 _METHODS = {"flush", *_STATEMENTS}
 # Of `posix`: what changes nothing on disk, so that dying before it is dying after the call before, or cannot fail.
-_PURE = {"fspath", "fsencode", "fsdecode", "getpid", "stat", "lstat", "fstat", "close", "urandom"}
+_PURE = {
+    "fspath", "fsencode", "fsdecode", "getpid", "geteuid", "stat", "lstat", "fstat", "close", "urandom",
+    "_path_normpath",
+}  # fmt: skip
 
 
 class _Countdown:

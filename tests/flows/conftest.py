@@ -24,4 +24,5 @@ def home(tmp_path: Path) -> Iterator[str]:
             remove_container(node, record.id)
         for snapshotter in node.snapshotters:
             snapshotter.cleanup()
+        node.close()
     assert mounts_below(folder) == ()

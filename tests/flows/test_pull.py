@@ -1,5 +1,6 @@
 """The flow ``pull`` against a real registry and a real Prefect server."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 
 from flows.pull import pull
 from prestow.digest import Digest
-from prestow.errors import MismatchError, NotFoundError
+from prestow.errors import ExhaustedError, MismatchError, NotFoundError
 from prestow.node import open_node
+from prestow.oci.descriptor import Descriptor
+from tests.image_factory import put_index, tag
 from tests.prefect_records import events, flow_run_id, task_runs
 from tests.real_images import RealImages
 from tests.registries import DockerRegistry, Fault, FaultRegistry
@@ -70,6 +73,28 @@ def test_a_platform_that_is_not_there_is_named(home: str, docker_registry: Docke
 
     with pytest.raises(NotFoundError, match="linux/riscv64"):
         pull(reference, platform="linux/riscv64", home=home)
+
+
+def test_an_image_of_more_layers_than_the_setting_allows_is_refused_before_one_is_fetched(
+    home: str, fault_registry: FaultRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRESTOW_MAX_LAYERS", "2")
+
+    with pytest.raises(ExhaustedError, match="3 layers"):
+        pull(f"{fault_registry.domain}/team/demo:demo", home=home)
+
+    assert fault_registry.requests("/blobs/") == []
+
+
+def test_an_image_behind_two_indexes_is_pulled(home: str, fault_registry: FaultRegistry) -> None:
+    (named,) = json.loads((fault_registry.layout / "index.json").read_bytes())["manifests"]
+    index = Descriptor(named["mediaType"], Digest.parse(named["digest"]), named["size"])
+    nested = tag(fault_registry.layout, put_index(fault_registry.layout, [index]), "nested")
+
+    for _ in range(2):
+        pulled = pull(f"{fault_registry.domain}/team/demo:nested", home=home)
+        assert (pulled.digest, pulled.checkpoint) == (nested.digest, "tagged")
+    assert pulled.fetched_bytes == 0
 
 
 def test_a_digest_reference_is_pulled_and_then_not_asked_for_again(home: str, fault_registry: FaultRegistry) -> None:

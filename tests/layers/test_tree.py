@@ -173,6 +173,18 @@ def test_a_loop_of_symlinks_is_refused(tar: Tar) -> None:
         layer(tar.file("a/x"))
 
 
+def test_a_layer_cannot_ask_for_days_of_following_symlinks() -> None:
+    tar = Tar().directory("d")
+    for number in range(39):
+        tar.symlink(f"l{number}", "d/../" * 818 + f"l{number + 1}")
+    tar.symlink("l39", "d")
+    *links, entry = scan(tar.file("l0/x"))
+    many = (entry._replace(name=b"l0/" + b"./" * number + b"x") for number in range(1000))
+
+    with pytest.raises(InvalidError, match="lead through too many symlinks"):
+        layer_tree([*links, *many], 0)
+
+
 def test_the_kernels_own_symlinks_mean_nothing() -> None:
     tar = Tar().symlink("l", "/proc/self/root").file("l/etc/x").symlink("m", "/proc/self/fd/7").file("m/y")
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from prestow.errors import InvalidError
 from prestow.layers.entry import Entry, Extent, Kind
-from prestow.layers.tree import LayerTree, Node, compose, layer_tree, merge, walk
+from prestow.layers.tree import Node, compose, layer_tree, merge, walk
 from tests.layers.model import seen
 
 NAMES = (b"a", b"b", b"c")
@@ -37,7 +37,7 @@ def _entry(name: bytes, kind: Kind, number: int, link: bytes = b"") -> Entry:
 
 
 @st.composite
-def _layers(draw: st.DrawFn) -> Callable[[int], LayerTree]:
+def _layers(draw: st.DrawFn) -> list[Entry]:
     """A layer that makes sense by itself: entries that do not are left out."""
     kept: list[Entry] = []
     for entry in draw(st.lists(_entries(), max_size=8)):
@@ -46,7 +46,7 @@ def _layers(draw: st.DrawFn) -> Callable[[int], LayerTree]:
         except InvalidError:
             continue
         kept.append(entry)
-    return lambda index: layer_tree(kept, index)
+    return kept
 
 
 def _outcome(make: Callable[[], Node]) -> object:
@@ -56,12 +56,10 @@ def _outcome(make: Callable[[], Node]) -> object:
         return InvalidError
 
 
-@settings(deadline=None, max_examples=6000)
+@settings(deadline=None, max_examples=250)
 @given(_layers(), _layers(), _layers())
-def test_merging_one_by_one_is_merging_the_composition(
-    x: Callable[[int], LayerTree], y: Callable[[int], LayerTree], z: Callable[[int], LayerTree]
-) -> None:
-    first, second, third = x(0), y(1), z(2)
+def test_merging_one_by_one_is_merging_the_composition(x: list[Entry], y: list[Entry], z: list[Entry]) -> None:
+    first, second, third = layer_tree(x, 0), layer_tree(y, 1), layer_tree(z, 2)
 
     one_by_one = _outcome(lambda: merge(merge(merge(None, first), second), third))
 
@@ -71,10 +69,10 @@ def test_merging_one_by_one_is_merging_the_composition(
         assert one_by_one == _outcome(lambda: merge(None, compose(first, compose(second, third))))
 
 
-@settings(deadline=None, max_examples=6000)
+@settings(deadline=None, max_examples=250)
 @given(_layers(), _layers())
-def test_the_empty_layer_changes_nothing(x: Callable[[int], LayerTree], y: Callable[[int], LayerTree]) -> None:
-    empty, first, second = layer_tree([], 0), x(0), y(1)
+def test_the_empty_layer_changes_nothing(x: list[Entry], y: list[Entry]) -> None:
+    empty, first, second = layer_tree([], 0), layer_tree(x, 0), layer_tree(y, 1)
 
     alone = _outcome(lambda: merge(merge(None, first), second))
 
@@ -83,10 +81,10 @@ def test_the_empty_layer_changes_nothing(x: Callable[[int], LayerTree], y: Calla
     assert alone == _outcome(lambda: merge(merge(None, first), compose(second, empty)))
 
 
-@settings(deadline=None, max_examples=6000)
+@settings(deadline=None, max_examples=250)
 @given(_layers(), _layers())
-def test_nothing_that_goes_in_is_changed(x: Callable[[int], LayerTree], y: Callable[[int], LayerTree]) -> None:
-    first, second = x(0), y(1)
+def test_nothing_that_goes_in_is_changed(x: list[Entry], y: list[Entry]) -> None:
+    first, second = layer_tree(x, 0), layer_tree(y, 1)
     before = seen(first.root), seen(second.root)
 
     _outcome(lambda: merge(merge(None, first), second))
@@ -95,29 +93,27 @@ def test_nothing_that_goes_in_is_changed(x: Callable[[int], LayerTree], y: Calla
     assert (seen(first.root), seen(second.root)) == before
 
 
-@settings(deadline=None, max_examples=6000)
+@settings(deadline=None, max_examples=250)
 @given(_layers(), _layers())
-def test_the_same_layer_again_changes_nothing_but_who_holds_its_files(
-    x: Callable[[int], LayerTree], y: Callable[[int], LayerTree]
-) -> None:
+def test_the_same_layer_again_changes_nothing_but_who_holds_its_files(x: list[Entry], y: list[Entry]) -> None:
     def twice() -> Node:
-        return merge(merge(merge(None, x(0)), y(0)), y(0))
+        return merge(once(), layer_tree(y, 0))
 
     def once() -> Node:
-        return merge(merge(None, x(0)), y(0))
+        return merge(merge(None, layer_tree(x, 0)), layer_tree(y, 0))
 
-    if any(node.kind is Kind.HARDLINK for _, node in walk(y(0).root)):
+    if any(node.kind is Kind.HARDLINK for _, node in walk(layer_tree(y, 0).root)):
         return  # it names a file of the layers below, which the first time may have replaced
     assert _outcome(twice) == _outcome(once)
 
 
-@settings(deadline=None, max_examples=6000)
+@settings(deadline=None, max_examples=250)
 @given(st.data())
 def test_where_the_marks_stand_in_a_layer_does_not_matter(data: st.DataObject) -> None:
     plain = (Kind.REGULAR, Kind.DIRECTORY)
     everything = st.lists(_entries().filter(lambda entry: entry.kind in plain), max_size=8)
     entries = data.draw(everything)
-    lower = data.draw(_layers())(0)
+    lower = layer_tree(data.draw(_layers()), 0)
 
     marks = [entry for entry in entries if b".wh." in entry.name]
     others = [entry for entry in entries if b".wh." not in entry.name]

@@ -166,6 +166,24 @@ def test_a_token_service_of_another_name_is_asked_as_nobody(
     assert "Authorization" in token_service.requests("/token")[1].headers
 
 
+def test_a_registry_that_only_redirects_leads_to_another_that_knows_us_as_nobody(
+    fault_registry: FaultRegistry, token_service: FaultRegistry, connect: Connect
+) -> None:
+    token_service.access = Access(token_service.url + "/token")
+    fault_registry.on("", Fault(redirect=token_service.url + "/"))
+    source = connect(fault_registry.domain, me)
+
+    assert source.resolve() == source.resolve()
+
+    (asked,) = token_service.requests("/token")
+    assert "Authorization" not in asked.headers
+    assert [seen.headers.get("Authorization") for seen in token_service.requests("/manifests/")] == [
+        None,
+        "Bearer token-1",
+    ] * 2
+    assert all("Authorization" not in seen.headers for seen in fault_registry.seen)
+
+
 def test_a_token_service_that_redirects_loses_our_password(
     fault_registry: FaultRegistry, token_service: FaultRegistry, connect: Connect
 ) -> None:

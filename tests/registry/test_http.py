@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +13,7 @@ from prestow.errors import ExhaustedError, InvalidError, PrestowError, Unavailab
 from prestow.registry.hosts import Options, Timeouts, Tls
 from prestow.registry.http import Connections, Request
 from prestow.registry.url import Url
-from tests.registries import Fault, FaultRegistry
+from tests.registries import Fault, FaultRegistry, self_signed
 
 SHORT = Timeouts(connect=5, idle=0.3, exchange=0.6, pool=5, window=0.3, rate=100_000)
 MANIFEST = "/v2/team/app/manifests/demo"
@@ -41,6 +40,17 @@ def test_a_path_is_sent_as_it_stands(fault_registry: FaultRegistry) -> None:
     read(fault_registry, "/v2/r/blobs/sha256:../../../../x")
 
     assert fault_registry.seen[0].path == "/v2/r/blobs/sha256:../../../../x"
+
+
+def test_a_name_that_is_no_idna_is_sent_as_it_stands() -> None:
+    wire = Request("GET", Url.parse("https://xn--i-7iq.ws/v2/")).wire(SHORT)
+
+    assert (wire.url.raw_host, wire.headers["Host"]) == (b"xn--i-7iq.ws", "xn--i-7iq.ws")
+
+
+def test_a_host_that_is_no_address_is_refused() -> None:
+    with pytest.raises(InvalidError, match="256"):
+        fetched(Options(), "http://1.2.3.256/v2/")
 
 
 def test_cookies_are_not_kept(fault_registry: FaultRegistry) -> None:
@@ -172,17 +182,7 @@ def test_all_connections_being_busy_is_an_error_that_may_pass(fault_registry: Fa
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that signed itself, and its key, in one file."""
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
-    subject = ["-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1"]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    subprocess.run(
-        ["openssl", "req", "-x509", *curve, *subject, "-keyout", f"{file}.key", "-out", file],
-        check=True,
-        capture_output=True,
-    )
-    file.write_text(file.read_text() + Path(f"{file}.key").read_text())
-    return file
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Time and place: how long a server may take, and where it may send us."""
 
-import httpcore
 import pytest
 
-from prestow.errors import InvalidError, UnavailableError
+from prestow.errors import UnavailableError
 from prestow.registry.hosts import Timeouts
-from prestow.registry.network import Budget, Budgets, Network, Reach
+from prestow.registry.network import Budget, Reach
 
 
 class Clock:
@@ -54,27 +53,13 @@ def test_a_server_sends_us_as_deep_as_it_lies_and_to_link_local_only_from_there(
     assert Reach.LINK_LOCAL in allowed[Reach.LINK_LOCAL]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "::1", "0.0.0.0"])
-def test_no_spelling_of_loopback_is_connected_to_for_a_public_server(host: str) -> None:
-    network = Network(Reach.PUBLIC, Budgets())
-
-    with pytest.raises(InvalidError, match="own network"):
-        network.connect_tcp(host, 9, timeout=5)
-
-
-def test_an_unknown_host_is_a_failed_connection() -> None:
-    with pytest.raises(httpcore.ConnectError):
-        Network(None, Budgets()).connect_tcp("nowhere.invalid", 9, timeout=5)
-
-
 def test_a_document_has_one_deadline_however_often_bytes_come() -> None:
     clock = Clock()
     budget = Budget(Timeouts(exchange=10, idle=5), clock=clock)
 
-    for _ in range(9):
-        clock.now += 1
+    for _ in range(10):
         assert budget.receive(lambda _: b"x") == b"x"
-    clock.now += 1
+        clock.now += 1
     with pytest.raises(UnavailableError, match="more than 10 s"):
         budget.receive(lambda _: b"x")
 

@@ -135,7 +135,7 @@ def containerd(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_containerd_fetches_from_it(server: Server, layout: Path, containerd: Path) -> None:
-    ctr = ["ctr", "-a", containerd, "content"]
+    ctr = ["ctr", "-a", str(containerd), "content"]
     fetch = [*ctr, "fetch", "--plain-http", "--all-platforms", f"{at(server)}/demo:1"]
     subprocess.run(fetch, check=True, timeout=60, capture_output=True)
 

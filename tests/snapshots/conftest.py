@@ -26,11 +26,21 @@ def mounting(tmp_path: Path) -> Iterator[Path]:
         syscalls.umount(point.path)
 
 
+@pytest.fixture
+def memory(mounting: Path) -> Path:
+    """Give a folder on a tmpfs: quick, and where EROFS cannot be mounted from files."""
+    folder = mounting / "tmpfs"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "prestow-test", folder], check=True)
+    return folder
+
+
 @pytest.fixture(params=["disk", "a:b,c d\\e", "tmpfs"])
 def place(request: pytest.FixtureRequest, mounting: Path) -> Path:
     """Give a folder on the disk, one with a name that mount options cannot stand, and one on a tmpfs."""
-    folder = mounting / request.param
-    folder.mkdir()
     if request.param == "tmpfs":
-        subprocess.run(["mount", "-t", "tmpfs", "prestow-test", folder], check=True)
+        found: Path = request.getfixturevalue("memory")
+        return found
+    folder = mounting / str(request.param)
+    folder.mkdir()
     return folder

@@ -39,48 +39,48 @@ def shape(root: Node) -> dict[str, str]:
     return found
 
 
-def test_on_nothing_it_is_the_tree_itself():
+def test_on_nothing_it_is_the_tree_itself() -> None:
     tree = folder(a=file())
 
     assert difference(None, tree) is tree
 
 
-def test_an_unchanged_tree_needs_its_root_only():
+def test_an_unchanged_tree_needs_its_root_only() -> None:
     shared = folder(a=file(), b=folder(c=file()))
 
     assert shape(difference(folder(s=shared), folder(s=shared))) == {"": ""}
 
 
-def test_what_is_gone_is_hidden_where_it_was_and_nowhere_else():
+def test_what_is_gone_is_hidden_where_it_was_and_nowhere_else() -> None:
     lower = folder(a=file(), b=folder(c=file(), d=file()))
     merged = folder(b=folder(d=(lower.children or {})[b"b"].children[b"d"]))  # type: ignore[index] # a folder
 
     assert shape(difference(lower, merged)) == {"": "", "a": "whiteout", "b": "", "b/c": "whiteout"}
 
 
-def test_an_opaque_root_becomes_whiteouts_since_overlayfs_ignores_its_mark():
+def test_an_opaque_root_becomes_whiteouts_since_overlayfs_ignores_its_mark() -> None:
     assert shape(difference(folder(a=file(), b=file()), folder(c=file()))) == {
         "": "", "a": "whiteout", "b": "whiteout", "c": "",
     }  # fmt: skip
 
 
-def test_a_folder_that_was_removed_and_made_again_is_opaque():
+def test_a_folder_that_was_removed_and_made_again_is_opaque() -> None:
     assert shape(difference(folder(d=folder(old=file())), folder(d=folder(new=file())))) == {
         "": "", "d": "opaque", "d/new": "",
     }  # fmt: skip
 
 
-def test_a_new_folder_needs_no_marks():
+def test_a_new_folder_needs_no_marks() -> None:
     assert shape(difference(folder(), folder(d=folder(new=file())))) == {"": "", "d": "", "d/new": ""}
 
 
-def test_a_folder_in_the_place_of_a_file_needs_no_marks_nor_the_other_way_round():
+def test_a_folder_in_the_place_of_a_file_needs_no_marks_nor_the_other_way_round() -> None:
     assert shape(difference(folder(a=file(), b=folder(c=file())), folder(a=folder(), b=file()))) == {
         "": "", "a": "", "b": "",
     }  # fmt: skip
 
 
-def test_a_new_name_of_a_lower_file_brings_its_old_names_along():
+def test_a_new_name_of_a_lower_file_brings_its_old_names_along() -> None:
     both = file()
     lower = folder(d=folder(a=both), other=file())
     merged = folder(d=lower.children[b"d"], other=lower.children[b"other"], b=both)  # type: ignore[index]
@@ -91,7 +91,7 @@ def test_a_new_name_of_a_lower_file_brings_its_old_names_along():
     assert result.children[b"b"] is result.children[b"d"].children[b"a"]  # type: ignore[index]
 
 
-def test_a_lost_name_of_a_file_has_it_made_again_under_the_others():
+def test_a_lost_name_of_a_file_has_it_made_again_under_the_others() -> None:
     both = file()
 
     assert shape(difference(folder(a=both, b=both), folder(b=both))) == {"": "", "a": "whiteout", "b": ""}
@@ -139,7 +139,7 @@ def _placed(node: Node) -> Node:
 @contextmanager
 def stacked(trees: Sequence[Node], layers: Layers, place: Path) -> Iterator[Path]:
     """Mount the differences of a row of trees on top of each other."""
-    lowers = []
+    lowers: list[Path] = []
     for index, tree in enumerate(trees):
         lowers.insert(0, place / f"{index}")
         below = trees[index - 1] if index else None

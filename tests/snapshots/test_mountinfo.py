@@ -11,7 +11,7 @@ LINE = (
 )
 
 
-def test_octal_escapes_are_decoded_after_splitting():
+def test_octal_escapes_are_decoded_after_splitting() -> None:
     (point,) = _parse(LINE)
 
     assert (point.path, point.root, point.device) == ("/m\\n\to", "/a b", "98:0")
@@ -20,24 +20,24 @@ def test_octal_escapes_are_decoded_after_splitting():
     assert point.upper == "/u\\:p"
 
 
-def test_lower_directories_that_were_given_one_by_one_are_as_they_are():
+def test_lower_directories_that_were_given_one_by_one_are_as_they_are() -> None:
     (point,) = _parse(b"1 2 0:9 / /m rw - overlay none rw,lowerdir+=/a\\134:b,lowerdir+=/c\\054")
 
     assert point.lowers == ("/a\\:b", "/c,")
     assert point.upper is None
 
 
-def test_names_need_not_be_utf_8():
+def test_names_need_not_be_utf_8() -> None:
     (point,) = _parse(b"1 2 0:9 / /\xff\xfe rw - tmpfs none rw")
 
     assert os.fsencode(point.path) == b"/\xff\xfe"
 
 
-def test_this_process_sees_its_root():
+def test_this_process_sees_its_root() -> None:
     assert mounted_at(Path("/"))[-1] in mount_points()
     assert len(mounts_below(Path("/"))) == len(mount_points())
 
 
-def test_a_path_is_below_itself_and_not_below_its_prefix(tmp_path):
+def test_a_path_is_below_itself_and_not_below_its_prefix(tmp_path: Path) -> None:
     assert mounts_below(Path("/pro")) == ()
     assert mounted_at(tmp_path / "no such folder") == ()

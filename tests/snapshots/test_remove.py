@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from prestow.errors import PreconditionError, StorageError
 from prestow.snapshots.descent import measure
 from prestow.snapshots.mount import bound, mount_all
-from prestow.snapshots.remove import bury, discard, empty_trash, remove_tree
+from prestow.snapshots.remove import bury, empty_trash, remove_tree
 from tests.snapshots.unprivileged import as_nobody, home_of_nobody
 
 DEPTH = 3000
@@ -35,7 +36,7 @@ def make_deep(root: Path) -> None:
     os.close(fd)
 
 
-def test_a_tree_thousands_deep_is_measured_and_removed(tmp_path):
+def test_a_tree_thousands_deep_is_measured_and_removed(tmp_path: Path) -> None:
     make_deep(tmp_path / "deep")
 
     assert measure(tmp_path / "deep")[1] == 2 * DEPTH + 1
@@ -44,7 +45,7 @@ def test_a_tree_thousands_deep_is_measured_and_removed(tmp_path):
     assert not (tmp_path / "deep").exists()
 
 
-def test_every_type_and_name_goes_and_links_are_not_followed(tmp_path):
+def test_every_type_and_name_goes_and_links_are_not_followed(tmp_path: Path) -> None:
     victim, tree = tmp_path / "victim", tmp_path / "tree"
     victim.mkdir()
     (victim / "file").touch()
@@ -62,7 +63,7 @@ def test_every_type_and_name_goes_and_links_are_not_followed(tmp_path):
 
 
 @pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("nowhere"), os.mkfifo])
-def test_what_is_no_folder_is_removed_itself(tmp_path, make):
+def test_what_is_no_folder_is_removed_itself(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "thing")
 
     remove_tree(tmp_path / "thing")
@@ -70,15 +71,14 @@ def test_what_is_no_folder_is_removed_itself(tmp_path, make):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_removing_nothing_succeeds(tmp_path, trash):
+def test_removing_nothing_succeeds(tmp_path: Path, trash: Path) -> None:
     remove_tree(tmp_path / "nothing")
     remove_tree(tmp_path / "nothing" / "below it")
-    discard(tmp_path / "nothing", trash)
 
     assert bury(tmp_path / "nothing", trash) is None
 
 
-def test_a_mount_inside_stops_the_removal_before_it_begins(mounting, trash):
+def test_a_mount_inside_stops_the_removal_before_it_begins(mounting: Path, trash: Path) -> None:
     victim, tree = mounting / "victim", mounting / "tree"
     victim.mkdir()
     (victim / "file").touch()
@@ -86,7 +86,7 @@ def test_a_mount_inside_stops_the_removal_before_it_begins(mounting, trash):
     (tree / "file").touch()
     mount_all([bound(victim, read_only=False)], tree / "a" / "b")
 
-    for remove in (remove_tree, lambda path: discard(path, trash)):
+    for remove in (remove_tree, lambda path: bury(path, trash)):
         with pytest.raises(PreconditionError, match="tree/a/b is mounted"):
             remove(tree)
 
@@ -94,7 +94,7 @@ def test_a_mount_inside_stops_the_removal_before_it_begins(mounting, trash):
     assert (tree / "file").exists()
 
 
-def test_a_file_that_is_a_mount_point_is_not_followed_either(mounting):
+def test_a_file_that_is_a_mount_point_is_not_followed_either(mounting: Path) -> None:
     victim, tree = mounting / "victim", mounting / "tree"
     tree.mkdir()
     victim.write_text("precious")
@@ -107,7 +107,7 @@ def test_a_file_that_is_a_mount_point_is_not_followed_either(mounting):
     assert victim.read_text() == "precious"
 
 
-def test_what_cannot_be_removed_waits_in_the_trash(tmp_path, trash):
+def test_what_cannot_be_removed_waits_in_the_trash(tmp_path: Path, trash: Path) -> None:
     tree = tmp_path / "tree"
     (tree / "a").mkdir(parents=True)
     (tree / "a" / "kept").touch()
@@ -115,7 +115,7 @@ def test_what_cannot_be_removed_waits_in_the_trash(tmp_path, trash):
     subprocess.run(["chattr", "+i", tree / "a" / "kept"], check=True)
     try:
         with pytest.raises(StorageError, match=r"kept: Operation not permitted"):
-            discard(tree, trash)
+            remove_tree(bury(tree, trash) or trash)
         assert not tree.exists()
         with pytest.raises(StorageError, match="1 of the things"):
             empty_trash(trash)
@@ -128,7 +128,7 @@ def test_what_cannot_be_removed_waits_in_the_trash(tmp_path, trash):
     assert list(trash.iterdir()) == []
 
 
-def test_hard_links_are_measured_once(tmp_path):
+def test_hard_links_are_measured_once(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "a").write_bytes(bytes(100_000))
     (tmp_path / "tree" / "b").hardlink_to(tmp_path / "tree" / "a")
@@ -139,7 +139,7 @@ def test_hard_links_are_measured_once(tmp_path):
     assert 100_000 <= size < 200_000
 
 
-def test_an_ordinary_user_removes_his_closed_folders_too():
+def test_an_ordinary_user_removes_his_closed_folders_too() -> None:
     def make_and_remove(tree: Path) -> None:
         (tree / "a" / "b").mkdir(parents=True)
         (tree / "a" / "b" / "file").touch()

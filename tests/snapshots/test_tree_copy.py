@@ -30,7 +30,7 @@ def test_any_tree_is_copied_as_it_is(sample: Sample) -> None:
         assert differences(listing(source), listing(target)) == []
 
 
-def test_holes_stay_holes(tmp_path):
+def test_holes_stay_holes(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     for folder in (source, target):
         folder.mkdir()
@@ -49,7 +49,7 @@ def test_holes_stay_holes(tmp_path):
         assert file.read(5) == b"data\0"
 
 
-def test_a_roots_attributes_can_be_copied_alone(tmp_path):
+def test_a_roots_attributes_can_be_copied_alone(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir(mode=0o751)
     (source / "file").touch()
@@ -66,7 +66,7 @@ def test_a_roots_attributes_can_be_copied_alone(tmp_path):
 
 
 @needs_root
-def test_overlayfs_marks_are_not_copied(tmp_path):
+def test_overlayfs_marks_are_not_copied(tmp_path: Path) -> None:
     for name in ("source", "target"):
         (tmp_path / name).mkdir()
     os.setxattr(tmp_path / "source", "trusted.overlay.opaque", b"y")
@@ -77,7 +77,7 @@ def test_overlayfs_marks_are_not_copied(tmp_path):
 
 
 @needs_root
-def test_an_ordinary_user_copies_what_is_his_and_leaves_out_what_only_root_may_set():
+def test_an_ordinary_user_copies_what_is_his_and_leaves_out_what_only_root_may_set() -> None:
     with home_of_nobody() as home:
         source, target = home / "source", home / "target"
         (source / "folder").mkdir(parents=True)

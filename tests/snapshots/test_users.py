@@ -1,10 +1,12 @@
 """Finding who uses a folder, by the kernel's table of mounts."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from prestow.snapshots.mount import bound, mount_all, overlaid
+from prestow.snapshots.mountinfo import MountPoint
 from prestow.snapshots.users import shown_read_only, users_of
 
 
@@ -16,17 +18,17 @@ def folders(place: Path) -> dict[str, Path]:
     return made
 
 
-def paths(points) -> list[str]:
+def paths(points: Sequence[MountPoint]) -> list[str]:
     return [point.path for point in points]
 
 
-def test_nobody_uses_a_folder_that_is_not_mounted(folders):
+def test_nobody_uses_a_folder_that_is_not_mounted(folders: dict[str, Path]) -> None:
     assert users_of([*folders.values()]) == []
     assert shown_read_only([folders["a"]]) == []
     assert shown_read_only([folders["a"], folders["b"]]) == []
 
 
-def test_an_overlay_uses_each_of_its_folders_and_those_around_them(folders, place):
+def test_an_overlay_uses_each_of_its_folders_and_those_around_them(folders: dict[str, Path], place: Path) -> None:
     mount_all([overlaid([folders["a"], folders["b"]], folders["upper"], folders["work"])], folders["target"])
     target = str(folders["target"])
 
@@ -37,7 +39,7 @@ def test_an_overlay_uses_each_of_its_folders_and_those_around_them(folders, plac
     assert shown_read_only([folders["a"], folders["b"]]) == []
 
 
-def test_a_bind_mount_uses_its_source_and_what_is_around_it(folders):
+def test_a_bind_mount_uses_its_source_and_what_is_around_it(folders: dict[str, Path]) -> None:
     (folders["a"] / "inner").mkdir()
     mount_all([bound(folders["a"] / "inner", read_only=True)], folders["target"])
 
@@ -46,7 +48,7 @@ def test_a_bind_mount_uses_its_source_and_what_is_around_it(folders):
     assert users_of([folders["b"]]) == []
 
 
-def test_what_is_mounted_below_uses_a_folder_and_what_is_mounted_at_it_does_not(folders):
+def test_what_is_mounted_below_uses_a_folder_and_what_is_mounted_at_it_does_not(folders: dict[str, Path]) -> None:
     (folders["a"] / "inner").mkdir()
     mount_all([bound(folders["b"], read_only=True)], folders["a"] / "inner")
     mount_all([bound(folders["b"], read_only=True)], folders["c"])
@@ -55,7 +57,7 @@ def test_what_is_mounted_below_uses_a_folder_and_what_is_mounted_at_it_does_not(
     assert users_of([folders["c"]]) == [] or paths(users_of([folders["c"]])) == [str(folders["a"] / "inner")]
 
 
-def test_a_read_only_overlay_shows_exactly_its_folders(folders):
+def test_a_read_only_overlay_shows_exactly_its_folders(folders: dict[str, Path]) -> None:
     mount_all([overlaid([folders["a"], folders["b"]])], folders["target"])
 
     assert paths(shown_read_only([folders["a"], folders["b"]])) == [str(folders["target"])]
@@ -63,7 +65,7 @@ def test_a_read_only_overlay_shows_exactly_its_folders(folders):
     assert shown_read_only([folders["a"], folders["b"], folders["c"]]) == []
 
 
-def test_relative_folders_of_a_large_overlay_are_known_again(mounting):
+def test_relative_folders_of_a_large_overlay_are_known_again(mounting: Path) -> None:
     lowers = [mounting / "lower" / f"{'x' * 60}{index}" for index in range(60)]
     for folder in (*lowers, mounting / "target"):
         folder.mkdir(parents=True)

@@ -1,0 +1,63 @@
+"""What is around every flow that a terminal runs: settings looked at, Prefect connected and quiet, progress shown.
+
+Whatever is wrong with the store or the settings is said before Prefect is waited for. Prefect would print the
+traceback of a failed run: the API keeps it, a person gets one sentence, unless they chose Prefect's level themselves.
+"""
+
+import argparse
+import gc
+import os
+from collections.abc import Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from flows.cli.interruption import interruptible
+from flows.cli.output import answer_reserved, say
+
+_LEVEL = "PREFECT_LOGGING_LEVEL"
+_CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+_ALLOCATIONS = 100_000
+
+
+@contextmanager
+def session(args: argparse.Namespace) -> Iterator[None]:
+    """Run flows in this block, on the store that ``args`` names; import them inside, once their API is known.
+
+    Raises:
+        InvalidError: the store is none, or a setting has a value that it cannot have.
+        UnavailableError: the Prefect API does not answer.
+    """
+    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+
+    _ = open_node(args.home).settings
+    with connection(args):
+        yield
+
+
+@contextmanager
+def connection(args: argparse.Namespace) -> Iterator[str]:
+    """Use Prefect in this block, and no store; gives the URL of its API.
+
+    Raises:
+        UnavailableError: the Prefect API does not answer.
+    """
+    # Prefect is a million objects, none of them garbage: do not look for any among them all the time, nor at the end
+    gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
+    with ExitStack() as around:
+        around.callback(gc.freeze)
+        last = around.enter_context(interruptible())
+        if args.json:
+            around.enter_context(answer_reserved())
+        _quieten(os.environ)
+        from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
+        from flows.orchestration import connected  # noqa: PLC0415 - likewise
+
+        api = around.enter_context(connected(Path(args.home), os.environ, announce=say))
+        last.callback(around.enter_context(shown()).end)
+        yield api
+
+
+def _quieten(env: MutableMapping[str, str]) -> None:
+    """Keep Prefect's log out of the terminal, unless somebody chose its level."""
+    if _LEVEL not in env:
+        env.setdefault(_CONSOLE_LEVEL, "CRITICAL")

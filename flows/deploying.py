@@ -1,0 +1,163 @@
+"""The deployments at the Prefect API, as ``deployments/prefect.yaml`` describes them: made once, then kept in step.
+
+Of a deployment that is there only what belongs to the code is changed: where it is, what it is for, which parameters
+it takes. Schedules, default parameters, limits, tags, the pool and its job template belong to the people who may have
+changed them since. Prefect's own ``prefect deploy`` sets all of that back to what the file says, so a schedule that
+somebody switched on would be off again.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    DeploymentUpdate,
+    WorkPoolCreate,
+)
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+from prefect.utilities.callables import parameter_schema
+from prefect.workers.process import ProcessWorker
+
+from prestow.errors import PreconditionError, printable
+
+Entry: TypeAlias = Mapping[str, Any]
+
+_PROJECT = "{{ $PRESTOW_PROJECT }}"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A deployment at the API.
+
+    Attributes:
+        name: as Prefect writes it, ``flow/deployment``.
+        pool: the work pool whose workers take its runs.
+        created: whether it was not there before.
+        active: its schedules that are switched on, by their slugs.
+    """
+
+    name: str
+    pool: str
+    created: bool
+    active: tuple[str, ...]
+
+
+def deploy(project: Path) -> tuple[Deployed, ...]:
+    """Make the work pools and the deployments, or bring them up to date, in the order of the file.
+
+    ``project`` is the folder that holds ``flows/`` and ``deployments/``; workers run the flows from there.
+
+    Raises:
+        PreconditionError: what people have set is not allowed by the code as it is now.
+    """
+    document = yaml.safe_load((project / "deployments" / "prefect.yaml").read_text("utf-8"))
+    entries = document["deployments"]
+    steps = _filled(document["pull"], project)
+    with get_client(sync_client=True) as client:
+        for pool in {entry["work_pool"]["name"] for entry in entries}:
+            _make_pool(client, pool)
+        return tuple(_deploy(client, entry, steps) for entry in entries)
+
+
+def _make_pool(client: SyncPrefectClient, name: str) -> None:
+    """Make a work pool whose workers start a process for each run; one that is there stays as it is."""
+    template = ProcessWorker.get_default_base_job_template()
+    with suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template))
+
+
+def _deploy(client: SyncPrefectClient, entry: Entry, steps: Sequence[Any]) -> Deployed:
+    """Make one deployment, or bring it up to date."""
+    flow = _flow(entry["entrypoint"])
+    name = f"{flow.name}/{entry['name']}"
+    code = {
+        "entrypoint": entry["entrypoint"],
+        "description": entry["description"],
+        "version": flow.version,
+        "pull_steps": steps,
+        "parameter_openapi_schema": parameter_schema(flow).model_dump(),
+    }
+    found = _found(client, name)
+    if found is None:
+        _create(client, flow, entry, code)
+    else:
+        _update(client, found, entry, code)
+    now = client.read_deployment_by_name(name)
+    active = tuple(str(schedule.slug or schedule.id) for schedule in now.schedules if schedule.active)
+    return Deployed(name, str(now.work_pool_name), found is None, active)
+
+
+def _found(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
+
+
+def _create(client: SyncPrefectClient, flow: Flow[..., Any], entry: Entry, code: dict[str, Any]) -> None:
+    """Make a deployment, with everything that the file says of it."""
+    client.create_deployment(
+        client.create_flow(flow),
+        name=entry["name"],
+        work_pool_name=entry["work_pool"]["name"],
+        parameters=entry.get("parameters", {}),
+        schedules=_schedules(entry),
+        enforce_parameter_schema=True,
+        **code,
+    )
+
+
+def _update(client: SyncPrefectClient, found: DeploymentResponse, entry: Entry, code: dict[str, Any]) -> None:
+    """Bring a deployment up to date; add the schedules of a newer file, and the pool if it was deleted."""
+    if found.work_pool_name is None:
+        code["work_pool_name"] = entry["work_pool"]["name"]
+    try:
+        client.update_deployment(found.id, DeploymentUpdate(**code))
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != HTTPStatus.CONFLICT:
+            raise
+        why = printable(error.response.text, 1000)
+        advice = "change it in the UI, or delete the deployment and deploy again"
+        raise PreconditionError(
+            f"deployment {found.name}: what is set there is not allowed: {why}; {advice}"
+        ) from error
+    known = {schedule.slug for schedule in found.schedules}
+    if missing := [schedule for schedule in _schedules(entry) if schedule.slug not in known]:
+        client.create_deployment_schedules(found.id, missing)
+
+
+def _schedules(entry: Entry) -> list[DeploymentScheduleCreate]:
+    return [
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]),
+            slug=schedule["slug"],
+            active=schedule["active"],
+        )
+        for schedule in entry.get("schedules", ())
+    ]
+
+
+def _flow(entrypoint: str) -> Flow[..., Any]:
+    """Import the flow of ``flows/pull.py:pull`` as the rest of the program does, ``flows.pull``."""
+    file, _, function = entrypoint.partition(":")
+    flow: Flow[..., Any] = getattr(import_module(file.removesuffix(".py").replace("/", ".")), function)
+    return flow
+
+
+def _filled(value: Any, project: Path) -> Any:
+    """Put the project's folder in for the variable that names it in the file."""
+    if isinstance(value, str):
+        return value.replace(_PROJECT, str(project))
+    if isinstance(value, list):
+        return [_filled(each, project) for each in value]
+    return {key: _filled(each, project) for key, each in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,88 @@
+"""Decompress a layer while it is being fetched.
+
+    fetch_layer ──▶ ingest layer-<digest> ──reads along──▶ ingest diff-<diff ID>, scanned, hashed, sealed
+    verify          commits the one
+    apply                                                  commits the other
+
+Nothing of it is visible before the steps *verify* and *apply* have compared digests. It is only ever a head start:
+where it is not possible, or fails, nothing is lost, and *apply* does the work from the layer's blob and says what is
+wrong with it.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Protocol, cast
+
+from prestow.content.store import Store
+from prestow.errors import AlreadyExistsError, PrestowError
+from prestow.layers.apply import Progress, diff_ref, unpack
+from prestow.layers.growing import Growing
+from prestow.layers.limits import Limits
+from prestow.layers.scans import Scans
+from prestow.oci.image import Layer
+from prestow.oci.mediatypes import layer_compression
+
+_log = logging.getLogger(__name__)
+
+
+class Ingests(Store, Protocol):
+    """What is needed of a content store."""
+
+    def tail(self, ref: str) -> BinaryIO:
+        """Open the bytes of an ingest while they are written."""
+
+
+@contextmanager
+def ahead(
+    content: Ingests, layer: Layer, *, limits: Limits, scans: Scans, progress: Progress
+) -> Iterator[Callable[[int], None]]:
+    """Decompress a layer for as long as the block fetches it into ``layer-<digest>``.
+
+    Gives a function that the block calls with the number of bytes that came, after they were written; it passes them
+    on to ``progress``. When the block ends, so has the decompression.
+    """
+    if layer_compression(layer.descriptor.media_type) == "none" or content.has(layer.diff_id):
+        yield progress
+        return
+    source = Growing(lambda: content.tail(f"layer-{layer.descriptor.digest}"), layer.descriptor.size)
+
+    def arrived(count: int) -> None:
+        progress(count)
+        source.more(count)
+
+    thread = threading.Thread(target=_unpack, args=(content, layer, source, limits, scans), daemon=True)
+    thread.start()
+    complete = False
+    try:
+        yield arrived
+        complete = True
+    finally:
+        source.finish(complete=complete)
+        thread.join()
+
+
+def _unpack(content: Ingests, layer: Layer, source: Growing, limits: Limits, scans: Scans) -> None:
+    """Fill and seal the diff ingest, or leave none."""
+    try:
+        diff_id = layer.diff_id
+        with content.writer(diff_ref(layer), algorithm=diff_id.algorithm, digest=diff_id, timeout=0) as writer:
+            if writer.sealed:
+                return
+            try:
+                scanned = unpack(writer, cast("BinaryIO", source), layer, limits=limits)
+                proven = writer.seal() == layer.diff_id
+            except BaseException:
+                writer.abort()
+                raise
+            if not proven:
+                writer.abort()
+                return
+        scans.keep(layer.diff_id, layer.index, scanned)
+    except AlreadyExistsError:
+        pass
+    except PrestowError as error:
+        _log.debug("layer %s was not decompressed ahead: %s", layer.descriptor.digest.short, error)
+    finally:
+        source.close()

@@ -1,0 +1,48 @@
+"""Settings: where they come from, and what is said of wrong ones."""
+
+from pathlib import Path
+
+import pytest
+
+from config.page import page
+from config.settings import SettingsError, load
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_reference_page_is_made_from_the_declarations() -> None:
+    assert (ROOT / "docs/reference/settings.md").read_text() == page()
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.toml").write_text('driver = "native"\nparallel_images = 7\n')
+    monkeypatch.setenv("PRESTOW_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("PRESTOW_DRIVER", "overlay")
+
+    settings = load()
+
+    assert (settings.driver, settings.parallel_images) == ("overlay", 7)
+
+
+def test_other_variables_of_ours_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESTOW_HOME", "/somewhere")
+    monkeypatch.setenv("PRESTOW_PROJECT", "/elsewhere")
+
+    assert load().driver == "auto"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('driver = "zfs"', "driver"),
+        ("drivr = 1", "drivr"),
+        ("max_layers = 501", "max_layers"),
+        ("not toml", "config.toml"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    monkeypatch.setenv("PRESTOW_CONFIG", str(tmp_path / "config.toml"))
+
+    with pytest.raises(SettingsError, match=said):
+        load()

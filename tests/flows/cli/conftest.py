@@ -1,0 +1,134 @@
+"""Fixtures of the command line's tests: the command, as a process of its own or called in this one.
+
+Flows run against the Prefect server that all tests share; only what is about a store's own server starts one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.cli.main import main
+from flows.local_server.ensure import Server, environment
+from prestow.errors import PrestowError
+from prestow.node import open_node
+from tests.image_factory import put_image, tag
+from tests.programs import hello
+from tests.tar_builder import Tar
+
+PROJECT = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Its answer, which must be one JSON document and nothing else."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Prestow:
+    """The command on one store."""
+
+    home: Path
+    api: Mapping[str, str]
+    scratch: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of a process: nobody's settings, credentials or Prefect profile but this test's."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PRESTOW", "PREFECT"))}
+        return {**kept, "HOME": str(self.scratch), "PRESTOW_HOME": str(self.home), **self.api}
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> "subprocess.Popen[str]":
+        """Start it; SIGINT is not ignored, whoever started the tests."""
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "prestow", *arguments]
+        return subprocess.Popen(command, cwd=PROJECT, env={**self.environment, **(env or {})}, text=True, **streams)
+
+    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> Done:
+        """Run it to its end."""
+        with self.start(*arguments, env=env, **options) as process:
+            out, err = process.communicate()
+        return Done(process.returncode, out or "", err or "")
+
+
+Called = Callable[..., Done]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a store that is not there yet; connections that were opened for it here are closed."""
+    folder = tmp_path / "store"
+    yield folder
+    if folder.is_dir():
+        with suppress(PrestowError):  # some tests spoil it
+            open_node(str(folder)).close()
+
+
+@pytest.fixture
+def called(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Called:
+    """The command, called in this process: quicker, and enough where the process is not the point."""
+    monkeypatch.setenv("PRESTOW_HOME", str(home))
+    monkeypatch.setenv("PRESTOW_CONFIG", "")
+
+    def call(*arguments: str) -> Done:
+        capfd.readouterr()
+        try:
+            status = main(arguments)
+        except SystemExit as ended:  # argparse, after --help
+            status = int(ended.code or 0)
+        out, err = capfd.readouterr()
+        return Done(status, out, err)
+
+    return call
+
+
+@pytest.fixture
+def alone(home: Path, tmp_path: Path) -> Prestow:
+    """The command without any Prefect API."""
+    return Prestow(home, {}, tmp_path)
+
+
+@pytest.fixture
+def prestow(home: Path, tmp_path: Path, prefect_server: Server) -> Iterator[Prestow]:
+    """The command with the shared Prefect server; its containers are removed at the end."""
+    api = {name: value for name, value in environment(prefect_server).items() if name != "PREFECT_HOME"}
+    command = Prestow(home, api, tmp_path)
+    yield command
+    if home.exists():
+        for container in command("containers", "--json").document:
+            assert command("containers", "rm", container["id"]).status == 0
+
+
+@pytest.fixture(scope="session")
+def waiting_layout(tmp_path_factory: pytest.TempPathFactory, demo_layout: Path) -> Path:
+    """A layout with an image, ``waiting``, whose program waits for somebody to write into ``/etc/motd``."""
+    layout = tmp_path_factory.mktemp("waiting")
+    layer = Tar().directory("bin").directory("etc").file("bin/hello", hello("amd64"), mode=0o755).fifo("etc/motd")
+    tag(layout, put_image(layout, [layer.to_bytes()], config={"Entrypoint": ["/bin/hello"]}), "waiting")
+    return layout
+
+
+@pytest.fixture(scope="session")
+def nasty_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layout with an image, ``nasty``, whose config tries to move the cursor and to forge lines."""
+    layout = tmp_path_factory.mktemp("nasty")
+    evil = "\x1b[2J\x1b]0;owned\x07\nforged line\r"
+    config = {"User": evil, "WorkingDir": f"/{evil}", "Env": [f"A={evil}"], "Labels": {evil: evil}}
+    tag(layout, put_image(layout, [Tar().file("f", b"x").to_bytes()], config=config), "nasty")
+    return layout

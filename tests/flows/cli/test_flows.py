@@ -1,0 +1,256 @@
+"""Verbs that run a flow: their answers, their exit statuses, and no traceback for what can be expected."""
+
+import os
+import pty
+import signal
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterName,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+
+from prestow.node import open_node
+from tests.flows.cli.conftest import Called, Prestow
+from tests.prefect_records import _until
+from tests.registries import Fault, FaultRegistry
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+PULLED = {
+    "name", "digest", "manifest_digest", "platform", "chain_id", "checkpoint", "layers", "fetched_bytes",
+    "reused_bytes", "seconds",
+}  # fmt: skip
+LAYER = {"digest", "media_type", "size", "diff_id", "chain_id", "fetched_bytes", "state"}
+
+
+def test_a_pull_answers_in_one_json_document_and_the_second_one_says_what_was_here(
+    prestow: Prestow, called: Called, demo_layout: Path
+) -> None:
+    first = prestow("pull", f"oci:{demo_layout}:demo", "--json")
+
+    assert first.status == 0
+    assert set(first.document) == PULLED
+    assert all(set(layer) == LAYER for layer in first.document["layers"])
+    assert first.document["checkpoint"] == "tagged"
+    for line in first.err.splitlines():
+        assert line.startswith(("fetch ", "apply sha256:", "commit snapshots sha256:"))
+
+    again = called("pull", f"oci:{demo_layout}:demo")
+
+    assert (again.status, again.out.splitlines()[0].split()[0]) == (0, "localhost/demo:latest")
+    assert "all of it was here" in again.out.splitlines()[-1]
+
+
+def test_a_pull_stops_where_it_is_told(called: Called, demo_layout: Path) -> None:
+    done = called("pull", f"oci:{demo_layout}:demo", "--stop-after", "layer-stored", "--name", "team/app:1", "--json")
+
+    assert (done.document["checkpoint"], done.document["name"]) == ("layer-stored", "docker.io/team/app:1")
+    assert called("images", "--json").document == []
+
+
+def test_a_failure_is_one_sentence_here_and_a_log_with_everything_at_the_api(
+    prestow: Prestow, fault_registry: FaultRegistry
+) -> None:
+    reference = f"{fault_registry.domain}/team/demo:absent"
+
+    done = prestow("pull", reference, "--json")
+
+    assert (done.status, done.out) == (3, "")
+    assert done.err.splitlines()[-1].startswith("prestow: ")
+    assert "Traceback" not in done.err
+    assert [line for line in done.err.splitlines()[:-1] if not line.startswith("resolve ")] == []
+    assert any("Traceback" in message for message in logged(f"pull {reference}"))
+
+
+def logged(name: str) -> list[str]:
+    """Wait until the API has the traceback of the flow run of that name, and give its log."""
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
+
+    def tracebacks() -> list[str]:
+        with get_client(sync_client=True) as client:
+            logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run.id))])))
+        return [log.message for log in logs if "Traceback" in log.message]
+
+    return _until(tracebacks, 1, f"a traceback in the log of {name}")
+
+
+def test_who_asks_prefect_for_its_log_gets_it(prestow: Prestow, home: Path) -> None:
+    done = prestow("bundle", "absent", "d", env={"PREFECT_LOGGING_LEVEL": "INFO"})
+
+    assert done.status == 3
+    assert "Traceback" in done.err
+    assert done.err.splitlines()[-1].startswith("prestow: image docker.io/library/absent:latest")
+
+
+@pytest.mark.parametrize(
+    ("env", "status", "said"),
+    [
+        ({"PREFECT_API_URL": "http://127.0.0.1:1/api"}, 8, "http://127.0.0.1:1/api does not answer"),
+        ({"PREFECT_API_AUTH_STRING": "some:body"}, 7, "PREFECT_API_AUTH_STRING"),
+    ],
+)
+def test_an_api_that_cannot_be_used_is_said_in_one_line(
+    prestow: Prestow, env: dict[str, str], status: int, said: str
+) -> None:
+    done = prestow("prune", env=env)
+
+    assert (done.status, done.out, done.err.count("\n")) == (status, "", 1)
+    assert said in done.err
+
+
+def test_a_bundle_is_made_listed_and_removed(called: Called, tmp_path: Path, demo_layout: Path) -> None:
+    place = tmp_path / "bundle"
+
+    made = called(
+        "bundle", f"oci:{demo_layout}:demo", str(place), "--id", "one", "--pull", "missing", "--json"
+    ).document
+
+    assert set(made) == {"id", "image", "digest", "directory", "driver", "warnings", "seconds"}
+    assert (place / "config.json").exists()
+    assert (place / "rootfs/etc/motd").exists()
+    assert [(c["id"], c["bundle"]) for c in called("containers", "--json").document] == [("one", str(place))]
+    assert "one" in called("containers").out
+    assert called("containers", "rm", "one").out == "removed one\n"
+    assert called("containers", "--json").document == []
+
+
+def test_a_run_ends_with_the_status_of_its_process_and_leaves_it_standard_output(
+    prestow: Prestow, called: Called, demo_layout: Path
+) -> None:
+    called("pull", f"oci:{demo_layout}:demo")
+
+    plain = prestow("run", "--rm", "demo", "--", "exit", "7")
+    answered = called("run", "--rm", "demo", "--json", "--", "exit", "8")
+
+    assert (plain.status, plain.out) == (7, "Hello from a prestowed image.\n")
+    assert (answered.status, answered.document["status"], answered.document["removed"]) == (8, 8, True)
+    assert "Hello from a prestowed image." in answered.err
+
+
+def test_a_run_that_does_not_come_to_its_process_ends_with_125(called: Called, demo_layout: Path) -> None:
+    absent = called("run", "--pull", "never", "absent")
+    unknown = called("run", "--rm", "--user", "nobody-here", f"oci:{demo_layout}:demo")
+
+    assert [(done.status, done.out) for done in (absent, unknown)] == [(125, "")] * 2
+    assert "nobody-here" in unknown.err.splitlines()[-1]
+
+
+def test_a_container_that_runs_is_not_removed(prestow: Prestow, called: Called, waiting_layout: Path) -> None:
+    with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
+        fifo = prestow.home / "bundles/busy/rootfs/etc/motd"
+        while not fifo.exists() and process.poll() is None:
+            _ = called("containers")
+        writer = os.open(fifo, os.O_WRONLY)  # waits until the container's process has opened it
+
+        refused = called("containers", "rm", "busy")
+
+        os.write(writer, b"at last\n")
+        os.close(writer)
+        out, _ = process.communicate()
+
+    assert (refused.status, refused.out, refused.err.count("\n")) == (6, "", 1)
+    assert "busy is running" in refused.err
+    assert (process.returncode, out) == (0, "at last\n")
+    assert called("containers", "rm", "busy").status == 0
+
+
+def test_of_several_images_one_that_fails_stops_no_other(
+    called: Called, demo_layout: Path, fault_registry: FaultRegistry
+) -> None:
+    done = called("prepull", f"oci:{demo_layout}:demo", f"{fault_registry.domain}/team/demo:absent", "--json")
+
+    assert done.status == 1
+    assert [image["error"] is None for image in done.document["images"]] == [True, False]
+    assert "absent" in done.err.splitlines()[-1]
+    assert called("images", "inspect", "demo").status == 0
+
+
+def test_prune_frees_what_it_said(called: Called, demo_layout: Path, home: Path) -> None:
+    called("pull", f"oci:{demo_layout}:demo")
+    called("images", "rm", "demo")
+    told = called("prune", "--dry-run", "--json").document
+
+    done = called("prune", "--json").document
+
+    assert done == {**told, "dry_run": False}
+    assert open_node(str(home)).snapshots() == []
+    assert called("prune").out == "freed 0 B\n"
+
+
+def test_a_terminal_shows_bars_and_the_answer_stays_clean(prestow: Prestow, fault_registry: FaultRegistry) -> None:
+    fault_registry.on("/blobs/", Fault(pieces=50))  # slow enough for a bar to be drawn
+    terminal, end = pty.openpty()
+    env = {"TERM": "xterm", "COLUMNS": "120"}
+    with prestow.start("pull", f"{fault_registry.domain}/a/b:demo", "--json", env=env, stderr=end) as process:
+        os.close(end)
+        assert process.stdout is not None
+        shown = everything(terminal)
+        out = process.stdout.read()
+
+    assert process.returncode == 0
+    assert out.startswith("{")
+    assert "\x1b" not in out
+    assert "fetch layer sha256:" in shown
+    assert "\x1b[?25l" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is shown again
+
+
+def everything(terminal: int) -> str:
+    """Read what is shown until nobody has the terminal open any more."""
+    pieces = []
+    with os.fdopen(terminal, "rb", buffering=0) as stream:
+        while True:
+            try:
+                piece = stream.read(65536)
+            except OSError:  # the kernel's word for it
+                break
+            if not piece:
+                break
+            pieces.append(piece)
+    return b"".join(pieces).decode()
+
+
+def test_a_dumb_terminal_gets_plain_lines(prestow: Prestow, demo_layout: Path) -> None:
+    terminal, end = pty.openpty()
+    with prestow.start("pull", f"oci:{demo_layout}:demo", env={"TERM": "dumb"}, stderr=end) as process:
+        os.close(end)
+        shown = everything(terminal)
+
+    assert process.returncode == 0
+    assert "\x1b" not in shown
+    assert "apply sha256:" in shown
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "words"),
+    [
+        (signal.SIGINT, 130, "prestow: interrupted; run the same command again to go on\n"),
+        (signal.SIGTERM, -signal.SIGTERM, ""),
+    ],
+)
+def test_a_signal_ends_a_pull_that_waits_and_the_next_one_goes_on_from_there(
+    prestow: Prestow, called: Called, fault_registry: FaultRegistry, number: int, status: int, words: str
+) -> None:
+    reference = f"{fault_registry.domain}/team/demo:demo"
+    layer = called("pull", reference, "--stop-after", "manifest-stored", "--json").document["layers"][0]["digest"]
+    fault_registry.on(f"/blobs/{layer}", Fault(drop_after=300), times=1)
+    fault_registry.on(f"/blobs/{layer}", Fault(silent=True), times=1)
+
+    with prestow.start("pull", reference) as process:
+        while len(fault_registry.requests(layer)) < 2 and process.poll() is None:
+            fault_registry.ended.wait(0.02)
+        process.send_signal(number)
+        out, err = process.communicate()
+    again = called("pull", reference, "--json")
+
+    told = "".join(line for line in err.splitlines(keepends=True) if not line.startswith(("fetch ", "apply ")))
+    assert (process.returncode, out, told) == (status, "", words)
+    assert again.document["checkpoint"] == "tagged"
+    assert [seen.headers.get("Range") for seen in fault_registry.requests(layer)] == [None, "bytes=300-", "bytes=300-"]

@@ -1,0 +1,86 @@
+"""Where answers go: whole, to standard output, or not at all; and nothing is written over anything else."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.cli.output import page, size, table
+from tests.flows.cli.conftest import PROJECT, Prestow
+
+RESERVED = """
+import subprocess
+from flows.cli.output import answer_reserved
+print("before")
+with answer_reserved():
+    print("from Python", flush=True)
+    subprocess.run(["echo", "from another program"], check=True)
+print("the answer")
+"""
+
+
+def test_columns_are_as_wide_as_their_longest_cell() -> None:
+    assert table(("A", "LONG"), [("xyz", 1), ("", "w")]) == "A    LONG\nxyz  1\n     w"
+
+
+def test_a_cell_is_one_line() -> None:
+    assert table(("A", "B"), [("x\ny\x1b[2J", "z")]).splitlines()[1:] == ["x\\ny\\x1b[2J  z"]
+    assert page({"a_b": "x\ny", "c": 1}, indent=" ") == " a b  x\\ny\n c    1"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536 * 1024, "1.5 MiB"), (5 << 50, "5120.0 TiB")],
+)
+def test_sizes_are_told_as_people_read_them(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def test_the_answer_s_place_is_kept_for_it() -> None:
+    program = [sys.executable, "-c", RESERVED]
+
+    done = subprocess.run(program, cwd=PROJECT, check=True, capture_output=True, text=True)
+
+    assert done.stdout == "before\nthe answer\n"
+    assert done.stderr == "from Python\nfrom another program\n"
+
+
+def test_an_answer_that_cannot_be_written_is_an_error(alone: Prestow) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = alone("images", stdout=full)
+
+    assert done.status == 11
+    assert done.err == "prestow: standard output: No space left on device; the answer is lost\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(alone: Prestow) -> None:
+    with alone.start("doctor") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_not_a_file_of_the_store_s(alone: Prestow, closed: str) -> None:
+    script = f'exec "$0" -m prestow "$@" {closed}'
+    lines = [["images", "--json"], ["images", "rm", "absent"]]
+
+    statuses = [
+        subprocess.run(
+            ["sh", "-c", script, sys.executable, *line],
+            cwd=PROJECT,
+            env=alone.environment,
+            capture_output=True,
+            check=False,
+        ).returncode
+        for line in lines
+    ]
+
+    assert statuses == [0, 3]
+    assert json.loads((alone.home / "store.json").read_bytes())["format"] == 1
+    assert alone("images").status == 0

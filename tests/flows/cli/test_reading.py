@@ -1,0 +1,143 @@
+"""Verbs that read: quick because of what they do not load, complete in JSON, harmless on a terminal."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.pull import pull
+from prestow.node import open_node
+from tests.flows.cli.conftest import PROJECT, Called, Prestow
+
+HEAVY = {"prefect", "httpx", "httpcore", "rich", "asyncio", "zstandard", "isal"}
+SETTINGS = {"pydantic", "pydantic_settings"}
+PROGRAM = """
+import sys
+from prestow.__main__ import main
+try:
+    main()
+finally:
+    print(*{name.partition(".")[0] for name in sys.modules}, file=sys.stderr)
+"""
+
+
+def loaded(command: Prestow, *arguments: str) -> set[str]:
+    """Give the top-level modules that a process has loaded when the command ends."""
+    program = [sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(program, cwd=PROJECT, env=command.environment, check=True, capture_output=True, text=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.fixture
+def image(prefect_server: object, home: Path, demo_layout: Path) -> str:
+    """The demo image, pulled."""
+    return pull(f"oci:{demo_layout}:demo", home=str(home)).name
+
+
+@pytest.mark.parametrize(
+    ("line", "unwanted"),
+    [
+        ("--help", HEAVY | SETTINGS),
+        ("run --help", HEAVY | SETTINGS),
+        ("--version", HEAVY | SETTINGS),
+        ("images", HEAVY | SETTINGS),
+        ("images inspect demo", HEAVY | SETTINGS),
+        ("snapshots", HEAVY | SETTINGS),
+        ("containers", HEAVY | SETTINGS),
+        ("server status", HEAVY | SETTINGS),
+        ("prune --dry-run", {"prefect", "httpx", "rich"}),
+        ("doctor", {"prefect", "httpx", "rich"}),
+    ],
+)
+def test_a_verb_that_reads_loads_nothing_that_it_does_not_need(
+    alone: Prestow, image: str, line: str, unwanted: set[str]
+) -> None:
+    assert loaded(alone, *line.split()) & unwanted == set()
+
+
+def test_a_verb_that_reads_starts_no_server(called: Called, image: str) -> None:
+    for line in ("images", "snapshots", "containers", "prune --dry-run", "doctor"):
+        assert called(*line.split()).status == 0
+
+    assert called("server", "status", "--json").document == {"running": False, "url": None, "pid": None}
+
+
+def test_images_are_listed_by_name(called: Called, image: str) -> None:
+    table = called("images").out.splitlines()
+    (document,) = called("images", "--json").document
+
+    assert table[0].split() == ["NAME", "DIGEST", "PLATFORM", "SIZE", "UPDATED"]
+    assert table[1].split()[:3] == [image, document["digest"][:19], "linux/amd64"]
+    assert set(document) == {"name", "digest", "media_type", "platforms", "size", "created_at", "updated_at"}
+    assert document["name"] == image
+
+
+def test_an_image_is_looked_into(called: Called, image: str) -> None:
+    document = called("images", "inspect", "demo", "--json").document
+    page = called("images", "inspect", "demo").out
+
+    assert document["name"] == image
+    assert document["config"]["entrypoint"] == ["/bin/hello"]
+    assert [layer["state"] for layer in document["layers"]] == ["applied"] * 3
+    assert all(layer["diff_id"][:19] in page for layer in document["layers"])
+
+
+def test_a_platform_that_is_not_here_is_said(called: Called, image: str) -> None:
+    done = called("images", "inspect", "demo", "--platform", "linux/arm64")
+
+    assert (done.status, done.out, done.err.count("\n")) == (3, "", 1)
+
+
+def test_a_config_cannot_move_the_cursor_or_forge_a_line(
+    called: Called, prefect_server: object, home: Path, nasty_layout: Path
+) -> None:
+    pull(f"oci:{nasty_layout}:nasty", home=str(home))
+
+    page = called("images", "inspect", "nasty").out
+
+    assert not {"\x1b", "\x07", "\r"} & set(page)
+    assert not any(line.startswith("forged") for line in page.splitlines())
+    assert called("images", "inspect", "nasty", "--json").document["config"]["user"].startswith("\x1b[2J")
+
+
+def test_snapshots_are_listed_parents_first(called: Called, image: str) -> None:
+    found = called("snapshots", "--json").document
+
+    assert [(s["kind"], s["parent"]) for s in found] == [
+        ("committed", parent) for parent in (None, found[0]["key"], found[1]["key"])
+    ]
+    assert len(called("snapshots").out.splitlines()) == 4
+
+
+def test_a_name_is_forgotten_and_then_absent(called: Called, image: str) -> None:
+    assert called("images", "rm", "demo", "--json").document["name"] == image
+
+    again = called("images", "rm", "demo")
+
+    assert (again.status, again.out, again.err.count("\n")) == (3, "", 1)
+    assert "demo:latest" in again.err
+
+
+def test_what_prune_would_free_is_told_and_kept(called: Called, image: str, home: Path) -> None:
+    assert called("prune", "--dry-run").out == "would free 0 B\n"
+    called("images", "rm", "demo")
+
+    told = called("prune", "--dry-run", "--json").document
+
+    assert told["dry_run"] is True
+    assert len(told["snapshots"]) == 3
+    assert told["bytes"] == sum(size for _, size in told["blobs"]) > 0
+    assert len(open_node(str(home)).snapshots()) == 3
+
+
+def test_an_absent_container_is_said(called: Called) -> None:
+    done = called("containers", "rm", "nobody")
+
+    assert (done.status, done.out, done.err.count("\n")) == (3, "", 1)
+    assert "nobody" in done.err
+
+
+def test_json_is_ascii_whatever_it_holds(called: Called, image: str) -> None:
+    assert json.loads(called("images", "--json").out.encode("ascii").decode())

@@ -1,0 +1,16 @@
+"""The native driver: the suite for any snapshotter."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prestow.snapshots.native import NativeSnapshotter
+from tests.conformance import snapshotter
+from tests.conformance.bench import Bench
+
+
+@pytest.mark.parametrize("law", snapshotter.SUITE, ids=snapshotter.name)
+def test_native_keeps(law: Callable[[Bench], None], place: Path) -> None:
+    with Bench(place / "store", NativeSnapshotter) as bench:
+        law(bench)

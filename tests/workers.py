@@ -1,0 +1,68 @@
+"""A real Prefect worker, which takes the runs of the deployments of ``prestow deploy``; it is stopped by its own ID."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun
+
+from tests.prefect_records import ended
+
+_PATIENCE = 30
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A running worker."""
+
+    python: str
+    log: Path
+
+    def run(self, deployment: str, *, directly: bool = False, **parameters: object) -> UUID:
+        """Create a run of a deployment, wait for its end, and give its ID if it completed.
+
+        ``directly`` tells the worker what to start, which saves the process in which it would find that out.
+        """
+        start = {"command": f"{self.python} -m prefect.engine"} if directly else None
+        with get_client(sync_client=True) as client:
+            found = client.read_deployment_by_name(deployment)
+            run = client.create_flow_run_from_deployment(found.id, parameters=parameters, job_variables=start)
+        last = self._ended(run.id)
+        assert last.state is not None
+        assert last.state.is_completed(), f"{last.state}\n{self.log.read_text()}"
+        return run.id
+
+    def _ended(self, run: UUID) -> FlowRun:
+        try:
+            return ended(run)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log.read_text()}") from None
+
+
+@contextmanager
+def worker(python: Path | str, environment: Mapping[str, str], log: Path, pool: str = "prestow") -> Iterator[Worker]:
+    """Run ``prefect worker start`` with an interpreter, from ``/``, for as long as the block lasts."""
+    # Prefect turns SIGTERM into SIGINT, which a job in the background of a script inherits as ignored.
+    command = ["env", "--default-signal=INT", str(python), "-m", "prefect", "worker", "start", "--pool", pool]
+    quick = {**environment, "PREFECT_WORKER_QUERY_SECONDS": "0.2"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd="/", env=quick, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield Worker(str(python), log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def without_prefect() -> dict[str, str]:
+    """Give the environment of the tests without what they told their own process of Prefect."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PRESTOW_"))}
