@@ -1,4 +1,4 @@
-"""The reference page of all settings, made from their declarations: ``python -m config.page > docs/reference/settings.md``."""
+"""The reference page of all settings, made from their declarations; ``make docs`` writes it."""
 
 import sys
 

@@ -14,14 +14,10 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError, UnsupportedError
-from prestow.layers.apply import scan
 from prestow.layers.materialise import Materialised, materialise
-from prestow.layers.tree import LayerTree, layer_tree
 from prestow.metadata.containers import ContainerRecord
 from prestow.node import Node
 from prestow.oci.image import Image
@@ -135,17 +131,13 @@ def write_copy(node: Node, image: Image, spec: Spec, directory: Path) -> Written
     warnings = spec.warnings
     if not (directory / CONFIG).exists():
         remove_tree(rootfs)
-        root = Chain.of_image(image).tree(partial(_layer, node))
+        root = Chain.of_image(image).tree(node.scans.tree)
         made = materialise(
             root, lambda at: node.content.open_fd(image.layers[at].diff_id), rootfs, privileged=os.geteuid() == 0
         )
         warnings += _unowned(made)
     write_bundle(spec, directory, rootfs="filled")
     return Written(directory, "copy", warnings)
-
-
-def _layer(node: Node, diff_id: Digest, index: int) -> LayerTree:
-    return layer_tree(scan(node.content, diff_id, limits=node.limits), index, limits=node.limits)
 
 
 def _unowned(made: Materialised) -> tuple[str, ...]:

@@ -104,10 +104,10 @@ class Node:
 
     @cached_property
     def scans(self) -> "Scans":
-        """Layers that this process has scanned."""
+        """What the layers mean, remembered for a while."""
         from prestow.layers.scans import Scans  # noqa: PLC0415 - only for verbs that unpack
 
-        return Scans()
+        return Scans(self.content, self.limits)
 
     @cached_property
     def limits(self) -> "Limits":
@@ -147,9 +147,15 @@ class Node:
         from prestow.snapshots.native import NativeSnapshotter  # noqa: PLC0415 - likewise
         from prestow.snapshots.overlay import OverlaySnapshotter  # noqa: PLC0415 - likewise
 
-        durable = self.settings.durability == "full"
         return tuple(
-            kind(self.home / "snapshots", self.database, self.content, trash=self.home / "trash", durable=durable)
+            kind(
+                self.home / "snapshots",
+                self.database,
+                self.content,
+                trash=self.home / "trash",
+                durable=self.settings.durability == "full",
+                scan=self.scans.tree,
+            )
             for kind in (ErofsSnapshotter, OverlaySnapshotter, NativeSnapshotter)
         )
 
@@ -219,7 +225,7 @@ class Node:
         return record.target.digest == target.digest and self.content.has(target.digest, target.size)
 
     def sweep(self, *, dry_run: bool = False) -> "Swept":
-        """Remove what no name, container or lease holds, with what is unfinished and older than ``ingest_days``.
+        """Remove what no name, container or lease holds, what crashes left, and what stayed unfinished for too long.
 
         Raises:
             PreconditionError: a document of a named image is damaged or missing; nothing was removed.
@@ -227,6 +233,9 @@ class Node:
         from prestow.metadata.gc import sweep  # noqa: PLC0415 - only for the verb that needs it
 
         grace = self.settings.ingest_days * 24 * 3600
+        if not dry_run:
+            for snapshotter in self.snapshotters:
+                snapshotter.cleanup()
         return sweep(self.database, self.content, self.snapshotters, dry_run=dry_run, grace=grace)
 
     def close(self) -> None:

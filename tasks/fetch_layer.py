@@ -21,7 +21,7 @@ def fetch_layer(home: str, name: str, reference: str, layer: Layer) -> Fetched:
     node, blob = open_node(home), layer.descriptor
     with (
         noted("fetch_layer", blob.digest, blob.size) as advance,
-        ahead(node.content, layer, limits=node.limits, scans=node.scans, progress=advance) as arrived,
+        ahead(node.content, layer, scans=node.scans, progress=advance) as arrived,
     ):
         fetched = engine.fetch_layer(node.source(reference), node.content, blob, progress=arrived)
     reached("layer-fetched", node, name, blob.digest)

@@ -19,7 +19,6 @@ from prestow.content.store import Store
 from prestow.errors import AlreadyExistsError, PrestowError
 from prestow.layers.apply import Progress, diff_ref, unpack
 from prestow.layers.growing import Growing
-from prestow.layers.limits import Limits
 from prestow.layers.scans import Scans
 from prestow.oci.image import Layer
 from prestow.oci.mediatypes import layer_compression
@@ -35,9 +34,7 @@ class Ingests(Store, Protocol):
 
 
 @contextmanager
-def ahead(
-    content: Ingests, layer: Layer, *, limits: Limits, scans: Scans, progress: Progress
-) -> Iterator[Callable[[int], None]]:
+def ahead(content: Ingests, layer: Layer, *, scans: Scans, progress: Progress) -> Iterator[Callable[[int], None]]:
     """Decompress a layer for as long as the block fetches it into ``layer-<digest>``.
 
     Gives a function that the block calls with the number of bytes that came, after they were written; it passes them
@@ -52,7 +49,7 @@ def ahead(
         progress(count)
         source.more(count)
 
-    thread = threading.Thread(target=_unpack, args=(content, layer, source, limits, scans), daemon=True)
+    thread = threading.Thread(target=_unpack, args=(content, layer, source, scans), daemon=True)
     thread.start()
     complete = False
     try:
@@ -63,7 +60,7 @@ def ahead(
         thread.join()
 
 
-def _unpack(content: Ingests, layer: Layer, source: Growing, limits: Limits, scans: Scans) -> None:
+def _unpack(content: Ingests, layer: Layer, source: Growing, scans: Scans) -> None:
     """Fill and seal the diff ingest, or leave none."""
     try:
         diff_id = layer.diff_id
@@ -71,7 +68,7 @@ def _unpack(content: Ingests, layer: Layer, source: Growing, limits: Limits, sca
             if writer.sealed:
                 return
             try:
-                scanned = unpack(writer, cast("BinaryIO", source), layer, limits=limits)
+                scanned = unpack(writer, cast("BinaryIO", source), layer, limits=scans.limits)
                 proven = writer.seal() == layer.diff_id
             except BaseException:
                 writer.abort()

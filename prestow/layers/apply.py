@@ -15,14 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from prestow.content.store import Provider, Store, Writer
+from prestow.content.store import Store, Writer
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, MismatchError, PreconditionError, PrestowError
 from prestow.layers.compression import decompressed
 from prestow.layers.limits import Limits
-from prestow.layers.scans import Scanned, Scans
-from prestow.layers.tar import Entry, entries
-from prestow.layers.tree import layer_tree
+from prestow.layers.scans import Scanned, Scans, scan
 from prestow.oci.image import Layer
 from prestow.oci.mediatypes import layer_compression
 
@@ -47,17 +45,14 @@ class Applied:
     dropped: tuple[tuple[str, int], ...] = ()
 
 
-def apply(
-    content: Store, layer: Layer, *, limits: Limits, progress: Progress | None = None, scans: Scans | None = None
-) -> Applied:
+def apply(content: Store, layer: Layer, *, scans: Scans, progress: Progress | None = None) -> Applied:
     """Make the diff blob of a layer, or look through the one that is here.
 
     Args:
         content: where the layer's blob is, and its diff blob will be.
         layer: the layer.
-        limits: what it may be at most.
+        scans: where the layer's tree is kept for the step that merges it; they know what a layer may be at most.
         progress: told of the blob's bytes as they are consumed; of none if they were decompressed ahead.
-        scans: where the layer's tree is kept for the step that merges it.
 
     Raises:
         NotFoundError: the layer's blob is not here; fetch it first.
@@ -68,22 +63,21 @@ def apply(
         UnsupportedError: a media type that cannot be unpacked here.
     """
     layer_compression(layer.descriptor.media_type)  # refuses what can never be unpacked, before anything else
-    scans = Scans() if scans is None else scans
     if content.has(layer.diff_id) or _commit_ahead(content, layer):
-        return _looked_through(content, layer, limits, scans)
+        return _applied(content, layer, scans.get(layer.diff_id, layer.index))
     try:
         writer = content.writer(diff_ref(layer), algorithm=layer.diff_id.algorithm, digest=layer.diff_id)
     except AlreadyExistsError:
-        return _looked_through(content, layer, limits, scans)
+        return _applied(content, layer, scans.get(layer.diff_id, layer.index))
     with writer, content.open(layer.descriptor.digest) as blob:
         try:
-            scanned = unpack(writer, blob, layer, limits=limits, progress=progress)
-            _commit(writer, scanned.size, layer)
+            scanned = unpack(writer, blob, layer, limits=scans.limits, progress=progress)
+            _commit(writer, layer)
         except PrestowError:
             writer.abort()
             raise
     scans.keep(layer.diff_id, layer.index, scanned)
-    return _applied(layer, scanned)
+    return _applied(content, layer, scanned)
 
 
 def diff_ref(layer: Layer) -> str:
@@ -104,20 +98,9 @@ def unpack(
     compression = layer_compression(layer.descriptor.media_type)
     pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or _silent)
     passage = _Passage(pieces, writer.write)
-    counted = _Counted(entries(passage, limits=limits))
-    tree = layer_tree(counted, layer.index, limits=limits)
-    return Scanned(tree, passage.drain(), counted.count)
-
-
-def scan(content: Provider, diff_id: Digest, *, limits: Limits | None = None) -> tuple[Entry, ...]:
-    """Give the entries of a diff blob.
-
-    Raises:
-        NotFoundError: it is not here; apply its layer first.
-        InvalidError: it is no tar; it was not made by *apply*.
-    """
-    with content.open(diff_id) as file:
-        return tuple(entries(file, limits=limits or Limits()))
+    scanned = scan(passage, layer.index, limits)
+    passage.drain()
+    return scanned
 
 
 def _commit_ahead(content: Store, layer: Layer) -> bool:
@@ -131,25 +114,13 @@ def _commit_ahead(content: Store, layer: Layer) -> bool:
     return False
 
 
-def _looked_through(content: Store, layer: Layer, limits: Limits, scans: Scans) -> Applied:
-    """Scan a diff blob, unless this process has: it may have come as a plain layer, and never been looked at."""
-    scanned = scans.get(layer.diff_id, layer.index)
-    if scanned is None:
-        with content.open(layer.diff_id) as file:
-            counted = _Counted(entries(file, limits=limits))
-            tree = layer_tree(counted, layer.index, limits=limits)
-        scanned = Scanned(tree, content.info(layer.diff_id).size, counted.count)
-        scans.keep(layer.diff_id, layer.index, scanned)
-    return _applied(layer, scanned)
+def _applied(content: Store, layer: Layer, scanned: Scanned) -> Applied:
+    return Applied(layer.diff_id, content.info(layer.diff_id).size, scanned.entries, scanned.tree.dropped)
 
 
-def _applied(layer: Layer, scanned: Scanned) -> Applied:
-    return Applied(layer.diff_id, scanned.size, scanned.entries, scanned.tree.dropped)
-
-
-def _commit(writer: Writer, size: int, layer: Layer) -> None:
+def _commit(writer: Writer, layer: Layer) -> None:
     try:
-        writer.commit(size, layer.diff_id)
+        writer.commit(None, layer.diff_id)
     except MismatchError as error:
         raise MismatchError(
             f"layer {layer.index + 1} of {layer.count}, {layer.descriptor.digest}, does not decompress to its diff ID "
@@ -169,19 +140,6 @@ def _reported(pieces: Iterator[bytes], blob: BinaryIO, progress: Progress) -> It
 
 def _silent(_: int) -> None:
     """Report to nobody."""
-
-
-class _Counted:
-    """Iterates and counts."""
-
-    def __init__(self, source: Iterator[Entry]) -> None:
-        self._source = source
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Entry]:
-        for entry in self._source:
-            self.count += 1
-            yield entry
 
 
 class _Passage:

@@ -7,10 +7,24 @@ is. A tree is only kept under a diff ID that the scanned bytes were proven to ha
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO, Protocol
 
 from prestow.digest import Digest
 from prestow.layers.layer_directory import LayerTree
+from prestow.layers.layer_tree import layer_tree
+from prestow.layers.limits import Limits
+from prestow.layers.tar import Entry, Source, entries
+
+_MOST_ENTRIES = 250_000
+
+
+class DiffBlobs(Protocol):
+    """Where the tars are."""
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob as a seekable file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,40 +33,82 @@ class Scanned:
 
     Attributes:
         tree: what the layer means.
-        size: bytes of the tar.
         entries: members of the tar.
     """
 
     tree: LayerTree
-    size: int
     entries: int
 
 
-class Scans:
-    """The latest scans, at most ``most_entries`` in all; safe to use from several threads."""
+def scan(source: Source, index: int, limits: Limits) -> Scanned:
+    """Read a tar as the layer at ``index`` of an image.
 
-    def __init__(self, most_entries: int = 250_000) -> None:
-        """Keep nothing yet."""
-        self._most = most_entries
+    Raises:
+        InvalidError: it is no tar, or an entry makes no sense.
+        ExhaustedError: a limit was passed.
+    """
+    counted = _Counted(entries(source, limits=limits))
+    return Scanned(layer_tree(counted, index, limits=limits), counted.count)
+
+
+class Scans:
+    """Scans of diff blobs, the latest of them kept; safe to use from several threads."""
+
+    def __init__(self, content: DiffBlobs, limits: Limits | None = None) -> None:
+        """Keep nothing yet.
+
+        Args:
+            content: where the diff blobs are.
+            limits: what a layer may be; those that it was applied with.
+        """
+        self.limits = limits or Limits()
+        self._content = content
         self._kept: OrderedDict[tuple[Digest, int], Scanned] = OrderedDict()
         self._entries = 0
         self._lock = threading.Lock()
 
+    def get(self, diff_id: Digest, index: int) -> Scanned:
+        """Give the scan of a diff blob as the layer at ``index`` of an image; one that is not kept is made.
+
+        Raises:
+            NotFoundError: it is not here; apply its layer first.
+            InvalidError: it is no tar, or an entry makes no sense.
+        """
+        with self._lock:
+            kept = self._kept.get((diff_id, index))
+        if kept is None:
+            with self._content.open(diff_id) as file:
+                kept = scan(file, index, self.limits)
+            self.keep(diff_id, index, kept)
+        return kept
+
+    def tree(self, diff_id: Digest, index: int) -> LayerTree:
+        """Give the tree of a diff blob; raises as ``get``."""
+        return self.get(diff_id, index).tree
+
     def keep(self, diff_id: Digest, index: int, scanned: Scanned) -> None:
-        """Keep the scan of the layer at ``index`` of an image; the oldest ones go to make room."""
+        """Keep a scan; the oldest ones go to make room."""
         with self._lock:
             self._drop((diff_id, index))
             self._kept[diff_id, index] = scanned
             self._entries += scanned.entries
-            while self._entries > self._most:
+            while self._entries > _MOST_ENTRIES:
                 self._drop(next(iter(self._kept)))
-
-    def get(self, diff_id: Digest, index: int) -> Scanned | None:
-        """Give a scan, if it is kept."""
-        with self._lock:
-            return self._kept.get((diff_id, index))
 
     def _drop(self, key: tuple[Digest, int]) -> None:
         gone = self._kept.pop(key, None)
         if gone is not None:
             self._entries -= gone.entries
+
+
+class _Counted:
+    """Iterates and counts."""
+
+    def __init__(self, source: Iterator[Entry]) -> None:
+        self._source = source
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        for entry in self._source:
+            self.count += 1
+            yield entry

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prestow.digest import Digest
 from prestow.oci.image import Image
-from prestow.snapshots.snapshotter import Scanned, Snapshotter
+from prestow.snapshots.snapshotter import Snapshotter
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +20,16 @@ class Committed:
     driver: str
 
 
-def commit_snapshots(snapshotter: Snapshotter, image: Image, scanned: Scanned | None = None) -> Committed:
+def commit_snapshots(snapshotter: Snapshotter, image: Image) -> Committed:
     """Commit each chain ID of an image on its parent; success if they are committed.
 
     Args:
         snapshotter: where to.
         image: its layers have been applied.
-        scanned: entries of layers by diff ID, where the caller has them.
 
     Raises:
         PreconditionError: a layer has not been applied.
         InvalidError: the layers do not make a tree.
     """
-    snapshotter.commit_layers(image, scanned)
+    snapshotter.commit_layers(image)
     return Committed(image.chain_id, snapshotter.driver)

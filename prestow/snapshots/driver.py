@@ -16,9 +16,7 @@ from typing import ClassVar
 from prestow.content.disk import sync_folder, translated
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError
-from prestow.layers.apply import scan
-from prestow.layers.limits import Limits
-from prestow.layers.tree import LayerTree, layer_tree
+from prestow.layers.scans import Scans
 from prestow.metadata.database import Database
 from prestow.oci.image import Image
 from prestow.snapshots.catalog import Catalog, Change, check_key, check_parent
@@ -28,7 +26,7 @@ from prestow.snapshots.folders import Folders, check_folder
 from prestow.snapshots.mount import bound, overlaid
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.remove import empty_trash, remove_tree
-from prestow.snapshots.snapshotter import Info, Kind, Mount, Scanned, Usage
+from prestow.snapshots.snapshotter import Info, Kind, Mount, Usage
 from prestow.snapshots.tree_copy import copy_root, copy_tree
 from prestow.snapshots.users import shown_read_only, users_of
 
@@ -63,7 +61,7 @@ class Driver(ABC):
         *,
         trash: Path,
         durable: bool = True,
-        limits: Limits | None = None,
+        scan: Scan | None = None,
     ) -> None:
         """Open the driver.
 
@@ -73,7 +71,7 @@ class Driver(ABC):
             content: the content store, which has the diff blobs.
             trash: folder for what is being removed, on the file system of ``root``.
             durable: whether a commit waits for the disk; without, a power cut may take committed snapshots.
-            limits: what a layer may be; those that it was applied with.
+            scan: gives a layer's tree, for a caller that remembers; without it the tar is read every time.
 
         Raises:
             StorageError: the folders cannot be made.
@@ -81,14 +79,14 @@ class Driver(ABC):
         self._catalog = Catalog(database, self.driver)
         self._content = content
         self._folders = Folders(root / self.driver, trash=trash, durable=durable)
-        self._limits = limits or Limits()
+        self._scan = scan or Scans(content).tree
 
     @abstractmethod
     def _has(self, info: Info) -> bool:
         """Whether the files of one chain ID are there."""
 
     @abstractmethod
-    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scan: Scan) -> list[Made]:
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
         """Make the files of some chain IDs of a chain in ``staged``, and wait for the disk."""
 
     @abstractmethod
@@ -118,16 +116,16 @@ class Driver(ABC):
             work.mkdir(0o700, exist_ok=True)
         return overlaid(stack, upper, work)
 
-    def commit_layers(self, image: Image, scanned: Scanned | None = None) -> None:
+    def commit_layers(self, image: Image) -> None:
         """Commit each chain ID of an image on its parent."""
         if not self.committed(image.chain_id):
-            self._materialise(Chain.of_image(image), scanned)
+            self._materialise(Chain.of_image(image))
 
-    def _materialise(self, chain: Chain, scanned: Scanned | None = None) -> None:
+    def _materialise(self, chain: Chain) -> None:
         """Make the files of a chain that are missing, then the rows that are."""
         chain.check(self._content)
         with self._folders.stage() as staged:
-            made = self._make(chain, self._missing(chain), staged, self._scan(scanned or {}))
+            made = self._make(chain, self._missing(chain), staged)
             with self._catalog.change() as change:
                 rows = _rows(change, chain, self._folders.last())
                 self._folders.publish(self._unpublished(rows, made))
@@ -138,17 +136,6 @@ class Driver(ABC):
             files = [(file.path, file.name or str(info.id)) for file in made if file.chain_id == info.key]
             if files and (fresh or not self._has(info)):
                 yield from files
-
-    def _scan(self, scanned: Scanned) -> Scan:
-        """Give a function that reads a layer's tar, unless its entries are known."""
-
-        def tree(diff_id: Digest, index: int) -> LayerTree:
-            entries = scanned.get(diff_id)
-            if entries is None:
-                entries = scan(self._content, diff_id, limits=self._limits)
-            return layer_tree(entries, index, limits=self._limits)
-
-        return tree
 
     def _missing(self, chain: Chain) -> set[Digest]:
         """Give the chain IDs whose files have to be made for the top of a chain."""

@@ -21,7 +21,7 @@ from prestow.errors import InvalidError, PreconditionError
 from prestow.layers.erofs import encode
 from prestow.layers.node import Node
 from prestow.snapshots.bases import BLOCK_BITS, device_blocks, ensure_mounted
-from prestow.snapshots.chain import Chain, Scan
+from prestow.snapshots.chain import Chain
 from prestow.snapshots.driver import Driver, Made
 from prestow.snapshots.folders import MOUNT_POINT
 from prestow.snapshots.mount import unmount
@@ -59,11 +59,11 @@ class ErofsSnapshotter(Driver):
         side = self._file(chain.chain_id, _SIDE)
         return [*(self._content.path(diff_id) for diff_id in chain.diff_ids), *([side] if side.exists() else [])]
 
-    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scan: Scan) -> list[Made]:
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
         if not wanted:
             return []
         with translated(f"making the metadata image of {chain.chain_id.short}"):
-            return self._encode(chain, chain.tree(scan), staged)
+            return self._encode(chain, chain.tree(self._scan), staged)
 
     def _encode(self, chain: Chain, tree: Node, staged: Path) -> list[Made]:
         image = encode(tree, [self._content.path(diff_id).stat().st_size for diff_id in chain.diff_ids])

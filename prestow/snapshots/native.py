@@ -14,7 +14,7 @@ from pathlib import Path
 from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
-from prestow.snapshots.chain import Chain, Scan
+from prestow.snapshots.chain import Chain
 from prestow.snapshots.driver import Driver, Made
 from prestow.snapshots.snapshotter import Info
 
@@ -30,19 +30,19 @@ class NativeSnapshotter(Driver):
     def _has(self, info: Info) -> bool:
         return self._folders.fs(info.id).is_dir()
 
-    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scan: Scan) -> list[Made]:
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
         if not wanted:
             return []
         folder = staged / "tree"
         with translated(f"making {folder}"):
             folder.mkdir(0o700)
-        self._materialise_tree(chain, folder / "fs", scan)
+        self._materialise_tree(chain, folder / "fs")
         self._folders.sync()
         return [Made(chain.chain_id, folder)]
 
-    def _materialise_tree(self, chain: Chain, target: Path, scan: Scan) -> None:
+    def _materialise_tree(self, chain: Chain, target: Path) -> None:
         result = materialise(
-            chain.tree(scan),
+            chain.tree(self._scan),
             lambda layer: self._content.open_fd(chain.diff_ids[layer]),
             target,
             privileged=os.geteuid() == 0,
@@ -61,6 +61,6 @@ class NativeSnapshotter(Driver):
         if os.geteuid() and line[0].diff_id:
             # The owner of a file that is closed to himself, such as /etc/shadow, cannot copy it, but make it again.
             folder.rmdir()
-            self._materialise_tree(Chain.of_line(line), folder, self._scan({}))
+            self._materialise_tree(Chain.of_line(line), folder)
         else:
             super()._fill(folder, line)

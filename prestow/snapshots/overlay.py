@@ -17,7 +17,7 @@ from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
 from prestow.layers.node import Node
-from prestow.snapshots.chain import Chain, Link, Scan
+from prestow.snapshots.chain import Chain, Link
 from prestow.snapshots.difference import difference
 from prestow.snapshots.driver import Driver, Made
 from prestow.snapshots.snapshotter import Info
@@ -36,8 +36,8 @@ class OverlaySnapshotter(Driver):
     def _has(self, info: Info) -> bool:
         return self._folders.fs(info.id).is_dir()
 
-    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path, scan: Scan) -> list[Made]:
-        trees = [None, *chain.trees(scan)] if wanted else []
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
+        trees = [None, *chain.trees(self._scan)] if wanted else []
 
         def make(chain_id: Digest, lower: Node | None, merged: Node) -> Made:
             folder = staged / chain_id.encoded

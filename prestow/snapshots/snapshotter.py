@@ -12,17 +12,13 @@ that it can be mounted, after a reboot too. A row in the metadata store names a 
 files exist. Whatever implements :class:`Snapshotter` passes ``tests/conformance/snapshotter.py``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from prestow.digest import Digest
-from prestow.layers.entry import Entry
 from prestow.oci.image import Image
-
-Scanned: TypeAlias = Mapping[Digest, Sequence[Entry]]
-"""Entries of layers by diff ID, for those that the caller has scanned already."""
 
 
 class Kind(Enum):
@@ -91,14 +87,13 @@ class Snapshotter(Protocol):
     def driver(self) -> str:
         """Name of the kind: ``erofs``, ``overlay`` or ``native``."""
 
-    def commit_layers(self, image: Image, scanned: Scanned | None = None) -> None:
+    def commit_layers(self, image: Image) -> None:
         """Commit each chain ID of an image on its parent, durably; success if they are committed.
 
         Only files that the whole image needs are made; those of lower chain IDs when they are first used as a parent.
 
         Args:
             image: its layers' diff blobs are in the content store.
-            scanned: entries of its layers, where the caller has them, to save reading the tars again.
 
         Raises:
             PreconditionError: a layer's diff blob is not in the content store.

@@ -22,7 +22,6 @@ from prestow.errors import (
     NotFoundError,
     PreconditionError,
 )
-from prestow.layers.apply import scan
 from prestow.metadata.leases import Leases
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.create import create_snapshot
@@ -81,15 +80,6 @@ def a_lower_chain_can_be_a_parent(bench: Bench) -> None:
 
     assert bench.unlike(bench.snapshotter.prepare("key", image.layers[0].chain_id), BASE) == []
     assert bench.snapshotter.committed(image.layers[0].chain_id)
-
-
-def entries_that_the_caller_has_are_not_read_again(bench: Bench) -> None:
-    image = bench.image(BASE, CHANGE)
-    scanned = {layer.diff_id: scan(bench.content, layer.diff_id) for layer in image.layers}
-
-    commit_snapshots(bench.snapshotter, image, scanned)
-
-    assert bench.unlike(bench.snapshotter.view("key", image.chain_id), BASE, CHANGE) == []
 
 
 def a_layer_that_is_not_there_is_named(bench: Bench) -> None:
@@ -371,7 +361,6 @@ SUITE: tuple[Callable[[Bench], None], ...] = (
     committing_again_changes_nothing,
     images_share_what_they_have_in_common,
     a_lower_chain_can_be_a_parent,
-    entries_that_the_caller_has_are_not_read_again,
     a_layer_that_is_not_there_is_named,
     layers_that_make_no_tree_leave_nothing_behind,
     files_that_are_gone_are_made_again,
