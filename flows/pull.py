@@ -49,11 +49,12 @@ def pull(
         run.reached("resolved")
         run.image = image = fetch_manifest(home, run.name, reference, target, platform)
         run.reached("manifest-stored")
-        fetched = [fetch_layer.submit(home, run.name, reference, layer) for layer in image.layers]
+        layers = image.largest_first
+        fetched = [fetch_layer.submit(home, run.name, reference, layer) for layer in layers]
         run.reached("layer-fetched", fetched)
-        stored = [verify.submit(home, run.name, *each) for each in zip(image.layers, fetched, strict=True)]
+        stored = [verify.submit(home, run.name, *each) for each in zip(layers, fetched, strict=True)]
         run.reached("layer-stored", fetched, stored)
-        applied = [apply.submit(home, run.name, *each) for each in zip(image.layers, stored, strict=True)]
+        applied = [apply.submit(home, run.name, *each) for each in zip(layers, stored, strict=True)]
         run.reached("layer-applied", fetched, stored, applied)
         committed = commit_snapshots(home, run.name, image, tuple(a.result() for a in applied), driver)
         run.reached("unpacked")

@@ -20,6 +20,7 @@ from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, MismatchError, PreconditionError, PrestowError
 from prestow.layers.compression import decompressed
 from prestow.layers.limits import Limits
+from prestow.layers.overlap import Overlapped
 from prestow.layers.scans import Scanned, Scans, scan
 from prestow.oci.image import Layer
 from prestow.oci.mediatypes import layer_compression
@@ -97,9 +98,10 @@ def unpack(
     writer.truncate()
     compression = layer_compression(layer.descriptor.media_type)
     pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or _silent)
-    passage = _Passage(pieces, writer.write)
-    scanned = scan(passage, layer.index, limits)
-    passage.drain()
+    with Overlapped(writer.write) as sink:
+        passage = _Passage(pieces, sink.write)
+        scanned = scan(passage, layer.index, limits)
+        passage.drain()
     return scanned
 
 

@@ -1,4 +1,4 @@
-"""Decompression: a layer's blob to its tar, complete to the last byte, in pieces of at most 1 MiB.
+"""Decompression: a layer's blob to its tar, complete to the last byte, in pieces of at most 512 KiB.
 
 The media type alone says how a blob is compressed, and the bytes must agree: what is sniffed can be smuggled. A
 stream is a sequence of gzip members (RFC 1952) or zstd frames (RFC 8878), each whole; zero bytes may pad the end of
@@ -9,6 +9,7 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from gzip import BadGzipFile, GzipFile
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from prestow.content.disk import failure
@@ -19,7 +20,7 @@ from prestow.oci.mediatypes import Compression
 if TYPE_CHECKING:
     from zstandard import ZstdDecompressor
 
-_PIECE = 1 << 20
+_PIECE = 1 << 19
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = tuple(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))
@@ -115,25 +116,28 @@ def _zstd(source: BinaryIO) -> Iterator[bytes]:
 
 def _zstd_frame(source: BinaryIO, decompressor: "ZstdDecompressor") -> Iterator[bytes]:
     """Decompress one frame, whose magic was read, a few blocks at a time."""
-    from zstandard import frame_header_size, get_frame_parameters  # noqa: PLC0415 - as above
+    from zstandard import CONTENTSIZE_UNKNOWN, frame_header_size, get_frame_parameters  # noqa: PLC0415 - as above
 
     start = source.tell() - len(_ZSTD)
     source.seek(start)
     head = source.read(_FRAME_HEADER)
     size = frame_header_size(head)
     source.seek(start + size)
+    about = get_frame_parameters(head)
     frame = decompressor.decompressobj()
-    yield frame.decompress(head[:size])
-    for blocks in _zstd_blocks(source):
-        yield frame.decompress(blocks)
-    if get_frame_parameters(head).has_checksum:
-        yield frame.decompress(_exactly(source, _CHECKSUM))
+    count = 0
+    for data in chain([head[:size]], _zstd_blocks(source, checksum=about.has_checksum)):
+        piece = frame.decompress(data)
+        count += len(piece)
+        yield piece
     if not frame.eof:
         raise InvalidError("layer: corrupt zstd: a frame without end")
+    if about.content_size not in (CONTENTSIZE_UNKNOWN, count):  # the library does not see it if the last block is empty
+        raise InvalidError(f"layer: corrupt zstd: a frame of {count} bytes; its header says {about.content_size}")
 
 
-def _zstd_blocks(source: BinaryIO) -> Iterator[bytes]:
-    """Give the blocks of a frame as they are, a few at once."""
+def _zstd_blocks(source: BinaryIO, *, checksum: bool) -> Iterator[bytes]:
+    """Give the blocks of a frame as they are, a few at once, and its checksum."""
     batch = io.BytesIO()
     last, count = False, 0
     while not last:
@@ -148,6 +152,8 @@ def _zstd_blocks(source: BinaryIO) -> Iterator[bytes]:
         if last or count % _BATCH == 0:
             yield batch.getvalue()
             batch = io.BytesIO()
+    if checksum:
+        yield _exactly(source, _CHECKSUM)
 
 
 def _exactly(source: BinaryIO, size: int) -> bytes:

@@ -63,9 +63,14 @@ class Growing:
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """Fill a buffer, not wholly only at the end of the whole; raises as ``read``."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        end = min(self._position + len(buffer), self._size)
+        file = self._waited_for(end)
+        if file is None:
+            return 0
+        with memoryview(buffer) as view:
+            count = os.preadv(file.fileno(), [view[: end - self._position]], self._position)
+        self._position += count
+        return count
 
     def read(self, size: int = -1) -> bytes:
         """Give ``size`` bytes, fewer only at the end of the whole.
@@ -74,13 +79,18 @@ class Growing:
             UnavailableError: the writer gave up.
         """
         end = self._size if size < 0 else min(self._position + size, self._size)
-        if end > self._available:
-            self._wait_for(end)
-        if self._file is None or end <= self._position:
+        file = self._waited_for(end)
+        if file is None:
             return b""
-        data = os.pread(self._file.fileno(), end - self._position, self._position)
+        data = os.pread(file.fileno(), end - self._position, self._position)
         self._position += len(data)
         return data
+
+    def _waited_for(self, end: int) -> BinaryIO | None:
+        """Wait until the bytes up to ``end`` are there, and give the file; None if there are none to read."""
+        if end > self._available:
+            self._wait_for(end)
+        return self._file if end > self._position else None
 
     def _wait_for(self, end: int) -> None:
         with self._changed:

@@ -57,6 +57,11 @@ class Image:
         """Name of the snapshot of the whole image."""
         return self.layers[-1].chain_id
 
+    @property
+    def largest_first(self) -> tuple[Layer, ...]:
+        """The layers in the order in which to handle them at the same time, so that none is left over at the end."""
+        return tuple(sorted(self.layers, key=lambda layer: -layer.descriptor.size))
+
 
 def assemble(
     target: Descriptor, manifest: Manifest, config: ImageConfig, *, selected: Descriptor | None = None

@@ -1,0 +1,78 @@
+"""One pull by the engine alone, without Prefect, in a process of its own: prints what it took as JSON.
+
+    python -m tests.benchmarks.engine REFERENCE HOME DRIVER
+
+The clock runs from the first question to the registry until the name points to the committed snapshots; the imports
+before it, a tenth of a second, are those of a process that is warm when it pulls.
+"""
+
+import gc
+import importlib
+import json
+import resource
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from prestow.content.verify import verify
+from prestow.layers.ahead import ahead
+from prestow.layers.apply import apply
+from prestow.metadata.tag import tag
+from prestow.node import Node, image_name, open_node
+from prestow.oci.image import Layer
+from prestow.platforms import host
+from prestow.reference import parse_source
+from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.registry.resolve import resolve
+from prestow.snapshots.commit import commit_snapshots
+
+PARALLEL = 8
+
+
+def pull(node: Node, reference: str, driver: str) -> dict[str, float]:
+    """Pull as the flow does, step by step, and give the seconds of its parts."""
+    began = time.perf_counter()
+    target = resolve(node.source(reference), node.content, parse_source(reference))
+    image = fetch_manifest(node.source(reference), node.content, target, host())
+    described = time.perf_counter()
+
+    def layer(one: Layer) -> None:
+        with ahead(node.content, one, scans=node.scans, progress=lambda _: None) as arrived:
+            fetch_layer(node.source(reference), node.content, one.descriptor, progress=arrived)
+        verify(node.content, one.descriptor)
+        apply(node.content, one, scans=node.scans)
+
+    with ThreadPoolExecutor(PARALLEL) as threads:
+        list(threads.map(layer, image.largest_first))
+    applied = time.perf_counter()
+    commit_snapshots(node.snapshotter(driver), image)
+    tag(node.database, node.content, image_name(reference, None), image.target)
+    ended = time.perf_counter()
+    return {
+        "total": ended - began,
+        "documents": described - began,
+        "layers": applied - described,
+        "commit": ended - applied,
+    }
+
+
+def main(reference: str, home: str, driver: str) -> None:
+    """Warm up what a running process has: rooms, settings, the probe's answer; then pull once."""
+    for room in ("isal.igzip", "zstandard", "prestow.registry.client", "prestow.registry.registry"):
+        importlib.import_module(room)
+    gc.set_threshold(50_000)  # as the command line does: the many small objects of a scan hold no cycles
+    node = open_node(home)
+    node.snapshotter(driver)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = pull(node, reference, driver)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = usage.ru_utime + usage.ru_stime
+    print(
+        json.dumps(
+            {**seconds, "cpu": cpu, "peak_mib": usage.ru_maxrss / 1024, "grown_mib": (usage.ru_maxrss - before) / 1024}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
