@@ -8,7 +8,8 @@ _HEAD = f"""# Settings
 
 <!-- made by `make docs`; edit config/settings.py instead -->
 
-Each setting is an environment variable, or a key of `{DEFAULT_FILE}` (another file: `PRESTOW_CONFIG`); the environment wins.
+Each setting is an environment variable, or a key of `{DEFAULT_FILE}` (another file: `PRESTOW_CONFIG`).
+The environment wins.
 
 | key | variable | default | meaning |
 |---|---|---|---|

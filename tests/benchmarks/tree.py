@@ -59,10 +59,8 @@ def _line(entries: int, layers: int, folder: Path) -> str:
     grown = (getrusage(RUSAGE_SELF).ru_maxrss - before) * _PAGE_KIB
     assert root is not None
     nodes = sum(1 for _ in walk(root))
-    return (
-        f"{entries:>9} {layers:>7} {nodes:>9} {entries / (scanned - start):>12,.0f} {entries / (merged - scanned):>12,.0f}"
-        f" {grown / _MIB:>8.1f} {grown / entries:>8.0f}"
-    )
+    rates = f"{entries / (scanned - start):>12,.0f} {entries / (merged - scanned):>12,.0f}"
+    return f"{entries:>9} {layers:>7} {nodes:>9} {rates} {grown / _MIB:>8.1f} {grown / entries:>12.0f}"
 
 
 def main() -> None:
