@@ -1,6 +1,7 @@
 """Verb ``server``: the store's own Prefect server."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from flows.cli.arguments import Parser, Verbs, add_verb
@@ -11,13 +12,18 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb and its sub-verbs."""
     verb = add_verb(
         verbs, common, "server", status,
-        help="look at, or stop, the Prefect server that prestow runs for this store",
+        help="look at, use, or stop the Prefect server that prestow runs for this store",
         example="prestow server status\nprestow server stop",
     )  # fmt: skip
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
     add_verb(
         parts, common, "status", status, help="tell where it is, if it runs", example="prestow server status --json"
     )
+    add_verb(
+        parts, common, "env", env,
+        help="start it if need be, and print what makes other programs its clients; the password is among that",
+        example='prestow server env\neval "$(prestow server env)" && prefect worker start --pool prestow',
+    )  # fmt: skip
     add_verb(parts, common, "stop", stop, help="stop it; the next flow starts it again", example="prestow server stop")
 
 
@@ -29,6 +35,17 @@ def status(args: argparse.Namespace) -> int:
     document = {"running": server is not None, "url": server and server.url, "pid": server and server.pid}
     text = f"running at {server.url} (pid {server.pid})" if server else "not running; the next flow starts it"
     emit(document, text, as_json=args.json)
+    return 0
+
+
+def env(args: argparse.Namespace) -> int:
+    """Print the variables of a client, for a shell to evaluate."""
+    from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.node import open_node  # noqa: PLC0415 - likewise
+
+    variables = ensure.environment(ensure.ensure(open_node(args.home).home))
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+    emit(variables, exports, as_json=args.json)
     return 0
 
 

@@ -28,6 +28,8 @@ def test_two_first_commands_at_once_start_one_server_and_both_succeed(fresh: Pre
     server = fresh("server", "status", "--json").document
     assert server["running"]
     assert str(server["pid"]) in fresh("server").out
+    assert fresh("server", "env", "--json").document["PREFECT_API_URL"] == server["url"]
+    assert f"export PREFECT_API_URL={server['url']}\n" in fresh("server", "env").out
     assert fresh("server", "stop", "--json").document == {"stopped": True}
     assert start_time(server["pid"]) is None
     assert fresh("server", "status", "--json").document == {"running": False, "url": None, "pid": None}
