@@ -198,7 +198,7 @@ class Sample:
 
     def __repr__(self) -> str:
         """Show what hypothesis has found."""
-        attributes = [name for name in Node.__slots__ if name != "children"]
+        attributes = ["extents", *(name for name in Node.__slots__ if name not in {"children", "_data"})]
         shown = [(path, {name: getattr(node, name) for name in attributes}) for path, node in walk(self.root)]
         return "\n".join(f"{path!r}: {values}" for path, values in shown[:50])
 
@@ -217,8 +217,8 @@ def directory(children: Mapping[bytes, Node], mode: int = 0o755) -> Node:
 def regular(*extents: Extent, size: int | None = None, layer: int = 0, xattrs: Xattrs = ()) -> Node:
     """Make a regular file; without ``size`` it ends where its last extent does."""
     node = Node(Kind.REGULAR, 0o644)
-    node.extents, node.layer, node.xattrs = extents, layer, xattrs
     node.size = extents[-1].logical + extents[-1].length if size is None else size
+    node.extents, node.layer, node.xattrs = extents, layer, xattrs
     return node
 
 

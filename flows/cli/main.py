@@ -22,6 +22,7 @@ from flows.cli import (
     serve,
     server,
     snapshots,
+    verify,
 )
 from flows.cli.arguments import Parser, folder
 from flows.cli.interruption import INTERRUPTED
@@ -30,7 +31,7 @@ from prestow import __version__
 from prestow.errors import PrestowError
 
 VERBS: tuple[ModuleType, ...] = (
-    pull, bundle, run, prepull, images, snapshots, containers, prune, doctor, serve, deploy, server,
+    pull, bundle, run, prepull, images, snapshots, containers, verify, prune, doctor, serve, deploy, server,
 )  # fmt: skip
 
 _EPILOG = """\

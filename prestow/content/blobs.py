@@ -94,8 +94,8 @@ class Blobs:
             raise _damaged(digest, found)
         return data
 
-    def check(self, digest: Digest) -> Info:
-        """Hash a blob of any size again, and tell about it.
+    def check(self, digest: Digest, *, progress: Callable[[int], None] | None = None) -> Info:
+        """Hash a blob of any size again, telling ``progress`` of the bytes, and tell about it.
 
         Raises:
             NotFoundError: no such blob.
@@ -104,7 +104,7 @@ class Blobs:
         fd = self.open_fd(digest)
         try:
             with translated(f"reading blob {digest}"):
-                found = hash_file(fd, digest.algorithm).digest()
+                found = hash_file(fd, digest.algorithm, progress).digest()
         finally:
             os.close(fd)
         if found != digest:

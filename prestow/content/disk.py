@@ -8,7 +8,7 @@ failed is never tried again: the kernel has marked the lost pages clean, and the
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -138,12 +138,14 @@ def remove_flat(path: Path) -> None:
             path.unlink()
 
 
-def hash_file(fd: int, algorithm: str) -> Digester:
-    """Hash a whole file, from its start to its end, wherever its position is."""
+def hash_file(fd: int, algorithm: str, progress: Callable[[int], None] | None = None) -> Digester:
+    """Hash a whole file, from its start to its end, wherever its position is; ``progress`` is told of the bytes."""
     digester = Digester(algorithm)
     buffer = memoryview(bytearray(_BUFFER))
     offset = 0
     while count := os.preadv(fd, [buffer], offset):
         digester.write(buffer[:count])
         offset += count
+        if progress is not None:
+            progress(count)
     return digester

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from prestow.content.store import Store, Writer
 from prestow.digest import Digest
-from prestow.errors import AlreadyExistsError, MismatchError, PreconditionError, PrestowError
+from prestow.errors import AlreadyExistsError, InvalidError, MismatchError, PreconditionError, PrestowError
 from prestow.layers.compression import decompressed
 from prestow.layers.limits import Limits
 from prestow.layers.overlap import Overlapped
@@ -63,7 +63,12 @@ def apply(content: Store, layer: Layer, *, scans: Scans, progress: Progress | No
         UnavailableError: another process has been applying the same layer all the time.
         UnsupportedError: a media type that cannot be unpacked here.
     """
-    layer_compression(layer.descriptor.media_type)  # refuses what can never be unpacked, before anything else
+    compression = layer_compression(layer.descriptor.media_type)
+    if compression != "none" and layer.descriptor.digest == layer.diff_id:
+        raise InvalidError(
+            f"layer {layer.index + 1} of {layer.count}, {layer.descriptor.digest}: its media type says compression "
+            f"{compression}, its diff ID that it is not compressed; the image is broken, build it again"
+        )
     if content.has(layer.diff_id) or _commit_ahead(content, layer):
         return _applied(content, layer, scans.get(layer.diff_id, layer.index))
     try:

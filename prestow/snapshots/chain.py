@@ -54,6 +54,10 @@ class Chain:
         """Give the chain of committed rows that came from an image, the nearest first."""
         return cls(tuple(Link(Digest(info.key), info.diff_id) for info in reversed(line) if info.diff_id is not None))
 
+    def up_to(self, height: int) -> "Chain":
+        """Give the lowest ``height`` links."""
+        return Chain(self.links[:height])
+
     @property
     def chain_id(self) -> Digest:
         """Name of the whole."""
@@ -75,6 +79,10 @@ class Chain:
                 f"snapshot {self.chain_id.short}: {len(missing)} of its {len(self.links)} layers are missing in the "
                 f"content store, such as {missing[0].short}; pull the image again"
             )
+
+    def opener(self, content: Blobs) -> Callable[[int], int]:
+        """Give what opens a layer's diff blob, by the layer's index."""
+        return lambda layer: content.open_fd(self.diff_ids[layer])
 
     def trees(self, scan: Scan) -> Iterator[Node]:
         """Give the merged tree after each layer; they share what a layer leaves alone.

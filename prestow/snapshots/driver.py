@@ -7,6 +7,7 @@ A driver says what files a chain of layers needs, makes them, and names the dire
 Rows of lower chain IDs may have no files yet: those are made when a child first wants them.
 """
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import ClassVar
 from prestow.content.disk import sync_folder, translated
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError
+from prestow.layers.node import Node
 from prestow.layers.scans import Scans
 from prestow.metadata.database import Database
 from prestow.oci.image import Image
@@ -26,7 +28,7 @@ from prestow.snapshots.folders import Folders, check_folder
 from prestow.snapshots.mount import bound, overlaid
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.remove import empty_trash, remove_tree
-from prestow.snapshots.snapshotter import Info, Kind, Mount, Usage
+from prestow.snapshots.snapshotter import Damage, Info, Kind, Mount, Progress, Usage
 from prestow.snapshots.tree_copy import copy_root, copy_tree
 from prestow.snapshots.users import shown_read_only, users_of
 
@@ -90,6 +92,10 @@ class Driver(ABC):
         """Make the files of some chain IDs of a chain in ``staged``, and wait for the disk."""
 
     @abstractmethod
+    def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:
+        """Compare the files of a chain's top with its tree, which stands on that of the link below."""
+
+    @abstractmethod
     def _stack(self, line: Sequence[Info]) -> list[Path]:
         """Give the directories that show a committed snapshot, nearest first; ``line``: it, then what is below."""
 
@@ -149,6 +155,18 @@ class Driver(ABC):
         except NotFoundError:
             return False
         return not self._missing(Chain.of_line(line))
+
+    def verify(self, chain_id: Digest, *, progress: Progress | None = None) -> Iterator[Damage]:
+        """Compare the files of a chain ID, and of those below it, with what its layers mean."""
+        chain = Chain.of_line(self._catalog.line(chain_id))
+        chain.check(self._content)
+        lower: Node | None = None
+        for height, tree in enumerate(chain.trees(self._scan), start=1):
+            below = chain.up_to(height)
+            needed = chain.links[height - 1] in self._needed(chain)
+            if needed or any(map(os.path.lexists, self._files(self._catalog.get(below.chain_id)))):
+                yield from self._damage(below, lower, tree, progress)
+            lower = tree
 
     def stat(self, key: str) -> Info:
         """Tell about one snapshot."""

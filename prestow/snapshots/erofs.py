@@ -10,7 +10,7 @@ A committed snapshot that a container wrote is its folder, stacked between the m
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +25,8 @@ from prestow.snapshots.chain import Chain
 from prestow.snapshots.driver import Driver, Made
 from prestow.snapshots.folders import MOUNT_POINT
 from prestow.snapshots.mount import unmount
-from prestow.snapshots.snapshotter import Info, Kind
+from prestow.snapshots.rebuilt import image_damage, side_damage
+from prestow.snapshots.snapshotter import Damage, Info, Kind, Progress
 from prestow.snapshots.users import users_of
 
 _IMAGE, _SIDE = ".erofs", ".side"
@@ -66,17 +67,25 @@ class ErofsSnapshotter(Driver):
             return self._encode(chain, chain.tree(self._scan), staged)
 
     def _encode(self, chain: Chain, tree: Node, staged: Path) -> list[Made]:
-        image = encode(tree, [self._content.path(diff_id).stat().st_size for diff_id in chain.diff_ids])
+        image = encode(tree, self._sizes(chain))
         made = []
         if image.side_size:
             with (staged / "side").open("xb") as file:
-                image.write_side(file, lambda layer: self._content.open_fd(chain.diff_ids[layer]))
+                image.write_side(file, chain.opener(self._content))
                 self._sync(file)
             made.append(Made(chain.chain_id, staged / "side", self._file(chain.chain_id, _SIDE).name))
         with (staged / "image").open("xb") as file:
             image.write(file)
             self._sync(file)
         return [*made, Made(chain.chain_id, staged / "image", self._file(chain.chain_id, _IMAGE).name)]
+
+    def _sizes(self, chain: Chain) -> list[int]:
+        return [self._content.path(diff_id).stat().st_size for diff_id in chain.diff_ids]
+
+    def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:  # noqa: ARG002 - an image is of the whole tree
+        image = encode(tree, self._sizes(chain))
+        yield from image_damage(image, self._file(chain.chain_id, _IMAGE), progress)
+        yield from side_damage(image, self._file(chain.chain_id, _SIDE), chain.opener(self._content), progress)
 
     def _sync(self, file: BinaryIO) -> None:
         file.flush()

@@ -8,15 +8,17 @@ that user sees itself as the owner.
 
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
+from prestow.layers.node import Node
 from prestow.snapshots.chain import Chain
+from prestow.snapshots.compare import compare
 from prestow.snapshots.driver import Driver, Made
-from prestow.snapshots.snapshotter import Info
+from prestow.snapshots.snapshotter import Damage, Info, Progress
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class NativeSnapshotter(Driver):
     def _materialise_tree(self, chain: Chain, target: Path) -> None:
         result = materialise(
             chain.tree(self._scan),
-            lambda layer: self._content.open_fd(chain.diff_ids[layer]),
+            chain.opener(self._content),
             target,
             privileged=os.geteuid() == 0,
         )
@@ -53,6 +55,10 @@ class NativeSnapshotter(Driver):
                 "%d devices and %d extended attributes are left out",
                 chain.chain_id.short, result.unowned, result.devices, result.xattrs,
             )  # fmt: skip
+
+    def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:  # noqa: ARG002 - the whole tree is here
+        folder = self._folders.fs(self._catalog.get(chain.chain_id).id)
+        yield from compare(tree, chain.opener(self._content), folder, progress=progress)
 
     def _stack(self, line: Sequence[Info]) -> list[Path]:
         return [self._folders.fs(info.id) for info in line[:1]]

@@ -8,7 +8,7 @@ What a layer changes depends on what is below it, so a folder belongs to a chain
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +18,10 @@ from prestow.digest import Digest
 from prestow.layers.materialise import materialise
 from prestow.layers.node import Node
 from prestow.snapshots.chain import Chain, Link
+from prestow.snapshots.compare import compare
 from prestow.snapshots.difference import difference
 from prestow.snapshots.driver import Driver, Made
-from prestow.snapshots.snapshotter import Info
+from prestow.snapshots.snapshotter import Damage, Info, Progress
 
 _WORKERS = 4
 
@@ -45,7 +46,7 @@ class OverlaySnapshotter(Driver):
                 folder.mkdir(0o700)
             materialise(
                 difference(lower, merged),
-                lambda layer: self._content.open_fd(chain.diff_ids[layer]),
+                chain.opener(self._content),
                 folder / "fs",
                 privileged=os.geteuid() == 0,
             )
@@ -60,6 +61,10 @@ class OverlaySnapshotter(Driver):
             results = [future.result() for future in made]
         self._folders.sync()
         return results
+
+    def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:
+        folder = self._folders.fs(self._catalog.get(chain.chain_id).id)
+        yield from compare(difference(lower, tree), chain.opener(self._content), folder, progress=progress)
 
     def _stack(self, line: Sequence[Info]) -> list[Path]:
         return [self._folders.fs(info.id) for info in line]

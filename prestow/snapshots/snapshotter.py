@@ -12,13 +12,16 @@ that it can be mounted, after a reboot too. A row in the metadata store names a 
 files exist. Whatever implements :class:`Snapshotter` passes ``tests/conformance/snapshotter.py``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from prestow.digest import Digest
 from prestow.oci.image import Image
+
+Progress: TypeAlias = Callable[[int], None]
+"""Told of bytes as they are read."""
 
 
 class Kind(Enum):
@@ -80,6 +83,21 @@ class Usage:
     inodes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Something that is no longer what it was when it was stored.
+
+    Attributes:
+        kind: ``document``, ``layer``, ``diff blob``, ``metadata image``, ``side file``, ``file`` or ``snapshot``.
+        name: its digest, or its path on this host.
+        what: what about it.
+    """
+
+    kind: str
+    name: str
+    what: str
+
+
 class Snapshotter(Protocol):
     """Keeps snapshots of one kind; every method is safe to call from several threads and processes."""
 
@@ -102,6 +120,17 @@ class Snapshotter(Protocol):
 
     def committed(self, chain_id: Digest) -> bool:
         """Whether a chain ID is committed and everything that its mounts need is there, of the right size."""
+
+    def verify(self, chain_id: Digest, *, progress: Progress | None = None) -> Iterator[Damage]:
+        """Compare the files of a chain ID, and of those below it, with what its layers mean; tell what is not the same.
+
+        The layers are taken to be what they should be: hash their diff blobs before. What containers wrote is theirs.
+
+        Raises:
+            NotFoundError: no such name.
+            PreconditionError: a layer's diff blob is not in the content store.
+            InvalidError: the layers do not make a tree.
+        """
 
     def stat(self, key: str) -> Info:
         """Tell about one snapshot.

@@ -28,6 +28,7 @@ from prestow.snapshots.create import create_snapshot
 from prestow.snapshots.mount import mount_all, unmount
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.snapshotter import Kind
+from tests.conformance import snapshotter_damage
 from tests.conformance.bench import Bench, in_processes
 from tests.conformance.snapshotter_layers import BASE, CHANGE, LAWS
 from tests.tar_builder import Tar
@@ -357,6 +358,7 @@ def cleanup_removes_what_no_row_names_and_nothing_else(bench: Bench) -> None:
 
 SUITE: tuple[Callable[[Bench], None], ...] = (
     *LAWS,
+    *snapshotter_damage.LAWS,
     every_chain_is_committed_on_its_parent,
     committing_again_changes_nothing,
     images_share_what_they_have_in_common,

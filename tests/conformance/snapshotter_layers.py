@@ -24,6 +24,7 @@ def any_layers_are_shown_as_the_model_says(bench: Bench) -> None:
     @given(random_layers())
     def check(tars: list[bytes]) -> None:
         image = bench.committed(*tars)
+        assert list(bench.open().verify(image.chain_id)) == []
         for index, make in enumerate((bench.snapshotter.view, bench.snapshotter.prepare)):
             try:
                 assert bench.unlike(make(f"key-{index}", image.chain_id), *tars) == []
@@ -68,6 +69,7 @@ def what_is_hard_comes_out_right(bench: Bench) -> None:
         image = bench.committed(*tars)
         key = sentence.replace(" ", "-")
 
+        assert (sentence, list(bench.open().verify(image.chain_id))) == (sentence, [])
         assert (sentence, bench.unlike(bench.snapshotter.prepare(key, image.chain_id), *tars)) == (sentence, [])
 
 

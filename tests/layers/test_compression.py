@@ -174,6 +174,15 @@ def test_a_dictionary_that_nobody_has_is_refused() -> None:
         read(changed, "zstd")
 
 
+def test_a_frame_of_another_size_than_it_says_is_refused() -> None:
+    """The library lets it pass when it gets the blocks one by one and the last of them is empty."""
+    magic, one_segment, says_74 = b"\x28\xb5\x2f\xfd", b"\xa0", b"\x4a\0\0\0"
+    two_bytes, last_and_empty = b"\x10\0\0xy", b"\1\0\0"
+
+    with pytest.raises(InvalidError, match="a frame of 2 bytes; its header says 74"):
+        read(magic + one_segment + says_74 + two_bytes + last_and_empty, "zstd")
+
+
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_a_bomb_is_stopped_after_a_piece_or_two(compression: Compression) -> None:
     blob = COMPRESSORS[compression](bytes(80 * MIB))

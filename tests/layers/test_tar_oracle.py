@@ -4,6 +4,8 @@ import hashlib
 import io
 import os
 import random
+import re
+import stat
 import subprocess
 import tarfile
 from pathlib import Path
@@ -219,6 +221,26 @@ def _archives(draw: st.DrawFn) -> Archive:
 @given(_archives())
 def test_what_python_writes_is_read_back(tar: bytes) -> None:
     assert _read_by_us(tar) == _read_by_python(tar)
+
+
+def _as_gnu_tar_lists(entry: Entry) -> bytes:
+    """Write an entry as ``tar -tv`` does, but for the time."""
+    kind = "h" if entry.kind is Kind.HARDLINK else ""
+    mode = kind + stat.filemode((entry.kind or stat.S_IFREG) | entry.mode)[len(kind) :]
+    size = f"{entry.major},{entry.minor}" if entry.kind in {Kind.CHAR, Kind.BLOCK} else f"{entry.size}"
+    arrow = {Kind.SYMLINK: b" -> ", Kind.HARDLINK: b" link to "}.get(entry.kind, b"")
+    slash = b"/" if entry.kind is Kind.DIRECTORY and not entry.name.endswith(b"/") else b""
+    return f"{mode} {entry.uid}/{entry.gid} {size} ".encode() + entry.name + slash + arrow + entry.link
+
+
+@settings(deadline=None, max_examples=80)
+@given(_archives())
+def test_any_archive_is_listed_as_gnu_tar_lists_it(tar: bytes) -> None:
+    command = ["tar", "-tvPf", "-", "--quoting-style=literal", "--show-stored-names", "--numeric-owner"]
+    listed = subprocess.run(command, input=tar, capture_output=True, check=True).stdout.splitlines()
+
+    without_time = [re.sub(rb"^(\S+) (\S+) +(\S+) \S+ \S+ ", rb"\1 \2 \3 ", line) for line in listed]
+    assert [_as_gnu_tar_lists(entry) for entry in scan(tar)] == without_time
 
 
 @settings(deadline=None, max_examples=200)

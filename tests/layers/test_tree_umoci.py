@@ -135,6 +135,27 @@ class Stack:
         found = _found(self.image(), path)
         return found and found.kind
 
+    def real(self, path: str) -> str | None:
+        """Follow the symlinks on the way to a path; None if one is of a layer below, or leads nowhere."""
+        layer = self.layer()
+        image = merge(self.lower, layer)
+        done: list[str] = []
+        *todo, base = path.split("/")
+        for _ in range(20):
+            if not todo:
+                return "/".join([*done, base])
+            name, *todo = todo
+            here = "/".join([*done, name])
+            node, own = _found(image, here), _found(layer.root, here)
+            if node is not None and node.kind is Kind.DIRECTORY:
+                done.append(name)
+            elif node is None or node is not own or node.kind is not Kind.SYMLINK:
+                return None
+            else:
+                done = [] if node.link.startswith(b"/") else done
+                todo = [*node.link.decode().strip("/").split("/"), *todo]
+        return None
+
     def implies(self, path: str) -> bool:
         """Tell whether the layer has a directory there without an entry of its own."""
         found = _found(self.layer().root, path)
@@ -142,21 +163,21 @@ class Stack:
 
     def add(self, path: str, what: str, number: int, other: str) -> None:
         """Add a member, if it makes sense where it is."""
-        parent = path.rpartition("/")[0]
         tar, attributes = self.tars[-1], {"mtime": number, "uid": number % 5, "mode": 0o600 | number & 0o77}
-        if self.kind(parent) is not Kind.DIRECTORY:
+        real = self.real(path)
+        if real is None:
             return
         if what == "directory":
             tar.directory(path, xattrs={"user.d": str(number)} if number % 3 else None, **attributes)
         elif what == "file":
             tar.file(path, str(number).encode(), **attributes)
         elif what == "symlink":
-            tar.symlink(path, other, mtime=number)
-        elif what == "whiteout" and not self.implies(path):  # umoci would keep the hidden one's attributes
+            tar.symlink(path, f"/{other}" if number % 2 else other, mtime=number)
+        elif what == "whiteout" and not self.implies(real):
             tar.whiteout(path)
-        elif what == "opaque" and self.kind(path) is Kind.DIRECTORY:
+        elif what == "opaque" and self.kind(real) is Kind.DIRECTORY:
             tar.opaque(path)
-        elif what == "hardlink" and other != path and self.kind(other) not in (None, Kind.DIRECTORY):
+        elif what == "hardlink" and other != real and self.kind(other) not in (None, Kind.DIRECTORY):
             tar.hardlink(path, other)
         self.members.append(f"{len(self.tars)} {what} {path} {other}")
 

@@ -1,0 +1,229 @@
+"""Comparing a folder with the tree that it was made from: name by name, all that a name can be wrong about.
+
+The walk goes down the *tree*, as the making of the folder did, one directory descriptor at a time: what stands where a
+folder should is not entered if it is a link or a mount, and only what is a regular file is ever opened to be read. The
+expectation is what :func:`prestow.layers.materialise.materialise` leaves, so what the kernel rewrites on the way (times
+beyond a file system's range, access control lists after chmod) and what an ordinary user could not set is no damage.
+"""
+
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from prestow.errors import printable
+from prestow.layers.entry import Kind
+from prestow.layers.links import link_counts
+from prestow.layers.node import Node
+from prestow.snapshots.kept import left_out, same_time, xattr_faults
+from prestow.snapshots.same_bytes import Layers, first_difference
+from prestow.snapshots.snapshotter import Damage, Progress
+from prestow.snapshots.syscalls import open_below
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_DATA = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_SHOWN = 4096
+_NAMES: dict[int, str] = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFSOCK: "a socket",
+}
+
+_log = logging.getLogger(__name__)
+
+Fault: TypeAlias = tuple[bytes, str]
+"""A path below the folder, and what is wrong about it."""
+
+
+def compare(
+    root: Node, open_layer: Callable[[int], int], folder: Path, *, progress: Progress | None = None
+) -> Iterator[Damage]:
+    """Tell every name of a folder that is not as the tree says.
+
+    Args:
+        root: what the folder was made from.
+        open_layer: gives a descriptor of a layer's uncompressed tar, which is closed here.
+        folder: the folder; who owns its parent made it, with root's rights or without.
+        progress: told of bytes as they are compared.
+    """
+    try:
+        maker = os.lstat(folder.parent)
+        top = os.open(folder, _FOLDER)
+    except OSError as error:
+        yield Damage("file", str(folder), "missing" if isinstance(error, FileNotFoundError) else f"{error.strerror}")
+        return
+    owner = (maker.st_uid, maker.st_gid) if maker.st_uid else None
+    walk = _Walk(Layers(open_layer), os.fstat(top).st_dev, owner, frozenset(link_counts(root)), progress)
+    try:
+        for path, what in walk.faults(root, top):
+            yield Damage("file", printable(bytes(folder / os.fsdecode(path)), _SHOWN), what)
+    finally:
+        walk.close()
+    if walk.closed:
+        _log.warning("%s: %d files and folders are closed to their owner, and were not read", folder, walk.closed)
+
+
+@dataclass(slots=True)
+class _Folder:
+    """A folder on the way down: its path, its descriptor, and the names that are still to be looked at."""
+
+    path: bytes
+    descriptor: int
+    rest: Iterator[tuple[bytes, Node]]
+
+
+class _Walk:
+    """The state of one comparison.
+
+    Attributes:
+        closed: what an ordinary user made and cannot read himself.
+    """
+
+    def __init__(
+        self,
+        layers: Layers,
+        device: int,
+        owner: tuple[int, int] | None,
+        links: frozenset[Node],
+        progress: Progress | None,
+    ) -> None:
+        self.closed = 0
+        self._layers = layers
+        self._device = device
+        self._owner = owner
+        self._links = links
+        self._progress = progress
+        self._inode_of: dict[Node, int] = {}
+        self._node_of: dict[int, Node] = {}
+        self._folders: list[_Folder] = []
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        self._layers.close()
+        for folder in self._folders:
+            os.close(folder.descriptor)
+
+    def faults(self, root: Node, top: int) -> Iterator[Fault]:
+        """Compare everything; the descriptor of the top is closed here."""
+        additions = [*self._enter(b"", root, top)]
+        yield from self._told(b"", self._attributes(root, top, os.fstat(top)))
+        yield from additions
+        while self._folders:
+            folder = self._folders[-1]
+            name, node = next(folder.rest, (b"", None))
+            if node is None:
+                os.close(self._folders.pop().descriptor)
+                continue
+            path = folder.path + b"/" + name if folder.path else name
+            try:
+                yield from self._entry(path, name, node, folder.descriptor)
+            except OSError as error:
+                yield path, f"cannot be looked at: {error.strerror}"
+
+    def _told(self, path: bytes, faults: Iterator[str]) -> Iterator[Fault]:
+        if found := "; ".join(faults):
+            yield path, found
+
+    def _enter(self, path: bytes, node: Node, descriptor: int) -> Iterator[Fault]:
+        children = node.children or {}
+        self._folders.append(_Folder(path, descriptor, ((name, children[name]) for name in sorted(children))))
+        for name in sorted({os.fsencode(name) for name in os.listdir(descriptor)} - children.keys()):
+            yield (path + b"/" + name if path else name), "not in the image"
+
+    def _entry(self, path: bytes, name: bytes, node: Node, parent: int) -> Iterator[Fault]:
+        try:
+            descriptor = os.open(name, _PATH_ONLY, dir_fd=parent)
+        except FileNotFoundError:
+            if self._owner is None or not left_out(node):
+                yield path, "missing"
+            return
+        try:
+            found = os.fstat(descriptor)
+            if stat.S_IFMT(found.st_mode) != node.kind:
+                yield path, f"{_NAMES[stat.S_IFMT(found.st_mode)]}, expected {_NAMES[node.kind]}"
+            elif found.st_dev != self._device:
+                yield path, "something is mounted on it"
+            else:
+                yield from self._told(path, self._inode(node, descriptor, found))
+                if node.kind is Kind.DIRECTORY:
+                    yield from self._down(path, name, node, parent)
+        finally:
+            os.close(descriptor)
+
+    def _down(self, path: bytes, name: bytes, node: Node, parent: int) -> Iterator[Fault]:
+        try:
+            below = open_below(os.fsdecode(name), _FOLDER, parent)
+        except PermissionError:
+            self.closed += 1
+        except OSError as error:
+            yield path, f"cannot be entered: {error.strerror}"
+        else:
+            yield from self._enter(path, node, below)
+
+    def _inode(self, node: Node, descriptor: int, found: os.stat_result) -> Iterator[str]:
+        """Tell what is wrong about something of the right type; of a file with several names, under the first."""
+        if node.kind is not Kind.DIRECTORY and (node in self._links or found.st_nlink > 1):
+            known = node in self._inode_of
+            yield from self._names(node, found.st_ino)
+            if known:
+                return
+        yield from self._attributes(node, descriptor, found)
+        if node.kind is Kind.REGULAR:
+            yield from self._content(node, descriptor, found.st_size)
+        else:
+            yield from _special(node, descriptor, found)
+
+    def _names(self, node: Node, inode: int) -> Iterator[str]:
+        """Tell whether two names are one file that should be two, or the other way round."""
+        if self._inode_of.setdefault(node, inode) != inode:
+            yield "no longer the same file as its other names"
+        elif self._node_of.setdefault(inode, node) is not node:
+            yield "the same file as another name, expected one of its own"
+
+    def _attributes(self, node: Node, descriptor: int, found: os.stat_result) -> Iterator[str]:
+        mode = stat.S_IMODE(found.st_mode)
+        if node.kind is not Kind.SYMLINK and mode != node.mode:
+            yield f"mode {mode:04o}, expected {node.mode:04o}"
+        owner = self._owner or (node.uid, node.gid)
+        if (found.st_uid, found.st_gid) != owner:
+            yield f"owner {found.st_uid}:{found.st_gid}, expected {owner[0]}:{owner[1]}"
+        if not same_time(found.st_mtime_ns, node.mtime_ns):
+            yield f"modified at {found.st_mtime_ns} ns, expected {node.mtime_ns} ns"
+        yield from xattr_faults(node, descriptor, privileged=self._owner is None)
+
+    def _content(self, node: Node, descriptor: int, size: int) -> Iterator[str]:
+        if size != node.size:
+            yield f"{size} bytes, expected {node.size}"
+            return
+        if not size:
+            return
+        try:
+            file = os.open(f"/proc/self/fd/{descriptor}", _DATA)
+        except PermissionError:
+            self.closed += 1
+            return
+        try:
+            at = first_difference(file, size, self._layers.pieces(node), progress=self._progress)
+        finally:
+            os.close(file)
+        if at is not None:
+            yield f"content differs, first at byte {at}"
+
+
+def _special(node: Node, descriptor: int, found: os.stat_result) -> Iterator[str]:
+    if node.kind is Kind.SYMLINK:
+        target = os.readlink(b"", dir_fd=descriptor)
+        if target != node.link:
+            yield f"leads to {printable(target)!r}, expected {printable(node.link)!r}"
+    elif node.kind in {Kind.CHAR, Kind.BLOCK}:
+        device = (os.major(found.st_rdev), os.minor(found.st_rdev))
+        if device != (node.major, node.minor):
+            yield f"device {device[0]}:{device[1]}, expected {node.major}:{node.minor}"

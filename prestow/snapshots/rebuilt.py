@@ -1,0 +1,103 @@
+"""Comparing a stored metadata image with the one that its layers make: made again, it must be the same bytes."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from prestow.layers.erofs import MetadataImage
+from prestow.snapshots.same_bytes import Layers, first_difference, unequal
+from prestow.snapshots.snapshotter import Damage, Progress
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def image_damage(image: MetadataImage, stored: Path, progress: Progress | None) -> Iterator[Damage]:
+    """Tell how a stored metadata image is not the one that was made again."""
+    yield from _found("metadata image", stored, image.size, lambda file: _image_differs(image, file, progress))
+
+
+def side_damage(
+    image: MetadataImage, stored: Path, open_layer: Callable[[int], int], progress: Progress | None
+) -> Iterator[Damage]:
+    """Tell how a stored side file is not what an image needs; most need none."""
+    if image.side_size:
+        kind = "side file"
+        yield from _found(kind, stored, image.side_size, lambda file: _side_differs(image, file, open_layer, progress))
+    elif os.path.lexists(stored):
+        yield Damage("side file", str(stored), "there, though the image needs none")
+
+
+def _found(kind: str, stored: Path, size: int, differs: Callable[[int], int | None]) -> Iterator[Damage]:
+    try:
+        what = _fault(stored, size, differs)
+    except FileNotFoundError:
+        what = "missing"
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+    if what:
+        yield Damage(kind, str(stored), what)
+
+
+def _fault(stored: Path, size: int, differs: Callable[[int], int | None]) -> str:
+    if not stat.S_ISREG(os.lstat(stored).st_mode):
+        return "not a file"
+    file = os.open(stored, _READ)
+    try:
+        found = os.fstat(file).st_size
+        if found != size:
+            return f"{found} bytes, expected {size}"
+        at = differs(file)
+    finally:
+        os.close(file)
+    return "" if at is None else f"differs from what its layers make, first at byte {at}"
+
+
+def _image_differs(image: MetadataImage, file: int, progress: Progress | None) -> int | None:
+    comparing = _Comparing(file, progress)
+    image.write(cast("BinaryIO", comparing))
+    return min(comparing.differences, default=None)
+
+
+def _side_differs(
+    image: MetadataImage, file: int, open_layer: Callable[[int], int], progress: Progress | None
+) -> int | None:
+    layers = Layers(open_layer)
+    try:
+        pieces = (piece for node, start in image.layout.side.items() for piece in layers.pieces(node, start))
+        return first_difference(file, image.side_size, pieces, progress=progress)
+    finally:
+        layers.close()
+
+
+class _Comparing:
+    """A file to write to that compares instead.
+
+    Attributes:
+        differences: where pieces that were written first differ from what is stored.
+    """
+
+    def __init__(self, stored: int, progress: Progress | None) -> None:
+        self.differences: list[int] = []
+        self._stored = stored
+        self._progress = progress
+        self._position = 0
+
+    def seek(self, offset: int) -> int:
+        """Move."""
+        self._position = offset
+        return offset
+
+    def write(self, data: bytes) -> int:
+        """Compare."""
+        at = unequal(os.pread(self._stored, len(data), self._position), data)
+        if at is not None:
+            self.differences.append(self._position + at)
+        self._position += len(data)
+        if self._progress is not None:
+            self._progress(len(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: nothing was written."""

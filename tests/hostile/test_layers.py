@@ -1,0 +1,26 @@
+"""Hostile layers end to end: from the blob through each driver to what the kernel shows, beside a sentinel.
+
+After every one of them the sentinel, the database, the folders, the mounts and the open files are as they were before.
+"""
+
+import pytest
+
+from prestow.snapshots.erofs import ErofsSnapshotter
+from prestow.snapshots.native import NativeSnapshotter
+from prestow.snapshots.overlay import OverlaySnapshotter
+from tests.hostile.arena import Arena
+from tests.hostile.case import Case
+from tests.hostile.table import CASES
+
+DRIVERS = (ErofsSnapshotter, OverlaySnapshotter, NativeSnapshotter)
+
+
+def _id(case: Case) -> str:
+    return f"{case.row} {case.name}"
+
+
+@pytest.mark.parametrize("arena", DRIVERS, indirect=True, ids=lambda kind: kind.driver)
+@pytest.mark.usefixtures("inside_the_sentinel")
+@pytest.mark.parametrize("case", CASES, ids=_id)
+def test_a_hostile_layer_harms_nothing(arena: Arena, case: Case) -> None:
+    arena.hold(case)
