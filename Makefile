@@ -6,6 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
+FUZZ_SECONDS := 60
 UV := $(shell command -v uv || echo .uv/bin/uv)
 
 help: ## this list
@@ -19,6 +20,12 @@ test: packages setup lint types contracts ## everything: lint, types, import con
 
 large: packages setup ## the tests with large real images (debootstrap, pip), which take minutes to make
 	$(BIN)/pytest -m large
+
+fuzz: packages setup ## fuzz what reads foreign bytes, a minute each; FUZZ_SECONDS=600 for longer
+	@mkdir -p .fuzz
+	@for f in tar compression oci erofs; do \
+	  $(UV) run -q --with atheris python -m tests.fuzz.fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.fuzz/$$f-; \
+	done
 
 lint:
 	$(BIN)/ruff check .
@@ -70,6 +77,6 @@ runc-package:
 	$(call apt_install,runc,echo "without runc the demo shows the bundle and does not run it" >&2)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
 
-.PHONY: help demo test large lint types contracts wheel format docs setup packages runtime runc-package clean
+.PHONY: help demo test large fuzz lint types contracts wheel format docs setup packages runtime runc-package clean

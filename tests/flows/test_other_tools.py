@@ -58,9 +58,9 @@ class Buildah:
 
     def __init__(self, folder: Path) -> None:
         """Keep everything in ``folder``."""
-        self._storage = ["--root", folder / "root", "--runroot", folder / "run", "--storage-driver", "vfs"]
+        self._storage = ["--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "vfs"]
 
-    def __call__(self, *arguments: str | Path) -> str:
+    def __call__(self, *arguments: str) -> str:
         """Run it, and give what it says."""
         command = ["buildah", *self._storage, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -81,7 +81,7 @@ class Buildah:
 
 
 def _unpacked(layout: Path, folder: Path) -> dict[bytes, Listed]:
-    command = ["umoci", "unpack", "--image", f"{layout}:image", folder]
+    command = ["umoci", "unpack", "--image", f"{layout}:image", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
     return listing(folder / "rootfs")
 

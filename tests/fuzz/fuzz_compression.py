@@ -14,15 +14,16 @@ from tests.fuzz.harness import fuzz, instrumented
 with instrumented():
     from prestow.layers.compression import decompressed
     from prestow.layers.limits import Limits
+    from prestow.oci.mediatypes import Compression
 
 _LIMITS = Limits(max_layer_bytes=4 << 20)
-_KINDS = ("gzip", "zstd", "none")
+_KINDS: tuple[Compression, ...] = ("gzip", "zstd", "none")
 _PIECE = 1 << 20
 
 
 def check(data: bytes) -> None:
     """Decompress, and do it again with another library."""
-    kind = _KINDS[data[0] % len(_KINDS)] if data else "none"
+    kind: Compression = _KINDS[data[0] % len(_KINDS)] if data else "none"
     blob = data[1:]
     found = bytearray()
     for piece in decompressed(io.BytesIO(blob), kind, limits=_LIMITS):

@@ -94,12 +94,12 @@ def check(data: bytes) -> None:
 def seeds() -> Iterator[bytes]:
     """One valid input of each kind, at least."""
     digest = str(Digest.of(b"x")).encode()
-    named = {"mediaType": "a/b", "platform": {"os": "linux", "architecture": "arm", "variant": "v7"}}
-    valid = {
+    platform = {"os": "linux", "architecture": "arm", "variant": "v7"}
+    valid: dict[Callable[[bytes], None], list[bytes]] = {
         _document: [samples.raw(samples.manifest()), samples.raw(samples.index())],
         _manifest: [samples.raw(samples.manifest())],
         _config: [samples.raw(samples.config())],
-        _descriptor: [json.dumps(samples.descriptor(b"x", **named)).encode()],
+        _descriptor: [json.dumps(samples.descriptor(b"x", platform=platform)).encode()],
         _reference: [b"a", b"docker.io/library/a:tag", b"[::1]:5000/a/b@" + digest, b"oci:/some/where:ref"],
         _platform: [b"linux/amd64", b"linux/arm/v7", b"arm64"],
         _digest: [digest, b"sha512:" + b"0" * 128],

@@ -13,7 +13,7 @@ from prestow.layers.node import Node
 from prestow.layers.tar import entries
 from prestow.layers.tree import layer_tree, merge
 from tests.image_factory import demo_layers, write_image
-from tests.layers.erofs_kernel import mounted, saved
+from tests.layers.erofs_kernel import mounted, saved, sound
 from tests.tar_builder import Tar
 from tests.trees import Layers, Listed, acl, differences, listing, node_listing
 
@@ -34,6 +34,7 @@ def _compare(layers: Layers, expected: dict[bytes, Listed], folder: Path) -> Non
     materialise(root, layers.open, folder / "target", privileged=True)
     with mounted(saved(encode(root, layers.sizes), layers, folder), folder / "mnt") as target:
         assert differences(listing(target), expected) == []
+    assert sound(root, layers)
     assert differences(listing(folder / "target"), expected) == []
     assert differences(node_listing(root, layers.open), expected) == []
 

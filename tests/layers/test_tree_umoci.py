@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from prestow.errors import InvalidError
 from prestow.layers.entry import Kind
-from prestow.layers.tree import LayerDirectory, LayerTree, Node, layer_tree, merge
+from prestow.layers.tree import LayerDirectory, LayerTree, Node, layer_tree, merge, walk
 from tests.image_factory import write_image
 from tests.layers.model import image, scan
 from tests.real_images import RealImages
@@ -105,7 +105,11 @@ _paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
 
 
 class Stack:
-    """Layers in the making. Each member has a directory for a parent, since umoci gives missing ones today's time."""
+    """Layers in the making, without that in which umoci departs from the OCI text or from ADR 4.
+
+    It gives missing parents today's time, and so it does to a directory of the layer's own when a whiteout of the same
+    name takes away what the layers below have in it; it follows symlinks of the layers below on the way to a member.
+    """
 
     def __init__(self) -> None:
         """Start with a root."""
@@ -153,13 +157,12 @@ class Stack:
                 return None
             else:
                 done = [] if node.link.startswith(b"/") else done
-                todo = [*node.link.decode().strip("/").split("/"), *todo]
+                todo = [*filter(None, node.link.decode().split("/")), *todo]
         return None
 
-    def implies(self, path: str) -> bool:
-        """Tell whether the layer has a directory there without an entry of its own."""
-        found = _found(self.layer().root, path)
-        return isinstance(found, LayerDirectory) and found.implicit
+    def makes(self, path: str) -> bool:
+        """Tell whether the layer has a directory there."""
+        return isinstance(_found(self.layer().root, path), LayerDirectory)
 
     def add(self, path: str, what: str, number: int, other: str) -> None:
         """Add a member, if it makes sense where it is."""
@@ -173,13 +176,27 @@ class Stack:
             tar.file(path, str(number).encode(), **attributes)
         elif what == "symlink":
             tar.symlink(path, f"/{other}" if number % 2 else other, mtime=number)
-        elif what == "whiteout" and not self.implies(real):
-            tar.whiteout(path)
-        elif what == "opaque" and self.kind(real) is Kind.DIRECTORY:
-            tar.opaque(path)
+        elif what == "through":
+            self._add_through(path, attributes)
         elif what == "hardlink" and other != real and self.kind(other) not in (None, Kind.DIRECTORY):
             tar.hardlink(path, other)
+        else:
+            self._add_mark(path, real, what)
         self.members.append(f"{len(self.tars)} {what} {path} {other}")
+
+    def _add_mark(self, path: str, real: str, what: str) -> None:
+        if what == "whiteout" and not self.makes(real):
+            self.tars[-1].whiteout(path)
+        elif what == "opaque" and self.kind(real) is Kind.DIRECTORY:
+            self.tars[-1].opaque(path)
+
+    def _add_through(self, path: str, attributes: dict[str, int]) -> None:
+        """Add a symlink to one of the directories, and files through it."""
+        folders = [found.decode() for found, node in walk(self.image()) if node.kind is Kind.DIRECTORY]
+        self.tars[-1].symlink(path, f"/{folders[attributes['mtime'] % len(folders)]}", mtime=1)
+        for name in NAMES[:2]:
+            if self.real(f"{path}/{name}") is not None:
+                self.tars[-1].file(f"{path}/{name}", b"through", **attributes)
 
 
 def _found(root: Node, path: str) -> Node | None:
@@ -193,7 +210,9 @@ def _found(root: Node, path: str) -> Node | None:
 def _stacks(draw: st.DrawFn) -> Stack:
     stack = Stack()
     for _ in range(draw(st.integers(1, 3))):
-        kinds = st.sampled_from(("directory", "directory", "file", "symlink", "hardlink", "whiteout", "opaque"))
+        kinds = st.sampled_from(
+            ("directory", "directory", "file", "symlink", "hardlink", "whiteout", "opaque", "through")
+        )
         for member in draw(st.lists(st.tuples(_paths, kinds, st.integers(0, 999), _paths), max_size=10)):
             stack.add(*member)
         stack.next_layer()
