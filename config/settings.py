@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         "may lie in our own network",
     )
     docker_config: Path = Field(default_factory=docker_config, description="Credentials, in docker's config.json form")
+    keep_blobs: bool = Field(
+        default=True,
+        description="Whether layers stay in the content store as they came, for `serve` and other tools; else they go "
+        "when they are unpacked",
+    )
     lease_hours: float = Field(24.0, gt=0, description="How long what an unfinished pull holds is safe from prune")
     ingest_days: float = Field(7.0, gt=0, description="How long a partial download is kept to be resumed")
     max_layer_bytes: int = Field(64 << 30, gt=0, description="Bytes of one layer, decompressed")

@@ -8,7 +8,7 @@ With ``copied`` there is no snapshot: ``write_bundle`` writes the root file syst
 from prefect import flow
 
 from config.home import home_or_default
-from flows.making import making
+from flows.making import making, rootless
 from flows.parameters import (
     Copied,
     Cwd,
@@ -64,7 +64,7 @@ def bundle(
     Pulls only if told to; layers that are stored and not unpacked are unpacked.
     """
     home = home_or_default(home)
-    overrides = Overrides(args=args, env=env, user=user, cwd=cwd, tty=tty, read_only=read_only)
+    overrides = Overrides(args=args, env=env, user=user, cwd=cwd, tty=tty, read_only=read_only, rootless=rootless())
     with making(home, reference, id, directory, platform) as run:
         if run.must_pull(pull):
             pull_image.fn(reference, platform=platform, driver=driver, home=home)

@@ -1,5 +1,6 @@
 """A bundle being made, and a container running: what the two flows know on their way, and what they report."""
 
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from prestow.oci.image import Image
 from prestow.plan import plan, unpackable
 from prestow.platforms import platform_or_host
 from prestow.runtime.bundle import check_container_id
+from prestow.runtime.overrides import Rootless
 from prestow.runtime.runc import Exit
 from tasks.journal import Journal, journal
 
@@ -26,6 +28,11 @@ def _id_or_new(container_id: str | None) -> str:
         return f"c{secrets.token_hex(6)}"
     check_container_id(container_id)
     return container_id
+
+
+def rootless() -> Rootless | None:
+    """Tell as whom a container runs, where we are not root: then it is in a user namespace, on a copy of its image."""
+    return Rootless(os.geteuid(), os.getegid()) if os.geteuid() else None
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from prefect import flow
 
 from config.home import home_or_default
 from flows.bundle import bundle
-from flows.making import running
+from flows.making import rootless, running
 from flows.parameters import (
     Cwd,
     Driver,
@@ -58,8 +58,8 @@ def run(
     home = home_or_default(home)
     with running(home, id, rm=rm) as container:
         made = bundle.fn(
-            reference, id=container.id, pull=pull, args=args, env=env, user=user, cwd=cwd, tty=tty,
-            read_only=read_only, platform=platform, driver=driver, home=home,
+            reference, id=container.id, copied=rootless() is not None, pull=pull, args=args, env=env, user=user,
+            cwd=cwd, tty=tty, read_only=read_only, platform=platform, driver=driver, home=home,
         )  # fmt: skip
         ended = run_container(home, made.image, made.digest, made.id, interactive or tty)
     return container.ran(made, ended)

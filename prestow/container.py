@@ -2,6 +2,7 @@
 
     write_mounted   rootfs mounted from the container's snapshot; a row holds image and snapshot from then on
     write_copy      rootfs a full copy of the image; nothing in the store is held, the bundle may move elsewhere
+    write_kept      such a copy among the store's own bundles: a container of it, for those who may not mount
     run_bundle      the process, to its exit status; what a reboot unmounted is mounted again
     remove_container  the end: unmount, drop what was written, forget
 
@@ -33,6 +34,9 @@ from prestow.snapshots.mount import mount_all, unmount
 from prestow.snapshots.mountinfo import mounted_at
 from prestow.snapshots.remove import remove_tree
 
+COPY = "copy"
+"""In place of a driver: the root is a full copy."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -51,15 +55,29 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container to be: its ID, its image and that image's name, and its snapshot."""
+    """A container to be: its ID, its image and that image's name, and its snapshot; None for a copy."""
 
     id: str
     name: str
     image: Image
-    created: Created
+    created: Created | None
 
 
-def write_mounted(node: Node, container: Container, spec: Spec, directory: Path) -> Written:
+def write(node: Node, container: Container, spec: Spec, directory: Path) -> Written:
+    """Make a bundle: on the container's snapshot if it has one, else a copy; one in the store's own place is kept.
+
+    Raises:
+        AlreadyExistsError: another container has the ID, or the folder holds something else.
+        UnsupportedError: mounting is not allowed here; a copy is.
+    """
+    if container.created is not None:
+        return write_mounted(node, container, container.created, spec, directory)
+    if directory == node.bundle_folder(container.id):
+        return write_kept(node, container, spec, directory)
+    return write_copy(node, container.image, spec, directory)
+
+
+def write_mounted(node: Node, container: Container, created: Created, spec: Spec, directory: Path) -> Written:
     """Make a bundle whose root is the container's snapshot, mounted; the same again is success.
 
     What fails leaves neither container nor snapshot behind, but those that were there before.
@@ -78,10 +96,10 @@ def write_mounted(node: Node, container: Container, spec: Spec, directory: Path)
             undo.callback(_discard, node, record)
         node.containers.put(record)
         if not mounted_at(rootfs):
-            mount_all(container.created.mounts, rootfs)
+            mount_all(created.mounts, rootfs)
         write_bundle(spec, directory, rootfs="filled")
         undo.pop_all()
-    return Written(directory, container.created.driver, spec.warnings)
+    return Written(directory, created.driver, spec.warnings)
 
 
 def _known(node: Node, record: ContainerRecord) -> bool:
@@ -108,12 +126,13 @@ def _claimed(directory: Path, *, known: bool) -> Path:
 
 
 def _record(container: Container, directory: Path) -> ContainerRecord:
+    created = container.created
     return ContainerRecord(
         id=container.id,
         image=container.name,
         manifest_digest=container.image.manifest.digest,
-        driver=container.created.driver,
-        snapshot_key=container.created.key,
+        driver=created.driver if created else COPY,
+        snapshot_key=created.key if created else "",
         bundle=str(directory),
         created_at=time.time(),
     )
@@ -137,13 +156,35 @@ def write_copy(node: Node, image: Image, spec: Spec, directory: Path) -> Written
         )
         warnings += _unowned(made)
     write_bundle(spec, directory, rootfs="filled")
-    return Written(directory, "copy", warnings)
+    return Written(directory, COPY, warnings)
+
+
+def write_kept(node: Node, container: Container, spec: Spec, directory: Path) -> Written:
+    """Make a bundle whose root is a full copy, and which the store keeps as a container; the same again is success.
+
+    Raises:
+        AlreadyExistsError: another container has the ID, or the folder holds something else.
+    """
+    record = _record(container, directory)
+    known = _known(node, record)
+    with ExitStack() as undo:
+        prepare_bundle(directory)
+        if not known:
+            undo.callback(_discard, node, record)
+        node.containers.put(record)
+        written = write_copy(node, container.image, spec, directory)
+        undo.pop_all()
+    return written
 
 
 def _unowned(made: Materialised) -> tuple[str, ...]:
-    if not made.unowned:
-        return ()
-    return (f"{made.unowned} files could not be given their owners or devices without root; they belong to you",)
+    """Tell what an ordinary user could not make as the image has it."""
+    found = {
+        f"{made.unowned} files belong to you, though not in the image": made.unowned,
+        f"{made.devices} devices were left out": made.devices,
+        f"{made.xattrs} extended attributes were left out": made.xattrs,
+    }
+    return tuple(f"{what}: that needs root" for what, count in found.items() if count)
 
 
 def run_bundle(
@@ -157,7 +198,7 @@ def run_bundle(
     """
     record = node.containers.get(container_id)
     rootfs = Path(record.bundle) / ROOTFS
-    if not mounted_at(rootfs):
+    if record.driver != COPY and not mounted_at(rootfs):
         mount_all(node.snapshotter(record.driver).mounts(record.snapshot_key), rootfs)
     runtime = find_runtime(node.settings.runtime)
     return run_process(
@@ -194,7 +235,10 @@ def _discard(node: Node, record: ContainerRecord) -> None:
     directory = Path(record.bundle)
     if mounted_at(directory / ROOTFS):
         unmount(directory / ROOTFS)
-    _drop_snapshot(node, record)
+    if record.driver == COPY:
+        remove_tree(directory / ROOTFS)
+    else:
+        _drop_snapshot(node, record)
     remove_bundle(directory)
     with suppress(NotFoundError):
         node.containers.remove(record.id)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from prestow.content.disk import make_folder, translated
 from prestow.content.local import LocalStore
+from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PrestowError
 from prestow.lookup import find_image
 from prestow.metadata.containers import Containers
@@ -209,9 +210,20 @@ class Node:
             return False
         return True
 
-    def holds_download(self, layer: Layer) -> bool:
-        """Tell whether a layer's bytes are here, as a blob or as a complete ingest."""
+    def replacement(self, layer: Layer) -> Digest | None:
+        """Give the blob that makes a layer's own one needless: its diff blob, where the setting keeps no others."""
+        return None if self.settings.keep_blobs else layer.diff_id
+
+    def holds_blob(self, layer: Layer) -> bool:
+        """Tell whether a layer's blob is here, or what makes it needless."""
         if self.content.has(layer.descriptor.digest, layer.descriptor.size):
+            return True
+        needless = self.replacement(layer)
+        return needless is not None and self.content.has(needless)
+
+    def holds_download(self, layer: Layer) -> bool:
+        """Tell whether a layer's bytes are here, as a blob or as a complete ingest, or are not needed."""
+        if self.holds_blob(layer):
             return True
         status = self.content.status(layer_ref(layer))
         return status is not None and status.sealed

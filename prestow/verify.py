@@ -126,10 +126,10 @@ class _Run:
 
     def _image(self, image: Image) -> Iterator[Damage]:
         drivers = [driver for driver in self.node.snapshotters if _has_row(driver, image.chain_id)]
-        if not drivers and image.target != image.manifest and not any(map(self._here, image.layers)):
-            return  # a platform of which only the documents were fetched
+        whole = bool(drivers) or image.target == image.manifest
         for layer in image.layers:
-            yield from self._layer(layer, unpacked=bool(drivers))
+            if whole or self._here(layer):  # of a platform that was not pulled, other platforms may have a layer here
+                yield from self._layer(layer, unpacked=bool(drivers))
         sound = all(self.hashed.get(layer.diff_id) for layer in image.layers)
         for driver in drivers:
             yield from self._snapshot(driver, image.chain_id, sound=sound)

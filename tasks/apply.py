@@ -20,6 +20,8 @@ def apply(home: str, name: str, layer: Layer, verified: Verified | None) -> Appl
     """Decompress, hash and scan the layer; nothing of it is extracted."""
     node = open_node(home)
     with noted("apply", layer.diff_id, layer.descriptor.size) as advance:
-        applied = engine.apply(node.content, layer, scans=node.scans, progress=advance)
+        applied = engine.apply(
+            node.content, layer, scans=node.scans, keep_blob=node.settings.keep_blobs, progress=advance
+        )
     reached("layer-applied", node, name, layer.diff_id)
     return applied

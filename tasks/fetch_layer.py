@@ -23,6 +23,8 @@ def fetch_layer(home: str, name: str, reference: str, layer: Layer) -> Fetched:
         noted("fetch_layer", blob.digest, blob.size) as advance,
         ahead(node.content, layer, scans=node.scans, progress=advance) as arrived,
     ):
-        fetched = engine.fetch_layer(node.source(reference), node.content, blob, progress=arrived)
+        fetched = engine.fetch_layer(
+            node.source(reference), node.content, blob, unless=node.replacement(layer), progress=arrived
+        )
     reached("layer-fetched", node, name, blob.digest)
     return fetched

@@ -14,12 +14,12 @@ from tasks.policy import step
     lambda layer: f"verify {layer.descriptor.digest.short} (layer {layer.index + 1}/{layer.count})",
     version=1,
     key=lambda layer: layer.descriptor.digest,
-    hit=lambda home, layer: open_node(home).content.has(layer.descriptor.digest, layer.descriptor.size),
+    hit=lambda home, layer: open_node(home).holds_blob(layer),
 )
 def verify(home: str, name: str, layer: Layer, fetched: Fetched) -> Verified:  # noqa: ARG001 - fetched orders the graph
     """Check size and digest, and commit the layer to the content store."""
     node = open_node(home)
     with noted("verify", layer.descriptor.digest):
-        verified = engine.verify(node.content, layer.descriptor)
+        verified = engine.verify(node.content, layer.descriptor, unless=node.replacement(layer))
     reached("layer-stored", node, name, layer.descriptor.digest)
     return verified

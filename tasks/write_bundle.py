@@ -20,9 +20,6 @@ def write_bundle(  # noqa: PLR0913 - all that a bundle is made of
     """Mount or copy the root file system, write ``config.json``, and note the container."""
     node = open_node(home)
     with noted("write_bundle", container_id):
-        if created is None:
-            written = engine.write_copy(node, image, spec, directory)
-        else:
-            written = engine.write_mounted(node, engine.Container(container_id, name, image, created), spec, directory)
+        written = engine.write(node, engine.Container(container_id, name, image, created), spec, directory)
     reached("bundled", node, name, image.manifest.digest)
     return written

@@ -1,87 +1,134 @@
-"""Verify: what is as it was says nothing, and what is not is named."""
+"""Verify: what happened to an image's blobs and snapshots is told, and nothing else is."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from prestow.content.verify import verify as verify_layer
-from prestow.errors import PrestowError
+from prestow.content.verify import verify as commit
+from prestow.digest import Digest
 from prestow.layers.apply import apply
 from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
-from prestow.platforms import host
-from prestow.reference import parse_source
+from prestow.platforms import Platform
 from prestow.registry.fetch import fetch_layer, fetch_manifest
-from prestow.registry.resolve import resolve
 from prestow.snapshots.commit import commit_snapshots
-from prestow.verify import verify
+from prestow.verify import Verification, verify
+from tests.conformance.snapshotter_damage import flip
 
 NAME = "localhost/demo:latest"
+DRIVERS = ("erofs", "overlay", "native")
 
 
-@pytest.fixture(params=["erofs", "overlay", "native"])
-def stored(request: pytest.FixtureRequest, tmp_path: Path, demo_layout: Path) -> Iterator[tuple[Node, Image]]:
-    """A store with the demo image, unpacked by one driver."""
-    node, reference = open_node(str(tmp_path / "store")), f"oci:{demo_layout}:demo"
-    target = resolve(node.source(reference), node.content, parse_source(reference))
-    image = fetch_manifest(node.source(reference), node.content, target, host())
-    for layer in image.layers:
-        fetch_layer(node.source(reference), node.content, layer.descriptor)
-        verify_layer(node.content, layer.descriptor)
-        apply(node.content, layer, scans=node.scans)
-    commit_snapshots(node.snapshotter(request.param), image)
+def pulled(node: Node, layout: Path, architecture: str = "amd64", *, drivers: tuple[str, ...] = DRIVERS) -> Image:
+    """Do what the flow does, without Prefect."""
+    source = node.source(f"oci:{layout}:demo")
+    target = source.resolve()
+    image = fetch_manifest(source, node.content, target, Platform("linux", architecture))
+    if drivers:
+        for layer in image.layers:
+            fetch_layer(source, node.content, layer.descriptor)
+            commit(node.content, layer.descriptor)
+            apply(node.content, layer, scans=node.scans)
+        for driver in node.snapshotters:
+            if driver.driver in drivers:
+                commit_snapshots(driver, image)
     tag(node.database, node.content, NAME, target)
-    yield node, image
-    node.close()
+    return image
 
 
-def damaged(node: Node) -> list[str]:
-    return [f"{damage.kind} {damage.name}" for damage in verify(node, node.images.get(NAME)).damaged]
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return open_node(str(tmp_path / "store"))
 
 
-def test_what_nobody_touched_is_well(stored: tuple[Node, Image]) -> None:
-    node, image = stored
+def verified(node: Node) -> Verification:
+    """Verify as another process would, which remembers nothing."""
+    fresh = Node(node.home, node.store_id)
+    return verify(fresh, fresh.images.get(NAME))
+
+
+def damages(node: Node) -> set[tuple[str, str]]:
+    """Give the kinds and names of what is damaged."""
+    return {(damage.kind, damage.name) for damage in verified(node).damaged}
+
+
+def test_an_image_that_nobody_touched_is_well_and_all_of_it_was_read(node: Node, demo_layout: Path) -> None:
+    pulled(node, demo_layout)
     read: list[int] = []
 
     found = verify(node, node.images.get(NAME), progress=read.append)
 
     assert found.damaged == ()
-    assert found.snapshots == 1
-    assert found.blobs >= 3 + 2 * len(image.layers)
-    assert sum(read) == found.bytes > 0
+    assert (found.blobs, found.snapshots, found.bytes) == (3 + 3 + 3, 3, sum(read))
+    assert found.bytes > sum(blob.size for blob in node.content.walk())
+    assert node.leases.list() == ()
 
 
-def test_a_flipped_byte_of_a_layer_is_named(stored: tuple[Node, Image]) -> None:
-    node, image = stored
-    path = node.content.path(image.layers[1].descriptor.digest)
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
+def test_platforms_that_were_not_pulled_are_not_missed(node: Node, demo_layout: Path) -> None:
+    pulled(node, demo_layout)
+    pulled(node, demo_layout, "arm64", drivers=())  # its documents alone
+
+    assert verified(node).damaged == ()
+
+    pulled(node, demo_layout, "arm64")
+    assert verified(node).snapshots == 6
+
+
+def _cut(path: Path) -> None:
+    path.chmod(0o600)
+    os.truncate(path, path.stat().st_size - 1)
+
+
+@pytest.mark.parametrize("change", [flip, _cut, os.unlink])
+def test_every_blob_is_looked_at(node: Node, demo_layout: Path, change: Callable[[Path], None]) -> None:
+    image = pulled(node, demo_layout, drivers=("native",))
+    documents = [image.target, image.manifest, image.config]
+    kinds = {part.digest: "document" for part in documents} | {layer.diff_id: "diff blob" for layer in image.layers}
+    if change is not os.unlink:  # what is applied needs no other blob
+        kinds |= {layer.descriptor.digest: "layer" for layer in image.layers}
+    for digest, kind in kinds.items():
+        path = node.content.path(digest)
+        saved = path.read_bytes()
+        change(path)
+
+        found = damages(node)
+
+        expected = (kind, digest)
+        if digest == image.manifest.digest and change is os.unlink:
+            expected = ("document", image.target.digest)  # which lists nothing that is here
+        assert expected in found
+        assert found - {expected} <= {("snapshot", f"native {image.chain_id}")}
+        assert (len(found) == 2) == (kind == "diff blob")
+        path.unlink(missing_ok=True)
+        path.write_bytes(saved)
+    assert damages(node) == set()
+
+
+def test_damaged_folders_and_metadata_images_are_told_with_their_paths(node: Node, demo_layout: Path) -> None:
+    image = pulled(node, demo_layout)
+    metadata = node.home / "snapshots/erofs" / f"{image.chain_id.encoded}.erofs"
+    motd = node.home / "snapshots/native" / str(node.snapshotter("native").stat(image.chain_id).id) / "fs/etc/motd"
+    flip(metadata)
+    flip(motd)
+
+    assert damages(node) == {("metadata image", str(metadata)), ("file", str(motd))}
+
+
+def test_a_snapshot_whose_files_are_gone_is_told(node: Node, demo_layout: Path) -> None:
+    image = pulled(node, demo_layout, drivers=("native",))
+    folder = node.home / "snapshots/native" / str(node.snapshotter("native").stat(image.chain_id).id)
+    folder.rename(node.home / "elsewhere")
+
+    assert damages(node) == {("file", str(folder / "fs"))}
+
+
+def test_something_else_in_the_place_of_a_blob_is_told(node: Node, demo_layout: Path) -> None:
+    image = pulled(node, demo_layout, drivers=("native",))
+    path = node.content.path(Digest(image.layers[0].diff_id))
     path.unlink()
-    path.write_bytes(data)
+    os.mkfifo(path)
 
-    assert damaged(node) == [f"layer {image.layers[1].descriptor.digest}"]
-
-
-def test_a_missing_diff_blob_is_named_and_the_snapshot_that_needs_it(stored: tuple[Node, Image]) -> None:
-    node, image = stored
-    node.content.delete(image.layers[0].diff_id)
-
-    names = damaged(node)
-
-    assert f"diff blob {image.layers[0].diff_id}" in names
-    assert any(name.startswith("snapshot") and name.endswith(image.chain_id) for name in names)
-
-
-def test_damage_is_a_result_even_where_nothing_can_be_read(stored: tuple[Node, Image]) -> None:
-    node, image = stored
-    for blob in list(node.content.walk()):
-        node.content.path(blob.digest).write_bytes(b"")
-
-    try:
-        names = damaged(node)
-    except PrestowError as error:
-        pytest.fail(f"raised {error}")
-
-    assert names == [f"document {image.target.digest}"]
+    assert ("diff blob", image.layers[0].diff_id) in damages(node)

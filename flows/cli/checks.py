@@ -130,7 +130,7 @@ def _root() -> Iterator[Finding]:
     if os.geteuid() == 0:
         yield Finding("root", works=True, found="containers can be mounted and run")
     else:
-        advice = "mounting a bundle and running it need root; `prestow bundle --copy` does not"
+        advice = "mounting needs root: containers run on copies, in a user namespace; bundles are made with --copy"
         yield Finding("root", works=False, found=f"user {os.geteuid()}", advice=advice)
 
 

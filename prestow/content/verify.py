@@ -20,8 +20,13 @@ class Verified:
     size: int
 
 
-def verify(content: Store, descriptor: Descriptor) -> Verified:
+def verify(content: Store, descriptor: Descriptor, *, unless: Digest | None = None) -> Verified:
     """Commit the ingest ``layer-<digest>`` that *fetch_layer* sealed; nothing to do if the blob is here.
+
+    Args:
+        content: where the ingest is, and the blob will be.
+        descriptor: the blob.
+        unless: a blob that makes it needless, if that is here; then nothing need have been fetched.
 
     Raises:
         PreconditionError: nothing was fetched, or not all of it.
@@ -29,6 +34,8 @@ def verify(content: Store, descriptor: Descriptor) -> Verified:
         UnavailableError: another process still writes the ingest.
     """
     digest, size = descriptor.digest, descriptor.size
-    if not content.has(digest, size):
-        content.commit_ingest(f"layer-{digest}", size, digest)
+    ref = f"layer-{digest}"
+    needless = unless is not None and content.has(unless) and content.status(ref) is None
+    if not (needless or content.has(digest, size)):
+        content.commit_ingest(ref, size, digest)
     return Verified(digest, size)

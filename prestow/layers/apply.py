@@ -17,7 +17,14 @@ from typing import BinaryIO
 
 from prestow.content.store import Store, Writer
 from prestow.digest import Digest
-from prestow.errors import AlreadyExistsError, InvalidError, MismatchError, PreconditionError, PrestowError
+from prestow.errors import (
+    AlreadyExistsError,
+    InvalidError,
+    MismatchError,
+    NotFoundError,
+    PreconditionError,
+    PrestowError,
+)
 from prestow.layers.compression import decompressed
 from prestow.layers.limits import Limits
 from prestow.layers.overlap import Overlapped
@@ -46,13 +53,16 @@ class Applied:
     dropped: tuple[tuple[str, int], ...] = ()
 
 
-def apply(content: Store, layer: Layer, *, scans: Scans, progress: Progress | None = None) -> Applied:
+def apply(
+    content: Store, layer: Layer, *, scans: Scans, keep_blob: bool = True, progress: Progress | None = None
+) -> Applied:
     """Make the diff blob of a layer, or look through the one that is here.
 
     Args:
         content: where the layer's blob is, and its diff blob will be.
         layer: the layer.
         scans: where the layer's tree is kept for the step that merges it; they know what a layer may be at most.
+        keep_blob: whether the blob stays when its diff blob is committed; who reads it meanwhile can go on.
         progress: told of the blob's bytes as they are consumed; of none if they were decompressed ahead.
 
     Raises:
@@ -69,6 +79,14 @@ def apply(content: Store, layer: Layer, *, scans: Scans, progress: Progress | No
             f"layer {layer.index + 1} of {layer.count}, {layer.descriptor.digest}: its media type says compression "
             f"{compression}, its diff ID that it is not compressed; the image is broken, build it again"
         )
+    applied = _made(content, layer, scans, progress)
+    if not keep_blob and layer.descriptor.digest != layer.diff_id:
+        with suppress(NotFoundError):  # it went before
+            content.delete(layer.descriptor.digest)
+    return applied
+
+
+def _made(content: Store, layer: Layer, scans: Scans, progress: Progress | None) -> Applied:
     if content.has(layer.diff_id) or _commit_ahead(content, layer):
         return _applied(content, layer, scans.get(layer.diff_id, layer.index))
     try:

@@ -85,9 +85,21 @@ def fetch_manifest(
 
 
 def fetch_layer(
-    source: Fetcher, content: Store, descriptor: Descriptor, *, progress: Progress | None = None
+    source: Fetcher,
+    content: Store,
+    descriptor: Descriptor,
+    *,
+    unless: Digest | None = None,
+    progress: Progress | None = None,
 ) -> Fetched:
     """Fetch a layer into the ingest ``layer-<digest>`` and seal it; nothing to do if it is here.
+
+    Args:
+        source: where from.
+        content: where to.
+        descriptor: the layer.
+        unless: a blob that makes it needless, if that is here.
+        progress: told of bytes as they come.
 
     Raises:
         NotFoundError: the registry lacks it.
@@ -99,6 +111,8 @@ def fetch_layer(
     """
     digest, size = descriptor.digest, descriptor.size
     ref = f"layer-{digest}"
+    if unless is not None and content.has(unless):
+        return Fetched(ref, size, 0)
     try:
         writer = content.writer(ref, algorithm=digest.algorithm, total=size, digest=digest)
     except AlreadyExistsError:

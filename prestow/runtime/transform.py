@@ -40,9 +40,9 @@ def transform_config(config: ImageConfig, overrides: Overrides, rootfs: RootFs, 
     _check_platform(config.platform, host)
     refuse_unusual_mount_points(rootfs)
     warnings: list[str] = []
-    user = resolve_user(config.process.user if overrides.user is None else overrides.user, rootfs)
+    user = wanted = resolve_user(config.process.user if overrides.user is None else overrides.user, rootfs)
     if overrides.rootless is not None:
-        user = _only_root(user, warnings)
+        user = _only_root(wanted, overrides, warnings)
     document = {
         "ociVersion": OCI_VERSION,
         "process": _process(config, overrides, rootfs, user),
@@ -55,6 +55,8 @@ def transform_config(config: ImageConfig, overrides: Overrides, rootfs: RootFs, 
         document["hostname"] = _hostname(overrides.hostname)
     if overrides.rootless is not None:
         _give_up_root(document, overrides.rootless)
+        if wanted.uid:
+            _give_up_capabilities(document)
     return Spec.of(document, warnings)
 
 
@@ -121,16 +123,31 @@ def _hostname(name: str) -> str:
     return name
 
 
-def _only_root(user: User, warnings: list[str]) -> User:
-    """Check that a user exists in a container that has one user, and drop groups that it cannot have."""
+def _only_root(user: User, overrides: Overrides, warnings: list[str]) -> User:
+    """Give the one user of a rootless container; what that means for the image's choice is said.
+
+    Raises:
+        UnsupportedError: the operator wants another one.
+    """
     if (user.uid, user.gid) != (0, 0):
-        asked = f"{user.uid}:{user.gid}"
-        raise UnsupportedError(
-            f"user {asked}: a rootless container has user 0 and group 0 only; run as root, or as user 0:0"
+        asked = f"user {user.uid}:{user.gid}"
+        if overrides.user is not None:
+            raise UnsupportedError(
+                f"{asked}: a rootless container has user 0 and group 0 only; run as root, or as user 0:0"
+            )
+        warnings.append(
+            f"{asked} of the image does not exist in a rootless container: its process is you, as user 0:0, "
+            "without capabilities"
         )
-    if set(user.additional_gids) - {0}:
+    elif set(user.additional_gids) - {0}:
         warnings.append("the user's additional groups were left out: a rootless container has group 0 only")
     return User(0, 0, (), user.home)
+
+
+def _give_up_capabilities(document: dict[str, Any]) -> None:
+    """Change a spec in place so that its process has no more rights than another user's, though it is user 0."""
+    process = document["process"]
+    process["capabilities"] = {name: [] for name in process["capabilities"]}
 
 
 def _give_up_root(document: dict[str, Any], caller: Rootless) -> None:

@@ -32,7 +32,7 @@ def bundle(node: Node, name: str, folder: Path) -> float:
     image = find_image(node.content, node.image(name).target, host())
     spec = spec_of(node, image)
     created = create_snapshot(node.snapshotter("erofs"), "bench", image.chain_id)
-    write_mounted(node, Container("bench", name, image, created), spec, folder)
+    write_mounted(node, Container("bench", name, image, created), created, spec, folder)
     took = time.perf_counter() - began
     remove_container(node, "bench")
     return took

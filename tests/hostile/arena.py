@@ -77,7 +77,7 @@ class Arena:
             descriptors=len(list(Path("/proc/self/fd").iterdir())),
         )
 
-    def unpack(self, blobs: list[Blob], limits: Limits) -> Image:
+    def unpack(self, blobs: list[Blob], limits: Limits | None = None) -> Image:
         """Do what a pull does once the blobs have come: apply each layer, then commit the snapshots."""
         image = self.image(blobs)
         scans = Scans(self.bench.content, limits)

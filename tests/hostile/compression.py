@@ -206,6 +206,13 @@ COMPRESSION: list[Case] = [
         shows=SHOWN,
     ),
     accepted(
+        "A-101",
+        "names that mean something in mount options",
+        Tar().file("a:b,c\\d/lowerdir=e", b"1"),
+        Tar().file("a:b,c\\d/upperdir=f", b"2"),
+        shows="a:b,c\\x5cd/ a:b,c\\x5cd/lowerdir\\x3de=1 a:b,c\\x5cd/upperdir\\x3df=2",
+    ),
+    accepted(
         "A-102", "layers that may not be distributed", Blob(_ZIPPED, f"{OCI_FOREIGN_LAYER}+gzip", TAR), shows=SHOWN
     ),
     accepted("A-102", "foreign layers of Docker", Blob(_ZIPPED, f"{DOCKER_FOREIGN_LAYER}.gzip", TAR), shows=SHOWN),

@@ -93,6 +93,17 @@ def test_applying_again_gives_the_same_and_needs_no_blob(content: LocalStore) ->
     assert apply(content, layer, scans=Scans(content, LIMITS)) == first
 
 
+def test_a_blob_that_is_not_to_be_kept_goes_unless_it_is_the_diff_blob(content: LocalStore) -> None:
+    for compression in COMPRESSIONS:
+        layer = a_layer(content, TAR, compression)
+
+        for _ in range(2):
+            applied = apply(content, layer, scans=Scans(content, LIMITS), keep_blob=False)
+
+        assert applied.size == len(TAR)
+        assert [blob.digest for blob in content.walk()] == [layer.diff_id]
+
+
 def test_progress_tells_all_bytes_of_the_blob_once(content: LocalStore) -> None:
     behind = {"gzip": bytes(700_000), "zstd": b"\x50\x2a\x4d\x18" + (9).to_bytes(4, "little") + b"skippable"}
     for compression, rest in behind.items():
@@ -165,6 +176,14 @@ def test_a_layer_with_another_diff_id_leaves_nothing(content: LocalStore, compre
     with pytest.raises(MismatchError, match=f"layer 1 of 1, {layer.descriptor.digest}.*{layer.diff_id}"):
         apply(content, layer, scans=Scans(content, LIMITS))
     assert is_clean(content, layer)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_tar_is_no_compressed_layer_though_its_digest_is_the_diff_id(content: LocalStore, compression: str) -> None:
+    layer = stored(content, TAR, layer_type(compression), Digest.of(TAR))
+
+    with pytest.raises(InvalidError, match=f"says compression {compression}, its diff ID that it is not compressed"):
+        apply(content, layer, scans=Scans(content, LIMITS))
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])

@@ -243,12 +243,21 @@ def test_rootless_has_the_namespaces_and_mounts_of_runc(rootfs: Path, tmp_path: 
 
 def test_rootless_is_for_user_0_alone(rootfs: Path) -> None:
     with pytest.raises(UnsupportedError, match="1000:1000"):
-        make_spec(rootfs, {"User": "app"}, Overrides(rootless=Rootless(1, 1)))
+        make_spec(rootfs, {}, Overrides(user="app", rootless=Rootless(1, 1)))
 
     spec = make_spec(rootfs, {"User": "root"}, Overrides(rootless=Rootless(1, 1)))
 
     assert spec.document["process"]["user"] == {"uid": 0, "gid": 0}
+    assert spec.document["process"]["capabilities"]["effective"] != []
     assert len(spec.warnings) == 1
+
+
+def test_rootless_gives_the_process_of_another_user_no_more_rights_than_that_has(rootfs: Path) -> None:
+    spec = make_spec(rootfs, {"User": "app"}, Overrides(rootless=Rootless(1, 1)))
+
+    assert spec.document["process"]["user"] == {"uid": 0, "gid": 0}
+    assert set(map(tuple, spec.document["process"]["capabilities"].values())) == {()}
+    assert [warning.startswith("user 1000:1000 of the image") for warning in spec.warnings] == [True]
 
 
 @pytest.mark.parametrize("user", ["app", "app:wheel", "1000", "1000:10", "root", "77:88"])

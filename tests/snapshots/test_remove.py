@@ -10,7 +10,9 @@ import pytest
 from prestow.errors import PreconditionError, StorageError
 from prestow.snapshots.descent import measure
 from prestow.snapshots.mount import bound, mount_all
+from prestow.snapshots.native import NativeSnapshotter
 from prestow.snapshots.remove import bury, empty_trash, remove_tree
+from tests.conformance.bench import Bench
 from tests.snapshots.unprivileged import as_nobody, home_of_nobody
 
 DEPTH = 3000
@@ -43,6 +45,32 @@ def test_a_tree_thousands_deep_is_measured_and_removed(tmp_path: Path) -> None:
     remove_tree(tmp_path / "deep")
 
     assert not (tmp_path / "deep").exists()
+
+
+def test_a_snapshot_with_a_tree_thousands_deep_is_removed(tmp_path: Path) -> None:
+    with Bench(tmp_path / "store", NativeSnapshotter) as bench:
+        (mount,) = bench.snapshotter.prepare("key", None)
+        make_deep(Path(mount.source) / "deep")
+
+        bench.snapshotter.remove("key")
+
+        assert bench.left_on_disk() == set()
+
+
+def test_a_snapshot_with_a_mount_inside_is_not_removed(mounting: Path) -> None:
+    victim = mounting / "victim"
+    victim.mkdir()
+    (victim / "file").touch()
+    with Bench(mounting / "store", NativeSnapshotter) as bench:
+        (mount,) = bench.snapshotter.prepare("key", None)
+        inside = Path(mount.source) / "inside"
+        inside.mkdir()
+        mount_all([bound(victim, read_only=False)], inside)
+
+        with pytest.raises(PreconditionError, match="mounted"):
+            bench.snapshotter.remove("key")
+
+    assert (victim / "file").exists()
 
 
 def test_every_type_and_name_goes_and_links_are_not_followed(tmp_path: Path) -> None:

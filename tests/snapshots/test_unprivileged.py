@@ -21,6 +21,7 @@ def check(home: Path) -> None:
         image = bench.committed(*TARS)
         (mount,) = bench.snapshotter.prepare("key", image.chain_id)
         folder = Path(mount.source)
+        assert list(bench.snapshotter.verify(image.chain_id)) == []
 
         assert (folder / "open").read_bytes() == b"o"
         assert (folder / "etc" / "shadow").stat().st_mode & 0o7777 == 0

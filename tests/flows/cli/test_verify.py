@@ -1,0 +1,62 @@
+"""The verb ``verify``: a table or a document, and an exit status."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.pull import pull
+from prestow.digest import Digest
+from prestow.node import open_node
+from tests.conformance.snapshotter_damage import flip
+from tests.flows.cli.conftest import Called, Prestow
+from tests.flows.cli.test_reading import loaded
+
+
+@pytest.fixture
+def layer(prefect_server: object, home: Path, demo_layout: Path) -> Path:
+    """The demo image, pulled; the file of one of its diff blobs."""
+    found = pull(f"oci:{demo_layout}:demo", driver="native", home=str(home))
+    return open_node(str(home)).content.path(Digest(found.layers[1].diff_id))
+
+
+def test_an_image_that_is_well(called: Called, layer: Path) -> None:
+    done = called("verify", "demo")
+    document = called("verify", "--all", "--json").document
+
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[1].split()[:3] == ["localhost/demo:latest", "9", "1"]
+    assert done.out.endswith("all well\n")
+    assert document["damaged"] == 0
+    assert set(document["images"][0]) == {"name", "digest", "blobs", "snapshots", "bytes", "damaged"}
+
+
+def test_what_is_damaged_is_named_and_the_status_says_so(called: Called, layer: Path) -> None:
+    flip(layer)
+
+    done = called("verify", "demo")
+    document = called("verify", "demo", "--json")
+
+    assert (done.status, document.status, done.err) == (5, 5, "")
+    assert f"sha256:{layer.name}" in done.out
+    assert document.document["damaged"] == 2
+    assert document.document["images"][0]["damaged"][0] == {
+        "kind": "diff blob",
+        "name": f"sha256:{layer.name}",
+        "what": "its bytes are no longer those of its digest",
+    }
+
+
+@pytest.mark.parametrize("line", ["verify", "verify demo --all"])
+def test_one_image_is_named_or_all(called: Called, line: str) -> None:
+    done = called(*line.split())
+
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+
+
+def test_an_image_that_is_not_here_is_said(called: Called) -> None:
+    assert called("verify", "nothing").status == 3
+    assert called("verify", "--all", "--json").document == {"images": [], "damaged": 0}
+
+
+def test_prefect_is_not_loaded(alone: Prestow, layer: Path) -> None:
+    assert loaded(alone, "verify", "demo") & {"prefect", "httpx", "rich"} == set()
