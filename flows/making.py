@@ -73,7 +73,6 @@ class Making:
 
     def bundled(self, written: Written, image: Image) -> Bundled:
         """Tell what was made."""
-        seconds = {step: round(took, 6) for step, took in self.journal.seconds.items()}
         return Bundled(
             id=self.id,
             image=self.name,
@@ -81,7 +80,7 @@ class Making:
             directory=str(written.directory),
             driver=written.driver,
             warnings=written.warnings,
-            seconds={**seconds, "total": round(time.monotonic() - self.began, 6)},
+            seconds=self.journal.durations(self.began),
         )
 
 
@@ -112,14 +111,13 @@ class Running:
 
     def ran(self, bundled: Bundled, ended: Exit) -> Ran:
         """Tell how its process ended."""
-        seconds = {step: round(took, 6) for step, took in self.journal.seconds.items()}
         return Ran(
             id=self.id,
             image=bundled.image,
             status=ended.status,
             removed=self.rm,
             warnings=bundled.warnings,
-            seconds={**seconds, "total": round(time.monotonic() - self.began, 6)},
+            seconds=self.journal.durations(self.began),
         )
 
 

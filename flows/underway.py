@@ -67,7 +67,6 @@ class Pulling:
         """Tell what the run came to."""
         layers = self._layers()
         fetched = sum(layer.fetched_bytes for layer in layers)
-        seconds = {step: round(took, 6) for step, took in self.journal.seconds.items()}
         return Pulled(
             name=self.name,
             digest=str(self.target.digest) if self.target else "",
@@ -78,7 +77,7 @@ class Pulling:
             layers=layers,
             fetched_bytes=fetched,
             reused_bytes=sum(layer.size for layer in layers if layer.state != "missing") - fetched,
-            seconds={**seconds, "total": round(time.monotonic() - self.began, 6)},
+            seconds=self.journal.durations(self.began),
         )
 
     def _layers(self) -> tuple[PulledLayer, ...]:

@@ -23,7 +23,15 @@ from prestow.metadata.containers import ContainerRecord
 from prestow.node import Node
 from prestow.oci.image import Image
 from prestow.runtime.binary import find_runtime
-from prestow.runtime.bundle import CONFIG, ROOTFS, prepare_bundle, remove_bundle, write_bundle
+from prestow.runtime.bundle import (
+    CONFIG,
+    ROOTFS,
+    claim_root,
+    prepare_bundle,
+    prepare_empty,
+    remove_bundle,
+    write_bundle,
+)
 from prestow.runtime.runc import Exit
 from prestow.runtime.runc import run_container as run_process
 from prestow.runtime.spec import Spec
@@ -91,9 +99,13 @@ def write_mounted(node: Node, container: Container, created: Created, spec: Spec
     with ExitStack() as undo:
         if not known:
             undo.callback(_drop_snapshot, node, record)
-        rootfs = _claimed(directory, known=known)
+        if os.geteuid() != 0:
+            raise UnsupportedError("mounting a bundle needs root; make a full copy instead, with --copy")
         if not known:
+            _refuse_another(directory)
+            prepare_empty(directory)
             undo.callback(_discard, node, record)
+        rootfs = prepare_bundle(directory)
         node.containers.put(record)
         if not mounted_at(rootfs):
             mount_all(created.mounts, rootfs)
@@ -113,16 +125,12 @@ def _known(node: Node, record: ContainerRecord) -> bool:
     return True
 
 
-def _claimed(directory: Path, *, known: bool) -> Path:
-    """Prepare the bundle's folder, and give its root; one that is complete is another's, unless we know it."""
-    if os.geteuid() != 0:
-        raise UnsupportedError("mounting a bundle needs root; make a full copy instead, with --copy")
-    rootfs = prepare_bundle(directory)
-    if not known and ((directory / CONFIG).exists() or mounted_at(rootfs)):
+def _refuse_another(directory: Path) -> None:
+    """Refuse a folder that is a complete bundle, which nobody but its own container may take up."""
+    if (directory / CONFIG).exists() or mounted_at(directory / ROOTFS):
         raise AlreadyExistsError(
             f"{directory} is the bundle of another container; remove that, or choose another folder"
         )
-    return rootfs
 
 
 def _record(container: Container, directory: Path) -> ContainerRecord:
@@ -146,9 +154,9 @@ def write_copy(node: Node, image: Image, spec: Spec, directory: Path) -> Written
     Raises:
         AlreadyExistsError: the folder holds something else.
     """
-    rootfs = prepare_bundle(directory)
     warnings = spec.warnings
     if not (directory / CONFIG).exists():
+        rootfs = claim_root(directory)
         remove_tree(rootfs)
         root = Chain.of_image(image).tree(node.scans.tree)
         made = materialise(
@@ -168,8 +176,9 @@ def write_kept(node: Node, container: Container, spec: Spec, directory: Path) ->
     record = _record(container, directory)
     known = _known(node, record)
     with ExitStack() as undo:
-        prepare_bundle(directory)
         if not known:
+            _refuse_another(directory)
+            claim_root(directory)
             undo.callback(_discard, node, record)
         node.containers.put(record)
         written = write_copy(node, container.image, spec, directory)

@@ -49,11 +49,6 @@ class Plan:
     image: Image
     layers: tuple[LayerPlan, ...]
 
-    @property
-    def missing_bytes(self) -> int:
-        """Compressed bytes that a pull still has to fetch, partial downloads counted as not here."""
-        return sum(p.layer.descriptor.size for p in self.layers if p.state is LayerState.MISSING)
-
 
 def layer_ref(layer: Layer) -> str:
     """Name the ingest of a layer's download."""

@@ -57,9 +57,10 @@ class Journal:
         if self.listener is not None:
             self.listener(line)
 
-    def ran(self, step: str, subject: str) -> bool:
-        """Tell whether the step ran for this subject, rather than being answered from the store."""
-        return (step, subject) in self.moved
+    def durations(self, began: float) -> dict[str, float]:
+        """Give the seconds of each step that ran, summed, and ``total`` since ``began`` on the monotonic clock."""
+        found = {**self.seconds, "total": time.monotonic() - began}
+        return {step: round(took, 6) for step, took in found.items()}
 
     def bytes_moved(self, step: str, subject: str | None = None) -> int:
         """Sum the bytes that a step moved, for one subject or for all."""

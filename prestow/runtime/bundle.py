@@ -3,6 +3,7 @@
     <directory>/       0700, ours alone
       config.json      0600, the runtime spec; the bundle is complete when it is there
       rootfs/          where the snapshot is mounted, or copied to, by whoever calls
+      .rootfs.filling  there while a copy is made: what is in rootfs is ours, and may be half of it
       runtime.log      what the runtime said at the last run
       runtime.pid      there once the container's process was started
 
@@ -27,10 +28,11 @@ from prestow.oci.document import MAX_DOCUMENT
 from prestow.runtime.spec import Spec
 
 CONFIG, ROOTFS, LOG, PID = "config.json", "rootfs", "runtime.log", "runtime.pid"
+FILLING = ".rootfs.filling"
 
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 _NEW = ".config.json.new"
-_OURS = frozenset({CONFIG, ROOTFS, LOG, PID, _NEW})
+_OURS = frozenset({CONFIG, ROOTFS, LOG, PID, FILLING, _NEW})
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ROOTFS_MODE = 0o711
 
@@ -77,6 +79,39 @@ def prepare_bundle(directory: Path) -> Path:
         return directory / ROOTFS
 
 
+def claim_root(directory: Path) -> Path:
+    """Make the folder and note that what comes into ``rootfs`` is ours, to be made anew if it is cut off.
+
+    Raises:
+        InvalidError: the folder is a link, or belongs to or can be written by somebody else.
+        AlreadyExistsError: something foreign is in it, or in ``rootfs``.
+        StorageError: the disk failed; ExhaustedError where it is full.
+    """
+    with _opened(directory, create=True) as fd, translated(f"bundle {directory}"):
+        if not (directory / FILLING).exists():
+            _check_empty_root(directory)
+            os.close(os.open(FILLING, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=fd))
+            os.fsync(fd)
+    return directory / ROOTFS
+
+
+def prepare_empty(directory: Path) -> Path:
+    """Make the folder for a root to be mounted on; as :func:`prepare_bundle`, and ``rootfs`` is empty.
+
+    Raises:
+        AlreadyExistsError: something is in ``rootfs``, which a mount would cover.
+    """
+    rootfs = prepare_bundle(directory)
+    with translated(f"bundle {directory}"):
+        _check_empty_root(directory)
+    return rootfs
+
+
+def _check_empty_root(directory: Path) -> None:
+    if any((directory / ROOTFS).iterdir()):
+        raise AlreadyExistsError(f"bundle {directory}: rootfs is not empty; remove it, or name another bundle")
+
+
 def write_bundle(spec: Spec, directory: Path, *, rootfs: Literal["empty", "filled"] = "empty") -> Bundle:
     """Complete a bundle; the same spec again is success.
 
@@ -95,11 +130,11 @@ def write_bundle(spec: Spec, directory: Path, *, rootfs: Literal["empty", "fille
         if not _has(data, fd, directory):
             fcntl.flock(fd, fcntl.LOCK_EX)
             if not _has(data, fd, directory):
-                if rootfs == "empty" and any((directory / ROOTFS).iterdir()):
-                    raise AlreadyExistsError(
-                        f"bundle {directory}: rootfs is not empty; remove it, or name another bundle"
-                    )
+                if rootfs == "empty":
+                    _check_empty_root(directory)
                 _write(data, fd)
+            with suppress(FileNotFoundError):
+                os.unlink(FILLING, dir_fd=fd)
     return Bundle(directory, directory / CONFIG)
 
 

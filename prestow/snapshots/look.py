@@ -35,9 +35,12 @@ def _shown(mounts: tuple[Mount, ...]) -> Iterator[Path]:
     if len(mounts) == 1 and mounts[0].type == "bind":
         yield Path(mounts[0].source)
         return
-    with tempfile.TemporaryDirectory(prefix="prestow-look-") as folder:
-        mount_all(mounts, Path(folder))
+    folder = Path(tempfile.mkdtemp(prefix="prestow-look-"))
+    try:
+        mount_all(mounts, folder)
         try:
-            yield Path(folder)
+            yield folder
         finally:
-            unmount(Path(folder))
+            unmount(folder)
+    finally:
+        folder.rmdir()  # never a tree: should it still be mounted, nothing of it may go

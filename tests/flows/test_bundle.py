@@ -11,6 +11,7 @@ from prestow.container import remove_container
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError
 from prestow.node import open_node
+from prestow.runtime.bundle import FILLING
 from prestow.snapshots.mountinfo import mounts_below
 from tests.real_images import VARIANTS, RealImages
 from tests.registries import DockerRegistry
@@ -130,3 +131,35 @@ def test_a_container_id_that_is_none_is_refused(
 
     with pytest.raises(InvalidError):
         bundle("demo", str(tmp_path / "bundle"), id=container_id, home=home)
+
+
+@pytest.mark.parametrize("options", [{"copied": True}, {}], ids=["copied", "mounted"])
+def test_a_root_that_holds_other_things_is_left_alone(
+    home: str, tmp_path: Path, demo_layout: Path, options: dict[str, bool]
+) -> None:
+    pull(f"oci:{demo_layout}:demo", home=home)
+    letter = tmp_path / "mine/rootfs/letter"
+    letter.parent.mkdir(parents=True)
+    letter.write_text("dear")
+
+    with pytest.raises(AlreadyExistsError, match="rootfs"):
+        bundle("demo", str(tmp_path / "mine"), home=home, **options)
+
+    assert letter.read_text() == "dear"
+    assert mounts_below(tmp_path / "mine") == ()
+    assert open_node(home).containers.list() == ()
+
+
+def test_a_copy_that_was_cut_off_is_made_anew(home: str, tmp_path: Path, demo_layout: Path) -> None:
+    pull(f"oci:{demo_layout}:demo", home=home)
+    place = tmp_path / "bundle"
+    bundle("demo", str(place), copied=True, home=home)
+    expected = listing(place / "rootfs")
+    (place / "config.json").unlink()
+    (place / "rootfs/etc/motd").unlink()
+    (place / FILLING).touch()  # as a killed copy leaves it
+
+    bundle("demo", str(place), copied=True, home=home)
+
+    assert listing(place / "rootfs") == expected
+    assert not (place / FILLING).exists()
