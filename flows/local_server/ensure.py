@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
+from prestow.content.boot import start_time
 from prestow.errors import PreconditionError, StorageError, UnavailableError
 
 LOCK_FD = 3
@@ -114,16 +115,6 @@ def environment(server: Server) -> dict[str, str]:
         "PREFECT_UI_URL": server.url.removesuffix("/api"),
         "PREFECT_HOME": str(server.directory),
     }
-
-
-def start_time(pid: int) -> int | None:
-    """Give when a process started, in clock ticks since boot; None if it is gone or only waits to be reaped."""
-    try:
-        status_line = Path("/proc", str(pid), "stat").read_text("ascii", "replace")
-    except OSError:
-        return None
-    state, *fields = status_line.rpartition(")")[2].split()  # proc(5); the name before it may hold anything
-    return None if state in "ZX" else int(fields[18])
 
 
 def write_record(directory: Path, *, port: int, auth: str) -> None:

@@ -1,13 +1,19 @@
-"""This boot of the machine: whether the same one as then, and how long it has lasted.
+"""This boot of the machine, and the processes of it: whether the same one as then, and whether it still lives.
 
-A wall clock may jump by years; what was noted with these two still tells afterwards how long ago it was.
+A wall clock may jump by years, and a process's number is given to another one when it is free; what was noted with
+boot, number and start time still tells afterwards who it was.
 """
 
+import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STATE, _STARTED = 0, 19  # of /proc/<pid>/stat, counted from behind the name, which may hold anything
+_ENDED = (b"Z", b"X", b"x")
 
 
 def boot_id() -> str:
@@ -20,3 +26,37 @@ def boot_id() -> str:
 def uptime() -> float:
     """Give the seconds since the boot, those of sleep included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def start_time(pid: int) -> int | None:
+    """Give when a process started, in clock ticks since the boot; None if it has ended (proc_pid_stat(5))."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return int(fields[_STARTED]) if fields[_STATE] not in _ENDED else None
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process, named so that no other one ever bears the name, on this machine.
+
+    Attributes:
+        boot_id: the boot during which it ran.
+        pid: its number.
+        started: when it started, in clock ticks since that boot.
+    """
+
+    boot_id: str
+    pid: int
+    started: int
+
+    @classmethod
+    def current(cls) -> Self:
+        """Name this process; one that was forked is another."""
+        pid = os.getpid()
+        return cls(boot_id(), pid, start_time(pid) or 0)
+
+    def alive(self) -> bool:
+        """Whether it still runs. One whose boot or start is not known counts as ended."""
+        return bool(self.boot_id) and self.boot_id == boot_id() and self.started == start_time(self.pid)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from prestow.content.boot import boot_id
 from prestow.content.disk import replace_file, translated
 from prestow.errors import InvalidError, PrestowError, UnsupportedError, printable
 from prestow.layers.entry import Extent, Kind
@@ -24,7 +25,6 @@ from prestow.snapshots.difference import difference
 from prestow.snapshots.mount import mount_all, overlaid, unmount
 from prestow.snapshots.remove import remove_tree
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _RECORD = "probe.json"
 _BLOCK = 512
 
@@ -54,7 +54,7 @@ def probe(root: Path, *, again: bool = False) -> tuple[Support, ...]:
     Raises:
         StorageError: the folder cannot be written.
     """
-    boot = {"boot_id": _boot_id(), "uid": os.geteuid()}
+    boot = {"boot_id": boot_id(), "uid": os.geteuid()}
     record = root / _RECORD
     if not again and (known := _remembered(record, boot)):
         return known
@@ -80,11 +80,6 @@ def choose(root: Path, driver: str = "auto") -> str:
     if not found[driver].works:
         raise UnsupportedError(f"snapshotter {driver} does not work here: {found[driver].reason}")
     return driver
-
-
-def _boot_id() -> str:
-    with translated(f"reading {_BOOT_ID}"):
-        return _BOOT_ID.read_text().strip()
 
 
 def _remembered(record: Path, boot: Mapping[str, object]) -> tuple[Support, ...]:

@@ -19,8 +19,9 @@ from websockets import ConnectionClosedError, Subprotocol
 from websockets.sync.client import connect as websocket
 
 from flows.local_server import ensure as local_server
-from flows.local_server.ensure import Server, ensure, environment, start_time, status, stop
+from flows.local_server.ensure import Server, ensure, environment, status, stop
 from flows.local_server.launcher import begin_immediately, retry_soon, settings
+from prestow.content.boot import start_time
 from prestow.errors import PreconditionError, UnavailableError
 
 OPEN = ("/health", "/ready")

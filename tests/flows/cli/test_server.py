@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.local_server.ensure import start_time
+from prestow.content.boot import start_time
 from tests.flows.cli.conftest import Called, Prestow
 
 

@@ -1,0 +1,46 @@
+"""Processes are known by boot, number and start time."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+from prestow.content.boot import Process, start_time
+
+
+def test_this_process_lives() -> None:
+    assert Process.current().alive()
+    assert Process.current() == Process.current()
+
+
+def test_a_forked_child_is_another_process() -> None:
+    me = Process.current()
+    child = os.fork()
+    if child == 0:
+        os._exit(Process.current() == me)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_who_has_ended_but_was_not_waited_for_has_ended() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = Process(Process.current().boot_id, child.pid, start_time(child.pid) or 0)
+    assert process.alive()
+
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    assert not process.alive()
+    child.communicate()
+
+
+def test_another_process_with_the_same_number_is_not_the_one() -> None:
+    me = Process.current()
+
+    assert not replace(me, started=me.started - 1).alive()
+    assert not replace(me, boot_id="00000000-0000-0000-0000-000000000000").alive()
+    assert not replace(me, boot_id="").alive()
+
+
+def test_a_number_that_nobody_has_is_no_process() -> None:
+    assert start_time(2**30) is None
+    assert not replace(Process.current(), pid=2**30).alive()
