@@ -1,4 +1,4 @@
-"""Where a host's store is; read from the environment, without any import that costs time."""
+"""Where a host's store is, and whose names it shows; read from the environment, without any import that costs time."""
 
 import os
 from collections.abc import Mapping
@@ -19,6 +19,11 @@ def default_home(environment: Mapping[str, str] = os.environ) -> Path:
 def home_or_default(home: str | Path | None) -> str:
     """Give the chosen store as an absolute path, or the default one."""
     return str(Path(home).expanduser().absolute() if home else default_home())
+
+
+def namespace_or_default(namespace: str | None, environment: Mapping[str, str] = os.environ) -> str:
+    """Give the chosen namespace, else ``PRESTOW_NAMESPACE``, else ``default``."""
+    return namespace or environment.get("PRESTOW_NAMESPACE") or "default"
 
 
 def docker_config(environment: Mapping[str, str] = os.environ) -> Path:

@@ -17,10 +17,11 @@ from prefect.futures import PrefectFuture
 
 from flows.results import Pulled, PulledLayer
 from prestow.checkpoints import Checkpoint
-from prestow.node import Node, image_name, open_node
+from prestow.node import Node, open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image
 from prestow.plan import plan
+from prestow.reference import image_name
 from tasks.journal import Journal, journal
 
 

@@ -94,7 +94,7 @@ def write_mounted(node: Node, container: Container, created: Created, spec: Spec
         AlreadyExistsError: another container has the ID, or the folder holds something else.
         UnsupportedError: mounting is not allowed here; a copy is.
     """
-    record = _record(container, directory)
+    record = _record(node, container, directory)
     known = _known(node, record)
     with ExitStack() as undo:
         if not known:
@@ -133,9 +133,10 @@ def _refuse_another(directory: Path) -> None:
         )
 
 
-def _record(container: Container, directory: Path) -> ContainerRecord:
+def _record(node: Node, container: Container, directory: Path) -> ContainerRecord:
     created = container.created
     return ContainerRecord(
+        namespace=node.namespace,
         id=container.id,
         image=container.name,
         manifest_digest=container.image.manifest.digest,
@@ -173,7 +174,7 @@ def write_kept(node: Node, container: Container, spec: Spec, directory: Path) ->
     Raises:
         AlreadyExistsError: another container has the ID, or the folder holds something else.
     """
-    record = _record(container, directory)
+    record = _record(node, container, directory)
     known = _known(node, record)
     with ExitStack() as undo:
         if not known:

@@ -20,6 +20,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from config.home import namespace_or_default
 from prestow.content.disk import make_folder, translated
 from prestow.content.local import LocalStore
 from prestow.digest import Digest
@@ -30,11 +31,12 @@ from prestow.metadata.database import Database
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Leases
 from prestow.metadata.tag import recover_names
+from prestow.namespace import DEFAULT, check_namespace
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, Layer
 from prestow.plan import layer_ref
 from prestow.platforms import Platform
-from prestow.reference import LayoutReference, Reference, has_domain, name_for, parse_source
+from prestow.reference import parse_source
 from prestow.store_folder import open_folder
 
 if TYPE_CHECKING:
@@ -54,10 +56,12 @@ class Node:
     Attributes:
         home: its folder.
         store_id: random name that it was given when it was made.
+        namespace: whose names are seen.
     """
 
     home: Path
     store_id: str
+    namespace: str = DEFAULT
 
     @property
     def host(self) -> str:
@@ -91,17 +95,17 @@ class Node:
     @cached_property
     def images(self) -> Images:
         """The names."""
-        return Images(self.database)
+        return Images(self.database, self.namespace)
 
     @cached_property
     def containers(self) -> Containers:
         """The containers."""
-        return Containers(self.database)
+        return Containers(self.database, self.namespace)
 
     @cached_property
     def leases(self) -> Leases:
         """The leases."""
-        return Leases(self.database)
+        return Leases(self.database, namespace=self.namespace)
 
     @cached_property
     def scans(self) -> "Scans":
@@ -191,16 +195,7 @@ class Node:
             InvalidError: not a reference.
             NotFoundError: no such name.
         """
-        name = image_name(text, None)
-        try:
-            return self.images.get(name)
-        except NotFoundError:
-            if has_domain(text):
-                raise
-        try:
-            return self.images.get(str(Reference.parse(f"localhost/{text}")))
-        except NotFoundError:
-            raise NotFoundError(f"image {name} is not in the store; `prestow images` lists what is") from None
+        return self.images.find(text)
 
     def holds_documents(self, target: Descriptor, platform: Platform) -> bool:
         """Tell whether index, manifest and config of an image are here, undamaged."""
@@ -274,26 +269,21 @@ class Node:
         self.leases.add(lease, "snapshot", [layer.chain_id for layer in image.layers])
 
 
-@cache
-def open_node(home: str | Path) -> Node:
-    """Open a store, or make it; once in a process.
+def open_node(home: str | Path, namespace: str | None = None) -> Node:
+    """Open a store, or make it; once in a process for each namespace.
+
+    Args:
+        home: its folder.
+        namespace: whose names are seen; that of the environment if not given.
 
     Raises:
-        InvalidError: not a store, or one that others may write to.
+        InvalidError: not a store, or one that others may write to, or not a namespace.
         UnsupportedError: a newer prestow made it.
         StorageError: the disk failed.
     """
-    folder = Path(home)
-    return Node(folder, open_folder(folder))
+    return _open(Path(home), check_namespace(namespace_or_default(namespace)))
 
 
-def image_name(reference: str, name: str | None) -> str:
-    """Give the name under which an image is kept: the chosen one, else the reference's own, in canonical form.
-
-    Raises:
-        InvalidError: reference or name breaks the grammar.
-    """
-    source = parse_source(reference)
-    if name is not None:
-        return str(Reference.parse(name))
-    return name_for(source) if isinstance(source, LayoutReference) else str(source)
+@cache
+def _open(home: Path, namespace: str) -> Node:
+    return Node(home, open_folder(home), namespace)

@@ -184,6 +184,18 @@ def name_for(source: LayoutReference) -> str:
         raise InvalidError(f"{printable(str(source))}: gives no valid image name, name it yourself: {error}") from error
 
 
+def image_name(reference: str, name: str | None) -> str:
+    """Give the name under which an image is kept: the chosen one, else the reference's own, in canonical form.
+
+    Raises:
+        InvalidError: reference or name breaks the grammar.
+    """
+    source = parse_source(reference)
+    if name is not None:
+        return str(Reference.parse(name))
+    return name_for(source) if isinstance(source, LayoutReference) else str(source)
+
+
 def has_domain(text: str) -> bool:
     """Whether a reference names its domain, rather than leaving it to the default."""
     first, slash, _ = text.partition("/")

@@ -19,7 +19,12 @@ from prestow.snapshots.probe import probe
 
 _PATIENCE = 5.0
 _PREFIX = "PRESTOW_"
-_NO_SETTINGS = {"PRESTOW_HOME", "PRESTOW_CONFIG", "PRESTOW_PROJECT"}  # variables that are none of the file's keys
+_NO_SETTINGS = {
+    "PRESTOW_HOME",
+    "PRESTOW_NAMESPACE",
+    "PRESTOW_CONFIG",
+    "PRESTOW_PROJECT",
+}  # variables that are none of the file's keys
 
 
 @dataclass(frozen=True, slots=True)

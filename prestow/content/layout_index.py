@@ -3,16 +3,22 @@
 It is derived: the metadata store has the names, and whenever they change the whole file is replaced. What another tool
 writes into it lasts until then. Should the metadata store be lost, the names are read back from here.
 
+Names of other namespaces than the default one are not for other tools: their entries have no name of the standard's
+kind, only annotations of ours, and neither have labels.
+
 Two limits are those of the other tools: skopeo finds no name with ``__`` in it, which image-spec's grammar of this
 annotation lacks, and none that stands for a Docker manifest.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from prestow.content.disk import replace_file, translated
+from prestow.errors import PrestowError
+from prestow.namespace import DEFAULT, check_namespace
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.index import Index
@@ -20,20 +26,41 @@ from prestow.oci.index import Index
 REF_NAME = "org.opencontainers.image.ref.name"
 """Annotation under which skopeo, umoci and podman look an image up."""
 
+_NAMESPACE = "io.prestow.namespace"
+_NAME = "io.prestow.name"
+_LABEL = "io.prestow.label."
 
-def write_index(content_root: Path, images: Iterable[tuple[str, Descriptor]], *, durable: bool = True) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An entry of the index.
+
+    Attributes:
+        name: the name.
+        target: the manifest or index that it stands for.
+        namespace: whose name it is.
+        labels: its labels.
+    """
+
+    name: str
+    target: Descriptor
+    namespace: str = DEFAULT
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+def write_index(content_root: Path, images: Iterable[Named], *, durable: bool = True) -> None:
     """Replace the names in a layout, atomically; nothing is written if they are the same.
 
     Args:
         content_root: folder of the layout.
-        images: names and the manifests or indexes that they stand for.
+        images: the names of all namespaces.
         durable: whether to wait for the disk.
 
     Raises:
         ExhaustedError: the disk is full.
         StorageError: the disk failed.
     """
-    manifests = [_entry(name, target) for name, target in sorted(images, key=lambda image: image[0])]
+    manifests = [_entry(image) for image in sorted(images, key=lambda image: (image.namespace, image.name))]
     document = {"schemaVersion": 2, "mediaType": mediatypes.OCI_INDEX, "manifests": manifests}
     data = json.dumps(document, indent=2).encode() + b"\n"
     path = content_root / "index.json"
@@ -54,7 +81,7 @@ def remove_leftovers(content_root: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def read_index(content_root: Path) -> list[tuple[str, Descriptor]]:
+def read_index(content_root: Path) -> list[Named]:
     """Give the names in a layout; entries without a name are passed over.
 
     Raises:
@@ -64,14 +91,34 @@ def read_index(content_root: Path) -> list[tuple[str, Descriptor]]:
     path = content_root / "index.json"
     with translated(f"reading {path}"):
         raw = path.read_bytes()
-    index = Index.parse(raw, None)
-    return [(name, target) for target in index.manifests if (name := target.annotations.get(REF_NAME))]
+    return [named for target in Index.parse(raw, None).manifests if (named := _named(target)) is not None]
 
 
-def _entry(name: str, target: Descriptor) -> dict[str, Any]:
+def _entry(image: Named) -> dict[str, Any]:
+    ours = {_NAMESPACE: image.namespace, _NAME: image.name}
+    names = {REF_NAME: image.name} if image.namespace == DEFAULT else ours
+    labels = {_LABEL + key: value for key, value in sorted(image.labels.items())}
     return {
-        "mediaType": target.media_type,
-        "digest": target.digest,
-        "size": target.size,
-        "annotations": {REF_NAME: name},
+        "mediaType": image.target.media_type,
+        "digest": image.target.digest,
+        "size": image.target.size,
+        "annotations": names | labels,
     }
+
+
+def _named(entry: Descriptor) -> Named | None:
+    """Read an entry, which another tool may have written."""
+    found = entry.annotations
+    namespace, name = (found.get(_NAMESPACE), found.get(_NAME)) if _NAME in found else (DEFAULT, found.get(REF_NAME))
+    if not name or not namespace or not _is_namespace(namespace):
+        return None
+    labels = {key.removeprefix(_LABEL): value for key, value in found.items() if key.startswith(_LABEL)}
+    return Named(name, Descriptor(entry.media_type, entry.digest, entry.size), namespace, labels)
+
+
+def _is_namespace(text: str) -> bool:
+    try:
+        check_namespace(text)
+    except PrestowError:
+        return False
+    return True

@@ -1,12 +1,11 @@
 """Containers: what a bundle was made from, so that its image and its snapshot stay as long as it does."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, NotFoundError, printable
 from prestow.metadata.database import Database, Row
+from prestow.namespace import DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +13,8 @@ class ContainerRecord:
     """A container.
 
     Attributes:
-        id: its name on this host.
+        namespace: whose container it is.
+        id: its name there.
         image: name of the image, as it was when the container was made.
         manifest_digest: the manifest itself, whatever the name stands for by now.
         driver: snapshotter that has its snapshot.
@@ -23,6 +23,7 @@ class ContainerRecord:
         created_at: seconds since the epoch.
     """
 
+    namespace: str
     id: str
     image: str
     manifest_digest: Digest
@@ -33,12 +34,12 @@ class ContainerRecord:
 
 
 class Containers:
-    """The containers in a metadata database."""
+    """The containers of one namespace in a metadata database."""
 
-    def __init__(self, db: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, db: Database, namespace: str = DEFAULT) -> None:
         """Look into ``db``."""
         self._db = db
-        self._clock = clock
+        self._namespace = namespace
 
     def get(self, container_id: str) -> ContainerRecord:
         """Look a container up.
@@ -46,17 +47,22 @@ class Containers:
         Raises:
             NotFoundError: no such container.
         """
-        rows = self._db.read("SELECT * FROM containers WHERE id = ?", (container_id,))
+        rows = self._db.read("SELECT * FROM containers WHERE namespace = ? AND id = ?", (self._namespace, container_id))
         if not rows:
             raise NotFoundError(f"container {printable(container_id)} does not exist")
         return _record(rows[0])
 
     def list(self) -> tuple[ContainerRecord, ...]:
         """Give all containers, sorted by id."""
-        return tuple(_record(row) for row in self._db.read("SELECT * FROM containers ORDER BY id"))
+        rows = self._db.read("SELECT * FROM containers WHERE namespace = ? ORDER BY id", (self._namespace,))
+        return tuple(map(_record, rows))
+
+    def every(self) -> tuple[ContainerRecord, ...]:
+        """Give the containers of all namespaces, sorted: whose snapshots and images must stay."""
+        return tuple(map(_record, self._db.read("SELECT * FROM containers ORDER BY namespace, id")))
 
     def put(self, record: ContainerRecord) -> ContainerRecord:
-        """Note a container; success if the very same is there, whenever that was made.
+        """Note a container of this namespace; success if the very same is there, whenever that was made.
 
         Raises:
             AlreadyExistsError: another container has the id.
@@ -64,8 +70,10 @@ class Containers:
         columns = (str(record.manifest_digest), record.driver, record.snapshot_key, record.bundle)
         with self._db.transaction() as cursor:
             cursor.execute(
-                "INSERT INTO containers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-                (record.id, record.image, *columns, record.created_at),
+                "INSERT INTO containers"
+                " (namespace, id, image, manifest_digest, driver, snapshot_key, bundle, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (namespace, id) DO NOTHING",
+                (self._namespace, record.id, record.image, *columns, record.created_at),
             )
             found = self.get(record.id)
         if (found.image, str(found.manifest_digest), found.driver, found.snapshot_key, found.bundle) != (
@@ -83,7 +91,7 @@ class Containers:
         """
         with self._db.transaction() as cursor:
             record = self.get(container_id)
-            cursor.execute("DELETE FROM containers WHERE id = ?", (container_id,))
+            cursor.execute("DELETE FROM containers WHERE namespace = ? AND id = ?", (self._namespace, container_id))
             return record
 
 

@@ -165,27 +165,32 @@ class Database:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the tables in a new database, and refuse those that we do not know."""
+        """Make the tables in a new database, bring an old one forward, and refuse those that we do not know."""
         if self._version(connection) == schema.VERSION:
             return
+        self._reserve.make_room()
         cursor = connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
         try:
-            if self._version(connection) == 0:
-                for table in schema.TABLES:
-                    cursor.execute(table)
-                if self._on_create is not None:
-                    self._on_create(cursor)
-                cursor.execute(f"PRAGMA user_version = {schema.VERSION}")
+            self._migrate(cursor, self._version(connection))
             cursor.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
                 cursor.execute("ROLLBACK")
             raise
 
+    def _migrate(self, cursor: Cursor, found: int) -> None:
+        """Take the steps from the version that was found, which another process may have brought forward meanwhile."""
+        for step in schema.STEPS[found:]:
+            for statement in step:
+                cursor.execute(statement)
+        if found == 0 and self._on_create is not None:
+            self._on_create(cursor)
+        cursor.execute(f"PRAGMA user_version = {schema.VERSION}")
+
     def _version(self, connection: sqlite3.Connection) -> int:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, schema.VERSION):
+        if not 0 <= version <= schema.VERSION:
             raise UnsupportedError(
                 f"{self.path}: format {version} of a newer prestow; this one knows format {schema.VERSION}: upgrade it"
             )

@@ -150,7 +150,7 @@ class _Collection:
         """Give the test whether a snapshot is used for its own sake."""
         chains = self._mark().chains
         leased = self.leases.held("snapshot")
-        containers = {(container.driver, container.snapshot_key) for container in Containers(self.db).list()}
+        containers = {(container.driver, container.snapshot_key) for container in Containers(self.db).every()}
         young = self.clock() - self.grace
 
         def in_use(row: Row) -> bool:

@@ -1,13 +1,16 @@
-"""Images: names for manifests and indexes in the content store."""
+"""Images: names for manifests and indexes in the content store, each in a namespace."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from prestow.digest import Digest
 from prestow.errors import NotFoundError, printable
-from prestow.metadata.database import Database, Row
+from prestow.metadata.database import Cursor, Database, Row
+from prestow.metadata.labels import changed, dump_labels, load_labels
+from prestow.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
+from prestow.reference import LAYOUT_DOMAIN, Reference, has_domain, image_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,24 +18,31 @@ class ImageRecord:
     """A name.
 
     Attributes:
+        namespace: whose name it is.
         name: a reference in its canonical form.
         target: the manifest or index that it stands for.
         created_at: when the name came up, in seconds since the epoch.
         updated_at: when it came to stand for this target.
+        used_at: when a bundle was last made of it; None if never.
+        labels: what people and tools wrote beside it.
     """
 
+    namespace: str
     name: str
     target: Descriptor
     created_at: float
     updated_at: float
+    used_at: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 class Images:
-    """The names in a metadata database."""
+    """The names of one namespace in a metadata database."""
 
-    def __init__(self, db: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, db: Database, namespace: str = DEFAULT, *, clock: Callable[[], float] = time.time) -> None:
         """Look into ``db``."""
         self._db = db
+        self._namespace = namespace
         self._clock = clock
 
     def get(self, name: str) -> ImageRecord:
@@ -41,46 +51,122 @@ class Images:
         Raises:
             NotFoundError: no such name.
         """
-        rows = self._db.read("SELECT * FROM images WHERE name = ?", (name,))
+        rows = self._db.read("SELECT * FROM images WHERE namespace = ? AND name = ?", (self._namespace, name))
         if not rows:
-            raise NotFoundError(f"image {printable(name)} is not in the store; pull it")
+            raise NotFoundError(f"image {printable(name)} is not in the store{self._within}; pull it")
         return _record(rows[0])
+
+    def find(self, text: str) -> ImageRecord:
+        """Look a name up as people write it; what came from a layout is found without ``localhost/``.
+
+        Raises:
+            InvalidError: not a reference.
+            NotFoundError: no such name.
+        """
+        name = image_name(text, None)
+        try:
+            return self.get(name)
+        except NotFoundError:
+            if has_domain(text):
+                raise
+        try:
+            return self.get(str(Reference.parse(f"{LAYOUT_DOMAIN}/{text}")))
+        except NotFoundError:
+            raise NotFoundError(
+                f"image {name} is not in the store{self._within}; `prestow images` lists what is"
+            ) from None
 
     def list(self) -> tuple[ImageRecord, ...]:
         """Give all names, sorted."""
-        return tuple(_record(row) for row in self._db.read("SELECT * FROM images ORDER BY name"))
+        rows = self._db.read("SELECT * FROM images WHERE namespace = ? ORDER BY name", (self._namespace,))
+        return tuple(map(_record, rows))
+
+    def every(self) -> tuple[ImageRecord, ...]:
+        """Give the names of all namespaces, sorted: what the bytes of the store are there for."""
+        return tuple(map(_record, self._db.read("SELECT * FROM images ORDER BY namespace, name")))
 
     def put(self, name: str, target: Descriptor) -> ImageRecord:
-        """Make a name stand for ``target``; nothing changes if it does already."""
+        """Make a name stand for ``target``; nothing changes if it does already.
+
+        What it stood for before becomes a generation of the name.
+        """
+        values: dict[str, str | int | float] = {
+            "namespace": self._namespace,
+            "name": name,
+            "digest": str(target.digest),
+            "media_type": target.media_type,
+            "size": target.size,
+            "now": self._clock(),
+        }
         with self._db.transaction() as cursor:
+            _keep_generation(cursor, values)
             cursor.execute(
-                "INSERT INTO images (name, digest, media_type, size, created_at, updated_at)"
-                " VALUES (:name, :digest, :media_type, :size, :now, :now)"
-                " ON CONFLICT (name) DO UPDATE"
+                "INSERT INTO images (namespace, name, digest, media_type, size, created_at, updated_at)"
+                " VALUES (:namespace, :name, :digest, :media_type, :size, :now, :now)"
+                " ON CONFLICT (namespace, name) DO UPDATE"
                 " SET digest = :digest, media_type = :media_type, size = :size, updated_at = :now"
                 " WHERE (digest, media_type, size) != (:digest, :media_type, :size)",
-                {
-                    "name": name,
-                    "digest": str(target.digest),
-                    "media_type": target.media_type,
-                    "size": target.size,
-                    "now": self._clock(),
-                },
+                values,
             )
             return self.get(name)
 
+    def label(self, name: str, changes: Mapping[str, str | None]) -> ImageRecord:
+        """Change the labels of a name; None takes one away.
+
+        Raises:
+            NotFoundError: no such name.
+            InvalidError: a label breaks the rules of ``labels``.
+        """
+        with self._db.transaction() as cursor:
+            labels = dump_labels(changed(self.get(name).labels, changes))
+            cursor.execute(
+                "UPDATE images SET labels = ? WHERE namespace = ? AND name = ?", (labels, self._namespace, name)
+            )
+            return self.get(name)
+
+    def use(self, name: str) -> None:
+        """Note that a name is used now; success if there is no such name."""
+        with self._db.transaction() as cursor:
+            cursor.execute(
+                "UPDATE images SET used_at = ? WHERE namespace = ? AND name = ?",
+                (self._clock(), self._namespace, name),
+            )
+
     def remove(self, name: str) -> ImageRecord:
-        """Forget a name, and give what it stood for.
+        """Forget a name with its generations, and give what it stood for.
 
         Raises:
             NotFoundError: no such name.
         """
         with self._db.transaction() as cursor:
             record = self.get(name)
-            cursor.execute("DELETE FROM images WHERE name = ?", (name,))
+            for table in ("images", "generations"):
+                cursor.execute(f"DELETE FROM {table} WHERE namespace = ? AND name = ?", (self._namespace, name))  # noqa: S608 - ours
             return record
+
+    @property
+    def _within(self) -> str:
+        return "" if self._namespace == DEFAULT else f", in namespace {self._namespace}"
+
+
+def _keep_generation(cursor: Cursor, values: Mapping[str, str | int | float]) -> None:
+    """Note what a name stands for before it comes to stand for something else."""
+    cursor.execute(
+        "INSERT OR REPLACE INTO generations (namespace, name, digest, media_type, size, replaced_at)"
+        " SELECT namespace, name, digest, media_type, size, :now FROM images"
+        " WHERE namespace = :namespace AND name = :name AND digest != :digest",
+        values,
+    )
+    cursor.execute("DELETE FROM generations WHERE namespace = :namespace AND name = :name AND digest = :digest", values)
 
 
 def _record(row: Row) -> ImageRecord:
-    target = Descriptor(row["media_type"], Digest.parse(row["digest"]), row["size"])
-    return ImageRecord(row["name"], target, row["created_at"], row["updated_at"])
+    return ImageRecord(
+        namespace=row["namespace"],
+        name=row["name"],
+        target=Descriptor(row["media_type"], Digest.parse(row["digest"]), row["size"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        used_at=row["used_at"],
+        labels=load_labels(row["labels"]),
+    )

@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 from prestow.content.boot import boot_id, uptime
 from prestow.errors import NotFoundError, printable
 from prestow.metadata.database import Database, Row
+from prestow.namespace import DEFAULT
 
 Kind: TypeAlias = Literal["content", "ingest", "snapshot"]
 
@@ -27,12 +28,14 @@ class Lease:
 
     Attributes:
         id: its name.
+        namespace: of whom took it.
         owner: who took it, for people.
         created_at: seconds since the epoch.
         expires_at: when it ends, if the clock is not set meanwhile.
     """
 
     id: str
+    namespace: str
     owner: str
     created_at: float
     expires_at: float
@@ -46,6 +49,7 @@ class Leases:
         db: Database,
         clock: Callable[[], float] = time.time,
         *,
+        namespace: str = DEFAULT,
         since_boot: Callable[[], float] = uptime,
         boot: str | None = None,
     ) -> None:
@@ -54,11 +58,13 @@ class Leases:
         Args:
             db: the database.
             clock: the wall clock.
+            namespace: whose leases are made here; those of all are listed, and held.
             since_boot: the clock that cannot be set.
             boot: name of the boot that it counts from; this one's if not given.
         """
         self._db = db
         self._clock = clock
+        self._namespace = namespace
         self._since_boot = since_boot
         self._boot = boot_id() if boot is None else boot
 
@@ -70,11 +76,12 @@ class Leases:
             ttl_seconds: how long it lasts if nobody deletes or renews it.
         """
         now = self._clock()
-        lease = Lease(secrets.token_hex(8), owner, now, now + ttl_seconds)
+        lease = Lease(secrets.token_hex(8), self._namespace, owner, now, now + ttl_seconds)
         with self._db.transaction() as cursor:
             cursor.execute(
-                "INSERT INTO leases (id, owner, created_at, expires_at, boot_id, ends_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (lease.id, owner, now, lease.expires_at, self._boot, self._since_boot() + ttl_seconds),
+                "INSERT INTO leases (id, namespace, owner, created_at, expires_at, boot_id, ends_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (lease.id, lease.namespace, owner, now, lease.expires_at, self._boot, self._since_boot() + ttl_seconds),
             )
         return lease
 
@@ -118,7 +125,9 @@ class Leases:
         """Give the leases that last, oldest first."""
         rows = self._db.read("SELECT * FROM leases ORDER BY created_at, id")
         return tuple(
-            Lease(row["id"], row["owner"], row["created_at"], row["expires_at"]) for row in rows if self._lasts(row)
+            Lease(row["id"], row["namespace"], row["owner"], row["created_at"], row["expires_at"])
+            for row in rows
+            if self._lasts(row)
         )
 
     def held(self, kind: Kind) -> set[str]:

@@ -47,9 +47,9 @@ def mark(images: Images, containers: Containers, leases: Leases, content: Blobs)
         PreconditionError: a document of an image or of a container is damaged or missing.
     """
     marker = _Marker(content)
-    for image in images.list():
+    for image in images.every():
         marker.root(f"image {printable(image.name)}", image.target.digest, image.target)
-    for container in containers.list():
+    for container in containers.every():
         marker.root(f"container {printable(container.id)}", container.manifest_digest, None)
     for key in leases.held("content"):
         with suppress(PrestowError):

@@ -1,20 +1,22 @@
 """The metadata database, drawn.
 
-    images           name ──▶ digest, media type, size                 names, as people give them
-    containers       id ──▶ image, manifest, driver + key ──▶ snapshots, bundle
+    images           namespace + name ──▶ digest, media type, size, labels       names, as people give them
+    generations      namespace + name ──▶ digests …, each until when             what a name stood for before
+    containers       namespace + id ──▶ image, manifest, driver + key ──▶ snapshots, bundle
     snapshots        driver + key ──▶ kind, id, parent ──▶ snapshots    the key of a committed one is its chain ID
-    leases           id ──▶ owner, end                          what is in use but not named yet
+    leases           id ──▶ namespace, owner, process, end      what is in use but not named yet
     lease_resources  lease ──▶ leases, kind, key              what it holds: a digest, a ref, a snapshot's key
 
-Times are seconds since the epoch, but ``ends_at``: seconds since the boot of ``boot_id``. Two rules are the database's
-own, so that no race can break them: a snapshot's parent stays as long as the snapshot, and a committed snapshot stays
-as long as a lease holds it. A row is a *name*, never proof that bytes exist.
+Times are seconds since the epoch, but ``ends_at``: seconds since the boot of ``boot_id``; and ``started``: when the
+process ``pid`` began, in clock ticks since that boot. ``labels`` is a JSON object of strings. Two rules are the
+database's own, so that no race can break them: a snapshot's parent stays as long as the snapshot, and a committed
+snapshot stays as long as a lease holds it. A row is a *name*, never proof that bytes exist.
+
+The schema only grows forward: step N of ``STEPS`` makes version N of version N-1, and a new database takes all of
+them, so that it cannot differ from one that was migrated. A step that was released is never changed.
 """
 
-VERSION = 1
-"""``user_version`` of the database file; greater ones are of a newer prestow."""
-
-TABLES = (
+_FIRST = (
     """
     CREATE TABLE images (
         name        TEXT PRIMARY KEY,
@@ -79,3 +81,65 @@ TABLES = (
     END
     """,
 )
+
+_NAMESPACES_AND_LABELS = (
+    "ALTER TABLE images RENAME TO images_1",
+    """
+    CREATE TABLE images (
+        namespace   TEXT NOT NULL DEFAULT 'default',
+        name        TEXT NOT NULL,
+        digest      TEXT NOT NULL,
+        media_type  TEXT NOT NULL,
+        size        INTEGER NOT NULL CHECK (size >= 0),
+        labels      TEXT NOT NULL DEFAULT '{}' CHECK (json_type(labels) = 'object'),
+        created_at  REAL NOT NULL,
+        updated_at  REAL NOT NULL,
+        used_at     REAL,
+        PRIMARY KEY (namespace, name)
+    ) STRICT
+    """,
+    """
+    INSERT INTO images (name, digest, media_type, size, created_at, updated_at)
+    SELECT name, digest, media_type, size, created_at, updated_at FROM images_1
+    """,
+    "DROP TABLE images_1",
+    """
+    CREATE TABLE generations (
+        namespace    TEXT NOT NULL,
+        name         TEXT NOT NULL,
+        digest       TEXT NOT NULL,
+        media_type   TEXT NOT NULL,
+        size         INTEGER NOT NULL CHECK (size >= 0),
+        replaced_at  REAL NOT NULL,
+        PRIMARY KEY (namespace, name, digest)
+    ) STRICT
+    """,
+    "ALTER TABLE containers RENAME TO containers_1",
+    """
+    CREATE TABLE containers (
+        namespace        TEXT NOT NULL DEFAULT 'default',
+        id               TEXT NOT NULL,
+        image            TEXT NOT NULL,
+        manifest_digest  TEXT NOT NULL,
+        driver           TEXT NOT NULL,
+        snapshot_key     TEXT NOT NULL,
+        bundle           TEXT NOT NULL,
+        created_at       REAL NOT NULL,
+        PRIMARY KEY (namespace, id)
+    ) STRICT
+    """,
+    """
+    INSERT INTO containers (id, image, manifest_digest, driver, snapshot_key, bundle, created_at)
+    SELECT id, image, manifest_digest, driver, snapshot_key, bundle, created_at FROM containers_1
+    """,
+    "DROP TABLE containers_1",
+    "ALTER TABLE leases ADD COLUMN namespace TEXT NOT NULL DEFAULT 'default'",
+    "ALTER TABLE leases ADD COLUMN pid INTEGER",
+    "ALTER TABLE leases ADD COLUMN started INTEGER",
+)
+
+STEPS = (_FIRST, _NAMESPACES_AND_LABELS)
+"""Statements that make each version of the one before it."""
+
+VERSION = len(STEPS)
+"""``user_version`` of the database file; greater ones are of a newer prestow."""

@@ -9,14 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from prestow.content.blobs import Blobs
-from prestow.content.layout_index import read_index, write_index
+from prestow.content.layout_index import Named, read_index, write_index
 from prestow.errors import ExhaustedError, PreconditionError, printable
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
+from prestow.metadata.labels import dump_labels
+from prestow.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
 
 
-def tag(db: Database, content: Blobs, name: str, target: Descriptor) -> ImageRecord:
+def tag(db: Database, content: Blobs, name: str, target: Descriptor, *, namespace: str = DEFAULT) -> ImageRecord:
     """Make ``name`` stand for ``target``, in the database and in ``index.json``; success if it does already.
 
     Raises:
@@ -25,12 +27,12 @@ def tag(db: Database, content: Blobs, name: str, target: Descriptor) -> ImageRec
     with db.transaction():
         if not content.has(target.digest, target.size):
             raise PreconditionError(f"tagging {printable(name)}: {target.digest} is not in the content store; fetch it")
-        record = Images(db).put(name, target)
+        record = Images(db, namespace).put(name, target)
         publish_names(db, content)
         return record
 
 
-def untag(db: Database, content: Blobs, name: str) -> ImageRecord:
+def untag(db: Database, content: Blobs, name: str, *, namespace: str = DEFAULT) -> ImageRecord:
     """Forget ``name``, in the database and in ``index.json``; the bytes stay until the next garbage collection.
 
     Raises:
@@ -38,7 +40,7 @@ def untag(db: Database, content: Blobs, name: str) -> ImageRecord:
     """
     db.make_room()
     with db.transaction():
-        record = Images(db).remove(name)
+        record = Images(db, namespace).remove(name)
         with suppress(ExhaustedError):  # on a full disk forgetting must work; the garbage collection writes it again
             publish_names(db, content)
         return record
@@ -46,7 +48,7 @@ def untag(db: Database, content: Blobs, name: str) -> ImageRecord:
 
 def publish_names(db: Database, content: Blobs) -> None:
     """Bring ``index.json`` up to the database; call it within a transaction, so that two cannot overtake each other."""
-    images = ((image.name, image.target) for image in Images(db).list())
+    images = (Named(image.name, image.target, image.namespace, image.labels) for image in Images(db).every())
     write_index(content.root, images, durable=content.durable)
 
 
@@ -58,11 +60,20 @@ def recover_names(content: Blobs) -> Callable[[Cursor], None]:
 
     def fill(cursor: Cursor) -> None:
         cursor.executemany(
-            "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, unixepoch(), unixepoch())",
+            "INSERT OR REPLACE INTO images"
+            " (namespace, name, digest, media_type, size, labels, created_at, updated_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, unixepoch(), unixepoch())",
             [
-                (name, str(target.digest), target.media_type, target.size)
-                for name, target in read_index(content.root)
-                if content.has(target.digest, target.size)
+                (
+                    image.namespace,
+                    image.name,
+                    str(image.target.digest),
+                    image.target.media_type,
+                    image.target.size,
+                    dump_labels(image.labels),
+                )
+                for image in read_index(content.root)
+                if content.has(image.target.digest, image.target.size)
             ],
         )
 

@@ -39,7 +39,7 @@ def prepared(path: Path, *layers: bytes) -> Made:
 
 def names(home: Home) -> tuple[list[str], list[str]]:
     """Give the names in the database and in ``index.json``."""
-    return [image.name for image in Images(home.db).list()], [name for name, _ in read_index(home.content.root)]
+    return [image.name for image in Images(home.db).list()], [image.name for image in read_index(home.content.root)]
 
 
 def run_tag(path: Path, image: Made) -> None:

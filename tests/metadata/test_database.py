@@ -12,7 +12,9 @@ import pytest
 
 from prestow.errors import AlreadyExistsError, PreconditionError, StorageError, UnavailableError, UnsupportedError
 from prestow.metadata.database import Cursor, Database
+from prestow.metadata.schema import VERSION
 
+INSERT = "INSERT INTO leases (id, owner, created_at, expires_at, boot_id, ends_at) VALUES (?, 'owner', 1, 2, 'boot', 3)"
 COUNT = "SELECT count(*) FROM leases"
 
 
@@ -24,7 +26,7 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 
 def add(cursor: Cursor, name: str) -> None:
-    cursor.execute("INSERT INTO leases VALUES (?, 'owner', 1, 2, 'boot', 3)", (name,))
+    cursor.execute(INSERT, (name,))
 
 
 def count(db: Database) -> int:
@@ -106,7 +108,7 @@ def test_a_key_that_is_taken_already_exists(db: Database) -> None:
         "INSERT INTO lease_resources VALUES ('none', 'content', 'x')",
         "INSERT INTO snapshots VALUES ('erofs', 'a', 'active', 'no parent', 1, NULL, 1)",
         "INSERT INTO snapshots VALUES ('erofs', 'a', 'other', NULL, 1, NULL, 1)",
-        "INSERT INTO images VALUES ('a', 'b', 'c', -1, 1, 1)",
+        "INSERT INTO images (name, digest, media_type, size, created_at, updated_at) VALUES ('a', 'b', 'c', -1, 1, 1)",
     ],
 )
 def test_other_rules_of_the_schema_are_preconditions(db: Database, statement: str) -> None:
@@ -149,7 +151,7 @@ def test_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "metadata.db"
     Database(path).close()
     with sqlite3.connect(path) as raw:
-        raw.execute("PRAGMA user_version = 2")
+        raw.execute(f"PRAGMA user_version = {VERSION + 1}")
     raw.close()
     before = path.read_bytes()
 
@@ -283,7 +285,7 @@ from pathlib import Path
 from prestow.metadata.database import Database
 db = Database(Path(sys.argv[1]))
 with db.transaction() as cursor:
-    cursor.execute("INSERT INTO leases VALUES ('held', 'owner', 1, 2, 'boot', 3)")
+    cursor.execute(sys.argv[2], ("held",))
     print("holding", flush=True)
     sys.stdin.readline()
 """
@@ -297,7 +299,7 @@ db = Database(Path(sys.argv[1]), timeout=60)
 for n in range(5):
     with db.transaction() as cursor:
         before = db.read("SELECT count(*) FROM leases")[0][0]
-        cursor.execute("INSERT INTO leases VALUES (?, 'owner', 1, 2, 'boot', 3)", (f"{sys.argv[2]}.{n}",))
+        cursor.execute(sys.argv[2], (f"{sys.argv[3]}.{n}",))
         assert db.read("SELECT count(*) FROM leases")[0][0] == before + 1
 """
 
@@ -309,7 +311,7 @@ def start(script: str, *args: str) -> subprocess.Popen[str]:
 
 def test_a_busy_database_is_unavailable_and_still_read(tmp_path: Path) -> None:
     path = tmp_path / "metadata.db"
-    other = start(HOLD, str(path))
+    other = start(HOLD, str(path), INSERT)
     assert other.stdout is not None
     other.stdout.readline()
     db = Database(path, timeout=0.05)
@@ -327,7 +329,7 @@ def test_a_busy_database_is_unavailable_and_still_read(tmp_path: Path) -> None:
 
 def test_processes_make_the_database_together_and_write_in_turn(tmp_path: Path) -> None:
     path = tmp_path / "metadata.db"
-    processes = [start(ADD, str(path), str(n)) for n in range(5)]
+    processes = [start(ADD, str(path), INSERT, str(n)) for n in range(5)]
     for process in processes:
         assert process.stdin is not None
         process.stdin.write("go\n")

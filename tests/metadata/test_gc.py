@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prestow.content.ingest import Ingest
-from prestow.content.layout_index import read_index, write_index
+from prestow.content.layout_index import Named, read_index, write_index
 from prestow.digest import Digest
 from prestow.errors import NotFoundError, PreconditionError, UnavailableError
 from prestow.metadata.containers import ContainerRecord, Containers
@@ -168,7 +168,7 @@ def test_a_container_keeps_its_image_and_its_snapshot(home: Home, driver: Driver
     driver.unpack(image)
     driver.add("box", image.chains[0], kind="active")
     Containers(home.db).put(
-        ContainerRecord("box", "localhost/a:1", image.target.digest, "erofs", "box", "/bundles/box", 1.0)
+        ContainerRecord("default", "box", "localhost/a:1", image.target.digest, "erofs", "box", "/bundles/box", 1.0)
     )
     untag(home.db, home.content, "localhost/a:1")
 
@@ -304,11 +304,11 @@ def test_what_a_crash_left_in_the_trash_goes(home: Home) -> None:
 
 def test_the_index_is_brought_up_to_date(home: Home) -> None:
     image = named(home, "localhost/a:1", b"1")
-    write_index(home.content.root, [("localhost/stale:1", image.target)])
+    write_index(home.content.root, [Named("localhost/stale:1", image.target)])
 
     sweep(home.db, home.content)
 
-    assert [name for name, _ in read_index(home.content.root)] == ["localhost/a:1"]
+    assert [named.name for named in read_index(home.content.root)] == ["localhost/a:1"]
 
 
 def test_a_folder_in_the_place_of_a_blob_does_not_stop_the_collection(home: Home) -> None:

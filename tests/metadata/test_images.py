@@ -11,7 +11,7 @@ from prestow.metadata.images import Images
 from tests.metadata.factory import Home, absent
 
 ONE, TWO = absent(b"one"), absent(b"two")
-BOX = ContainerRecord("box", "docker.io/library/a:1", Digest.of(b"m"), "erofs", "box", "/bundles/box", 5.0)
+BOX = ContainerRecord("default", "box", "docker.io/library/a:1", Digest.of(b"m"), "erofs", "box", "/bundles/box", 5.0)
 
 
 def test_a_name_is_found_until_it_is_removed(home: Home) -> None:

@@ -27,7 +27,7 @@ def name(home: Home, target: Descriptor) -> None:
 
 
 def contain(home: Home, digest: Digest) -> None:
-    Containers(home.db).put(ContainerRecord("box", "localhost/named:1", digest, "erofs", "box", "/b", 1.0))
+    Containers(home.db).put(ContainerRecord("default", "box", "localhost/named:1", digest, "erofs", "box", "/b", 1.0))
 
 
 def lease(home: Home, *keys: str) -> None:

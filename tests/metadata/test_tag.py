@@ -3,12 +3,11 @@
 import json
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from prestow.content.layout_index import REF_NAME, read_index, write_index
+from prestow.content.layout_index import REF_NAME, Named, read_index, write_index
 from prestow.errors import InvalidError, NotFoundError, PreconditionError, StorageError
 from prestow.metadata.database import Database
 from prestow.metadata.images import Images
@@ -44,9 +43,7 @@ def test_a_name_stands_in_the_database_and_in_the_index(home: Home) -> None:
 
     assert record == Images(home.db).get("localhost/a:1")
     assert record.target == image.target
-    [(name, target)] = read_index(home.content.root)
-    assert name == "localhost/a:1"
-    assert replace(target, annotations={}) == image.target
+    assert read_index(home.content.root) == [Named("localhost/a:1", image.target)]
 
 
 def test_tagging_again_writes_nothing(home: Home) -> None:
@@ -65,7 +62,7 @@ def test_a_name_moves(home: Home) -> None:
 
     tag(home.db, home.content, "localhost/a:1", two.target)
 
-    assert [target.digest for _, target in read_index(home.content.root)] == [two.target.digest]
+    assert read_index(home.content.root) == [Named("localhost/a:1", two.target)]
 
 
 def test_what_is_not_here_cannot_be_named(home: Home) -> None:
