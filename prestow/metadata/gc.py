@@ -129,7 +129,9 @@ class _Collection:
     def _snapshots(self, drivers: dict[str, Snapshots], left: list[str]) -> list[tuple[str, str]]:
         """Remove the snapshots that nothing uses, and give their drivers and keys."""
         gone = []
-        for driver, key in self._unused(drivers.keys()):
+        with self.db.transaction():  # no name that is followed goes meanwhile, with its documents
+            unused = self._unused(drivers.keys())
+        for driver, key in unused:
             with _listing(left, f"snapshot {driver}/{key}"):
                 if not self.dry_run:
                     drivers[driver].remove(key)
