@@ -3,109 +3,39 @@
     make       .new-… ──▶ sync ──▶ { row, rename } in one transaction
     remove     { row } ──▶ rename to trash ──▶ delete
 
-A driver says what files a chain of layers needs, makes them, and names the directories that show a committed snapshot.
-Rows of lower chain IDs may have no files yet: those are made when a child first wants them.
+A driver says what files a chain of layers needs, makes them (see :mod:`.unpacked`), and names the directories that show
+a committed snapshot.
 """
 
-import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from prestow.content.disk import sync_folder, translated
-from prestow.digest import Digest
-from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError
-from prestow.layers.node import Node
-from prestow.layers.scans import Scans
-from prestow.metadata.database import Database
-from prestow.oci.image import Image
-from prestow.snapshots.catalog import Catalog, Change, check_key, check_parent
-from prestow.snapshots.chain import Blobs, Chain, Link, Scan
+from prestow.errors import AlreadyExistsError, PreconditionError
+from prestow.snapshots.catalog import check_key, check_parent
+from prestow.snapshots.chain import Chain
 from prestow.snapshots.descent import measure
-from prestow.snapshots.folders import Folders, check_folder
+from prestow.snapshots.folders import check_folder
 from prestow.snapshots.mount import bound, overlaid
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.remove import empty_trash, remove_tree
-from prestow.snapshots.snapshotter import Damage, Info, Kind, Mount, Progress, Usage
+from prestow.snapshots.snapshotter import Info, Kind, Mount, Usage
 from prestow.snapshots.tree_copy import copy_root, copy_tree
+from prestow.snapshots.unpacked import Unpacked
 from prestow.snapshots.users import shown_read_only, users_of
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A file or folder that was made for a chain ID, durable but not published.
-
-    Attributes:
-        chain_id: whose it is.
-        path: where it is now.
-        name: what it will be called; None for the number of the row.
-    """
-
-    chain_id: Digest
-    path: Path
-    name: str | None = None
-
-
-class Driver(ABC):
+class Driver(Unpacked):
     """A snapshotter, but for what its committed snapshots consist of."""
 
-    driver: ClassVar[str]
     copies: ClassVar[bool] = False
     """Whether the folder of an active snapshot has everything, rather than what differs from its parent."""
-
-    def __init__(
-        self,
-        root: Path,
-        database: Database,
-        content: Blobs,
-        *,
-        trash: Path,
-        durable: bool = True,
-        scan: Scan | None = None,
-    ) -> None:
-        """Open the driver.
-
-        Args:
-            root: folder of all snapshots; this driver's is in it.
-            database: the metadata store.
-            content: the content store, which has the diff blobs.
-            trash: folder for what is being removed, on the file system of ``root``.
-            durable: whether a commit waits for the disk; without, a power cut may take committed snapshots.
-            scan: gives a layer's tree, for a caller that remembers; without it the tar is read every time.
-
-        Raises:
-            StorageError: the folders cannot be made.
-        """
-        self._catalog = Catalog(database, self.driver)
-        self._content = content
-        self._folders = Folders(root / self.driver, trash=trash, durable=durable)
-        self._scan = scan or Scans(content).tree
-
-    @abstractmethod
-    def _has(self, info: Info) -> bool:
-        """Whether the files of one chain ID are there."""
-
-    @abstractmethod
-    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
-        """Make the files of some chain IDs of a chain in ``staged``, and wait for the disk."""
-
-    @abstractmethod
-    def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:
-        """Compare the files of a chain's top with its tree, which stands on that of the link below."""
 
     @abstractmethod
     def _stack(self, line: Sequence[Info]) -> list[Path]:
         """Give the directories that show a committed snapshot, nearest first; ``line``: it, then what is below."""
-
-    def _needed(self, chain: Chain) -> Sequence[Link]:
-        """Give the links of a chain whose files its top needs."""
-        return chain.links[-1:]
-
-    def _files(self, info: Info) -> list[Path]:
-        """Give all that a row may have on disk."""
-        return [self._folders.root / str(info.id)]
 
     def _fill(self, folder: Path, line: Sequence[Info]) -> None:
         """Fill the folder of a new active snapshot on the committed one that starts ``line``."""
@@ -121,52 +51,6 @@ class Driver(ABC):
         with translated(f"making {work}"):
             work.mkdir(0o700, exist_ok=True)
         return overlaid(stack, upper, work)
-
-    def commit_layers(self, image: Image) -> None:
-        """Commit each chain ID of an image on its parent."""
-        if not self.committed(image.chain_id):
-            self._materialise(Chain.of_image(image))
-
-    def _materialise(self, chain: Chain) -> None:
-        """Make the files of a chain that are missing, then the rows that are."""
-        chain.check(self._content)
-        with self._folders.stage() as staged:
-            made = self._make(chain, self._missing(chain), staged)
-            with self._catalog.change() as change:
-                rows = _rows(change, chain, self._folders.last())
-                self._folders.publish(self._unpublished(rows, made))
-
-    def _unpublished(self, rows: Sequence[tuple[Info, bool]], made: Sequence[Made]) -> Iterator[tuple[Path, str]]:
-        """Give what was made, with its names, but for what others made meanwhile: that is in use perhaps."""
-        for info, fresh in rows:
-            files = [(file.path, file.name or str(info.id)) for file in made if file.chain_id == info.key]
-            if files and (fresh or not self._has(info)):
-                yield from files
-
-    def _missing(self, chain: Chain) -> set[Digest]:
-        """Give the chain IDs whose files have to be made for the top of a chain."""
-        needed = [(link.chain_id, self._catalog.find(link.chain_id)) for link in self._needed(chain)]
-        return {chain_id for chain_id, info in needed if info is None or not self._has(info)}
-
-    def committed(self, chain_id: Digest) -> bool:
-        """Whether a chain ID is committed and all its files are there."""
-        try:
-            line = self._catalog.line(chain_id)
-        except NotFoundError:
-            return False
-        return not self._missing(Chain.of_line(line))
-
-    def verify(self, chain_id: Digest, *, progress: Progress | None = None) -> Iterator[Damage]:
-        """Compare the files of a chain ID, and of those below it, with what its layers mean."""
-        chain = Chain.of_line(self._catalog.line(chain_id))
-        chain.check(self._content)
-        lower: Node | None = None
-        for height, tree in enumerate(chain.trees(self._scan), start=1):
-            below = chain.up_to(height)
-            needed = chain.links[height - 1] in self._needed(chain)
-            if needed or any(map(os.path.lexists, self._files(self._catalog.get(below.chain_id)))):
-                yield from self._damage(below, lower, tree, progress)
-            lower = tree
 
     def stat(self, key: str) -> Info:
         """Tell about one snapshot."""
@@ -285,15 +169,3 @@ class Driver(ABC):
 
 def _in_use(path: Path) -> bool:
     return bool(mounts_below(path) or users_of([path]))
-
-
-def _rows(change: Change, chain: Chain, above: int) -> list[tuple[Info, bool]]:
-    """Give the rows of a chain, lowest first, and whether they are new; their numbers are greater than ``above``."""
-    rows: list[tuple[Info, bool]] = []
-    parent: str | None = None
-    for link in chain.links:
-        found = change.find(link.chain_id)
-        info = found or change.add(link.chain_id, Kind.COMMITTED, parent, diff_id=link.diff_id, above=above)
-        rows.append((info, found is None))
-        parent = link.chain_id
-    return rows

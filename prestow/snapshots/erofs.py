@@ -22,11 +22,12 @@ from prestow.layers.erofs import encode
 from prestow.layers.node import Node
 from prestow.snapshots.bases import BLOCK_BITS, device_blocks, ensure_mounted
 from prestow.snapshots.chain import Chain
-from prestow.snapshots.driver import Driver, Made
+from prestow.snapshots.driver import Driver
 from prestow.snapshots.folders import MOUNT_POINT
 from prestow.snapshots.mount import unmount
 from prestow.snapshots.rebuilt import image_damage, side_damage
 from prestow.snapshots.snapshotter import Damage, Info, Kind, Progress
+from prestow.snapshots.unpacked import Made
 from prestow.snapshots.users import users_of
 
 _IMAGE, _SIDE = ".erofs", ".side"
@@ -131,9 +132,21 @@ class ErofsSnapshotter(Driver):
             needed = {_base(info, rows) for info in rows.values() if info.kind is not Kind.COMMITTED}
             for target in self._folders.root.glob(f"*{MOUNT_POINT}"):
                 if target.stem not in needed and not users_of([target]):
-                    with suppress(PreconditionError), translated(f"removing {target}"):  # somebody looks into it
-                        unmount(target)
-                        target.rmdir()
+                    _take_down(target)
+
+    def detach(self, chain_ids: Collection[Digest]) -> None:
+        """Take the shared mounts of chain IDs down; overlays on them hold on to what they show."""
+        with self._folders.lock():
+            for target in (self._file(chain_id, MOUNT_POINT) for chain_id in chain_ids):
+                if target.exists():
+                    _take_down(target)
+
+
+def _take_down(target: Path) -> None:
+    """Take a shared mount down, unless somebody looks into it."""
+    with suppress(PreconditionError), translated(f"removing {target}"):
+        unmount(target)
+        target.rmdir()
 
 
 def _base(info: Info, rows: Mapping[str, Info]) -> str | None:

@@ -17,8 +17,9 @@ from prestow.layers.materialise import materialise
 from prestow.layers.node import Node
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.compare import compare
-from prestow.snapshots.driver import Driver, Made
+from prestow.snapshots.driver import Driver
 from prestow.snapshots.snapshotter import Damage, Info, Progress
+from prestow.snapshots.unpacked import Made
 
 _log = logging.getLogger(__name__)
 

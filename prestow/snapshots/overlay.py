@@ -20,8 +20,9 @@ from prestow.layers.node import Node
 from prestow.snapshots.chain import Chain, Link
 from prestow.snapshots.compare import compare
 from prestow.snapshots.difference import difference
-from prestow.snapshots.driver import Driver, Made
+from prestow.snapshots.driver import Driver
 from prestow.snapshots.snapshotter import Damage, Info, Progress
+from prestow.snapshots.unpacked import Made
 
 _WORKERS = 4
 

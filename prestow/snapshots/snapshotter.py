@@ -15,6 +15,7 @@ files exist. Whatever implements :class:`Snapshotter` passes ``tests/conformance
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from prestow.digest import Digest
@@ -83,6 +84,10 @@ class Usage:
     inodes: int
 
 
+Aside: TypeAlias = Callable[[Path, str], object]
+"""Takes a file or folder out of the way, told why; it is not deleted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
     """Something that is no longer what it was when it was stored.
@@ -130,6 +135,23 @@ class Snapshotter(Protocol):
             NotFoundError: no such name.
             PreconditionError: a layer's diff blob is not in the content store.
             InvalidError: the layers do not make a tree.
+        """
+
+    def renew(self, chain_id: Digest, aside: Aside, *, progress: Progress | None = None) -> list[Digest]:
+        """Make the files of a chain ID, and of those below it, again where ``verify`` finds damage.
+
+        Who has them mounted keeps what he has, for the old files are moved away, not changed.
+
+        Args:
+            chain_id: the snapshot.
+            aside: takes the damaged files.
+            progress: told of bytes as they are compared.
+
+        Returns:
+            The chain IDs whose files are new.
+
+        Raises:
+            As ``verify``, and StorageError if the disk failed.
         """
 
     def stat(self, key: str) -> Info:

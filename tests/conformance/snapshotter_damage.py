@@ -139,6 +139,44 @@ def damage_below_is_named_too(bench: Bench) -> None:
     assert [damage.name.startswith(str(victim)) for damage in bench.open().verify(image.chain_id)] == [True]
 
 
+def what_is_damaged_is_made_anew(bench: Bench) -> None:
+    erofs = bench.snapshotter.driver == "erofs"
+    for name, (change, _) in ON_ANY_FILE.items():
+        victim, chain_id = _committed(bench, f"{name} anew")
+        change(victim if erofs else victim / "alone")
+        moved = _Moved(bench.home / f"aside {name}")
+
+        assert bench.open().renew(chain_id, moved) == [chain_id]
+        assert moved.paths == ([] if erofs and name == "removed" else [victim if erofs else victim.parent])
+        assert list(bench.open().verify(chain_id)) == []
+        assert bench.open().renew(chain_id, moved) == []
+
+
+def who_looks_at_what_is_made_anew_keeps_what_he_has(bench: Bench) -> None:
+    image = bench.committed(tar("lower"), Tar().file("new", b"n"))
+    victim = _place(bench, image.chain_id)
+    with bench.mounted(bench.snapshotter.prepare("old", image.chain_id)) as old:
+        flip(victim if victim.is_file() else victim / "new")
+        bench.open().renew(image.chain_id, _Moved(bench.home / "aside"))
+
+        assert (old / FILE).read_text() == "content of a file"
+        assert bench.unlike(bench.open().view("key", image.chain_id), tar("lower"), Tar().file("new", b"n")) == []
+
+
+class _Moved:
+    """Takes files out of the way, and remembers where they were."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.paths: list[Path] = []
+
+    def __call__(self, path: Path, why: str) -> None:
+        assert why
+        self.paths.append(path)
+        path.rename(self.folder / path.name)
+
+
 def _committed(bench: Bench, name: str) -> tuple[Path, Digest]:
     """Commit an image of its own for a case, and give where its file or folder is."""
     chain_id = bench.committed(tar(name)).chain_id
@@ -156,4 +194,6 @@ LAWS: tuple[Callable[[Bench], None], ...] = (
     every_damage_is_named,
     every_change_in_a_folder_is_named,
     damage_below_is_named_too,
+    what_is_damaged_is_made_anew,
+    who_looks_at_what_is_made_anew_keeps_what_he_has,
 )

@@ -1,0 +1,180 @@
+"""What all drivers share of unpacked images: rows by chain ID, and the files that are made for them.
+
+    commit_layers   rows of all chain IDs, files of those that the top needs; what is there stays
+    verify          the files, compared with what the layers mean
+    renew           files that are damaged go out of the way, and are made again
+
+Rows of lower chain IDs may have no files yet: those are made when a child first wants them.
+"""
+
+import itertools
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from prestow.digest import Digest
+from prestow.errors import NotFoundError
+from prestow.layers.node import Node
+from prestow.layers.scans import Scans
+from prestow.metadata.database import Database
+from prestow.oci.image import Image
+from prestow.snapshots.catalog import Catalog, Change
+from prestow.snapshots.chain import Blobs, Chain, Link, Scan
+from prestow.snapshots.folders import Folders
+from prestow.snapshots.snapshotter import Aside, Damage, Info, Kind, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A file or folder that was made for a chain ID, durable but not published.
+
+    Attributes:
+        chain_id: whose it is.
+        path: where it is now.
+        name: what it will be called; None for the number of the row.
+    """
+
+    chain_id: Digest
+    path: Path
+    name: str | None = None
+
+
+class Unpacked(ABC):
+    """The part of a snapshotter that has to do with images."""
+
+    driver: ClassVar[str]
+
+    def __init__(
+        self,
+        root: Path,
+        database: Database,
+        content: Blobs,
+        *,
+        trash: Path,
+        durable: bool = True,
+        scan: Scan | None = None,
+    ) -> None:
+        """Open the driver.
+
+        Args:
+            root: folder of all snapshots; this driver's is in it.
+            database: the metadata store.
+            content: the content store, which has the diff blobs.
+            trash: folder for what is being removed, on the file system of ``root``.
+            durable: whether a commit waits for the disk; without, a power cut may take committed snapshots.
+            scan: gives a layer's tree, for a caller that remembers; without it the tar is read every time.
+
+        Raises:
+            StorageError: the folders cannot be made.
+        """
+        self._catalog = Catalog(database, self.driver)
+        self._content = content
+        self._folders = Folders(root / self.driver, trash=trash, durable=durable)
+        self._scan = scan or Scans(content).tree
+
+    @abstractmethod
+    def _has(self, info: Info) -> bool:
+        """Whether the files of one chain ID are there."""
+
+    @abstractmethod
+    def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
+        """Make the files of some chain IDs of a chain in ``staged``, and wait for the disk."""
+
+    @abstractmethod
+    def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:
+        """Compare the files of a chain's top with its tree, which stands on that of the link below."""
+
+    def _needed(self, chain: Chain) -> Sequence[Link]:
+        """Give the links of a chain whose files its top needs."""
+        return chain.links[-1:]
+
+    def _files(self, info: Info) -> list[Path]:
+        """Give all that a row may have on disk."""
+        return [self._folders.root / str(info.id)]
+
+    def commit_layers(self, image: Image) -> None:
+        """Commit each chain ID of an image on its parent."""
+        if not self.committed(image.chain_id):
+            self._materialise(Chain.of_image(image))
+
+    def _materialise(self, chain: Chain) -> None:
+        """Make the files of a chain that are missing, then the rows that are."""
+        chain.check(self._content)
+        with self._folders.stage() as staged:
+            made = self._make(chain, self._missing(chain), staged)
+            with self._catalog.change() as change:
+                rows = _rows(change, chain, self._folders.last())
+                self._folders.publish(self._unpublished(rows, made))
+
+    def _unpublished(self, rows: Sequence[tuple[Info, bool]], made: Sequence[Made]) -> Iterator[tuple[Path, str]]:
+        """Give what was made, with its names, but for what others made meanwhile: that is in use perhaps."""
+        for info, fresh in rows:
+            files = [(file.path, file.name or str(info.id)) for file in made if file.chain_id == info.key]
+            if files and (fresh or not self._has(info)):
+                yield from files
+
+    def _missing(self, chain: Chain) -> set[Digest]:
+        """Give the chain IDs whose files have to be made for the top of a chain."""
+        needed = [(link.chain_id, self._catalog.find(link.chain_id)) for link in self._needed(chain)]
+        return {chain_id for chain_id, info in needed if info is None or not self._has(info)}
+
+    def committed(self, chain_id: Digest) -> bool:
+        """Whether a chain ID is committed and all its files are there."""
+        try:
+            line = self._catalog.line(chain_id)
+        except NotFoundError:
+            return False
+        return not self._missing(Chain.of_line(line))
+
+    def verify(self, chain_id: Digest, *, progress: Progress | None = None) -> Iterator[Damage]:
+        """Compare the files of a chain ID, and of those below it, with what its layers mean."""
+        for _, damages in self._compared(chain_id, progress):
+            yield from damages
+
+    def renew(self, chain_id: Digest, aside: Aside, *, progress: Progress | None = None) -> list[Digest]:
+        """Make damaged files of a chain ID, and of those below it, again; what is sound stays."""
+        renewed = []
+        for chain, damages in self._compared(chain_id, progress):
+            for first in itertools.islice(damages, 1):
+                for path in filter(os.path.lexists, self._files(self._catalog.get(chain.chain_id))):
+                    aside(path, f"{first.kind} {first.name}: {first.what}")
+                self._materialise(chain)
+                renewed.append(chain.chain_id)
+        self.detach(renewed)
+        return renewed
+
+    def built_of(self, diff_ids: Collection[Digest]) -> list[Digest]:
+        """Give the chain IDs that have one of these layers in them."""
+        rows = [info for info in self._catalog.walk() if info.diff_id is not None]
+        chains = [Chain.of_line(self._catalog.line(info.key)) for info in rows]
+        return [chain.chain_id for chain in chains if not set(diff_ids).isdisjoint(chain.diff_ids)]
+
+    def detach(self, chain_ids: Collection[Digest]) -> None:  # noqa: B027 - most drivers share no mounts
+        """Let whoever mounts these chain IDs next see the files there are now; others go on seeing the old ones."""
+
+    def _compared(self, chain_id: Digest, progress: Progress | None) -> Iterator[tuple[Chain, Iterator[Damage]]]:
+        """Give each chain up to a chain ID that has files, or needs them, and how they differ from its tree."""
+        chain = Chain.of_line(self._catalog.line(chain_id))
+        chain.check(self._content)
+        lower: Node | None = None
+        for height, tree in enumerate(chain.trees(self._scan), start=1):
+            below = chain.up_to(height)
+            needed = chain.links[height - 1] in self._needed(chain)
+            if needed or any(map(os.path.lexists, self._files(self._catalog.get(below.chain_id)))):
+                yield below, self._damage(below, lower, tree, progress)
+            lower = tree
+
+
+def _rows(change: Change, chain: Chain, above: int) -> list[tuple[Info, bool]]:
+    """Give the rows of a chain, lowest first, and whether they are new; their numbers are greater than ``above``."""
+    rows: list[tuple[Info, bool]] = []
+    parent: str | None = None
+    for link in chain.links:
+        found = change.find(link.chain_id)
+        info = found or change.add(link.chain_id, Kind.COMMITTED, parent, diff_id=link.diff_id, above=above)
+        rows.append((info, found is None))
+        parent = link.chain_id
+    return rows
