@@ -7,7 +7,7 @@ With ``copied`` there is no snapshot: ``write_bundle`` writes the root file syst
 
 from prefect import flow
 
-from config.home import home_or_default
+from config.home import home_or_default, namespace_or_default
 from flows.making import making, rootless
 from flows.parameters import (
     Copied,
@@ -18,6 +18,7 @@ from flows.parameters import (
     Home,
     Id,
     ImageName,
+    Namespace,
     Platform,
     Pulling,
     ReadOnly,
@@ -58,20 +59,21 @@ def bundle(
     platform: Platform = None,
     driver: Driver = "auto",
     home: Home = None,
+    namespace: Namespace = None,
 ) -> Bundled:
     """Make ``config.json`` and ``rootfs`` of an image: mounted, or with ``copied`` a full copy.
 
     Pulls only if told to; layers that are stored and not unpacked are unpacked.
     """
-    home = home_or_default(home)
+    home, namespace = home_or_default(home), namespace_or_default(namespace)
     overrides = Overrides(args=args, env=env, user=user, cwd=cwd, tty=tty, read_only=read_only, rootless=rootless())
-    with making(home, reference, id, directory, platform) as run:
+    with making(home, reference, id, directory, platform, namespace) as run:
         if run.must_pull(pull):
-            pull_image.fn(reference, platform=platform, driver=driver, home=home)
+            pull_image.fn(reference, platform=platform, driver=driver, home=home, namespace=namespace)
         name, image = run.find()
         applied = [apply.submit(home, name, layer, None) for layer in image.layers]
         committed = commit_snapshots(home, name, image, tuple(a.result() for a in applied), driver)
         spec = transform_config(home, name, image, overrides, committed)
-        created = None if copied else create_snapshot(home, name, run.id, committed)
-        written = write_bundle(home, name, run.id, image, spec, created, run.directory)
+        created = None if copied else create_snapshot(home, name, run.snapshot, committed)
+        written = write_bundle(home, name, run.id, image, spec, created, run.directory, namespace)
     return run.bundled(written, image)

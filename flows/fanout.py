@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 
 from prefect.artifacts import create_table_artifact
 
@@ -26,21 +27,25 @@ class PrepullError(PrestowError):
 
 
 def pull_each(
-    home: str, references: Sequence[str], *, platform: str | None, parallel: int | None, driver: str
+    home: str,
+    references: Sequence[str],
+    *,
+    platform: str | None,
+    parallel: int | None,
+    driver: str,
+    namespace: str | None = None,
 ) -> Prepulled:
     """Pull all, and publish the table; an image named twice is pulled once.
 
     Raises:
         PrepullError: some are not here; all were tried.
     """
-    node = open_node(home)
+    node = open_node(home, namespace)
     wanted = list(dict.fromkeys(references))
+    options = {"platform": platform, "driver": driver, "home": home, "namespace": namespace}
     pool = ThreadPoolExecutor(parallel or node.settings.parallel_images)
     try:
-        runs = [
-            pool.submit(copy_context().run, _pulled, reference, platform=platform, driver=driver, home=home)
-            for reference in wanted
-        ]
+        runs = [pool.submit(copy_context().run, partial(_pulled, reference, **options)) for reference in wanted]
         result = Prepulled(node.host, tuple(run.result() for run in runs))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # who is interrupted does not wait for a silent registry

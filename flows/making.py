@@ -49,6 +49,11 @@ class Making:
     name: str = ""
     began: float = field(default_factory=time.monotonic)
 
+    @property
+    def snapshot(self) -> str:
+        """Key of the container's snapshot."""
+        return self.node.snapshot_key(self.id)
+
     def must_pull(self, policy: str) -> bool:
         """Decide whether to pull first: always, never, or when the image is not here for the platform."""
         if policy == "missing":
@@ -86,14 +91,19 @@ class Making:
 
 @contextmanager
 def making(
-    home: str, reference: str, container_id: str | None, directory: str | None, platform: str | None
+    home: str,
+    reference: str,
+    container_id: str | None,
+    directory: str | None,
+    platform: str | None,
+    namespace: str | None,
 ) -> Iterator[Making]:
     """Begin a bundle: check the ID, take a lease, open the journal.
 
     Raises:
         InvalidError: the container ID breaks the grammar.
     """
-    node, chosen = open_node(home), _id_or_new(container_id)
+    node, chosen = open_node(home, namespace), _id_or_new(container_id)
     place = Path(directory).absolute() if directory else node.bundle_folder(chosen)
     with journal() as book, node.lease(f"bundle {chosen}") as lease:
         yield Making(node, reference, chosen, place, platform, book, lease)
@@ -122,9 +132,9 @@ class Running:
 
 
 @contextmanager
-def running(home: str, container_id: str | None, *, rm: bool) -> Iterator[Running]:
+def running(home: str, container_id: str | None, *, rm: bool, namespace: str | None) -> Iterator[Running]:
     """Begin a container; with ``rm`` remove it afterwards, however it ended."""
-    node = open_node(home)
+    node = open_node(home, namespace)
     with journal() as book:
         container = Running(node, _id_or_new(container_id), rm, book)
         try:

@@ -36,6 +36,9 @@ Driver = Annotated[
     _field("Snapshotter", "How unpacked layers are kept; auto takes what works best on the host"),
 ]
 Home = Annotated[str | None, _field("Store", "Folder of the store; the host's default if not given")]
+Namespace = Annotated[
+    str | None, _field("Namespace", "Whose names are seen and made in the store; the host's default if not given")
+]
 Pulling = Annotated[
     Literal["missing", "always", "never"],
     _field("Pull", "Whether to pull first: only a missing image, always, or never"),

@@ -9,9 +9,9 @@ Each is a flow run of its own, and one that fails stops no other.
 
 from prefect import flow
 
-from config.home import home_or_default
+from config.home import home_or_default, namespace_or_default
 from flows.fanout import pull_each
-from flows.parameters import Driver, Home, Images, Parallel, Platform
+from flows.parameters import Driver, Home, Images, Namespace, Parallel, Platform
 from flows.results import Prepulled
 from tasks.policy import NOWHERE
 
@@ -23,10 +23,11 @@ def prepull(
     parallel: Parallel = None,
     driver: Driver = "auto",
     home: Home = None,
+    namespace: Namespace = None,
 ) -> Prepulled:
     """Pull every image of a list, a few at a time, and report as a table artifact what is here.
 
     Fails at the end, when all were tried, if any of them is not here.
     """
-    home = home_or_default(home)
-    return pull_each(home, images, platform=platform, parallel=parallel, driver=driver)
+    home, namespace = home_or_default(home), namespace_or_default(namespace)
+    return pull_each(home, images, platform=platform, parallel=parallel, driver=driver, namespace=namespace)

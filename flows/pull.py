@@ -9,8 +9,8 @@
 
 from prefect import flow
 
-from config.home import home_or_default
-from flows.parameters import Driver, Home, Name, Platform, PullStop, Source
+from config.home import home_or_default, namespace_or_default
+from flows.parameters import Driver, Home, Name, Namespace, Platform, PullStop, Source
 from flows.results import Pulled
 from flows.underway import pulling
 from tasks.apply import apply
@@ -37,14 +37,15 @@ def pull(
     stop_after: PullStop = None,
     driver: Driver = "auto",
     home: Home = None,
+    namespace: Namespace = None,
 ) -> Pulled:
     """Pull an image: fetch it, check it, unpack it, and let its name point to it, last of all.
 
     What the store holds already is neither fetched nor unpacked again. Stopped with ``stop_after``, or killed, the
     next run goes on from what is complete.
     """
-    home = home_or_default(home)
-    with pulling(home, reference, name, stop_after) as run:
+    home, namespace = home_or_default(home), namespace_or_default(namespace)
+    with pulling(home, reference, name, stop_after, namespace) as run:
         run.target = target = resolve(home, run.name, reference)
         run.reached("resolved")
         run.image = image = fetch_manifest(home, run.name, reference, target, platform)
@@ -58,6 +59,6 @@ def pull(
         run.reached("layer-applied", fetched, stored, applied)
         committed = commit_snapshots(home, run.name, image, tuple(a.result() for a in applied), driver)
         run.reached("unpacked")
-        tag(home, run.name, target, committed)
+        tag(home, run.name, target, committed, namespace)
         run.reached("tagged")
     return run.pulled()

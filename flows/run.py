@@ -7,7 +7,7 @@ The steps of ``bundle`` are part of the same run.
 
 from prefect import flow
 
-from config.home import home_or_default
+from config.home import home_or_default, namespace_or_default
 from flows.bundle import bundle
 from flows.making import rootless, running
 from flows.parameters import (
@@ -17,6 +17,7 @@ from flows.parameters import (
     Home,
     Id,
     Interactive,
+    Namespace,
     Platform,
     Pulling,
     ReadOnly,
@@ -53,13 +54,14 @@ def run(
     platform: Platform = None,
     driver: Driver = "auto",
     home: Home = None,
+    namespace: Namespace = None,
 ) -> Ran:
     """Run a container of an image, and give its process's exit status; with ``rm`` nothing of it stays."""
-    home = home_or_default(home)
-    with running(home, id, rm=rm) as container:
+    home, namespace = home_or_default(home), namespace_or_default(namespace)
+    with running(home, id, rm=rm, namespace=namespace) as container:
         made = bundle.fn(
             reference, id=container.id, copied=rootless() is not None, pull=pull, args=args, env=env, user=user,
-            cwd=cwd, tty=tty, read_only=read_only, platform=platform, driver=driver, home=home,
+            cwd=cwd, tty=tty, read_only=read_only, platform=platform, driver=driver, home=home, namespace=namespace,
         )  # fmt: skip
-        ended = run_container(home, made.image, made.digest, made.id, interactive or tty)
+        ended = run_container(home, made.image, made.digest, made.id, interactive or tty, namespace)
     return container.ran(made, ended)

@@ -99,14 +99,16 @@ class Pulling:
 
 
 @contextmanager
-def pulling(home: str, reference: str, name: str | None, stop_after: Checkpoint | None) -> Iterator[Pulling]:
+def pulling(
+    home: str, reference: str, name: str | None, stop_after: Checkpoint | None, namespace: str | None = None
+) -> Iterator[Pulling]:
     """Begin a pull: check the reference, take a lease, open the journal.
 
     Raises:
         InvalidError: the reference or the name breaks the grammar.
     """
     known_as = image_name(reference, name)
-    node = open_node(home)
+    node = open_node(home, namespace)
     with journal() as book, node.lease(f"pull {known_as}") as lease:
         run = Pulling(node, known_as, stop_after, book, lease)
         try:

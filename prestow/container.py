@@ -261,4 +261,4 @@ def _drop_snapshot(node: Node, record: ContainerRecord) -> None:
 
 
 def _state_root(node: Node) -> Path:
-    return node.home / "runtime"
+    return node.own / "runtime"

@@ -6,6 +6,7 @@
       content/                 an OCI image layout
       ingest/                  partial downloads
       snapshots/  bundles/     by driver; by container ID
+      namespaces/<name>/       bundles/, runtime/ of the other namespaces than the default one
       trash/                   on its way out
 
 This is the only room that reads settings. A process opens a store once (:func:`open_node`); that is cheap enough for
@@ -181,9 +182,18 @@ class Node:
 
         return every_snapshot(self.database)
 
+    @property
+    def own(self) -> Path:
+        """Folder of what containers have of this namespace alone: their IDs are unique only within it."""
+        return self.home if self.namespace == DEFAULT else self.home / "namespaces" / self.namespace
+
+    def snapshot_key(self, container_id: str) -> str:
+        """Give the key of a container's snapshot, among those of all namespaces."""
+        return container_id if self.namespace == DEFAULT else f"{self.namespace}/{container_id}"
+
     def bundle_folder(self, container_id: str) -> Path:
         """Give the place of a container's bundle, where no other one was chosen."""
-        bundles = self.home / "bundles"
+        bundles = self.own / "bundles"
         with translated(f"making {bundles}"):
             make_folder(bundles)
         return bundles / container_id

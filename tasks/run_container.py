@@ -18,9 +18,16 @@ from tasks.policy import Retries, step
 
 
 @step(lambda container_id: f"run container {container_id}", version=1, retries=Retries(attempts=1))
-def run_container(home: str, name: str, digest: str, container_id: str, interactive: bool) -> Exit:  # noqa: FBT001
+def run_container(
+    home: str,
+    name: str,
+    digest: str,
+    container_id: str,
+    interactive: bool,  # noqa: FBT001 - a step's arguments are told by place
+    namespace: str | None = None,
+) -> Exit:
     """Run the bundle in the foreground; never retried, since a started container may have done its work."""
-    node = open_node(home)
+    node = open_node(home, namespace)
     stdin = sys.stdin.fileno() if interactive else subprocess.DEVNULL
     reached("running", node, name, Digest.parse(digest))
     with noted("run_container", container_id):

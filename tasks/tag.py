@@ -12,14 +12,20 @@ from tasks.policy import step
 
 @step(
     lambda name: f"tag {name}",
-    version=1,
-    key=lambda name, target: f"{name} {target.digest}",
-    hit=lambda home, name, target: open_node(home).is_tagged(name, target),
+    version=2,
+    key=lambda name, target, namespace: f"{namespace} {name} {target.digest}",
+    hit=lambda home, name, target, namespace: open_node(home, namespace).is_tagged(name, target),
 )
-def tag(home: str, name: str, target: Descriptor, committed: Committed) -> ImageRecord:  # noqa: ARG001 - orders the graph
+def tag(
+    home: str,
+    name: str,
+    target: Descriptor,
+    committed: Committed,  # noqa: ARG001 - orders the graph
+    namespace: str | None = None,
+) -> ImageRecord:
     """Let ``name`` point to ``target``, of which everything is in the store by now."""
-    node = open_node(home)
+    node = open_node(home, namespace)
     with noted("tag", name):
-        record = engine.tag(node.database, node.content, name, target)
+        record = engine.tag(node.database, node.content, name, target, namespace=node.namespace)
     reached("tagged", node, name, target.digest)
     return record

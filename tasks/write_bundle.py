@@ -15,10 +15,17 @@ from tasks.policy import step
 
 @step(lambda container_id: f"write bundle {container_id}", version=1)
 def write_bundle(  # noqa: PLR0913 - all that a bundle is made of
-    home: str, name: str, container_id: str, image: Image, spec: Spec, created: Created | None, directory: Path
+    home: str,
+    name: str,
+    container_id: str,
+    image: Image,
+    spec: Spec,
+    created: Created | None,
+    directory: Path,
+    namespace: str | None = None,
 ) -> Written:
     """Mount or copy the root file system, write ``config.json``, and note the container."""
-    node = open_node(home)
+    node = open_node(home, namespace)
     with noted("write_bundle", container_id):
         written = engine.write(node, engine.Container(container_id, name, image, created), spec, directory)
     reached("bundled", node, name, image.manifest.digest)

@@ -142,6 +142,13 @@ def image_name(text: str) -> str:
     return _checked(text, Reference.parse)
 
 
+def namespace(text: str) -> str:
+    """Check the name of a namespace."""
+    from prestow.namespace import check_namespace  # noqa: PLC0415 - keep `prestow --help` quick
+
+    return _checked(text, check_namespace)
+
+
 def container_id(text: str) -> str:
     """Check the ID for a new container."""
     from prestow.runtime.bundle import check_container_id  # noqa: PLC0415 - keep `prestow --help` quick

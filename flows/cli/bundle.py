@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
             platform=args.platform,
             driver=args.driver,
             home=args.home,
+            namespace=args.namespace,
         )
     for warning in made.warnings:
         say(f"warning: {warning}")

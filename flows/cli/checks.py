@@ -92,7 +92,7 @@ def _tried(name: str, check: Check, *, needed: bool = False) -> list[Finding]:
 def _store(home: str) -> Iterator[Finding]:
     node = open_node(home)
     free = shutil.disk_usage(home).free
-    names, containers = len(node.images.list()), len(node.containers.list())
+    names, containers = len(node.images.every()), len(node.containers.every())
     found = f"{home}: {names} images, {containers} containers, {size(free)} free"
     yield Finding("store", works=True, found=found, needed=True)
 

@@ -24,7 +24,7 @@ def show(args: argparse.Namespace) -> int:
     """List the containers."""
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
-    found = [dataclasses.asdict(record) for record in open_node(args.home).containers.list()]
+    found = [dataclasses.asdict(record) for record in open_node(args.home, args.namespace).containers.list()]
     rows = [(c["id"], c["image"], c["driver"], c["bundle"]) for c in found]
     emit(found, table(("ID", "IMAGE", "DRIVER", "BUNDLE"), rows), as_json=args.json)
     return 0
@@ -35,6 +35,6 @@ def remove(args: argparse.Namespace) -> int:
     from prestow.container import remove_container  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
-    record = remove_container(open_node(args.home), args.id)
+    record = remove_container(open_node(args.home, args.namespace), args.id)
     emit(dataclasses.asdict(record), f"removed {record.id}", as_json=args.json)
     return 0

@@ -33,7 +33,7 @@ def show(args: argparse.Namespace) -> int:
     from flows.cli.inspection import summaries  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
-    records = summaries(open_node(args.home))
+    records = summaries(open_node(args.home, args.namespace))
     rows = [
         (r["name"], r["digest"][:19], ", ".join(r["platforms"]) or "-", size(r["size"]), _age(r["updated_at"]))
         for r in records
@@ -47,8 +47,8 @@ def remove(args: argparse.Namespace) -> int:
     from prestow.metadata.tag import untag  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
-    node = open_node(args.home)
-    record = untag(node.database, node.content, node.image(args.name).name)
+    node = open_node(args.home, args.namespace)
+    record = untag(node.database, node.content, node.image(args.name).name, namespace=node.namespace)
     emit({"name": record.name, "digest": record.target.digest}, f"removed {record.name}", as_json=args.json)
     return 0
 
@@ -58,7 +58,7 @@ def inspect(args: argparse.Namespace) -> int:
     from flows.cli.inspection import details  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
-    document = details(open_node(args.home), args.name, args.platform)
+    document = details(open_node(args.home, args.namespace), args.name, args.platform)
     emit(document, _page(document), as_json=args.json)
     return 0
 

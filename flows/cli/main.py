@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from types import ModuleType
 
-from config.home import home_or_default
+from config.home import home_or_default, namespace_or_default
 from flows.cli import (
     bundle,
     containers,
@@ -24,11 +24,12 @@ from flows.cli import (
     snapshots,
     verify,
 )
-from flows.cli.arguments import Parser, folder
+from flows.cli.arguments import Parser, folder, namespace
 from flows.cli.interruption import INTERRUPTED
 from flows.cli.output import open_null, say
 from prestow import __version__
 from prestow.errors import PrestowError
+from prestow.namespace import check_namespace
 
 VERBS: tuple[ModuleType, ...] = (
     pull, bundle, run, prepull, images, snapshots, containers, verify, prune, doctor, serve, deploy, server,
@@ -48,6 +49,12 @@ def parser() -> Parser:
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS)  # a sub-verb keeps its verb's
     common.add_argument(
         "--home", metavar="DIR", type=folder, help="folder of the store (default: PRESTOW_HOME, or the host's)"
+    )
+    common.add_argument(
+        "--namespace",
+        metavar="NS",
+        type=namespace,
+        help="whose names are seen and made (default: PRESTOW_NAMESPACE, or default)",
     )
     common.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     top = Parser(
@@ -88,6 +95,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     if unknown:
         args.parser.error(f"unknown argument {' '.join(unknown)}")
     args.home = home_or_default(getattr(args, "home", None))
+    args.namespace = check_namespace(namespace_or_default(getattr(args, "namespace", None)))
     args.json = getattr(args, "json", False)
     return args
 

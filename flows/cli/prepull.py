@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         from flows.prepull import prepull  # noqa: PLC0415 - likewise
 
         try:
-            result = prepull(args.references, args.platform, args.parallel, args.driver, args.home)
+            result = prepull(args.references, args.platform, args.parallel, args.driver, args.home, args.namespace)
         except PrepullError as error:
             result = error.result
             say(f"prestow: {error}")

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     with session(args):
         from flows.pull import pull  # noqa: PLC0415 - Prefect, once its API is known
 
-        pulled = pull(args.reference, args.platform, args.name, args.stop_after, args.driver, args.home)
+        pulled = pull(args.reference, args.platform, args.name, args.stop_after, args.driver, args.home, args.namespace)
     emit(dataclasses.asdict(pulled), _page(pulled), as_json=args.json)
     return 0
 

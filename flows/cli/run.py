@@ -69,4 +69,5 @@ def _ran(args: argparse.Namespace) -> "Ran":
             platform=args.platform,
             driver=args.driver,
             home=args.home,
+            namespace=args.namespace,
         )

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from prestow.registry.layout import open_layout  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.registry.server import Server  # noqa: PLC0415 - likewise
 
-    images, content = open_layout(args.layout) if args.layout else _store(args.home)
+    images, content = open_layout(args.layout) if args.layout else _store(args.home, args.namespace)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -53,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _store(home: str) -> "tuple[FindImage, Provider]":
+def _store(home: str, namespace: str) -> "tuple[FindImage, Provider]":
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
-    node = open_node(home)
+    node = open_node(home, namespace)
     return lambda name: node.images.get(name).target, node.content
 
 

@@ -43,7 +43,7 @@ def env(args: argparse.Namespace) -> int:
     from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
-    variables = ensure.environment(ensure.ensure(open_node(args.home).home))
+    variables = ensure.environment(ensure.ensure(open_node(args.home, args.namespace).home))
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     emit(variables, exports, as_json=args.json)
     return 0

@@ -29,7 +29,7 @@ def session(args: argparse.Namespace) -> Iterator[None]:
     """
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
-    _ = open_node(args.home).settings
+    _ = open_node(args.home, args.namespace).settings
     with connection(args):
         yield
 

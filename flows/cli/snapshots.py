@@ -18,7 +18,10 @@ def show(args: argparse.Namespace) -> int:
     """List all snapshots of all drivers."""
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
-    found = [dataclasses.asdict(info) | {"kind": info.kind.value} for info in open_node(args.home).snapshots()]
+    found = [
+        dataclasses.asdict(info) | {"kind": info.kind.value}
+        for info in open_node(args.home, args.namespace).snapshots()
+    ]
     rows = [(s["driver"], s["kind"], s["key"][:19], (s["parent"] or "-")[:19], s["diff_id"] or "-") for s in found]
     emit(found, table(("DRIVER", "KIND", "KEY", "PARENT", "DIFF ID"), rows), as_json=args.json)
     return 0

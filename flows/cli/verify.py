@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     if (args.name is None) != args.all:
         raise InvalidError("verify: expected the name of an image, or --all; see `prestow verify --help`")
-    node = open_node(args.home)
+    node = open_node(args.home, args.namespace)
     records = node.images.list() if args.all else (node.image(args.name),)
     found = [verify(node, record, progress=_progress(record.name)) for record in records]
     damaged = sum(len(each.damaged) for each in found)
