@@ -26,16 +26,18 @@ from prestow.layers.entry import Kind
 from prestow.layers.erofs_format import (
     CHUNK_INDEX,
     CHUNKED,
+    FILE_TYPE,
     INLINE,
     INODE,
     PLAIN,
+    SLOT,
     Dirent,
     Superblock,
     aligned,
     device_number,
     directory,
-    file_type,
     inode,
+    run_inode,
     xattr_body,
 )
 from prestow.layers.erofs_layout import Layout
@@ -139,8 +141,11 @@ def _pieces(layout: Layout, start: int) -> Iterator[bytes]:
     """Give everything behind the head."""
     piece = bytearray()
     for position, (before, body) in zip(layout.positions, _Writer(layout).inodes(), strict=True):
-        piece += bytes(position - len(before) - start - len(piece))
-        piece += before
+        if before:
+            piece += bytes(position - len(before) - start - len(piece))
+            piece += before
+        elif gap := position - start - len(piece):
+            piece += bytes(gap)
         piece += body
         if len(piece) >= _PIECE:
             yield bytes(piece)
@@ -161,8 +166,7 @@ class _Writer:
         """Give for each inode the full blocks before it, and it with all that follows it."""
         for index, node in enumerate(self._layout.order):
             if node.children is not None:
-                data = self._directory(node.children, index)
-                subfolders = sum(child.children is not None for child in node.children.values())
+                data, subfolders = self._directory(node.children, index)
                 yield self._with_data(node, index, data, 2 + subfolders)
             elif node.kind is Kind.SYMLINK:
                 yield self._with_data(node, index, node.link, self._links(node))
@@ -185,20 +189,32 @@ class _Writer:
         union = (self._layout.positions[index] - len(before)) >> bits if before else 0
         return before, inode(node, xattrs, layout=layout, union=union, size=len(data), links=links) + data[full:]
 
-    def _directory(self, children: dict[bytes, Node], index: int) -> bytes:
-        """Give a directory's data; those of its children that stand elsewhere already take no place in the order."""
-        number, shared = self._layout.number, self._layout.shared
+    def _directory(self, children: dict[bytes, Node], index: int) -> tuple[bytes, int]:
+        """Give a directory's data, and how many directories are in it.
+
+        Those of its children that stand elsewhere already take no place in the order.
+        """
+        layout = self._layout
+        positions, base, shared = layout.positions, layout.base, layout.shared
         entries: list[Dirent] = []
+        folders, following = 0, self._next_child
         for name in sorted(children):
             node = children[name]
-            child = shared.get(node, self._next_child)
-            self._next_child += child == self._next_child
-            entries.append((name, number(child), file_type(node.kind)))
-        return directory(entries, number(index), number(next(self._parents)), 1 << self._layout.block_bits)
+            folders += node.children is not None
+            child = shared.get(node, following) if shared else following
+            following += child == following
+            entries.append((name, (positions[child] - base) // SLOT, FILE_TYPE[node.kind]))
+        self._next_child = following
+        number, parent = layout.number(index), layout.number(next(self._parents))
+        return directory(entries, number, parent, 1 << layout.block_bits), folders
 
     def _file(self, node: Node) -> bytes:
         """Give a regular file that is not empty."""
-        union, indexes = self._layout.file_map(node)
+        layout = self._layout
+        block = None if node.xattrs else layout.run(node)
+        if block is not None:
+            return run_inode(node, node.layer + 1, block, block_bits=layout.block_bits, links=self._links(node))
+        union, indexes = layout.file_map(node)
         head = inode(node, _xattrs(node), layout=CHUNKED, union=union, size=node.size, links=self._links(node))
         return head.ljust(aligned(len(head), CHUNK_INDEX), b"\0") + indexes
 

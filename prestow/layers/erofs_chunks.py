@@ -29,6 +29,11 @@ class ChunkMap(NamedTuple):
     indexes: bytes
 
 
+def largest_chunk(block_bits: int) -> int:
+    """Give the bytes that one chunk can have at most."""
+    return 1 << block_bits + _MAX_CHUNK_SHIFT
+
+
 def one_run(size: int, device: int, address: int, block_bits: int) -> ChunkMap:
     """Give the map of a file of ``size`` bytes, at least 1, that lies in one piece from ``address``, a block's, on."""
     chunk_bits = _largest(size, block_bits)

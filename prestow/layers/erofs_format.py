@@ -35,18 +35,21 @@ _MAGIC = 0xE0F5E1E2
 _CHECKSUM, _MTIME = 1, 2  # compatible features: the checksum is there, times are those of modification
 _CHUNKED_FILE, _DEVICE_TABLE = 4, 8  # incompatible features
 _EXTENDED = 1
+_REGULAR = int(Kind.REGULAR)
 _WITH_INDEXES = 0x20
 _LINK_MODE = 0o777  # Linux looks at no other
 _SUPERBLOCK = struct.Struct("<IIIBBHQQIIII16s16sIHHHBBIQB23x")
 _DEVICE = struct.Struct("<64xII56x")
 _INODE = struct.Struct("<HHHHQIIIIqII16x")
 _INDEX = struct.Struct("<HHI")
+_RUN = struct.Struct("<HHHHQIIIIqII16xHHI")  # an inode and the one chunk index behind it
 
 _DIRENT = 12
 _NAME_MAX = 255
-_FILE_TYPE = {
+FILE_TYPE = {
     Kind.REGULAR: 1, Kind.DIRECTORY: 2, Kind.CHAR: 3, Kind.BLOCK: 4, Kind.FIFO: 5, Kind.SYMLINK: 7,
 }  # fmt: skip
+"""The type of a file as directory entries tell it."""
 
 _XATTR_HEADER = 12
 _XATTR_MAX = _XATTR_HEADER + (2**16 - 2) * 4
@@ -131,6 +134,16 @@ def inode(node: Node, xattrs: bytes, *, layout: int, union: int, size: int, link
     return head + xattrs
 
 
+def run_inode(node: Node, device: int, block: int, *, block_bits: int, links: int) -> bytes:
+    """Give the inode of a file that is one chunk and has no extended attributes, with the chunk's index: most files."""
+    seconds, nanoseconds = divmod(clamped(node.mtime_ns), SECOND)
+    union = _WITH_INDEXES | max((node.size - 1).bit_length() - block_bits, 0)
+    return _RUN.pack(
+        _EXTENDED | CHUNKED << 1, 0, _REGULAR | node.mode, 0, node.size, union, 0, node.uid, node.gid, seconds,
+        nanoseconds, links, 0, device, block,
+    )  # fmt: skip
+
+
 def device_number(node: Node) -> int:
     """Give the number of a device node in the kernel's encoding.
 
@@ -196,8 +209,8 @@ def directory_size(names: Iterable[bytes], block_size: int) -> int:
 
 def directory(entries: list[Dirent], number: int, parent: int, block_size: int) -> bytes:
     """Give a directory's data: ``entries`` in byte order, and the two for itself and its parent put among them."""
-    insort(entries, (b".", number, _FILE_TYPE[Kind.DIRECTORY]))
-    insort(entries, (b"..", parent, _FILE_TYPE[Kind.DIRECTORY]))
+    insort(entries, (b".", number, FILE_TYPE[Kind.DIRECTORY]))
+    insort(entries, (b"..", parent, FILE_TYPE[Kind.DIRECTORY]))
     return b"".join(_directory_blocks(entries, block_size))
 
 
@@ -220,8 +233,3 @@ def _directory_block(entries: Sequence[Dirent]) -> bytes:
         fields += (number, at, file_type)
         at += len(name)
     return struct.pack("<" + "QHBx" * len(entries), *fields) + b"".join(entry[0] for entry in entries)
-
-
-def file_type(kind: Kind) -> int:
-    """Give the type that a directory entry tells."""
-    return _FILE_TYPE[kind]

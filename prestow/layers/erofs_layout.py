@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from prestow.errors import ExhaustedError, InvalidError, UnsupportedError, printable
 from prestow.layers.entry import Kind
-from prestow.layers.erofs_chunks import ChunkMap, one_run, sparse
+from prestow.layers.erofs_chunks import ChunkMap, largest_chunk, one_run, sparse
 from prestow.layers.erofs_format import (
     CHUNK_INDEX,
     INODE,
@@ -47,14 +47,17 @@ class Layout:
     """
 
     __slots__ = (
-        "_layers", "base", "block_bits", "links", "order", "parents", "positions", "shared", "side", "side_size",
-        "size",
+        "_amid", "_chunk", "_ends", "_layers", "base", "block_bits", "links", "order", "parents", "positions",
+        "shared", "side", "side_size", "size",
     )  # fmt: skip
 
     def __init__(self, root: Node, layer_sizes: Sequence[int], block_bits: int) -> None:
         """Place everything; see :func:`prestow.layers.erofs.encode` for what it raises."""
         self.block_bits = block_bits
         self._layers = [size >> block_bits for size in layer_sizes]
+        self._ends = [blocks << block_bits for blocks in self._layers]
+        self._amid = (1 << block_bits) - 1
+        self._chunk = largest_chunk(block_bits)
         if max(self._layers, default=0) > MAX_BLOCKS:
             raise UnsupportedError(f"layer of {max(layer_sizes)} bytes: at most {self._reach} are possible here")
         self.links = link_counts(root)
@@ -93,6 +96,13 @@ class Layout:
                 )
         return one_run(node.size, len(self._layers) + 1, self.side[node], self.block_bits)
 
+    def run(self, node: Node) -> int | None:
+        """Give the block of its layer's tar where a file begins that one chunk index tells; ``None`` for any other."""
+        start = node.run
+        if start is None or start & self._amid or start + node.size > self._ends[node.layer] or node.size > self._chunk:
+            return None
+        return start >> self.block_bits
+
     def number(self, index: int) -> int:
         """Give the number of an inode by its index."""
         return (self.positions[index] - self.base) // SLOT
@@ -128,20 +138,24 @@ class Layout:
     def _place(self) -> int:
         """Give each inode its offset; give the size of the image."""
         block = 1 << self.block_bits
+        regular = Kind.REGULAR
         position = head_size(len(self._layers) + 1, self.block_bits)
         for node in self.order:
             body = INODE + (len(xattr_body(node.kind, node.xattrs)) if node.xattrs else 0)
-            data = self._data_size(node)
-            full = self.split(data, body)
-            if node.kind is Kind.REGULAR:
+            if node.kind is regular:
                 if node.size:
-                    body = aligned(body, CHUNK_INDEX) + len(self.file_map(node).indexes)
-            elif full:
-                position = aligned(position, block) + aligned(full, block)
-            elif (position & (block - 1)) + body + data > block:
-                position = aligned(position, block)
+                    indexes = CHUNK_INDEX if self.run(node) is not None else len(self.file_map(node).indexes)
+                    body = aligned(body, CHUNK_INDEX) + indexes
+            else:
+                data = self._data_size(node)
+                full = self.split(data, body)
+                if full:
+                    position = aligned(position, block) + aligned(full, block)
+                elif (position & (block - 1)) + body + data > block:
+                    position = aligned(position, block)
+                body += data - full
             self.positions.append(position)
-            position = aligned(position + body + data - full, SLOT)
+            position = (position + body + SLOT - 1) & -SLOT
         return aligned(position, block)
 
     def _data_size(self, node: Node) -> int:
@@ -159,7 +173,7 @@ class Layout:
         bits = self.block_bits
         extents = node.extents
         device = node.layer + 1
-        if extents and extents[-1].offset + extents[-1].length > self._layers[node.layer] << bits:
+        if extents and extents[-1].offset + extents[-1].length > self._ends[node.layer]:
             return None
         if len(extents) == 1 and extents[0].length == node.size and not extents[0].offset & ((1 << bits) - 1):
             return one_run(node.size, device, extents[0].offset, bits)

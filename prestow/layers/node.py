@@ -63,6 +63,12 @@ class Node:
         whole = len(extents) == 1 and not extents[0].logical and extents[0].length == self.size
         self._data = extents[0].offset if whole else extents
 
+    @property
+    def run(self) -> int | None:
+        """Where in the tar the data begins if it is one run as long as the file, as nearly always; else ``None``."""
+        data = self._data
+        return data if isinstance(data, int) else None
+
 
 def walk(root: Node) -> Iterator[tuple[bytes, Node]]:
     """Give each path with its node: parents first, names in byte order, the root as ``b""``, no leading slash."""

@@ -8,4 +8,4 @@ _LATEST = 2**63 * SECOND - 1
 
 def clamped(nanoseconds: int) -> int:
     """Give the nearest time since 1970 that the kernel can tell; a file system may know fewer and clamp again."""
-    return min(max(nanoseconds, _EARLIEST), _LATEST)
+    return nanoseconds if _EARLIEST <= nanoseconds <= _LATEST else min(max(nanoseconds, _EARLIEST), _LATEST)
