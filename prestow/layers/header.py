@@ -14,45 +14,45 @@ where the first bit is set.
 
 import struct
 import zlib
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
 
 from prestow.errors import printable
 from prestow.layers.pax import bad
 
 BLOCK = 512
 
-_FIELDS = struct.Struct("100s8s8s8s12s12s8s1s100s6s2s32s32s8s8s155s12s")
+T = TypeVar("T")
+
+_FIELDS = struct.Struct("100s24s12s12s8s1s100s8s64x8s8s155s12s")
 _CHECKSUM = slice(148, 156)
 _SPACES = 8 * ord(" ")
 _HALF = BLOCK // 2
 _SUM = 0xFFFF
 
-_USTAR = b"ustar\0"
+_USTAR = b"ustar\0"  # and a version, which means nothing
 _GNU = b"ustar " + b" \0"
 _STAR_END = b"tar\0"
 _STAR_PREFIX = 131
 _GNU_TIMES = (slice(0, 12), slice(12, 24))
 
 _BINARY = 0x80
-_MOST_CACHED = 4096
+_MOST_REMEMBERED = 4096
+_ID = 8
+MODE_BITS = 0o7777
 
 
 class Header(NamedTuple):
-    """One header block, cut in its fields."""
+    """One header block, cut in its fields; ``ids`` are mode, uid and gid, ``dialect`` is magic and version."""
 
     name: bytes
-    mode: bytes
-    uid: bytes
-    gid: bytes
+    ids: bytes
     size: bytes
     mtime: bytes
     checksum: bytes
     flag: bytes
     link: bytes
-    magic: bytes
-    version: bytes
-    uname: bytes
-    gname: bytes
+    dialect: bytes
     major: bytes
     minor: bytes
     prefix: bytes
@@ -69,26 +69,27 @@ class Header(NamedTuple):
         # The low half of adler32 is 1 + the sum of up to 256 bytes: a sum in C, where sum() would take half the scan.
         total = (zlib.adler32(block[:_HALF]) & _SUM) + (zlib.adler32(block[_HALF:]) & _SUM) - 2
         blanked = total - sum(header.checksum) + _SPACES
-        stored = number(header.checksum, offset)
-        if stored not in (blanked, blanked - 256 * _high_bytes(block)):
-            raise bad(f"wrong checksum: expected {blanked}, found {stored}: no header, or a damaged one", offset)
+        if header.checksum != b"%06o\0 " % blanked:  # as nearly everybody writes it
+            stored = number(header.checksum, offset)
+            if stored not in (blanked, blanked - 256 * _high_bytes(block)):
+                raise bad(f"wrong checksum: expected {blanked}, found {stored}: no header, or a damaged one", offset)
         return header
 
     @property
     def is_gnu(self) -> bool:
         """Whether it is of GNU's dialect."""
-        return self.magic + self.version == _GNU
+        return self.dialect == _GNU
 
     @property
     def has_device(self) -> bool:
         """Whether its dialect knows device numbers."""
-        return self.magic == _USTAR or self.is_gnu
+        return self.dialect.startswith(_USTAR) or self.is_gnu
 
     def path(self) -> bytes:
         """Give the name with its prefix."""
         name, prefix = text(self.name), b""
         if self.prefix[0]:
-            if self.magic == _USTAR:
+            if self.dialect.startswith(_USTAR):
                 prefix = text(self.prefix[:_STAR_PREFIX] if self.rest.endswith(_STAR_END) else self.prefix)
             elif self.is_gnu:
                 prefix = self._misplaced_prefix()
@@ -119,21 +120,28 @@ def number(field: bytes, offset: int) -> int:
     return value
 
 
-class Numbers:
-    """Gives the numbers of fields, remembering some: owners, modes and times repeat, and their objects are shared."""
+class Remembered(Generic[T]):
+    """Reads fields, and remembers some: owners, modes and times repeat, and their objects are shared."""
 
-    def __init__(self) -> None:
-        """Remember none."""
-        self._known: dict[bytes, int] = {}
+    def __init__(self, read: Callable[[bytes, int], T]) -> None:
+        """Remember nothing yet."""
+        self._read = read
+        self._known: dict[bytes, T] = {}
 
-    def __call__(self, field: bytes, offset: int) -> int:
-        """Give the number in a field; raises as :func:`number`."""
+    def __call__(self, field: bytes, offset: int) -> T:
+        """Give what a field says; raises as what reads it."""
         value = self._known.get(field)
         if value is None:
-            if len(self._known) >= _MOST_CACHED:
+            if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
-            value = self._known[field] = number(field, offset)
+            value = self._known[field] = self._read(field, offset)
         return value
+
+
+def ids(field: bytes, offset: int) -> tuple[int, int, int]:
+    """Give mode, uid and gid; raises as :func:`number`."""
+    mode, uid, gid = (number(field[at : at + _ID], offset) for at in range(0, len(field), _ID))
+    return mode & MODE_BITS, uid, gid
 
 
 def _number(field: bytes) -> int | None:
@@ -141,11 +149,17 @@ def _number(field: bytes) -> int | None:
         value = int.from_bytes(field, "big") - (1 << 8 * len(field) - 1)  # without the mark
         limit = 1 << 8 * len(field) - 2
         return value - 2 * limit if value & limit else value
+    if not field[-1] and field[:-1].isdigit():  # as nearly everybody writes it
+        return _octal(field[:-1])
     digits = field.strip(b" \0")
     if not digits.isdigit():
         digits = text(digits)
+    return _octal(digits) if digits.isdigit() else (None if digits else 0)
+
+
+def _octal(digits: bytes) -> int | None:
     try:
-        return int(digits, 8) if digits.isdigit() else (None if digits else 0)
+        return int(digits, 8)
     except ValueError:
         return None
 

@@ -20,9 +20,9 @@ from prestow.errors import ExhaustedError, InvalidError, printable
 from prestow.layers import pax, sparse
 from prestow.layers.entry import Entry, Extent, Kind
 from prestow.layers.extension import FLAGS, IGNORED, Extensions
-from prestow.layers.header import BLOCK, Header, Numbers, number, text
+from prestow.layers.header import BLOCK, Header, Remembered, ids, number, text
 from prestow.layers.limits import Limits
-from prestow.layers.member import device, mtime, owner, xattrs
+from prestow.layers.member import MAX_ID, device, mtime, owner, xattrs
 from prestow.layers.pax import Fields, bad
 
 __all__ = ["Entry", "Extent", "Kind", "Source", "entries"]
@@ -39,7 +39,6 @@ _KINDS = {
     b"5": Kind.DIRECTORY,
     b"6": Kind.FIFO,
 }
-_MODE_BITS = 0o7777
 _MOST_TIMES = 4096
 _DEVICES = (Kind.CHAR, Kind.BLOCK)
 _LINKS = (Kind.SYMLINK, Kind.HARDLINK)
@@ -91,7 +90,8 @@ class _Reader:
     def __init__(self, source: Source, limits: Limits) -> None:
         self._source = source
         self._limits = limits
-        self._numbers = Numbers()
+        self._ids = Remembered(ids)
+        self._seconds = Remembered(number)
         self._times: dict[tuple[bytes | None, bytes], int] = {}
         self._position = 0
         self._offset = 0
@@ -154,7 +154,7 @@ class _Reader:
         return self._read(_padded(size))[:size]
 
     def _entry(self, block: bytes, header: Header, fields: Fields) -> Entry:
-        flag, offset, numbers = header.flag, self._offset, self._numbers
+        flag, offset = header.flag, self._offset
         kind = _KINDS.get(flag)
         if kind is None or (flag == b"S" and not header.is_gnu):
             raise self._bad(f"unknown type flag {printable(flag)!r}")
@@ -168,21 +168,13 @@ class _Reader:
         else:
             size, extents = 0, ()
             self._check_bodiless(kind, header, fields)
-        return Entry(
-            name,
-            kind,
-            numbers(header.mode, offset) & _MODE_BITS,
-            owner(fields.get(b"uid"), numbers(header.uid, offset), offset),
-            owner(fields.get(b"gid"), numbers(header.gid, offset), offset),
-            self._time(fields.get(b"mtime"), header.mtime),
-            size,
-            (fields.get(b"linkpath") or text(header.link)) if kind in _LINKS else b"",
-            major,
-            minor,
-            xattrs(fields) if fields else (),
-            extents,
-            offset,
-        )
+        mode, uid, gid = self._ids(header.ids, offset)
+        if fields or not 0 <= uid <= MAX_ID or not 0 <= gid <= MAX_ID:
+            uid, gid = owner(fields.get(b"uid"), uid, offset), owner(fields.get(b"gid"), gid, offset)
+        time = self._time(fields.get(b"mtime"), header.mtime)
+        link = (fields.get(b"linkpath") or text(header.link)) if kind in _LINKS else b""
+        attributes = xattrs(fields) if fields else ()
+        return Entry(name, kind, mode, uid, gid, time, size, link, major, minor, attributes, extents, offset)
 
     def _time(self, record: bytes | None, field: bytes) -> int:
         """Give a time; one object for many members, since most were written by the same few programs at once."""
@@ -190,7 +182,7 @@ class _Reader:
         if known is None:
             if len(self._times) >= _MOST_TIMES:
                 self._times.clear()
-            known = self._times[record, field] = mtime(record, self._numbers(field, self._offset), self._offset)
+            known = self._times[record, field] = mtime(record, self._seconds(field, self._offset), self._offset)
         return known
 
     def _stored(self, header: Header, fields: Fields) -> int:
@@ -208,7 +200,7 @@ class _Reader:
         """Give a file's length and where its data is, and skip that."""
         stored = self._stored(header, fields)
         start = self._position
-        if header.flag == b"S" or sparse.is_sparse(fields):
+        if header.flag == b"S" or (fields and sparse.is_sparse(fields)):
             return self._sparse_data(block, header, fields, stored)
         self._position = start + _padded(stored)
         return stored, (Extent(0, start, stored),) if stored else ()
