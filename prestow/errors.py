@@ -11,7 +11,8 @@
     ├── UnsupportedError      well formed, but not something that works here
     ├── ExhaustedError        a limit or the disk is full: the message names the limit and its setting
     ├── StorageError          the store's own disk or database failed
-    └── RuntimeFailedError    runc could not do what it was asked
+    ├── RuntimeFailedError    runc could not do what it was asked
+    └── CancelledError        somebody ended it: what was complete stays, run it again to go on
 
 Whether a retry can help is the error's own knowledge: ``transient``. A message says what, which, expected and
 found, and what to do; text that came from the other side goes through :func:`printable` first.
@@ -103,6 +104,12 @@ class RuntimeFailedError(PrestowError):
     """The container runtime failed before or instead of the container's process."""
 
     exit_code = 125
+
+
+class CancelledError(PrestowError):
+    """A person or a signal ended the work before it was done."""
+
+    exit_code = 130
 
 
 def printable(text: str | bytes, limit: int = 200) -> str:

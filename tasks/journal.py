@@ -13,26 +13,33 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
+from prestow.cancellation import Token, check, current
+from prestow.errors import printable
+
+_WHY = 1000  # characters of a reason
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """Something that happened to a step.
 
     Attributes:
-        what: ``began``, ``moved`` (``count`` more bytes), ``ended`` or ``failed``.
-        step: the step's word.
+        what: ``began``, ``moved`` (``count`` more bytes), ``ended``, ``failed``, or ``waiting`` for another attempt.
+        step: the step's word; of a ``waiting`` one, the title of its task run.
         subject: what it works on: a digest, a name, a container ID.
         total: bytes expected in all, where the step knows.
         count: bytes moved since the last line.
-        seconds: duration, when it ended.
+        seconds: duration, when it ended; how long it waits, when it is tried again.
+        why: why it failed, or is tried again.
     """
 
-    what: Literal["began", "moved", "ended", "failed"]
+    what: Literal["began", "moved", "ended", "failed", "waiting"]
     step: str
     subject: str
     total: int | None = None
     count: int = 0
     seconds: float = 0.0
+    why: str = ""
 
 
 Listener = Callable[[Line], None]
@@ -96,18 +103,37 @@ def journal() -> Iterator[Journal]:
         _journal.reset(token)
 
 
+def note_retry(title: str, seconds: float, why: str) -> None:
+    """Write down that the step of that title failed and is tried again in ``seconds``, and why."""
+    _open_journal().write(Line("waiting", title, "", seconds=seconds, why=why))
+
+
 @contextmanager
 def noted(step: str, subject: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Write a step's beginning and end into the open journal, and give it a function to report bytes with.
 
-    Without an open journal nothing is noted: the step works all the same.
+    That function, called for each chunk, is also where a step learns that its run is cancelled. Without an open
+    journal nothing is noted: the step works all the same.
+
+    Raises:
+        CancelledError: the run is to end; at the beginning, or from the function.
     """
-    book = _journal.get() or Journal(_listener.get())
+    check()
+    book, token = _open_journal(), current() or Token()
     began = time.monotonic()
+
+    def advance(count: int) -> None:
+        token.check()
+        book.write(Line("moved", step, subject, total, count))
+
     book.write(Line("began", step, subject, total))
     try:
-        yield lambda count: book.write(Line("moved", step, subject, total, count))
-    except BaseException:
-        book.write(Line("failed", step, subject, total))
+        yield advance
+    except BaseException as error:
+        book.write(Line("failed", step, subject, total, why=printable(str(error) or type(error).__name__, _WHY)))
         raise
     book.write(Line("ended", step, subject, total, seconds=time.monotonic() - began))
+
+
+def _open_journal() -> Journal:
+    return _journal.get() or Journal(_listener.get())

@@ -1,4 +1,4 @@
-"""What Prefect does around a step: caching, retries, names. Everything about it is in this file.
+"""What Prefect does around a step: caching, retries, names. Nothing else of it is anywhere but in ``retries``.
 
     @step(lambda layer: f"apply {layer.diff_id.short}", version=1,
           key=lambda layer: layer.diff_id,
@@ -11,9 +11,7 @@ holds the value in plain JSON and nothing else. What type to read it as is known
 forged record can name no serializer and no class; one that does not fit is no record. A step without ``key``, or
 whose ``key`` gives None, runs each time.
 
-**Retries.** The error decides (``PrestowError.transient``); other exceptions are errors in the program and are not
-repeated. The wait doubles, is spread at random, and is never shorter than what the other side asked for; where that
-is longer than we would wait, the step fails at once.
+**Retries.** The error decides; see ``tasks/retries.py``.
 
 **Names.** ``title``, ``key`` and ``hit`` are functions of those of the step's parameters that they name.
 
@@ -26,23 +24,21 @@ import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import update_wrapper
 from hashlib import sha256
 from pathlib import Path
-from secrets import SystemRandom
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type_hints
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
-from prefect.client.schemas.objects import State, TaskRun
 from prefect.filesystems import WritableFileSystem
 from prefect.futures import PrefectFuture
 from prefect.serializers import Serializer
 from pydantic import Field, PrivateAttr
 
-from prestow.errors import PrestowError, printable
+from prestow.errors import printable
 from tasks import values
+from tasks.retries import USUAL, Retries, retry_condition
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,33 +47,6 @@ NOWHERE = Path("/nonexistent")
 """Result storage of flows, which keep none; that a path is named spares two questions to the API for every run."""
 
 _logger = logging.getLogger(__name__)
-_uniform = SystemRandom().uniform
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How often to try, and how long to wait before trying again, in seconds.
-
-    Attributes:
-        attempts: number of attempts in all; 1 for a step that must not be repeated.
-        first: wait before the second attempt; doubled for each one after it.
-        cap: longest wait of our own choice.
-        longest: longest wait that another side may ask for.
-    """
-
-    attempts: int = 5
-    first: float = 1.0
-    cap: float = 60.0
-    longest: float = 300.0
-
-    def delay(self, attempt: int, retry_after: float | None = None) -> float | None:
-        """Give the wait after the failed ``attempt`` (1 for the first), or None to give up."""
-        own: float = min(self.cap, self.first * 2.0 ** (attempt - 1)) * _uniform(0.5, 1.0)
-        if retry_after is None:
-            return own
-        if retry_after > self.longest:
-            return None
-        return max(own, retry_after + _uniform(0.0, self.first))
 
 
 class _Asked:
@@ -180,7 +149,7 @@ class Step(Generic[P, R]):
             result_serializer=self.serializer,
             cache_result_in_memory=False,
             retries=retries.attempts - 1,
-            retry_condition_fn=_retry_condition(retries),
+            retry_condition_fn=retry_condition(retries),
             log_prints=False,
         )
 
@@ -224,7 +193,7 @@ def step(
     version: int,
     key: Callable[..., str | None] | None = None,
     hit: Callable[..., bool] | None = None,
-    retries: Retries = Retries(),
+    retries: Retries = USUAL,
 ) -> Callable[[Callable[Concatenate[str, P], R]], Step[P, R]]:
     """Make a step of a function whose first parameter is ``home``, the store's path.
 
@@ -253,22 +222,6 @@ def _run_name(title: _Asked) -> Any:
         return printable(title(parameters))
 
     return run_name
-
-
-def _retry_condition(retries: Retries) -> Callable[[Any, TaskRun, State[Any]], bool]:
-    """Give Prefect's retry condition: ask the error, and set the wait where the engine looks for it next."""
-
-    def condition(task: "Task[..., Any]", task_run: TaskRun, state: State[Any]) -> bool:
-        error: object = state.data
-        if not (isinstance(error, PrestowError) and error.transient):
-            return False
-        wait = retries.delay(task_run.run_count, error.retry_after)
-        if wait is None:
-            return False
-        task.retry_delay_seconds = [wait]  # of a copy of the task that only this call uses
-        return True
-
-    return condition
 
 
 def _serializer(step_name: str, result: Any) -> Serializer:

@@ -14,7 +14,8 @@ from prestow.node import open_node
 from prestow.runtime.runc import Exit
 from tasks.checkpoint import reached
 from tasks.journal import noted
-from tasks.policy import Retries, step
+from tasks.policy import step
+from tasks.retries import Retries
 
 
 @step(lambda container_id: f"run container {container_id}", version=1, retries=Retries(attempts=1))

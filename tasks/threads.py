@@ -1,9 +1,12 @@
 """The threads in which the steps of a flow run at the same time."""
 
+from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prefect.task_runners import ThreadPoolTaskRunner
+
+from prestow.cancellation import Token, current
 
 if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
@@ -13,21 +16,40 @@ R = TypeVar("R")
 
 PARALLEL_STEPS = 8
 
+_LAST = 0.5  # seconds that the steps of a run that is to end have, to tell the API how they ended
+
 
 class Threads(ThreadPoolTaskRunner[R]):
-    """Prefect's threads, which an interrupted run does not wait for.
+    """Prefect's threads, which a run that is to end does not wait for.
 
-    A step may wait for minutes, for a registry that says nothing or for its next attempt; a run that is told to end
-    is to tell the API so at once. The process ends next, and what the steps had begun is as after a crash.
+    A step stops when its token tells it to, but it may be asleep until its next attempt, or wait for a disk. A run
+    that is told to end is to tell the API so at once; what its steps had begun is as after a crash.
     """
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        """Take the greatest number of threads."""
+        super().__init__(max_workers)
+        self._begun: list[Future[Any]] = []
+        self._token: Token | None = None
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a step in a thread, and remember by which token it may be told to end."""
+        self._token = current()
+        future = super().submit(*args, **kwargs)
+        self._begun.append(future.wrapped_future)
+        return future
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Wait for the steps under way, unless it is no error that ends the run, but a person or a signal."""
-        if kind is not None and not issubclass(kind, Exception) and self._executor is not None:
+        """Wait for the steps under way, unless the run is to end: by a person, or by a signal."""
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        if self._executor is not None and (interrupted or (self._token is not None and self._token.cancelled)):
+            for event in self._cancel_events.values():
+                event.set()  # Prefect begins no other attempt
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
+            wait(self._begun, timeout=_LAST)
         super().__exit__(kind, error, traceback)
 
 

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from flows.figures import size
 from prestow.errors import StorageError, printable
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+__all__ = ["answer_reserved", "emit", "open_null", "page", "say", "size", "table"]
+
 _CELL = 4096
 
 
@@ -80,12 +82,3 @@ def page(entries: Mapping[str, object], *, indent: str = "") -> str:
     shown = {key.replace("_", " "): printable(str(value), _CELL) for key, value in entries.items()}
     width = max(map(len, shown), default=0)
     return "\n".join(f"{indent}{key.ljust(width)}  {value}".rstrip() for key, value in shown.items())
-
-
-def size(count: float) -> str:
-    """Give a number of bytes as people read it: ``12.3 MiB``."""
-    for unit in _UNITS:
-        if count < 1024 or unit == _UNITS[-1]:  # noqa: PLR2004 - the step between binary units
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from prestow.cancellation import pause
 from prestow.content.disk import translated
 from prestow.errors import UnavailableError
 
@@ -36,16 +37,17 @@ class FileLock:
 
         Raises:
             UnavailableError: another holder had it all the time.
+            CancelledError: the work that waits is to end.
         """
         self._fd = -1
         deadline = time.monotonic() + timeout
-        pause = _FIRST_PAUSE
+        wait = _FIRST_PAUSE
         while not self._take(path, what):
             left = deadline - time.monotonic()
             if left <= 0:
                 raise UnavailableError(f"{what} is in use by another process; waited {timeout:g} s, try again later")
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause(min(wait, left))
+            wait = min(2 * wait, _LONGEST_PAUSE)
 
     def _take(self, path: Path, what: str) -> bool:
         """Try once."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Protocol, cast
 
+from prestow.cancellation import Token, current
 from prestow.content.store import Store
 from prestow.errors import AlreadyExistsError, PrestowError
 from prestow.layers.apply import Progress, diff_ref, unpack
@@ -39,6 +40,9 @@ def ahead(content: Ingests, layer: Layer, *, scans: Scans, progress: Progress) -
 
     Gives a function that the block calls with the number of bytes that came, after they were written; it passes them
     on to ``progress``. When the block ends, so has the decompression.
+
+    Raises:
+        CancelledError: the work is to end.
     """
     if layer_compression(layer.descriptor.media_type) == "none" or content.has(layer.diff_id):
         yield progress
@@ -49,7 +53,8 @@ def ahead(content: Ingests, layer: Layer, *, scans: Scans, progress: Progress) -
         progress(count)
         source.more(count)
 
-    thread = threading.Thread(target=_unpack, args=(content, layer, source, scans), daemon=True)
+    token = current() or Token()
+    thread = threading.Thread(target=_unpack, args=(content, layer, source, scans, token), daemon=True)
     thread.start()
     complete = False
     try:
@@ -58,9 +63,10 @@ def ahead(content: Ingests, layer: Layer, *, scans: Scans, progress: Progress) -
     finally:
         source.finish(complete=complete)
         thread.join()
+    token.check()
 
 
-def _unpack(content: Ingests, layer: Layer, source: Growing, scans: Scans) -> None:
+def _unpack(content: Ingests, layer: Layer, source: Growing, scans: Scans, token: Token) -> None:
     """Fill and seal the diff ingest, or leave none."""
     try:
         diff_id = layer.diff_id
@@ -68,7 +74,9 @@ def _unpack(content: Ingests, layer: Layer, source: Growing, scans: Scans) -> No
             if writer.sealed:
                 return
             try:
-                scanned = unpack(writer, cast("BinaryIO", source), layer, limits=scans.limits)
+                scanned = unpack(
+                    writer, cast("BinaryIO", source), layer, limits=scans.limits, progress=lambda _: token.check()
+                )
                 proven = writer.seal() == layer.diff_id
             except BaseException:
                 writer.abort()

@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
+import httpcore
+
+from prestow.cancellation import PROMPT, Token, current
 from prestow.errors import UnavailableError
 from prestow.registry.hosts import Timeouts
 from prestow.registry.url import address_of
@@ -93,14 +96,27 @@ class Budget:
 
         Raises:
             UnavailableError: they come too slowly.
+            CancelledError: the work that waits for them is to end.
         """
-        started = self._clock()
-        data = read(self.left(self._timeouts.idle))
+        started, token, longest = self._clock(), current(), self.left(self._timeouts.idle)
+        data = read(longest) if token is None else self._watched(read, longest, token)
         self._waited += self._clock() - started
         self._received += len(data)
         if self._waited >= self._timeouts.window:
             self._check_rate()
         return data
+
+    def _watched(self, read: Callable[[float], bytes], longest: float, token: Token) -> bytes:
+        """Wait in pieces, and look at the token between them."""
+        end = self._clock() + longest
+        while True:
+            token.check()
+            left = end - self._clock()
+            try:
+                return read(max(min(left, PROMPT), _LEAST_WAIT))
+            except httpcore.ReadTimeout:
+                if left <= PROMPT:
+                    raise
 
     def _check_rate(self) -> None:
         if self._streams and self._received < self._timeouts.rate * self._waited:

@@ -20,7 +20,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.local_server.ensure import Server
 from prestow.digest import Digest
 from prestow.errors import InvalidError, MismatchError, NotFoundError, UnavailableError
-from tasks.policy import NOWHERE, Retries, records, step
+from tasks.policy import NOWHERE, records, step
+from tasks.retries import Retries
 from tests.prefect_records import flow_run_id, task_runs
 
 AT_ONCE = Retries(first=0.001)

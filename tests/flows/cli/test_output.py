@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.output import page, size, table
+from flows.cli.output import page, table
+from flows.figures import size
 from tests.flows.cli.conftest import PROJECT, Prestow
 
 RESERVED = """

@@ -1,0 +1,131 @@
+"""Hold a run until a person has said yes: ``hold_after``.
+
+    a run that a worker started    is suspended: its process ends, and the answer starts another, which goes on
+    any other run                  is paused: its process waits, and asks the person at its terminal if there is one
+
+In both cases the run's page in the UI shows the form below, with what is known of the image. The answer counts for
+the digest that was shown: when a tag has moved meanwhile, the run is held again.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Literal, Protocol, cast
+from uuid import UUID
+
+from prefect import get_client, suspend_flow_run
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.context import FlowRunContext
+from prefect.input import RunInput
+from prefect.input.run_input import Keyset, keyset_from_paused_state
+from prefect.logging import get_run_logger
+from prefect.states import Paused
+from pydantic import Field
+
+from prestow.cancellation import check, pause
+from prestow.checkpoints import Checkpoint
+from prestow.digest import Digest
+from prestow.errors import CancelledError, PreconditionError, printable
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+_SECONDS = 1.0  # between two looks at the API
+
+
+class Approval(RunInput):
+    """The form."""
+
+    decision: Literal["approve", "refuse"] = Field(
+        title="Decision", description="approve: the run goes on; refuse: it ends as cancelled"
+    )
+    reason: str = Field(default="", title="Reason", description="Why, for the record", max_length=1000)
+
+
+class Person(Protocol):
+    """Somebody at the terminal of this process."""
+
+    def ask(self, description: str) -> None:
+        """Show what is to be approved, once."""
+
+    def answer(self, seconds: float) -> Approval | None:
+        """Give the answer, or None if there is none after some ``seconds``.
+
+        Raises:
+            CancelledError: the run is to end.
+        """
+
+
+class _Nobody:
+    """The run's log tells whoever reads it."""
+
+    def ask(self, description: str) -> None:  # noqa: ARG002 - the form has it
+        """Say where the answer is expected."""
+        get_run_logger().warning("waiting for an approval: resume this run in the Prefect UI")
+
+    def answer(self, seconds: float) -> None:
+        """Let time pass."""
+        pause(seconds)
+
+
+_person: ContextVar[Person | None] = ContextVar("person", default=None)
+
+
+@contextmanager
+def asking(person: Person) -> Iterator[None]:
+    """Ask ``person`` about the runs in this block."""
+    before = _person.set(person)
+    try:
+        yield
+    finally:
+        _person.reset(before)
+
+
+def hold(checkpoint: Checkpoint, digest: Digest, description: str) -> None:
+    """Hold the present flow run after a checkpoint until a person approves of the image ``digest``.
+
+    Raises:
+        CancelledError: the person refused, or the run was cancelled meanwhile.
+        PreconditionError: the API does not hold this run, or it is not a run.
+        Pause: Prefect's signal, which ends the process of a suspended run.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise PreconditionError("hold_after works in a flow run only: call the flow itself, not its function")
+    form = Approval.with_initial_data(description=description)
+    key = f"{checkpoint}-{digest.encoded[:32]}"
+    if context.flow_run.deployment_id is not None:
+        answer = suspend_flow_run(wait_for_input=form, key=key)
+    else:
+        answer = _paused(context.flow_run.id, form, key, description)
+    if answer.decision == "refuse":
+        reason = f": {printable(answer.reason, 1000)}" if answer.reason else ""
+        raise CancelledError(f"refused by a person after {checkpoint}{reason}")
+
+
+def _paused(run: UUID, form: type[Approval], key: str, description: str) -> Approval:
+    """Wait for the answer in this process, wherever it comes from."""
+    person = _person.get() or _Nobody()
+    with get_client(sync_client=True) as client:
+        keys = _pause(client, run, form, key)
+        person.ask(description)
+        while True:
+            answer = person.answer(_SECONDS)
+            if answer is not None:
+                client.resume_flow_run(run, run_input=answer.model_dump())
+            state = client.read_flow_run(run).state
+            if state is not None and state.is_running():
+                return cast("Approval", form.load(keys, flow_run_id=run))  # a coroutine only in an event loop
+            check()
+
+
+def _pause(client: SyncPrefectClient, run: UUID, form: type[Approval], key: str) -> Keyset:
+    """Pause a run, and give the names under which its form and the answer are kept."""
+    state: State = Paused(pause_key=key)
+    keys = keyset_from_paused_state(state)
+    state.state_details.run_input_keyset = cast("dict[str, str]", keys)
+    form.save(keys, flow_run_id=run)  # before anybody can see that the run waits for it
+    result = client.set_flow_run_state(run, state)
+    if result.state is None or not result.state.is_paused():
+        raise PreconditionError(f"the Prefect API does not pause this run: {result.details}")
+    return keys

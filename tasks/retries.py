@@ -1,0 +1,80 @@
+"""When a step is tried again, and how long it waits before it is.
+
+The error decides (``PrestowError.transient``); other exceptions are errors in the program and are not repeated. The
+wait doubles, is spread at random, and is never shorter than what the other side asked for; where that is longer than
+we would wait, the step fails at once. Prefect shows the wait as the state ``AwaitingRetry``; the run's log says why.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from secrets import SystemRandom
+from typing import TYPE_CHECKING, Any
+
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging import get_run_logger
+
+from prestow.errors import PrestowError, printable
+from tasks.journal import note_retry
+
+if TYPE_CHECKING:
+    from prefect import Task
+
+_WHY = 1000  # characters of a reason
+_uniform = SystemRandom().uniform
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often to try, and how long to wait before trying again, in seconds.
+
+    Attributes:
+        attempts: number of attempts in all; 1 for a step that must not be repeated.
+        first: wait before the second attempt; doubled for each one after it.
+        cap: longest wait of our own choice.
+        longest: longest wait that another side may ask for.
+    """
+
+    attempts: int = 5
+    first: float = 1.0
+    cap: float = 60.0
+    longest: float = 300.0
+
+    def delay(self, attempt: int, retry_after: float | None = None) -> float | None:
+        """Give the wait after the failed ``attempt`` (1 for the first), or None to give up."""
+        own: float = min(self.cap, self.first * 2.0 ** (attempt - 1)) * _uniform(0.5, 1.0)
+        if retry_after is None:
+            return own
+        if retry_after > self.longest:
+            return None
+        return max(own, retry_after + _uniform(0.0, self.first))
+
+
+USUAL = Retries()
+"""Of a step that says nothing else."""
+
+
+def retry_condition(retries: Retries) -> Callable[[Any, TaskRun, State[Any]], bool]:
+    """Give Prefect's retry condition: ask the error, and set the wait where the engine looks for it next."""
+
+    def condition(task: "Task[..., Any]", task_run: TaskRun, state: State[Any]) -> bool:
+        error: object = state.data
+        if not (isinstance(error, PrestowError) and error.transient):
+            return False
+        wait = retries.delay(task_run.run_count, error.retry_after)
+        if wait is None:
+            return False
+        task.retry_delay_seconds = [wait]  # of a copy of the task that only this call uses
+        _tell(task_run, error, wait, retries)
+        return True
+
+    return condition
+
+
+def _tell(task_run: TaskRun, error: PrestowError, wait: float, retries: Retries) -> None:
+    """Say why a step is tried again, and when: in the run's log, and to who watches the journal."""
+    name, why = str(task_run.name), printable(str(error), _WHY)
+    get_run_logger().warning(
+        "%s: attempt %d of %d failed, the next one begins in %.1f s: %s",
+        name, task_run.run_count, retries.attempts, wait, why,
+    )  # fmt: skip
+    note_retry(name, wait, why)

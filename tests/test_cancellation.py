@@ -1,0 +1,116 @@
+"""One token ends all of a run's work: whatever moves bytes, or waits for somebody, looks at it."""
+
+import threading
+from contextvars import copy_context
+from pathlib import Path
+
+import pytest
+
+from prestow.cancellation import Token, check, current, pause, watched
+from prestow.content.local import LocalStore
+from prestow.content.lock import FileLock
+from prestow.digest import Digest
+from prestow.errors import CancelledError
+from prestow.layers.ahead import ahead
+from prestow.layers.scans import Scans
+from prestow.oci.descriptor import Descriptor
+from prestow.oci.image import Layer
+from prestow.registry.hosts import Options
+from prestow.registry.source import Sources
+from prestow.reference import parse_source
+from tests.image_factory import compress, layer_type
+from tests.registries import Fault, FaultRegistry
+from tests.tar_builder import Tar
+
+
+def test_a_token_is_set_once_and_the_first_reason_counts() -> None:
+    token = Token()
+    token.check()
+
+    token.cancel("one")
+    token.cancel("two")
+
+    assert token.cancelled
+    with pytest.raises(CancelledError, match="one"):
+        token.check()
+    with pytest.raises(CancelledError, match="one"):
+        token.wait(60)
+
+
+def test_a_part_ends_with_the_whole_and_not_the_other_way_round() -> None:
+    whole = Token()
+    one, other = whole.part(), whole.part()
+
+    one.cancel("only this")
+    assert not whole.cancelled
+    assert not other.cancelled
+    whole.cancel("all")
+
+    assert (one.reason, other.reason, whole.part().reason) == ("only this", "all", "all")
+
+
+def test_work_without_a_token_goes_on() -> None:
+    assert current() is None
+    check()
+    pause(0)
+
+
+def test_the_token_is_seen_inside_its_block_and_in_threads_that_take_the_context_along() -> None:
+    seen: list[Token | None] = []
+    with watched(Token()) as token:
+        with watched(token.part()):
+            assert current() is not token
+        thread = threading.Thread(target=copy_context().run, args=(lambda: seen.append(current()),))
+        thread.start()
+        thread.join()
+
+    assert seen == [token]
+    assert current() is None
+
+
+def test_waiting_for_a_lock_ends(tmp_path: Path) -> None:
+    token = Token()
+    timer = threading.Timer(0.05, token.cancel, ("enough",))
+    with FileLock(tmp_path / "lock", timeout=0, what="it"), watched(token):
+        timer.start()
+        with pytest.raises(CancelledError, match="enough"):
+            FileLock(tmp_path / "lock", timeout=60, what="it")
+
+
+@pytest.mark.parametrize("fault", [Fault(silent=True), Fault(stall_after=100)], ids=["headers", "body"])
+def test_waiting_for_a_registry_that_says_nothing_ends(fault_registry: FaultRegistry, fault: Fault) -> None:
+    source = Sources(Options()).open(parse_source(f"{fault_registry.domain}/team/demo:demo"))
+    target = source.resolve()
+    fault_registry.on("/manifests/sha256", fault)
+    token = Token()
+
+    def cancel_when_asked() -> None:
+        while not fault_registry.requests("/manifests/sha256"):
+            fault_registry.ended.wait(0.01)
+        token.cancel("enough")
+
+    threading.Thread(target=cancel_when_asked, daemon=True).start()
+    with watched(token), pytest.raises(CancelledError, match="enough"), source.fetch(target) as chunks:
+        for _ in chunks:
+            pass
+
+
+def test_decompressing_ahead_ends_and_leaves_no_ingest(tmp_path: Path) -> None:
+    content = LocalStore(tmp_path / "content", tmp_path / "ingest")
+    tar = Tar().file("zeros", bytes(64 << 20)).to_bytes()
+    blob = compress(tar, "gzip")
+    layer = Layer(0, 1, Descriptor(layer_type("gzip"), Digest.of(blob), len(blob)), Digest.of(tar), Digest.of(tar))
+    with (
+        watched(Token()) as token,
+        pytest.raises(CancelledError, match="enough"),
+        ahead(content, layer, scans=Scans(content), progress=lambda _: None) as arrived,
+        content.writer(f"layer-{layer.descriptor.digest}", total=len(blob)) as writer,
+    ):
+        writer.write(blob)
+        token.cancel("enough")
+        arrived(len(blob))
+
+    assert content.status(f"diff-{layer.diff_id}") is None
+    status = content.status(f"layer-{layer.descriptor.digest}")
+    assert status is not None
+    assert status.offset == len(blob)
