@@ -15,9 +15,9 @@ from prestow.layers.ahead import ahead
 from prestow.layers.scans import Scans
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Layer
+from prestow.reference import parse_source
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
-from prestow.reference import parse_source
 from tests.image_factory import compress, layer_type
 from tests.registries import Fault, FaultRegistry
 from tests.tar_builder import Tar
@@ -100,15 +100,18 @@ def test_decompressing_ahead_ends_and_leaves_no_ingest(tmp_path: Path) -> None:
     tar = Tar().file("zeros", bytes(64 << 20)).to_bytes()
     blob = compress(tar, "gzip")
     layer = Layer(0, 1, Descriptor(layer_type("gzip"), Digest.of(blob), len(blob)), Digest.of(tar), Digest.of(tar))
-    with (
-        watched(Token()) as token,
-        pytest.raises(CancelledError, match="enough"),
-        ahead(content, layer, scans=Scans(content), progress=lambda _: None) as arrived,
-        content.writer(f"layer-{layer.descriptor.digest}", total=len(blob)) as writer,
-    ):
-        writer.write(blob)
-        token.cancel("enough")
-        arrived(len(blob))
+
+    def fetch() -> None:
+        with (
+            ahead(content, layer, scans=Scans(content), progress=lambda _: None) as arrived,
+            content.writer(f"layer-{layer.descriptor.digest}", total=len(blob)) as writer,
+        ):
+            writer.write(blob)
+            token.cancel("enough")
+            arrived(len(blob))
+
+    with watched(Token()) as token, pytest.raises(CancelledError, match="enough"):
+        fetch()
 
     assert content.status(f"diff-{layer.diff_id}") is None
     status = content.status(f"layer-{layer.descriptor.digest}")

@@ -20,9 +20,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.local_server.ensure import Server
 from prestow.digest import Digest
 from prestow.errors import InvalidError, MismatchError, NotFoundError, UnavailableError
+from tasks.journal import Line, journal, listening
 from tasks.policy import NOWHERE, records, step
 from tasks.retries import Retries
-from tests.prefect_records import flow_run_id, task_runs
+from tests.prefect_records import flow_run_id, log_lines, task_runs
 
 AT_ONCE = Retries(first=0.001)
 
@@ -297,6 +298,24 @@ def test_the_server_records_attempts_waits_and_titles(prefect_server: Server, ho
     for wait in waits:
         assert wait.state_details.scheduled_time is not None
         assert (wait.state_details.scheduled_time - wait.timestamp).total_seconds() > 0.19
+
+
+def test_why_a_step_is_tried_again_is_in_the_run_s_log_and_told_to_who_listens(
+    prefect_server: Server, home: str
+) -> None:
+    heard: list[Line] = []
+
+    @flow(persist_result=False, result_storage=NOWHERE)
+    def one() -> None:
+        fail(home, 1, UnavailableError("429\x1b[31m"))
+
+    with listening(heard.append), journal():
+        run = flow_run_id(one(return_state=True))
+
+    (line,) = log_lines(run, "attempt 1 of 5 failed")
+    assert line.startswith("fail: ")
+    assert line.endswith(r"429\x1b[31m")
+    assert [(told.what, told.step, told.why) for told in heard] == [("waiting", "fail", r"429\x1b[31m")]
 
 
 def test_a_state_tells_no_path_from_which_a_record_could_be_loaded(prefect_server: Server, home: str) -> None:
