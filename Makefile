@@ -47,6 +47,9 @@ format: ## let ruff format and mend what it can
 docs: setup ## make the reference pages that are made from the code
 	$(BIN)/python -m config.page > docs/reference/settings.md
 
+schema: setup ## make the database template of the local server from Prefect's migrations
+	$(BIN)/python -m flows.local_server.template
+
 setup: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml uv.lock | $(UV)
@@ -79,4 +82,4 @@ runc-package:
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
 
-.PHONY: help demo test large fuzz lint types contracts wheel format docs setup packages runtime runc-package clean
+.PHONY: help demo test large fuzz lint types contracts wheel format docs schema setup packages runtime runc-package clean

@@ -29,3 +29,10 @@ def namespace_or_default(namespace: str | None, environment: Mapping[str, str] =
 def docker_config(environment: Mapping[str, str] = os.environ) -> Path:
     """Give docker's ``config.json``: in ``DOCKER_CONFIG``, else in ``~/.docker``."""
     return Path(environment.get("DOCKER_CONFIG") or "~/.docker").expanduser() / "config.json"
+
+
+def server_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Give the variables from which a local server reads its settings, wherever it starts."""
+    chosen = {name: value for name, value in environment.items() if name.startswith("PRESTOW_SERVER_")}
+    file = environment.get("PRESTOW_CONFIG")
+    return chosen | ({"PRESTOW_CONFIG": str(Path(file).expanduser().absolute())} if file else {})

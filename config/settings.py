@@ -52,6 +52,12 @@ class Settings(BaseSettings):
     )
     lease_hours: float = Field(24.0, gt=0, description="How long what an unfinished pull holds is safe from prune")
     ingest_days: float = Field(7.0, gt=0, description="How long a partial download is kept to be resumed")
+    server_idle_hours: float = Field(
+        4.0,
+        ge=0,
+        description="After how long without any request the store's own Prefect server ends, to be started again when "
+        "needed; 0: never",
+    )
     max_layer_bytes: int = Field(64 << 30, gt=0, description="Bytes of one layer, decompressed")
     max_layer_ratio: int = Field(
         1032, gt=0, description="Decompressed bytes for each compressed one, beyond the first 64 MiB"

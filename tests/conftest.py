@@ -7,10 +7,10 @@ import pytest
 
 from tests import registries
 from tests.image_factory import write_demo_image
-from tests.prefect_harness import prefect_server, prefect_template
+from tests.prefect_harness import prefect_server
 from tests.wheels import installed
 
-__all__ = ["demo_layout", "docker_registry", "fault_registry", "installed", "prefect_server", "prefect_template"]
+__all__ = ["demo_layout", "docker_registry", "fault_registry", "installed", "prefect_server"]
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,14 @@
 """A real Prefect server for the tests of flows: started once, by our own launcher, and shared by all xdist workers.
 
-``from tests.prefect_harness import prefect_server, prefect_template`` in ``conftest.py`` makes the fixtures known. A
-test that asks for ``prefect_server`` runs its flows in the pytest process; ``tests.prefect_records`` then tells what
-the server recorded. Importing this module does not import Prefect, so that the engine's tests need not wait for it.
+``from tests.prefect_harness import prefect_server`` in ``conftest.py`` makes the fixture known. A test that asks for it
+runs its flows in the pytest process; ``tests.prefect_records`` then tells what the server recorded. Importing this
+module does not import Prefect, so that the engine's tests need not wait for it.
 """
 
 import fcntl
 import os
-import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from importlib.metadata import version
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,27 +18,12 @@ from flows.orchestration import connected
 
 
 @pytest.fixture(scope="session")
-def prefect_template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """Give a database with all migrations done; they take most of a first start, so it is kept in pytest's cache."""
-    folder = request.config.cache.mkdir("prefect")
-    template = folder / f"{version('prefect')}.db"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not template.exists():
-            _migrate(tmp_path_factory.mktemp("template"), template)
-    return template
-
-
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory, prefect_template: Path) -> Iterator[Server]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Give a running server, to which Prefect in this process is connected until the session ends."""
     home = _shared(tmp_path_factory) / "prefect-home"
-    (home / "prefect").mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, exist_ok=True)
     with (home / "users.lock").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        draft = shutil.copy(prefect_template, tmp_path_factory.mktemp("draft"))
-        with suppress(FileExistsError):
-            (home / "prefect" / "prefect.db").hardlink_to(draft)
         server = ensure(home)
         with _client(home, server):
             yield server
@@ -57,20 +39,6 @@ def _shared(factory: pytest.TempPathFactory) -> Path:
     """Give a folder that all workers of this session share."""
     own = factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-
-
-def _migrate(home: Path, template: Path) -> None:
-    """Let a server make its database, and keep it."""
-    home.chmod(0o700)
-    server = ensure(home)
-    draft = template.with_suffix(".draft")
-    draft.unlink(missing_ok=True)
-    try:
-        with closing(sqlite3.connect(server.directory / "prefect.db")) as connection:
-            connection.execute("VACUUM INTO ?", (str(draft),))
-    finally:
-        stop(home)
-    draft.replace(template)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The wheel, as a user has it: installed into its own environment, used from ``/``, beside a foreign ``config``."""
 
 import json
-import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -55,12 +54,9 @@ def test_the_sdist_builds_the_same_wheel(installed: Installed, tmp_path: Path) -
 
 
 def test_the_command_does_its_work_beside_a_foreign_config(
-    installed: Installed, demo_layout: Path, prefect_template: Path, tmp_path: Path
+    installed: Installed, demo_layout: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    (store / "prefect").mkdir(mode=0o700, parents=True)
-    store.chmod(0o700)
-    shutil.copy(prefect_template, store / "prefect/prefect.db")  # a new one takes ten seconds to make
 
     try:
         pulled = installed.run("pull", f"oci:{demo_layout}:demo", "--json", home=store)

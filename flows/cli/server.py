@@ -3,9 +3,13 @@
 import argparse
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.output import emit
+
+if TYPE_CHECKING:
+    from flows.local_server.record import Server
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -13,12 +17,18 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb = add_verb(
         verbs, common, "server", status,
         help="look at, use, or stop the Prefect server that prestow runs for this store",
-        example="prestow server status\nprestow server stop",
+        example="prestow server status\nprestow server open",
     )  # fmt: skip
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
     add_verb(
         parts, common, "status", status, help="tell where it is, if it runs", example="prestow server status --json"
     )
+    add_verb(parts, common, "start", start, help="start it if need be, and wait for it", example="prestow server start")
+    add_verb(
+        parts, common, "open", open_page,
+        help="start it if need be, and tell where a browser finds it, and what it asks for",
+        example="prestow server open",
+    )  # fmt: skip
     add_verb(
         parts, common, "env", env,
         help="start it if need be, and print what makes other programs its clients; the password is among that",
@@ -31,19 +41,30 @@ def status(args: argparse.Namespace) -> int:
     """Tell whether the server runs, and where."""
     from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
 
-    server = ensure.status(Path(args.home))
-    document = {"running": server is not None, "url": server and server.url, "pid": server and server.pid}
-    text = f"running at {server.url} (pid {server.pid})" if server else "not running; the next flow starts it"
-    emit(document, text, as_json=args.json)
+    _tell(ensure.status(Path(args.home)), as_json=args.json)
+    return 0
+
+
+def start(args: argparse.Namespace) -> int:
+    """Start the server, if it does not run."""
+    _tell(_ensured(args), as_json=args.json)
+    return 0
+
+
+def open_page(args: argparse.Namespace) -> int:
+    """Tell the address of the UI, and the login for which it asks once in each browser."""
+    server = _ensured(args)
+    page = server.url.removesuffix("/api")
+    text = f"address  {page}\nlogin    {server.auth}"
+    emit({"address": page, "login": server.auth}, text, as_json=args.json)
     return 0
 
 
 def env(args: argparse.Namespace) -> int:
     """Print the variables of a client, for a shell to evaluate."""
     from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.node import open_node  # noqa: PLC0415 - likewise
 
-    variables = ensure.environment(ensure.ensure(open_node(args.home, args.namespace).home))
+    variables = ensure.environment(_ensured(args))
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     emit(variables, exports, as_json=args.json)
     return 0
@@ -56,3 +77,19 @@ def stop(args: argparse.Namespace) -> int:
     stopped = ensure.stop(Path(args.home))
     emit({"stopped": stopped}, "stopped" if stopped else "it was not running", as_json=args.json)
     return 0
+
+
+def _ensured(args: argparse.Namespace) -> "Server":
+    """Give the server, started if need be, once store and settings are known to be right."""
+    from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.node import open_node  # noqa: PLC0415 - likewise
+
+    node = open_node(args.home, args.namespace)
+    _ = node.settings
+    return ensure.ensure(node.home)
+
+
+def _tell(server: "Server | None", *, as_json: bool) -> None:
+    document = {"running": server is not None, "url": server and server.url, "pid": server and server.pid}
+    text = f"running at {server.url} (pid {server.pid})" if server else "not running; the next flow starts it"
+    emit(document, text, as_json=as_json)

@@ -1,67 +1,51 @@
 """Find the store's Prefect server, or start it: standard library only, so that it costs a verb nothing.
 
-    <home>/prefect/            0700
-      server.lock              permanent; the server holds its flock as long as it lives, and so does whoever starts it
-      server.json              0600: port, pid, start time of that process, auth string; written by the server
-      server.log  prefect.db   its complaints, its SQLite database
+    begin(home)                # start it, if there is none, and do not wait: there is something to import meanwhile
+    server = ensure(home)      # the server, started if need be, as soon as it answers
 
-The lock is the truth: the kernel drops it with the process, however that ends. The one who gets it starts a server
-and hands the lock over to it, open; all others wait for the answer on the port. What ``server.json`` says counts only
-while the process with that pid has that start time, so neither a reboot nor a reused pid can mislead.
+The lock ``server.lock`` is the truth: the kernel drops it with the process, however that ends. The one who gets it
+starts a server and hands the lock over to it, open; all others wait until ``server.json`` (see ``record``) names a
+server that answers. A server that lives and does not answer for long is replaced.
 """
 
 import fcntl
-import json
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
+from config.home import server_variables
+from flows.local_server.record import Record, Server, environment, living, status
 from prestow.content.boot import start_time
 from prestow.errors import PreconditionError, StorageError, UnavailableError
+
+__all__ = ["Server", "begin", "ensure", "environment", "status", "stop"]
 
 LOCK_FD = 3
 """The descriptor under which the server receives the lock."""
 
 _LOG_LIMIT = 4 << 20
 _POLL = 0.02
-_GRACE = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A local server.
+def begin(home: Path) -> None:
+    """Start the server of the store in ``home`` unless there is one, and do not wait for it.
 
-    Attributes:
-        url: of its API.
-        pid: of its process.
-        auth: ``user:password`` for basic authentication.
-        directory: the folder with its database, which is also the clients' ``PREFECT_HOME``.
+    Raises:
+        PreconditionError: others may write to its folder.
+        StorageError: the folder cannot be made.
     """
-
-    url: str
-    pid: int
-    auth: str = field(repr=False)
-    directory: Path
+    if living(home) is None:
+        _launch(_private(home))
 
 
-class _Record(TypedDict):
-    """What ``server.json`` holds."""
-
-    port: int
-    pid: int
-    start: int
-    auth: str
-
-
-def ensure(home: Path, *, timeout: float = 120.0) -> Server:
+def ensure(home: Path, *, timeout: float = 120.0, silence: float = 15.0) -> Server:
     """Give the server of the store in ``home``, started if need be; any number of processes may ask at once.
+
+    One that has served and answers nobody for ``silence`` seconds is ended, and another one started.
 
     Raises:
         UnavailableError: it did not come up within ``timeout`` seconds.
@@ -70,82 +54,39 @@ def ensure(home: Path, *, timeout: float = 120.0) -> Server:
     """
     deadline = time.monotonic() + timeout
     launched: int | None = None
+    silent: Record | None = None
+    since = 0.0
     while (server := status(home)) is None:
         if launched is None:
             launched = _launch(_private(home))
         if (launched is not None and _exited(launched)) or time.monotonic() > deadline:
             raise UnavailableError(f"the local Prefect server did not start; {home}/prefect/server.log may tell why")
+        found = living(home)
+        if found is None or not found.ready or found != silent:
+            silent, since = found, time.monotonic()
+        elif time.monotonic() - since > silence:
+            stop(home, grace=0.0)
         time.sleep(_POLL)
     return server
 
 
-def status(home: Path) -> Server | None:
-    """Give the running server of the store in ``home``, or None if none answers."""
-    record = _record(home / "prefect")
-    if record is None or not _answers(record["port"]):
-        return None
-    url = f"http://127.0.0.1:{record['port']}/api"
-    return Server(url, record["pid"], record["auth"], home / "prefect")
-
-
-def stop(home: Path) -> bool:
-    """End the server of the store in ``home``, and wait for it; False if there was none."""
-    record = _record(home / "prefect")
+def stop(home: Path, *, grace: float = 10.0) -> bool:
+    """End the server of the store in ``home``, by force after ``grace`` seconds; False if there was none."""
+    record = living(home)
     if record is None:
         return False
     try:
-        process = os.pidfd_open(record["pid"])
+        process = os.pidfd_open(record.process.pid)
     except ProcessLookupError:
         return False
     try:
-        if start_time(record["pid"]) != record["start"]:
+        if not record.process.alive():  # the number was given to another one before it was opened
             return False
-        _end(process)
+        _end(process, grace)
     finally:
         os.close(process)
-    _exited(record["pid"])
+    _exited(record.process.pid)
     return True
-
-
-def environment(server: Server) -> dict[str, str]:
-    """Give the variables that make a process a client of this server."""
-    return {
-        "PREFECT_API_URL": server.url,
-        "PREFECT_API_AUTH_STRING": server.auth,
-        "PREFECT_UI_URL": server.url.removesuffix("/api"),
-        "PREFECT_HOME": str(server.directory),
-    }
-
-
-def write_record(directory: Path, *, port: int, auth: str) -> None:
-    """Tell where this very process serves; called by the server itself."""
-    record = {"port": port, "pid": os.getpid(), "start": start_time(os.getpid()), "auth": auth}
-    draft = directory / "server.json.draft"
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(record, file)
-    draft.replace(directory / "server.json")
-
-
-def _record(directory: Path) -> _Record | None:
-    """Read ``server.json``; None unless its process lives."""
-    try:
-        record: _Record = json.loads((directory / "server.json").read_bytes())
-        alive = bool(record["start"]) and start_time(record["pid"]) == record["start"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return record if alive else None
-
-
-def _answers(port: int) -> bool:
-    """Ask for the server's health; that needs no authentication."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
-            connection.sendall(b"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-            return connection.recv(64).startswith(b"HTTP/1.1 200 ")
-    except OSError:
-        return False
 
 
 def _launch(directory: Path) -> int | None:
@@ -163,16 +104,17 @@ def _launch(directory: Path) -> int | None:
 
 
 def _spawn(directory: Path, lock: int) -> int:
-    """Start the launcher as a session of its own, with nothing of ours but the lock."""
+    """Start the launcher as a session of its own, with nothing of ours but the lock and what it may be set."""
     log = directory / "server.log"
     with suppress(FileNotFoundError):
         if log.stat().st_size > _LOG_LIMIT:
             log.replace(directory / "server.log.1")
     project = Path(__file__).resolve().parents[2]
+    own = {"PYTHONPATH": str(project), "PATH": os.defpath, "HOME": str(directory), "LANG": "C.UTF-8"}
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-P", "-m", "flows.local_server.launcher", str(directory)],
-        {"PYTHONPATH": str(project), "PATH": os.defpath, "HOME": str(directory), "LANG": "C.UTF-8"},
+        server_variables() | own,
         file_actions=[
             (os.POSIX_SPAWN_DUP2, lock, LOCK_FD),
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
@@ -185,11 +127,11 @@ def _spawn(directory: Path, lock: int) -> int:
     )
 
 
-def _end(process: int) -> None:
+def _end(process: int, grace: float) -> None:
     """Ask a process to end, and make it."""
     poll = select.poll()
     poll.register(process, select.POLLIN)
-    for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
+    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, number)
         if poll.poll(None if patience is None else patience * 1000):

@@ -1,46 +1,50 @@
-"""The local server's process: Prefect's own application, with three things that no setting offers.
+"""The local server's process: Prefect's own application, with what no setting offers.
 
-1. Write transactions begin IMMEDIATE, so that SQLite's writers queue; deferred ones fail at once when they collide.
-2. A reply 503 says Retry-After, which Prefect's client obeys; without it the client sleeps for seconds.
-3. It serves a socket that it bound itself, so there is no port to guess and none to lose to another process.
+1. Its database is laid from a template, so that a first start takes no longer than any other.
+2. Write transactions begin IMMEDIATE, so that SQLite's writers queue; deferred ones fail at once when they collide.
+3. A reply 503 says Retry-After, which Prefect's client obeys; without it the client sleeps for seconds.
+4. It serves a socket that it bound itself, so there is no port to guess and none to lose to another process.
+5. It ends when nobody has asked it for anything for long; the next one who needs it starts it again.
 
 Run as ``python -P -m flows.local_server.launcher DIRECTORY``, with the lock's descriptor open (see ``ensure``).
 """
 
 import fcntl
+import gc
 import os
 import secrets
 import socket
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flows.local_server.ensure import LOCK_FD, write_record
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Message, Receive, Send], Awaitable[None]]
+from flows.local_server.address import bind, is_held
+from flows.local_server.ensure import LOCK_FD
+from flows.local_server.idle import Application, Idle, Message, Receive, Send
+from flows.local_server.record import Record
+from flows.local_server.template import lay
+from prestow.content.boot import Process
 
 _SECONDS = b"0.05"
 _UNAVAILABLE = 503
+_HOUR = 3600.0
 
 
 def main(directory: Path) -> None:
-    """Serve until a signal ends the process."""
+    """Serve until a signal ends the process, or nobody needs it."""
+    gc.disable()  # what is imported is no garbage, and looking for some takes a tenth of the start
     os.umask(0o077)
     os.chdir("/")
     fcntl.fcntl(LOCK_FD, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    # asyncio turns Nagle's algorithm off only where the protocol is named, and each reply would take 40 ms longer
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        auth = f"prestow:{secrets.token_urlsafe(24)}"
-        write_record(directory, port=port, auth=auth)
-        os.environ.update(settings(directory, port=port, auth=auth))
-        _serve(listener)
+    listener, auth = _address(directory)
+    with listener:
+        record = Record(listener.getsockname()[1], auth, Process.current(), ready=False)
+        record.write(directory)
+        lay(directory / "prefect.db")
+        os.environ.update(settings(directory, port=record.port, auth=auth))
+        _serve(listener, record, directory)
 
 
 def settings(directory: Path, *, port: int, auth: str) -> dict[str, str]:
@@ -99,16 +103,42 @@ def retry_soon(application: Application) -> Application:
     return wrapped
 
 
-def _serve(listener: socket.socket) -> None:
+def _address(directory: Path) -> tuple[socket.socket, str]:
+    """Take the last server's address and password where a run holds on to them; else new ones."""
+    last = Record.read(directory) if is_held(directory) else None
+    if last is not None:
+        with suppress(OSError):
+            return bind(last.port), last.auth
+    return bind(0), f"prestow:{secrets.token_urlsafe(24)}"
+
+
+def _serve(listener: socket.socket, record: Record, directory: Path) -> None:
     """Run Prefect's application on the socket."""
     import uvicorn  # noqa: PLC0415 - likewise
     from prefect.server.api.server import create_app  # noqa: PLC0415 - likewise
 
+    from config.settings import load  # noqa: PLC0415 - pydantic, which Prefect has read by now
+
     begin_immediately()
-    config = uvicorn.Config(
-        retry_soon(create_app()), log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    idle = Idle(retry_soon(create_app()))
+    patience = load().server_idle_hours * _HOUR or float("inf")
+
+    class Serving(uvicorn.Server):
+        """Tells when it serves, and ends when nobody has needed it for long."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            idle.used()
+            if self.started:
+                replace(record, ready=True).write(directory)
+            gc.freeze()
+            gc.enable()
+
+        async def on_tick(self, counter: int) -> bool:
+            return await super().on_tick(counter) or idle.seconds() > patience
+
+    config = uvicorn.Config(idle, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3)
+    Serving(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

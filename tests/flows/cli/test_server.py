@@ -1,6 +1,8 @@
 """A store's own Prefect server, as the command line shows it."""
 
-import shutil
+import base64
+import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,25 +13,29 @@ from tests.flows.cli.conftest import Called, Prestow
 
 
 @pytest.fixture
-def fresh(alone: Prestow, prefect_template: Path) -> Iterator[Prestow]:
-    """The command on a store that is not there yet, but for the server's empty database; its server is stopped."""
-    (alone.home / "prefect").mkdir(mode=0o700, parents=True)
-    alone.home.chmod(0o700)
-    shutil.copy(prefect_template, alone.home / "prefect" / "prefect.db")
+def fresh(alone: Prestow) -> Iterator[Prestow]:
+    """The command on a store that is not there yet; its server is stopped."""
     yield alone
     alone("server", "stop")
 
 
-def test_two_first_commands_at_once_start_one_server_and_both_succeed(fresh: Prestow, demo_layout: Path) -> None:
-    commands = [fresh.start("pull", f"oci:{demo_layout}:demo", "--json") for _ in range(2)]
+def test_three_first_commands_at_once_start_one_server_and_all_succeed(fresh: Prestow, demo_layout: Path) -> None:
+    commands = [fresh.start("pull", f"oci:{demo_layout}:demo", "--json") for _ in range(3)]
     ends = [(process.communicate(), process.returncode) for process in commands]
 
-    assert [(status, "Traceback" in err) for (_, err), status in ends] == [(0, False)] * 2, ends
+    assert [(status, "Traceback" in err) for (_, err), status in ends] == [(0, False)] * 3, ends
+    url = fresh("server", "start", "--json").document["url"]
+    assert _pulls(url, fresh("server", "env", "--json").document["PREFECT_API_AUTH_STRING"]) == ["COMPLETED"] * 3
     server = fresh("server", "status", "--json").document
     assert server["running"]
     assert str(server["pid"]) in fresh("server").out
     assert fresh("server", "env", "--json").document["PREFECT_API_URL"] == server["url"]
     assert f"export PREFECT_API_URL={server['url']}\n" in fresh("server", "env").out
+    page = fresh("server", "open", "--json").document
+    assert f"{page['address']}/api" == server["url"]
+    assert fresh("server", "open").out == f"address  {page['address']}\nlogin    {page['login']}\n"
+    with urllib.request.urlopen(page["address"], timeout=10) as answer:
+        assert "<html" in answer.read().decode()
     assert fresh("server", "stop", "--json").document == {"stopped": True}
     assert start_time(server["pid"]) is None
     assert fresh("server", "status", "--json").document == {"running": False, "url": None, "pid": None}
@@ -41,3 +47,12 @@ def test_a_server_that_does_not_run_is_said(called: Called, home: Path) -> None:
     assert called("server", "stop").out == "it was not running\n"
     assert called("server", "stop", "--json").document == {"stopped": False}
     assert not home.exists()
+
+
+def _pulls(url: str, auth: str) -> list[str]:
+    """Give the states of all flow runs that a server knows."""
+    token = base64.b64encode(auth.encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
+    request = urllib.request.Request(f"{url}/flow_runs/filter", b"{}", headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return [run["state_type"] for run in json.loads(answer.read())]

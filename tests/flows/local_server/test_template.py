@@ -1,0 +1,41 @@
+"""The database of a new server is the one that Prefect's own migrations make."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from flows.local_server.template import SCHEMA, dump, fresh, lay
+
+
+def statements(text: str) -> list[list[str]]:
+    """Give each statement as its lines, in whatever order: constraints and indexes have none."""
+
+    def each() -> Iterator[list[str]]:
+        for statement in text.replace('"', "").split(";\n"):
+            yield sorted(" ".join(line.split()).rstrip(", ") for line in statement.splitlines() if line.strip())
+
+    return sorted(each())
+
+
+def test_the_template_is_what_a_fresh_migration_makes() -> None:
+    assert statements(SCHEMA.read_text()) == statements(fresh()), "run `make schema`"
+
+
+def test_a_new_database_has_what_the_template_says(tmp_path: Path) -> None:
+    database = tmp_path / "prefect.db"
+    database.with_suffix(".draft").write_text("of one who was killed")
+    lay(database)
+
+    assert dump(database) == SCHEMA.read_text()
+    assert [file.name for file in tmp_path.iterdir()] == ["prefect.db"]
+
+
+def test_a_database_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    database = tmp_path / "prefect.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE mine (a)")
+    before = database.read_bytes()
+    lay(database)
+
+    assert database.read_bytes() == before
