@@ -14,6 +14,7 @@ _NAMES = st.sampled_from(["a", "b", "c", "d"])
 _MODES = st.sampled_from([0, 0o600, 0o755, 0o1777, 0o4755])
 _IDS = st.sampled_from([0, 1, 1000, 4294967294])
 _TIMES = st.sampled_from([0, 1, 1_700_000_000])
+_TARGETS = st.sampled_from(["a", "/b", "../c", "a/b", "/", "new/d"])
 _XATTRS = st.sampled_from([{}, {}, {}, {"user.a": "b"}, {"trusted.x": "y", "user.c": ""}])
 
 
@@ -79,15 +80,21 @@ class RandomImage(list[bytes]):
 
 @st.composite
 def random_layers(draw: st.DrawFn) -> RandomImage:
-    """Give an image, hard links to files of layers below included."""
+    """Give an image, with hard links to files of layers below, and names that lead through symlinks of their layer."""
     tars = RandomImage()
     for folder in draw(st.lists(_layers, min_size=1, max_size=4)):
         tar = Tar()
         _write(tar, "", folder)
         plain = tar.to_bytes()
+        places = ["", *_paths(folder)]
+        for number, (place, target) in enumerate(
+            draw(st.lists(st.tuples(st.sampled_from(places), _TARGETS), max_size=2))
+        ):
+            link = f"{place}via{number}"
+            tar.symlink(link, target).file(f"{link}/x", b"through").whiteout(f"{link}/b")
         if files := _files(tars):
-            places = [f"{path}link{number}" for number, path in enumerate(["", *_paths(folder)])]
-            links = st.lists(st.tuples(st.sampled_from(places), st.sampled_from(files)), max_size=2)
+            names = [f"{place}link{number}" for number, place in enumerate(places)]
+            links = st.lists(st.tuples(st.sampled_from(names), st.sampled_from(files)), max_size=2)
             for place, target in draw(links):
                 tar.hardlink(place, target)
         tars.append(tar.to_bytes() if _fits(tars, tar.to_bytes()) else plain)
@@ -99,7 +106,7 @@ def _files(tars: list[bytes]) -> list[str]:
 
 
 def _fits(tars: list[bytes], tar: bytes) -> bool:
-    """Whether links find their targets: not if this layer has another file on the way there."""
+    """Whether links find their targets, and names lead through folders: not if the layer has a file on the way."""
     try:
         image(*tars, tar)
     except InvalidError:
