@@ -7,6 +7,7 @@
       ingest/                  partial downloads
       snapshots/  bundles/     by driver; by container ID
       namespaces/<name>/       bundles/, runtime/ of the other namespaces than the default one
+      quarantine/              damaged, and out of the way
       trash/                   on its way out
 
 This is the only room that reads settings. A process opens a store once (:func:`open_node`); that is cheap enough for
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 from config.home import namespace_or_default
 from prestow.content.disk import make_folder, translated
 from prestow.content.local import LocalStore
+from prestow.content.quarantine import Quarantine
 from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PrestowError
 from prestow.lookup import find_image
@@ -87,6 +89,11 @@ class Node:
     def content(self) -> LocalStore:
         """The content store."""
         return LocalStore(self.home / "content", self.home / "ingest")
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Where what is damaged goes."""
+        return Quarantine(self.home / "quarantine")
 
     @cached_property
     def database(self) -> Database:

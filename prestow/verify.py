@@ -32,6 +32,7 @@ class Verification:
     """What was found of one name.
 
     Attributes:
+        namespace: whose name it is.
         name: the image's.
         digest: what it points to.
         blobs: how many blobs were hashed.
@@ -40,6 +41,7 @@ class Verification:
         damaged: everything that is not as it was; empty when all is well.
     """
 
+    namespace: str
     name: str
     digest: Digest
     blobs: int
@@ -59,7 +61,8 @@ def verify(node: Node, record: ImageRecord, *, progress: Progress | None = None)
     run = _Run(node, progress)
     with node.lease(f"verify {record.name}") as lease:
         damaged = tuple(run.target(record.target, lease))
-    return Verification(record.name, record.target.digest, len(run.hashed), run.snapshots, run.bytes, damaged)
+    blobs, snapshots, read = len(run.hashed), run.snapshots, run.bytes
+    return Verification(record.namespace, record.name, record.target.digest, blobs, snapshots, read, damaged)
 
 
 @dataclass(slots=True)
@@ -99,7 +102,7 @@ class _Run:
                 yield Damage("document", descriptor.digest, str(error))
                 continue
             if isinstance(document, Index):
-                here = [entry for entry in document.manifests if self._present(entry.digest)]
+                here = [entry for entry in document.manifests if present(self.node, entry.digest)]
                 pending += reversed(here)
                 if not here:
                     yield Damage("document", descriptor.digest, "none of the manifests that it lists is here")
@@ -125,21 +128,16 @@ class _Run:
         yield from self._image(image)
 
     def _image(self, image: Image) -> Iterator[Damage]:
-        drivers = [driver for driver in self.node.snapshotters if _has_row(driver, image.chain_id)]
-        whole = bool(drivers) or image.target == image.manifest
-        for layer in image.layers:
-            if whole or self._here(layer):  # of a platform that was not pulled, other platforms may have a layer here
-                yield from self._layer(layer, unpacked=bool(drivers))
+        drivers = drivers_of(self.node, image)
+        for layer in layers_of(self.node, image):
+            yield from self._layer(layer, unpacked=bool(drivers))
         sound = all(self.hashed.get(layer.diff_id) for layer in image.layers)
         for driver in drivers:
             yield from self._snapshot(driver, image.chain_id, sound=sound)
 
-    def _here(self, layer: Layer) -> bool:
-        return self._present(layer.descriptor.digest) or self._present(layer.diff_id)
-
     def _layer(self, layer: Layer, *, unpacked: bool) -> Iterator[Damage]:
-        applied = self._present(layer.diff_id)
-        if self._present(layer.descriptor.digest) or not applied:
+        applied = present(self.node, layer.diff_id)
+        if present(self.node, layer.descriptor.digest) or not applied:
             yield from self._blob("layer", layer.descriptor.digest)
         if applied or unpacked:
             yield from self._blob("diff blob", layer.diff_id)
@@ -163,7 +161,7 @@ class _Run:
         try:
             self.node.content.check(digest, progress=self.read)
         except NotFoundError:
-            yield Damage(kind, digest, "is empty, or no file" if self._present(digest) else "missing")
+            yield Damage(kind, digest, "is empty, or no file" if present(self.node, digest) else "missing")
         except MismatchError:
             yield Damage(kind, digest, "its bytes are no longer those of its digest")
         except StorageError as error:
@@ -171,8 +169,22 @@ class _Run:
         else:
             self.hashed[digest] = True
 
-    def _present(self, digest: Digest) -> bool:
-        return os.path.lexists(self.node.content.path(digest))
+
+def drivers_of(node: Node, image: Image) -> list[Driver]:
+    """Give the drivers that an image is unpacked in, by their rows."""
+    return [driver for driver in node.snapshotters if _has_row(driver, image.chain_id)]
+
+
+def layers_of(node: Node, image: Image) -> list[Layer]:
+    """Give the layers of an image that should be here: of a platform that was not pulled, those that others have."""
+    if image.target == image.manifest or drivers_of(node, image):
+        return list(image.layers)
+    return [layer for layer in image.layers if present(node, layer.descriptor.digest) or present(node, layer.diff_id)]
+
+
+def present(node: Node, digest: Digest) -> bool:
+    """Whether anything has a blob's name, be it damaged or no file."""
+    return os.path.lexists(node.content.path(digest))
 
 
 def _has_row(driver: Driver, chain_id: Digest) -> bool:

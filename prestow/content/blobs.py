@@ -27,6 +27,7 @@ from prestow.content.disk import (
     sync_folder,
     translated,
 )
+from prestow.content.quarantine import Quarantine
 from prestow.content.store import MAX_DOCUMENT, Info
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, MismatchError, NotFoundError, PrestowError
@@ -160,6 +161,15 @@ class Blobs:
             if not set_aside(self.path(digest), grave):
                 raise _absent(digest)
         return grave
+
+    def quarantine(self, digest: Digest, why: str) -> Path | None:
+        """Move what has a blob's name out of the way, whatever it is, and give where it is; None if there is none.
+
+        Raises:
+            ExhaustedError: the disk is full.
+            StorageError: the disk failed.
+        """
+        return Quarantine(self.root.parent / "quarantine").take(self.path(digest), why)
 
     def empty_trash(self) -> None:
         """Remove what this store moved to the trash, also before a crash; other things there are not ours.

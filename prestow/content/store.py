@@ -202,6 +202,9 @@ class Manager(Protocol):
             NotFoundError: no such blob.
         """
 
+    def quarantine(self, digest: Digest, why: str) -> object:
+        """Take a damaged blob out of the way without deleting it, and note why; success if there is none."""
+
 
 class Store(Provider, Ingester, Manager, Protocol):
     """All of it."""

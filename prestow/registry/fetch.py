@@ -69,7 +69,7 @@ def fetch_manifest(
     """
     descriptor, manifest = descend(
         target,
-        lambda document: _fetch_document(source, content, "manifest", document),
+        lambda document: fetch_document(source, content, "manifest", document),
         lambda index: index.select(platform),
     )
     manifest.check_image()
@@ -78,7 +78,7 @@ def fetch_manifest(
             f"image {target.digest.short}: {len(manifest.layers)} layers, more than the {max_layers} that are allowed; "
             "raise max_layers to allow it"
         )
-    config = ImageConfig.parse(_fetch_document(source, content, "config", manifest.config))
+    config = ImageConfig.parse(fetch_document(source, content, "config", manifest.config))
     if descriptor.platform is None and choose(platform, [config.platform]) is None:
         raise NotFoundError(f"image {target.digest.short} is for {config.platform} only, not for {platform}")
     return assemble(target, manifest, config, selected=descriptor)
@@ -164,8 +164,18 @@ def _silent(count: int) -> None:
     """Tell nobody."""
 
 
-def _fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descriptor) -> bytes:
-    """Give a document, from the content store or else from the source, and then into the store."""
+def fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descriptor) -> bytes:
+    """Give a document, from the content store or else from the source, and then into the store.
+
+    Args:
+        source: where from.
+        content: where to.
+        kind: what it is, the first word of its ingest.
+        descriptor: the document.
+
+    Raises:
+        As :func:`fetch_manifest`.
+    """
     digest, size = descriptor.digest, descriptor.size
     if size > MAX_DOCUMENT:
         raise ExhaustedError(f"{kind} {digest}: {size} bytes; documents are limited to {MAX_DOCUMENT} bytes")
@@ -186,15 +196,15 @@ def _fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Desc
 
 
 def _stored(content: Store, descriptor: Descriptor) -> bytes | None:
-    """Give a document that is here; one that has rotted on the disk is removed, to be fetched again."""
+    """Give a document that is here; one that has rotted on the disk goes to quarantine, to be fetched again."""
     digest = descriptor.digest
     try:
         raw = content.read(digest)
     except NotFoundError:
         return None
-    except MismatchError:
+    except MismatchError as error:
         _log.warning("blob %s is damaged and will be fetched again", digest)
-        content.delete(digest)
+        content.quarantine(digest, str(error))
         return None
     if len(raw) != descriptor.size:
         raise MismatchError(f"{digest}: the descriptor says {descriptor.size} bytes, there are {len(raw)}")

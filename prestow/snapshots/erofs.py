@@ -37,6 +37,7 @@ class ErofsSnapshotter(Driver):
     """Implements :class:`prestow.snapshots.snapshotter.Snapshotter` without extracting anything."""
 
     driver = "erofs"
+    shows_layers = True
 
     def _file(self, chain_id: str, suffix: str) -> Path:
         return self._folders.root / f"{Digest(chain_id).encoded}{suffix}"

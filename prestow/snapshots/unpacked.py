@@ -46,6 +46,8 @@ class Unpacked(ABC):
     """The part of a snapshotter that has to do with images."""
 
     driver: ClassVar[str]
+    shows_layers: ClassVar[bool] = False
+    """Whether a mount reads the diff blobs themselves, rather than files made of them."""
 
     def __init__(
         self,

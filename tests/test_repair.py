@@ -1,0 +1,214 @@
+"""Repair: whatever happens to what is stored of an image is made right, the name stays, and no more is fetched."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from prestow.content.verify import verify as commit
+from prestow.digest import Digest
+from prestow.layers.apply import apply
+from prestow.metadata.images import ImageRecord
+from prestow.metadata.tag import tag
+from prestow.node import Node, open_node
+from prestow.oci.image import Image
+from prestow.platforms import Platform
+from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.repair import Repaired, repair
+from prestow.snapshots.commit import commit_snapshots
+from prestow.verify import verify
+from tests.conformance.snapshotter_damage import flip, replaced
+from tests.registries import Fault, FaultRegistry
+
+_ANEW = "made again from the layers"
+
+Change = Callable[[Path], object]
+
+
+def emptied(path: Path) -> None:
+    """Take all bytes away."""
+    os.truncate(path, 0)
+
+
+def cut(path: Path) -> None:
+    """Take the last byte away."""
+    os.truncate(path, path.stat().st_size - 1)
+
+
+DAMAGE: Mapping[str, Change] = {
+    "flipped": flip,
+    "cut": cut,
+    "emptied": emptied,
+    "removed": os.unlink,
+    "a folder": replaced(Path.mkdir),
+    "a link": replaced(lambda path: path.symlink_to("/etc/shadow")),
+    "a pipe": replaced(os.mkfifo),
+}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    with closing(open_node(str(tmp_path / "store"))) as node:
+        yield node
+
+
+def pulled(node: Node, reference: str, name: str | None = None) -> tuple[ImageRecord, Image]:
+    """Pull for every driver, without Prefect."""
+    source = node.source(reference)
+    target = source.resolve()
+    image = fetch_manifest(source, node.content, target, Platform("linux", "amd64"))
+    for layer in image.layers:
+        fetch_layer(source, node.content, layer.descriptor)
+        commit(node.content, layer.descriptor)
+        apply(node.content, layer, scans=node.scans)
+    for driver in node.snapshotters:
+        commit_snapshots(driver, image)
+    return tag(node.database, node.content, name or reference, target), image
+
+
+def repaired(node: Node, record: ImageRecord) -> Repaired:
+    """Repair as another process would, which remembers nothing, and make sure that all is well then, and named."""
+    with closing(Node(node.home, node.store_id)) as fresh:
+        done = repair(fresh, record)
+    again = Node(node.home, node.store_id)
+    assert (done.left, verify(again, again.images.get(record.name)).damaged) == ((), ())
+    assert again.images.get(record.name) == record
+    return done
+
+
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)
+def test_any_damage_to_any_blob_is_repaired_and_nothing_else_is_fetched(
+    node: Node, fault_registry: FaultRegistry, change: Change
+) -> None:
+    record, image = pulled(node, f"{fault_registry.domain}/app:demo")
+    layer = image.layers[1]
+    fetched = [image.target, image.manifest, image.config, layer.descriptor]
+    for digest, expected in [*((part.digest, [part.digest]) for part in fetched), (layer.diff_id, [])]:
+        path = node.content.path(digest)
+        if change is os.unlink and digest in (image.manifest.digest, layer.descriptor.digest):
+            continue  # of a platform that is not here, and of a layer that is applied, they are not missed
+        change(path)
+        fault_registry.seen.clear()
+
+        done = repaired(node, record)
+
+        assert [request.path.rpartition("/")[2] for request in fault_registry.seen] == expected
+        assert digest in {mended.name for mended in done.mended if mended.how}
+        held = [] if change is os.unlink else [str(path)]
+        assert [each.path for each in node.quarantine.list() if each.path.endswith(digest.encoded)] == held
+
+
+def test_all_blobs_at_once_are_repaired(node: Node, fault_registry: FaultRegistry) -> None:
+    record, _ = pulled(node, f"{fault_registry.domain}/app:demo")
+    blobs = [node.content.path(blob.digest) for blob in node.content.walk()]
+    for path in blobs:
+        flip(path)
+
+    done = repaired(node, record)
+
+    assert len(node.quarantine.list()) == len(blobs) == 9
+    assert {mended.how for mended in done.mended} == {
+        "fetched again",
+        "decompressed again",
+        _ANEW,
+    }
+
+
+def test_a_missing_manifest_of_this_host_is_fetched_again(node: Node, fault_registry: FaultRegistry) -> None:
+    record, image = pulled(node, f"{fault_registry.domain}/app:demo")
+    node.content.path(image.manifest.digest).unlink()
+
+    done = repaired(node, record)
+
+    assert [mended.how for mended in done.mended] == ["the manifest for this host was fetched again"]
+
+
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_snapshots_are_made_again_without_asking_anybody(
+    node: Node, fault_registry: FaultRegistry, change: Change
+) -> None:
+    record, image = pulled(node, f"{fault_registry.domain}/app:demo")
+    victims = [node.home / "snapshots/erofs" / f"{image.chain_id.encoded}.erofs"]
+    for driver in ("overlay", "native"):
+        number = node.snapshotter(driver).stat(image.chain_id).id
+        victims.append(node.home / "snapshots" / driver / str(number) / "fs/bin/hello")
+    for victim in victims:
+        if victim.exists():
+            change(victim)
+    fault_registry.seen.clear()
+
+    done = repaired(node, record)
+
+    assert fault_registry.seen == []
+    assert {mended.how for mended in done.mended} == {_ANEW}
+    assert {mended.name for mended in done.mended} >= {str(victims[0]), str(victims[2])}
+
+
+def test_what_has_no_source_any_more_is_told_with_the_reason_and_the_name_stays(
+    node: Node, fault_registry: FaultRegistry
+) -> None:
+    record, image = pulled(node, f"{fault_registry.domain}/app:demo")
+    lost, sound = image.layers[0], image.layers[1]
+    for digest in (lost.descriptor.digest, lost.diff_id, sound.diff_id):
+        flip(node.content.path(digest))
+    fault_registry.on(lost.descriptor.digest, Fault(status=404))
+
+    done = repair(node, record)
+
+    told = {mended.name: mended for mended in done.mended}
+    assert told[sound.diff_id].how == "decompressed again"
+    assert "404" in told[lost.diff_id].why_not
+    assert {damage.name for damage in done.left} >= {lost.diff_id, lost.descriptor.digest}
+    assert node.images.get(record.name) == record
+
+
+def test_an_image_from_a_layout_is_repaired_from_the_place_that_was_noted(node: Node, demo_layout: Path) -> None:
+    reference = f"oci:{demo_layout}:demo"
+    record, image = pulled(node, reference, "localhost/demo:latest")
+    layer = image.layers[0]
+    path = node.content.path(layer.diff_id)
+    for digest in (layer.descriptor.digest, layer.diff_id):
+        flip(node.content.path(digest))
+
+    assert "was not noted" in repair(node, record).mended[0].why_not
+
+    node.images.label(record.name, {"prestow.source": reference})
+    repaired(node, node.images.get(record.name))
+    assert Digest.of(path.read_bytes()) == layer.diff_id
+
+
+def test_without_other_blobs_a_damaged_diff_blob_is_fetched_and_the_blob_goes_again(
+    node: Node, fault_registry: FaultRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRESTOW_KEEP_BLOBS", "false")
+    record, image = pulled(node, f"{fault_registry.domain}/app:demo")
+    for layer in image.layers[:2]:
+        node.content.delete(layer.descriptor.digest)
+    flip(node.content.path(image.layers[0].diff_id))
+    flip(node.content.path(image.layers[2].descriptor.digest))
+    fault_registry.seen.clear()
+
+    repaired(node, record)
+
+    asked = [request.path.rpartition("/")[2] for request in fault_registry.seen]
+    assert asked == [image.layers[0].descriptor.digest]
+    assert [node.content.has(layer.descriptor.digest) for layer in image.layers] == [False] * 3
+
+
+def test_what_is_in_quarantine_says_when_and_why(node: Node, fault_registry: FaultRegistry) -> None:
+    record, image = pulled(node, f"{fault_registry.domain}/app:demo")
+    path = node.content.path(image.layers[0].diff_id)
+    flip(path)
+    damaged = path.read_bytes()
+
+    repaired(node, record)
+
+    (held,) = node.quarantine.list()
+    assert (held.path, held.why) == (str(path), "its bytes are no longer those of its digest")
+    assert (held.folder / path.name).read_bytes() == damaged
+    assert node.quarantine.old(3600) == ()
+    shutil.rmtree(held.folder)
+    assert node.quarantine.list() == ()
