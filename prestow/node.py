@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 from config.home import namespace_or_default
 from prestow.content.disk import make_folder, translated
 from prestow.content.local import LocalStore
-from prestow.content.quarantine import Quarantine
 from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PrestowError
 from prestow.lookup import find_image
@@ -89,11 +88,6 @@ class Node:
     def content(self) -> LocalStore:
         """The content store."""
         return LocalStore(self.home / "content", self.home / "ingest")
-
-    @property
-    def quarantine(self) -> Quarantine:
-        """Where what is damaged goes."""
-        return Quarantine(self.home / "quarantine")
 
     @cached_property
     def database(self) -> Database:

@@ -243,7 +243,7 @@ class _Work:
         self.renewed.setdefault(driver.driver, set()).update(chains)
 
     def _aside(self, path: Path, why: str) -> None:
-        self.node.quarantine.take(path, why)
+        self.node.content.held.take(path, why)
 
     def _from_source(self, fetch: Callable[[Fetcher], _T]) -> _T:
         """Fetch from the first place of the image that has it.

@@ -98,7 +98,7 @@ def test_any_damage_to_any_blob_is_repaired_and_nothing_else_is_fetched(
         assert [request.path.rpartition("/")[2] for request in fault_registry.seen] == expected
         assert digest in {mended.name for mended in done.mended if mended.how}
         held = [] if change is os.unlink else [str(path)]
-        assert [each.path for each in node.quarantine.list() if each.path.endswith(digest.encoded)] == held
+        assert [each.path for each in node.content.held.list() if each.path.endswith(digest.encoded)] == held
 
 
 def test_all_blobs_at_once_are_repaired(node: Node, fault_registry: FaultRegistry) -> None:
@@ -109,7 +109,7 @@ def test_all_blobs_at_once_are_repaired(node: Node, fault_registry: FaultRegistr
 
     done = repaired(node, record)
 
-    assert len(node.quarantine.list()) == len(blobs) == 9
+    assert len(node.content.held.list()) == len(blobs) == 9
     assert {mended.how for mended in done.mended} == {
         "fetched again",
         "decompressed again",
@@ -206,9 +206,9 @@ def test_what_is_in_quarantine_says_when_and_why(node: Node, fault_registry: Fau
 
     repaired(node, record)
 
-    (held,) = node.quarantine.list()
+    (held,) = node.content.held.list()
     assert (held.path, held.why) == (str(path), "its bytes are no longer those of its digest")
     assert (held.folder / path.name).read_bytes() == damaged
-    assert node.quarantine.old(3600) == ()
+    assert node.content.held.old(3600) == ()
     shutil.rmtree(held.folder)
-    assert node.quarantine.list() == ()
+    assert node.content.held.list() == ()

@@ -41,7 +41,7 @@ class Blobs:
     """The blobs of one layout: ``Provider`` and ``Manager`` of ``prestow.content.store``."""
 
     def __init__(self, root: Path, *, trash: Path, durable: bool = True) -> None:
-        """Open the layout at ``root``, or make it.
+        """Open the layout at ``root``, or make it; beside it lies ``quarantine``, which is ``held``.
 
         Args:
             root: its folder.
@@ -52,6 +52,7 @@ class Blobs:
             StorageError: the folders cannot be made.
         """
         self.root, self.trash, self.durable = root, trash, durable
+        self.held = Quarantine(root.parent / "quarantine")
         with translated(f"opening the content store {root}"):
             for folder in (root / "blobs" / "sha256", trash):
                 make_folder(folder, durable=durable)
@@ -169,7 +170,7 @@ class Blobs:
             ExhaustedError: the disk is full.
             StorageError: the disk failed.
         """
-        return Quarantine(self.root.parent / "quarantine").take(self.path(digest), why)
+        return self.held.take(self.path(digest), why)
 
     def empty_trash(self) -> None:
         """Remove what this store moved to the trash, also before a crash; other things there are not ours.
