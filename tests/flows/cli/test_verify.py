@@ -27,7 +27,7 @@ def test_an_image_that_is_well(called: Called, layer: Path) -> None:
     assert done.out.splitlines()[1].split()[:3] == ["localhost/demo:latest", "9", "1"]
     assert done.out.endswith("all well\n")
     assert document["damaged"] == 0
-    assert set(document["images"][0]) == {"name", "digest", "blobs", "snapshots", "bytes", "damaged"}
+    assert set(document["images"][0]) == {*("namespace", "name", "digest", "blobs", "snapshots", "bytes", "damaged")}
 
 
 def test_what_is_damaged_is_named_and_the_status_says_so(called: Called, layer: Path) -> None:
