@@ -1,31 +1,63 @@
-"""Verb ``images``: what is here, by name; remove a name, look into an image."""
+"""Verb ``images``: what is here, by name; give, label and remove names, look into an image."""
 
 import argparse
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from flows.cli.arguments import Parser, Verbs, add_platform, add_verb, source
-from flows.cli.output import emit, page, size, table
+from flows.cli.arguments import Parser, Verbs, add_platform, add_verb, image_name, source
+from flows.cli.output import emit, page, say, size, table
+from prestow.errors import printable
+
+_NAME = "as `prestow images` shows it, or its digest"
 
 
 def add(verbs: Verbs, common: Parser) -> None:
-    """Declare the verb and its two sub-verbs."""
+    """Declare the verb and its sub-verbs."""
     verb = add_verb(
         verbs, common, "images", show,
-        help="list the images of this store", example="prestow images\nprestow images inspect alpine:3.20",
+        help="list the images of this store",
+        example="prestow images\nprestow images --filter label=team=vision\nprestow images inspect alpine:3.20",
     )  # fmt: skip
+    verb.add_argument(
+        "--filter",
+        metavar="label=K[=V]",
+        type=_filter,
+        action="append",
+        default=[],
+        help="only images with this label; may be repeated",
+    )
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
-    removing = add_verb(
-        parts, common, "rm", remove,
-        help="forget a name; prune frees what nothing else uses", example="prestow images rm alpine:3.20",
-    )  # fmt: skip
-    removing.add_argument("name", metavar="NAME", type=source, help="as `prestow images` shows it")
+    _add_removing(parts, common)
     inspecting = add_verb(
         parts, common, "inspect", inspect,
         help="show an image's manifest, config and layers", example="prestow images inspect alpine:3.20 --json",
     )  # fmt: skip
-    inspecting.add_argument("name", metavar="NAME", type=source, help="as `prestow images` shows it")
+    inspecting.add_argument("name", metavar="NAME", type=source, help=_NAME)
     add_platform(inspecting)
+    tagging = add_verb(
+        parts, common, "tag", tag,
+        help="let another name stand for an image", example="prestow images tag alpine:3.20 registry.example/base:1",
+    )  # fmt: skip
+    tagging.add_argument("source", metavar="SOURCE", type=source, help=_NAME)
+    tagging.add_argument("target", metavar="TARGET", type=image_name, help="the name; one that is there moves")
+    labelling = add_verb(
+        parts, common, "label", label,
+        help="set labels of a name, and take them away", example="prestow images label alpine:3.20 team=vision old-",
+    )  # fmt: skip
+    labelling.add_argument("name", metavar="NAME", type=source, help=_NAME)
+    labelling.add_argument("changes", metavar="K=V|K-", nargs="+", type=_change, help="set a label, or take it away")
+
+
+def _add_removing(parts: Verbs, common: Parser) -> None:
+    removing = add_verb(
+        parts, common, "rm", remove,
+        help="forget names; prune frees what nothing else uses",
+        example="prestow images rm alpine:3.20 debian:bookworm\nprestow images rm --all sha256:9ed4a7f1",
+    )  # fmt: skip
+    removing.add_argument("names", metavar="NAME|DIGEST", nargs="+", type=source, help="a digest may be cut short")
+    removing.add_argument("--all", action="store_true", help="all names of a digest that has several")
+    removing.add_argument("--force", action="store_true", help="also a name that a container was made of")
 
 
 def show(args: argparse.Namespace) -> int:
@@ -33,7 +65,7 @@ def show(args: argparse.Namespace) -> int:
     from flows.cli.inspection import summaries  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
-    records = summaries(open_node(args.home, args.namespace))
+    records = summaries(open_node(args.home, args.namespace), dict(args.filter))
     rows = [
         (r["name"], r["digest"][:19], ", ".join(r["platforms"]) or "-", size(r["size"]), _age(r["updated_at"]))
         for r in records
@@ -43,13 +75,43 @@ def show(args: argparse.Namespace) -> int:
 
 
 def remove(args: argparse.Namespace) -> int:
-    """Forget a name."""
-    from prestow.metadata.tag import untag  # noqa: PLC0415 - keep `prestow --help` quick
+    """Forget names."""
+    from prestow.metadata.removal import containers_of, remove_images  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
-    record = untag(node.database, node.content, node.image(args.name).name, namespace=node.namespace)
-    emit({"name": record.name, "digest": record.target.digest}, f"removed {record.name}", as_json=args.json)
+    records = remove_images(
+        node.database, node.content, args.names, namespace=node.namespace, every_name=args.all, force=args.force
+    )
+    if used := containers_of(node.containers, [record.name for record in records]):
+        say(f"warning: containers that were made of it stay, with what they need: {', '.join(used)}")
+    document = [{"name": record.name, "digest": record.target.digest} for record in records]
+    emit(document, "\n".join(f"removed {record.name}" for record in records), as_json=args.json)
+    return 0
+
+
+def tag(args: argparse.Namespace) -> int:
+    """Give an image another name."""
+    from prestow.metadata import tag as engine  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.reference import Reference  # noqa: PLC0415 - likewise
+
+    node = open_node(args.home, args.namespace)
+    name, target = str(Reference.parse(args.target)), node.image(args.source).target
+    record = engine.tag(node.database, node.content, name, target, namespace=node.namespace)
+    emit({"name": record.name, "digest": target.digest}, f"{record.name} @ {target.digest}", as_json=args.json)
+    return 0
+
+
+def label(args: argparse.Namespace) -> int:
+    """Change the labels of a name, and tell those that it has now."""
+    from prestow.metadata import tag as engine  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.node import open_node  # noqa: PLC0415 - likewise
+
+    node = open_node(args.home, args.namespace)
+    name = node.image(args.name).name
+    record = engine.label(node.database, node.content, name, dict(args.changes), namespace=node.namespace)
+    emit({"name": name, "labels": dict(record.labels)}, _labels(record.labels) or "no labels", as_json=args.json)
     return 0
 
 
@@ -74,5 +136,28 @@ def _page(document: dict[str, Any]) -> str:
     return "\n".join([*parts, table(("DIFF ID", "MEDIA TYPE", "SIZE", "STATE"), layers)])
 
 
+def _labels(labels: Mapping[str, str]) -> str:
+    return "\n".join(printable(f"{key}={value}", 8192) for key, value in sorted(labels.items()))
+
+
 def _age(when: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(when))
+
+
+def _filter(text: str) -> tuple[str, str | None]:
+    kind, _, label = text.partition("=")
+    key, equals, value = label.partition("=")
+    if kind != "label" or not key:
+        raise argparse.ArgumentTypeError(f"expected label=KEY or label=KEY=VALUE, found {text!r}")
+    return key, value if equals else None
+
+
+def _change(text: str) -> tuple[str, str | None]:
+    key, equals, value = text.partition("=")
+    if not equals and key.endswith("-"):
+        key, value = key[:-1], ""
+    elif not equals:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, or KEY- to take it away, found {text!r}")
+    if not key:
+        raise argparse.ArgumentTypeError(f"expected a label's key, found {text!r}")
+    return key, value if equals else None

@@ -1,5 +1,6 @@
 """What the verbs that read tell of images: gathered from the store alone, as JSON-ready documents."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from prestow.errors import PrestowError
@@ -13,15 +14,23 @@ from prestow.plan import plan
 from prestow.platforms import Platform, platform_or_host
 
 
-def summaries(node: Node) -> list[dict[str, Any]]:
-    """Tell about every name: target, the platforms that are here, compressed bytes of their layers."""
-    return [_summary(node, record) for record in node.images.list()]
+def summaries(node: Node, labels: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    """Tell about every name: target, the platforms that are here, compressed bytes of their layers.
+
+    With ``labels``, only about those that have them all; None stands for any value.
+    """
+    return [_summary(node, record) for record in node.images.list() if _has(record.labels, labels)]
+
+
+def _has(found: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool:
+    return all(key in found and value in (None, found[key]) for key, value in wanted.items())
 
 
 def _summary(node: Node, record: ImageRecord) -> dict[str, Any]:
     images = _images(node, record)
     blobs = {layer.descriptor.digest: layer.descriptor.size for image in images for layer in image.layers}
     return {
+        "namespace": record.namespace,
         "name": record.name,
         "digest": record.target.digest,
         "media_type": record.target.media_type,
@@ -29,6 +38,8 @@ def _summary(node: Node, record: ImageRecord) -> dict[str, Any]:
         "size": sum(blobs.values()),
         "created_at": record.created_at,
         "updated_at": record.updated_at,
+        "used_at": record.used_at,
+        "labels": dict(record.labels),
     }
 
 
@@ -69,6 +80,7 @@ def details(node: Node, name: str, platform: str | None) -> dict[str, Any]:
     process = config.process
     return {
         "name": record.name,
+        "labels": dict(record.labels),
         "digest": image.target.digest,
         "manifest_digest": image.manifest.digest,
         "config_digest": image.config.digest,

@@ -1,16 +1,19 @@
 """Images: names for manifests and indexes in the content store, each in a namespace."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from prestow.digest import Digest
-from prestow.errors import NotFoundError, printable
+from prestow.errors import InvalidError, NotFoundError, printable
 from prestow.metadata.database import Cursor, Database, Row
 from prestow.metadata.labels import changed, dump_labels, load_labels
 from prestow.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import LAYOUT_DOMAIN, Reference, has_domain, image_name
+
+_DIGEST = re.compile(r"sha(?:256:[0-9a-f]{4,64}|512:[0-9a-f]{4,128})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,14 @@ class Images:
     def find(self, text: str) -> ImageRecord:
         """Look a name up as people write it; what came from a layout is found without ``localhost/``.
 
+        A digest, or its beginning, gives the first name of its image.
+
         Raises:
-            InvalidError: not a reference.
-            NotFoundError: no such name.
+            InvalidError: not a reference, or a digest's beginning that several images share.
+            NotFoundError: no such image.
         """
+        if is_digest(text):
+            return self.by_digest(text)[0]
         name = image_name(text, None)
         try:
             return self.get(name)
@@ -75,6 +82,20 @@ class Images:
             raise NotFoundError(
                 f"image {name} is not in the store{self._within}; `prestow images` lists what is"
             ) from None
+
+    def by_digest(self, beginning: str) -> tuple[ImageRecord, ...]:
+        """Give the names of the image whose digest is, or begins with, a text; there is one at least.
+
+        Raises:
+            InvalidError: several images begin so.
+            NotFoundError: none does.
+        """
+        found = tuple(record for record in self.list() if record.target.digest.startswith(beginning))
+        if len({record.target.digest for record in found}) > 1:
+            raise InvalidError(f"image {beginning}: several images begin so; give more of the digest")
+        if not found:
+            raise NotFoundError(f"image {beginning} is not in the store{self._within}; `prestow images` lists what is")
+        return found
 
     def list(self) -> tuple[ImageRecord, ...]:
         """Give all names, sorted."""
@@ -147,6 +168,11 @@ class Images:
     @property
     def _within(self) -> str:
         return "" if self._namespace == DEFAULT else f", in namespace {self._namespace}"
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text names an image by its digest, or by how that begins: at least four hex digits."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def _keep_generation(cursor: Cursor, values: Mapping[str, str | int | float]) -> None:

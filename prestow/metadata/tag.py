@@ -5,7 +5,7 @@ replaced within the transaction: a crash between the two leaves a name in the fi
 step, run again, finishes it; never the other way round.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from prestow.content.blobs import Blobs
@@ -32,17 +32,32 @@ def tag(db: Database, content: Blobs, name: str, target: Descriptor, *, namespac
         return record
 
 
-def untag(db: Database, content: Blobs, name: str, *, namespace: str = DEFAULT) -> ImageRecord:
-    """Forget ``name``, in the database and in ``index.json``; the bytes stay until the next garbage collection.
+def untag(db: Database, content: Blobs, *names: str, namespace: str = DEFAULT) -> tuple[ImageRecord, ...]:
+    """Forget ``names``, in the database and in ``index.json``; the bytes stay until the next garbage collection.
 
     Raises:
-        NotFoundError: no such name.
+        NotFoundError: no such name; none was forgotten.
     """
     db.make_room()
     with db.transaction():
-        record = Images(db, namespace).remove(name)
+        records = tuple(Images(db, namespace).remove(name) for name in names)
         with suppress(ExhaustedError):  # on a full disk forgetting must work; the garbage collection writes it again
             publish_names(db, content)
+        return records
+
+
+def label(
+    db: Database, content: Blobs, name: str, changes: Mapping[str, str | None], *, namespace: str = DEFAULT
+) -> ImageRecord:
+    """Change the labels of ``name``, in the database and in ``index.json``; None takes one away.
+
+    Raises:
+        NotFoundError: no such name.
+        InvalidError: a label breaks the rules of ``labels``.
+    """
+    with db.transaction():
+        record = Images(db, namespace).label(name, changes)
+        publish_names(db, content)
         return record
 
 

@@ -70,7 +70,10 @@ def test_images_are_listed_by_name(called: Called, image: str) -> None:
 
     assert table[0].split() == ["NAME", "DIGEST", "PLATFORM", "SIZE", "UPDATED"]
     assert table[1].split()[:3] == [image, document["digest"][:19], "linux/amd64"]
-    assert set(document) == {"name", "digest", "media_type", "platforms", "size", "created_at", "updated_at"}
+    assert set(document) == {
+        "namespace", "name", "digest", "media_type", "platforms", "size", "created_at", "updated_at", "used_at",
+        "labels",
+    }  # fmt: skip
     assert document["name"] == image
 
 
@@ -112,7 +115,7 @@ def test_snapshots_are_listed_parents_first(called: Called, image: str) -> None:
 
 
 def test_a_name_is_forgotten_and_then_absent(called: Called, image: str) -> None:
-    assert called("images", "rm", "demo", "--json").document["name"] == image
+    assert [name["name"] for name in called("images", "rm", "demo", "--json").document] == [image]
 
     again = called("images", "rm", "demo")
 

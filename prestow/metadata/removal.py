@@ -1,0 +1,76 @@
+"""Removing images: by name, or by digest; what is removed is names, and only those of one namespace.
+
+    NAME               that name; others of the same image stay
+    sha256:HEX…        the name of the image whose digest begins so; if it has several, all of them or none
+
+A name that a container was made of is not removed unless that is insisted on. Nothing would break: the container
+keeps its manifest and its snapshot. But the next one could not be made, and docker's users know it so.
+"""
+
+from collections.abc import Collection, Sequence
+
+from prestow.content.blobs import Blobs
+from prestow.errors import PreconditionError, printable
+from prestow.metadata.containers import Containers
+from prestow.metadata.database import Database
+from prestow.metadata.images import ImageRecord, Images, is_digest
+from prestow.metadata.tag import untag
+from prestow.namespace import DEFAULT
+
+
+def remove_images(
+    db: Database,
+    content: Blobs,
+    wanted: Sequence[str],
+    *,
+    namespace: str = DEFAULT,
+    every_name: bool = False,
+    force: bool = False,
+) -> tuple[ImageRecord, ...]:
+    """Forget images, all that are wanted or none, and give what they were; the bytes go with the next prune.
+
+    Args:
+        db: the names.
+        content: where ``index.json`` is.
+        wanted: names as people write them, and digests or how they begin.
+        namespace: whose names.
+        every_name: whether a digest stands for all names of its image, where it has several.
+        force: whether to forget a name that a container was made of.
+
+    Raises:
+        InvalidError: not a reference, or a digest's beginning that several images share.
+        NotFoundError: no such image.
+        PreconditionError: the image of a digest has several names, or a container was made of the name.
+    """
+    db.make_room()
+    with db.transaction():
+        images = Images(db, namespace)
+        found = {record.name: record for text in wanted for record in _chosen(images, text, every_name=every_name)}
+        if not force:
+            _refuse_used(Containers(db, namespace), found)
+        return untag(db, content, *found, namespace=namespace)
+
+
+def containers_of(containers: Containers, names: Collection[str]) -> tuple[str, ...]:
+    """Give the IDs of the containers that were made of these names."""
+    return tuple(record.id for record in containers.list() if record.image in names)
+
+
+def _chosen(images: Images, text: str, *, every_name: bool) -> tuple[ImageRecord, ...]:
+    if not is_digest(text):
+        return (images.find(text),)
+    found = images.by_digest(text)
+    if len(found) > 1 and not every_name:
+        names = ", ".join(printable(record.name) for record in found)
+        raise PreconditionError(
+            f"image {found[0].target.digest.short} has {len(found)} names: {names}; "
+            "remove them by name, or all of them with --all"
+        )
+    return found
+
+
+def _refuse_used(containers: Containers, names: Collection[str]) -> None:
+    if used := containers_of(containers, names):
+        raise PreconditionError(
+            f"containers were made of it: {', '.join(used)}; remove them first, or the name alone with --force"
+        )

@@ -1,0 +1,85 @@
+"""The verb ``images``: names given, labelled, filtered and removed, as a person types it."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.pull import pull
+from tests.flows.cli.conftest import Called
+
+NAME = "localhost/demo:latest"
+
+
+@pytest.fixture
+def digest(prefect_server: object, home: Path, demo_layout: Path) -> str:
+    """The digest of the demo image, pulled under its own name."""
+    return pull(f"oci:{demo_layout}:demo", home=str(home)).digest
+
+
+def listed(called: Called, *options: str) -> list[str]:
+    return [image["name"] for image in called("images", "--json", *options).document]
+
+
+def test_a_second_name_stands_for_the_same_image(called: Called, digest: str) -> None:
+    assert called("images", "tag", "demo", "base:1").out == f"docker.io/library/base:1 @ {digest}\n"
+    assert called("images", "tag", digest[:19], "other:1", "--json").document["digest"] == digest
+
+    assert listed(called) == ["docker.io/library/base:1", "docker.io/library/other:1", NAME]
+    assert called("images", "tag", "nothing:1", "other:1").status == 3
+    assert called("images", "tag", "demo", "NOT A NAME").status == 2
+
+
+def test_labels_are_shown_and_filtered_by(called: Called, digest: str) -> None:
+    called("images", "tag", "demo", "base:1")
+    assert called("images", "label", "demo", "team=vision", "keep=", "note=a=b").status == 0
+    assert called("images", "label", "base:1", "team=web").out == "team=web\n"
+
+    found = {image["name"]: image["labels"] for image in called("images", "--json").document}
+    assert found[NAME] == {"team": "vision", "keep": "", "note": "a=b"}
+    assert called("images", "inspect", "demo", "--json").document["labels"] == found[NAME]
+    assert listed(called, "--filter", "label=team") == ["docker.io/library/base:1", NAME]
+    assert listed(called, "--filter", "label=team=vision") == [NAME]
+    assert listed(called, "--filter", "label=team", "--filter", "label=keep=") == [NAME]
+    assert listed(called, "--filter", "label=team=none") == []
+
+    assert called("images", "label", "demo", "team-", "keep-", "note-").out == "no labels\n"
+    assert listed(called, "--filter", "label=team") == ["docker.io/library/base:1"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["images label demo team", "images label demo =v", "images label demo -", "images --filter name=x",
+     "images --filter label", "images --filter label=", "images rm", "images label demo"],
+)  # fmt: skip
+def test_a_slip_of_the_pen_is_said_in_one_line(called: Called, line: str) -> None:
+    done = called(*line.split())
+
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+
+
+def test_a_label_that_is_too_long_is_refused(called: Called, digest: str) -> None:
+    done = called("images", "label", "demo", f"k={'v' * 4096}")
+
+    assert (done.status, done.err) == (2, "prestow: label k: key and value have 4097 bytes; at most 4096\n")
+
+
+def test_a_digest_with_two_names_asks_which(called: Called, digest: str) -> None:
+    called("images", "tag", "demo", "base:1")
+
+    refused = called("images", "rm", digest)
+
+    assert (refused.status, refused.out) == (6, "")
+    assert f"docker.io/library/base:1, {NAME}; remove them by name, or all of them with --all" in refused.err
+    assert called("images", "rm", "--all", digest).out == f"removed docker.io/library/base:1\nremoved {NAME}\n"
+    assert called("prune", "--dry-run", "--json").document["bytes"] > 0
+
+
+def test_a_namespace_has_names_of_its_own(called: Called, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert called("--namespace", "team", "images", "--json").document == []
+    assert called("images", "rm", "demo", "--namespace", "team").status == 3
+    monkeypatch.setenv("PRESTOW_NAMESPACE", "team")
+    assert called("images", "--json").document == []
+    assert listed(called, "--namespace", "default") == [NAME]
+    assert called("images", "--namespace", "no/name").status == 2
+    monkeypatch.setenv("PRESTOW_NAMESPACE", "no/name")
+    assert called("images").status == 2
