@@ -13,11 +13,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError, UnsupportedError
+from prestow.halfway import COPY, discard, drop_snapshot, held
 from prestow.layers.materialise import Materialised, materialise
 from prestow.metadata.containers import ContainerRecord
 from prestow.node import Node
@@ -29,7 +30,6 @@ from prestow.runtime.bundle import (
     claim_root,
     prepare_bundle,
     prepare_empty,
-    remove_bundle,
     write_bundle,
 )
 from prestow.runtime.runc import Exit
@@ -38,12 +38,9 @@ from prestow.runtime.spec import Spec
 from prestow.runtime.state import container_state, delete_container
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.create import Created
-from prestow.snapshots.mount import mount_all, unmount
+from prestow.snapshots.mount import mount_all
 from prestow.snapshots.mountinfo import mounted_at
 from prestow.snapshots.remove import remove_tree
-
-COPY = "copy"
-"""In place of a driver: the root is a full copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +75,13 @@ def write(node: Node, container: Container, spec: Spec, directory: Path) -> Writ
         AlreadyExistsError: another container has the ID, or the folder holds something else.
         UnsupportedError: mounting is not allowed here; a copy is.
     """
-    if container.created is not None:
+    own = node.bundle_folder(container.id)
+    if container.created is None and directory != own:
+        return write_copy(node, container.image, spec, directory)
+    with held(own.parent, container.id, directory):
+        if container.created is None:
+            return write_kept(node, container, spec, directory)
         return write_mounted(node, container, container.created, spec, directory)
-    if directory == node.bundle_folder(container.id):
-        return write_kept(node, container, spec, directory)
-    return write_copy(node, container.image, spec, directory)
 
 
 def write_mounted(node: Node, container: Container, created: Created, spec: Spec, directory: Path) -> Written:
@@ -98,13 +97,13 @@ def write_mounted(node: Node, container: Container, created: Created, spec: Spec
     known = _known(node, record)
     with ExitStack() as undo:
         if not known:
-            undo.callback(_drop_snapshot, node, record)
+            undo.callback(drop_snapshot, record, node.snapshotters)
         if os.geteuid() != 0:
             raise UnsupportedError("mounting a bundle needs root; make a full copy instead, with --copy")
         if not known:
             _refuse_another(directory)
             prepare_empty(directory)
-            undo.callback(_discard, node, record)
+            undo.callback(discard, record, node.containers, node.snapshotters)
         rootfs = prepare_bundle(directory)
         node.containers.put(record)
         if not mounted_at(rootfs):
@@ -180,7 +179,7 @@ def write_kept(node: Node, container: Container, spec: Spec, directory: Path) ->
         if not known:
             _refuse_another(directory)
             claim_root(directory)
-            undo.callback(_discard, node, record)
+            undo.callback(discard, record, node.containers, node.snapshotters)
         node.containers.put(record)
         written = write_copy(node, container.image, spec, directory)
         undo.pop_all()
@@ -223,9 +222,11 @@ def remove_container(node: Node, container_id: str) -> ContainerRecord:
         NotFoundError: no such container.
         PreconditionError: it is running.
     """
+    node.recover()
     record = node.containers.get(container_id)
-    _refuse_running(node, container_id)
-    _discard(node, record)
+    with held(node.bundle_folder(container_id).parent, container_id, Path(record.bundle)):
+        _refuse_running(node, container_id)
+        discard(record, node.containers, node.snapshotters)
     return record
 
 
@@ -238,26 +239,6 @@ def _refuse_running(node: Node, container_id: str) -> None:
     if state is not None and state.alive:
         raise PreconditionError(f"container {container_id} is {state.status}; stop it first")
     delete_container(runtime, container_id, state_root=_state_root(node))
-
-
-def _discard(node: Node, record: ContainerRecord) -> None:
-    """Remove what there is of a container, its row last: what is cut off is found and finished the next time."""
-    directory = Path(record.bundle)
-    if mounted_at(directory / ROOTFS):
-        unmount(directory / ROOTFS)
-    if record.driver == COPY:
-        remove_tree(directory / ROOTFS)
-    else:
-        _drop_snapshot(node, record)
-    remove_bundle(directory)
-    with suppress(NotFoundError):
-        node.containers.remove(record.id)
-
-
-def _drop_snapshot(node: Node, record: ContainerRecord) -> None:
-    driver = next(snapshotter for snapshotter in node.snapshotters if snapshotter.driver == record.driver)
-    with suppress(NotFoundError):
-        driver.remove(record.snapshot_key)
 
 
 def _state_root(node: Node) -> Path:

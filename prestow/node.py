@@ -150,21 +150,10 @@ class Node:
     @cached_property
     def snapshotters(self) -> "tuple[Driver, ...]":
         """All drivers, whether they work here or not: enough to list and to remove what they have."""
-        from prestow.snapshots.erofs import ErofsSnapshotter  # noqa: PLC0415 - only for verbs that need them
-        from prestow.snapshots.native import NativeSnapshotter  # noqa: PLC0415 - likewise
-        from prestow.snapshots.overlay import OverlaySnapshotter  # noqa: PLC0415 - likewise
+        from prestow.snapshots.drivers import drivers  # noqa: PLC0415 - only for verbs that need them
 
-        return tuple(
-            kind(
-                self.home / "snapshots",
-                self.database,
-                self.content,
-                trash=self.home / "trash",
-                durable=self.settings.durability == "full",
-                scan=self.scans.tree,
-            )
-            for kind in (ErofsSnapshotter, OverlaySnapshotter, NativeSnapshotter)
-        )
+        durable = self.settings.durability == "full"
+        return drivers(self.home, self.database, self.content, durable=durable, scan=self.scans.tree)
 
     def snapshotter(self, driver: str = "auto") -> "Driver":
         """Give the snapshotter of a driver; ``auto`` takes the setting, and then what works best here.
@@ -242,6 +231,12 @@ class Node:
             return False
         return record.target.digest == target.digest and self.content.has(target.digest, target.size)
 
+    def recover(self) -> None:
+        """Finish or remove what dead processes left; quick where there is nothing."""
+        from prestow.recovery import recover  # noqa: PLC0415 - only for verbs that change something
+
+        recover(self.home, self.content, self.database, self.snapshotters)
+
     def sweep(self, *, dry_run: bool = False) -> "Swept":
         """Remove what no name, container or lease holds, what crashes left, and what stayed unfinished for too long.
 
@@ -252,8 +247,7 @@ class Node:
 
         grace = self.settings.ingest_days * 24 * 3600
         if not dry_run:
-            for snapshotter in self.snapshotters:
-                snapshotter.cleanup()
+            self.recover()
         return sweep(self.database, self.content, self.snapshotters, dry_run=dry_run, grace=grace)
 
     def close(self) -> None:
@@ -263,7 +257,8 @@ class Node:
 
     @contextmanager
     def lease(self, owner: str) -> Iterator[str]:
-        """Hold a lease for a block, and give its ID; a killed process leaves it to expire."""
+        """Hold a lease for a block, and give its ID; what others left that died is put in order first."""
+        self.recover()
         lease = self.leases.create(owner, self.settings.lease_hours * 3600)
         try:
             yield lease.id

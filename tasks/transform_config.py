@@ -19,7 +19,10 @@ def transform_config(home: str, name: str, image: Image, overrides: Overrides, c
     """Look users and folders up in the unpacked image, never on the host, and write the spec."""
     node = open_node(home)
     snapshotter, config = node.snapshotter(committed.driver), read_config(node.content, image.config)
-    with noted("transform_config", image.config.digest), looked_at(snapshotter, committed.chain_id) as rootfs:
+    with (
+        noted("transform_config", image.config.digest),
+        looked_at(snapshotter, committed.chain_id, node.home / "looks") as rootfs,
+    ):
         spec = engine.transform_config(config, overrides, rootfs, host=host())
     reached("config-transformed", node, name, image.config.digest)
     return spec

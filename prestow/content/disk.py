@@ -7,11 +7,11 @@ failed is never tried again: the kernel has marked the lost pages clean, and the
 
 import errno
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from prestow.content.owned import is_abandoned, owned_name
 from prestow.digest import Digester
 from prestow.errors import ExhaustedError, PrestowError, StorageError, UnavailableError
 
@@ -72,7 +72,7 @@ def make_folder(folder: Path, *, durable: bool = True) -> None:
 
 def write_new(path: Path, data: bytes, *, durable: bool = True) -> Path:
     """Write a file beside ``path``, under a name that nobody uses, for the caller to rename or link."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary = path.with_name(owned_name(f".{path.name}"))
     try:
         with temporary.open("xb") as file:
             os.fchmod(file.fileno(), 0o644)  # whatever the umask
@@ -84,6 +84,14 @@ def write_new(path: Path, data: bytes, *, durable: bool = True) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the files that dead processes were about to give their names in a folder; success if there is none."""
+    with suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            if path.name.startswith(".") and is_abandoned(path.name):
+                path.unlink(missing_ok=True)
 
 
 def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:

@@ -124,7 +124,14 @@ class Ingest:
         Raises:
             UnavailableError: it has one, and had it for ``timeout`` seconds.
         """
-        return FileLock(self._folders / ".locks" / self.key, timeout=timeout, what=f"ingest {ref or self.key}")
+        path = self._folders / ".locks" / self.key
+        return FileLock(path, timeout=timeout, what=f"ingest {ref or self.key}", progress=self._size)
+
+    def _size(self) -> int:
+        """Give the bytes so far, by which those who wait see that its writer goes on."""
+        with suppress(OSError):
+            return os.lstat(self.data).st_size
+        return 0
 
     def create(self, ref: str, total: int | None) -> None:
         """Make the folder, or take over the one that a dead writer left."""

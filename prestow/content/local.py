@@ -8,13 +8,14 @@ All three lie on one file system, since commits and removals are renames. There 
 its own, and a blob appears and disappears in one step.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from prestow.content.blobs import Blobs
-from prestow.content.disk import make_folder, translated
+from prestow.content.disk import make_folder, remove_abandoned, translated
 from prestow.content.ingest import Ingest
 from prestow.content.store import Status
 from prestow.content.writer import LocalWriter
@@ -41,7 +42,7 @@ class LocalStore(Blobs):
             ingests: folder of the partial blobs.
             trash: folder for what is being removed; ``trash`` beside the content folder if not given.
             durable: whether a commit waits for the disk; without, a power cut may take committed blobs.
-            lock_timeout: seconds to wait for an ingest that another process writes.
+            lock_timeout: seconds to wait for an ingest that another process has and to which no bytes come.
 
         Raises:
             StorageError: the folders cannot be made.
@@ -117,6 +118,21 @@ class LocalStore(Blobs):
         if ingest.folder.exists():
             with ingest.lock(ref, timeout=0):
                 ingest.drop(self.trash)
+
+    def tidy(self) -> None:
+        """Finish what dead processes began: removals, replacements, ingests that never got, or lost, their data.
+
+        Raises:
+            StorageError: something could not be removed; the rest was.
+        """
+        with translated(f"tidying {self.root}"):
+            remove_abandoned(self.root)
+        for ingest in Ingest.walk(self.ingests):
+            if not os.path.lexists(ingest.data):
+                with suppress(UnavailableError), ingest.lock("", timeout=0):
+                    if not os.path.lexists(ingest.data):
+                        ingest.drop(self.trash)
+        self.empty_trash()
 
     def sweep_ingests(self, keep: Callable[[Status], bool], *, dry_run: bool = False) -> list[Status]:
         """Drop the ingests that nobody writes and that ``keep`` does not want, asked while they are locked.

@@ -152,6 +152,14 @@ def read_spec(directory: Path) -> Spec:
     return Spec.from_json(raw)
 
 
+def break_bundle(directory: Path) -> None:
+    """Take a bundle's ``config.json`` away, so that it is complete no longer; raises as :func:`remove_bundle`."""
+    with suppress(NotFoundError), _opened(directory, create=False) as fd, translated(f"bundle {directory}"):
+        with suppress(FileNotFoundError):
+            os.unlink(CONFIG, dir_fd=fd)
+        os.fsync(fd)
+
+
 def remove_bundle(directory: Path) -> None:
     """Take a bundle away, its root unmounted or emptied before; what is foreign in the folder stays, and so does it.
 

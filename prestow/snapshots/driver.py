@@ -161,6 +161,11 @@ class Driver(Unpacked):
         if users:
             raise PreconditionError(f"snapshot {info.key} is mounted at {users[0].path}; unmount it first")
 
+    def seems_untidy(self) -> bool:
+        """Whether crashes may have left something; only a look, for which nobody has to wait."""
+        known = {path.name for info in self._catalog.walk() for path in self._files(info)}
+        return self._folders.seem_untidy(known)
+
     def cleanup(self) -> None:
         """Put the disk in order after crashes."""
         self._clear(lambda known: [path for path in self._folders.strays(known) if not _in_use(path)])

@@ -121,6 +121,10 @@ class ErofsSnapshotter(Driver):
         super().remove(key)
         self._settle()
 
+    def seems_untidy(self) -> bool:
+        """Whether crashes may have left something, a shared mount for example."""
+        return bool(self._unneeded()) or super().seems_untidy()
+
     def cleanup(self) -> None:
         """Put the disk and the mounts in order after crashes."""
         self._settle()
@@ -129,11 +133,15 @@ class ErofsSnapshotter(Driver):
     def _settle(self) -> None:
         """Take down each shared mount that no active snapshot or view leads to, and that nothing shows."""
         with self._folders.lock():
-            rows = {info.key: info for info in self._catalog.walk()}
-            needed = {_base(info, rows) for info in rows.values() if info.kind is not Kind.COMMITTED}
-            for target in self._folders.root.glob(f"*{MOUNT_POINT}"):
-                if target.stem not in needed and not users_of([target]):
+            for target in self._unneeded():
+                if not users_of([target]):
                     _take_down(target)
+
+    def _unneeded(self) -> list[Path]:
+        """Give the places of shared mounts to which no active snapshot and no view leads."""
+        rows = {info.key: info for info in self._catalog.walk()}
+        needed = {_base(info, rows) for info in rows.values() if info.kind is not Kind.COMMITTED}
+        return [path for path in self._folders.root.glob(f"*{MOUNT_POINT}") if path.stem not in needed]
 
     def detach(self, chain_ids: Collection[Digest]) -> None:
         """Take the shared mounts of chain IDs down; overlays on them hold on to what they show."""

@@ -4,6 +4,7 @@
 
     <driver>/                 0700
       .lock                   permanent; held while shared mounts are made or taken down
+      .locks/<hex digits>     permanent; held while the files of a chain ID are made whose name starts with these
       <hex>.mnt               where the erofs driver mounts an image for all its users
       <id>/fs                 what a snapshot consists of, or what its container writes
       <id>/work               overlayfs's own
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from prestow.content.disk import make_folder, sync_folder, translated
 from prestow.content.lock import FileLock
+from prestow.digest import Digest
 from prestow.errors import StorageError
 from prestow.snapshots import syscalls
 from prestow.snapshots.remove import bury, remove_tree
@@ -32,6 +34,7 @@ MOUNT_POINT = ".mnt"
 
 _NEW = ".new-"
 _LOCK_TIMEOUT = 60.0
+_COMMIT_TIMEOUT = 900.0
 
 
 class Folders:
@@ -70,6 +73,18 @@ class Folders:
             UnavailableError: another holder had it for a minute.
         """
         return FileLock(self.root / ".lock", timeout=_LOCK_TIMEOUT, what=f"the folder {self.root}")
+
+    def committing(self, chain_id: Digest) -> FileLock:
+        """Become the only one, of all processes, who makes the files of a chain ID.
+
+        Raises:
+            UnavailableError: another one has been at it for a quarter of an hour.
+        """
+        locks = self.root / ".locks"
+        with translated(f"making {locks}"):
+            make_folder(locks, durable=False)
+        path = locks / chain_id.encoded[:2]
+        return FileLock(path, timeout=_COMMIT_TIMEOUT, what=f"unpacking {chain_id.short} ({self.root.name})")
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
@@ -140,6 +155,11 @@ class Folders:
         """Move a file or folder to the trash, and tell where it is; see :func:`prestow.snapshots.remove.bury`."""
         return bury(path, self.trash)
 
+    def seem_untidy(self, known: set[str]) -> bool:
+        """Whether something here may be a stray; only a look, for which nobody has to wait."""
+        with translated(f"listing {self.root}"):
+            return any(path.name not in known and _may_be_stray(path) for path in self.root.iterdir())
+
     def strays(self, known: set[str]) -> list[Path]:
         """Find what is not in ``known``, and what its maker left unfinished; mount points are not looked at.
 
@@ -150,10 +170,12 @@ class Folders:
             return [path for path in entries if path.name not in known and _is_stray(path)]
 
 
+def _may_be_stray(path: Path) -> bool:
+    return path.name.startswith(_NEW) or (not path.name.startswith(".") and path.suffix != MOUNT_POINT)
+
+
 def _is_stray(path: Path) -> bool:
-    if path.name.startswith(_NEW):
-        return _abandoned(path)
-    return not path.name.startswith(".") and path.suffix != MOUNT_POINT
+    return _may_be_stray(path) and not (path.name.startswith(_NEW) and not _abandoned(path))
 
 
 def _abandoned(staged: Path) -> bool:

@@ -7,7 +7,6 @@ scale of a few KiB: mounted, looked at, taken down.
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from prestow.content.boot import boot_id
 from prestow.content.disk import replace_file, translated
+from prestow.content.owned import is_abandoned, owned_name
 from prestow.errors import InvalidError, PrestowError, UnsupportedError, printable
 from prestow.layers.entry import Extent, Kind
 from prestow.layers.erofs import encode
@@ -24,6 +24,8 @@ from prestow.snapshots.bases import mount_image
 from prestow.snapshots.difference import difference
 from prestow.snapshots.mount import mount_all, overlaid, unmount
 from prestow.snapshots.remove import remove_tree
+
+_PROBE = ".probe"
 
 _RECORD = "probe.json"
 _BLOCK = 512
@@ -94,7 +96,8 @@ def _remembered(record: Path, boot: Mapping[str, object]) -> tuple[Support, ...]
 
 def _try(driver: str, attempt: Callable[[Path], None], root: Path) -> Support:
     with translated(f"probing {driver}"):
-        folder = Path(tempfile.mkdtemp(prefix=".probe-", dir=root.resolve()))
+        folder = root.resolve() / owned_name(_PROBE)
+        folder.mkdir(0o700)
     try:
         attempt(folder)
     except PrestowError as error:
@@ -102,9 +105,25 @@ def _try(driver: str, attempt: Callable[[Path], None], root: Path) -> Support:
     except OSError as error:
         return Support(driver, works=False, reason=f"{error.strerror} ({error.filename})")
     finally:
-        unmount(folder / "mnt")
-        remove_tree(folder)
+        _end_probe(folder)
     return Support(driver, works=True)
+
+
+def _end_probe(folder: Path) -> None:
+    unmount(folder / "mnt")
+    remove_tree(folder)
+
+
+def end_probes(root: Path) -> None:
+    """Take away the folders in which dead processes were trying something.
+
+    Raises:
+        PreconditionError: somebody is in there.
+        StorageError: the disk failed.
+    """
+    for folder in root.resolve().glob(f"{_PROBE}.*"):
+        if is_abandoned(folder.name):
+            _end_probe(folder)
 
 
 def _need_root() -> None:

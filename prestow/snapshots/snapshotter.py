@@ -212,5 +212,8 @@ class Snapshotter(Protocol):
 class Cleaner(Protocol):
     """Puts a driver's disk in order after crashes."""
 
+    def seems_untidy(self) -> bool:
+        """Whether ``cleanup`` may find something; only a look, for which nobody has to wait."""
+
     def cleanup(self) -> None:
         """Remove folders that no row names, take down shared mounts that nobody uses, empty the trash."""

@@ -103,8 +103,25 @@ class Unpacked(ABC):
             self._materialise(Chain.of_image(image))
 
     def _materialise(self, chain: Chain) -> None:
-        """Make the files of a chain that are missing, then the rows that are."""
+        """Make the files of a chain that are missing, then the rows that are; one process at a time does.
+
+        Who makes the lowest link that is missing makes those above as well, so one lock is enough for all of them.
+        """
         chain.check(self._content)
+        made = False
+        while not (made or self.committed(chain.chain_id)):
+            lowest = self._lowest_missing(chain)
+            with self._folders.committing(lowest):
+                if self._lowest_missing(chain) == lowest:
+                    self._make_missing(chain)
+                    made = True
+
+    def _lowest_missing(self, chain: Chain) -> Digest:
+        """Give the lowest chain ID whose files have to be made; the top if only rows are missing."""
+        missing = self._missing(chain)
+        return next((link.chain_id for link in chain.links if link.chain_id in missing), chain.chain_id)
+
+    def _make_missing(self, chain: Chain) -> None:
         with self._folders.stage() as staged:
             made = self._make(chain, self._missing(chain), staged)
             with self._catalog.change() as change:

@@ -22,7 +22,7 @@ from prestow.snapshots.look import looked_at
 
 def spec_of(node: Node, image: Image) -> Spec:
     """Do the step ``transform_config``."""
-    with looked_at(node.snapshotter("erofs"), image.chain_id) as rootfs:
+    with looked_at(node.snapshotter("erofs"), image.chain_id, node.home / "looks") as rootfs:
         return transform_config(read_config(node.content, image.config), Overrides(), rootfs, host=host())
 
 
@@ -49,7 +49,7 @@ def copy(node: Node, name: str, folder: Path) -> float:
 def cp(node: Node, name: str, folder: Path) -> float:
     """Copy the mounted image with ``cp -a``."""
     image = find_image(node.content, node.image(name).target, host())
-    with looked_at(node.snapshotter("erofs"), image.chain_id) as rootfs:
+    with looked_at(node.snapshotter("erofs"), image.chain_id, node.home / "looks") as rootfs:
         began = time.perf_counter()
         subprocess.run(["cp", "-a", rootfs.path, folder], check=True)
         return time.perf_counter() - began

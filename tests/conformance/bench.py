@@ -116,7 +116,7 @@ class Bench:
     def left_on_disk(self) -> set[str]:
         """Give the names in the snapshotter's folder and in the trash."""
         found = {path.name for folder in (self.folder, self.home / "trash") for path in folder.iterdir()}
-        return found - {".lock"}
+        return found - {".lock", ".locks"}
 
 
 def in_processes(count: int, work: Callable[[int], object]) -> None:

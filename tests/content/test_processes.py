@@ -100,7 +100,7 @@ def store(tmp_path: Path) -> LocalStore:
 def test_a_killed_writer_leaves_its_bytes_to_the_next(store: LocalStore, tmp_path: Path) -> None:
     other = Process(HOLD, tmp_path, 0)
     assert other.word() == "700000"
-    with pytest.raises(UnavailableError, match="another process"):
+    with pytest.raises(UnavailableError, match=f"by process {other.run.pid}; waited 0 s"):
         store.writer("r")
 
     other.kill()

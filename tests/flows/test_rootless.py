@@ -102,7 +102,7 @@ def pulled(node: Node, source: str) -> Image:
 def made(node: Node, image: Image, args: Sequence[str], directory: Path) -> containers.Written:
     """Do what the flow ``bundle`` does with ``copied``."""
     overrides = Overrides(args=tuple(args), rootless=rootless())
-    with looked_at(node.snapshotter(), image.chain_id) as root:
+    with looked_at(node.snapshotter(), image.chain_id, node.home / "looks") as root:
         spec = transform_config(read_config(node.content, image.config), overrides, root, host=host())
     return containers.write(node, Container("box", NAME, image, None), spec, directory)
 
@@ -124,7 +124,7 @@ def use(home: str, source: str, args: str, status: str, out: str) -> None:
     assert (b"".join(output).decode(), ended) == (out, Exit(int(status)))
     assert any("belong to you" in warning for warning in written.warnings)
     remove_container(node, "box")
-    assert list((node.home / "bundles").iterdir()) == list(node.containers.list()) == []
+    assert list((node.home / "bundles").glob("[!.]*")) == list(node.containers.list()) == []
 
 
 def copy(home: str, source: str, args: str, directory: str) -> None:
@@ -161,4 +161,4 @@ def test_the_command_runs_a_container_without_root(place: Path, demo_layout: Pat
 
     assert (done.returncode, done.stdout) == (7, MOTD.decode()), done.stderr
     assert "warning: user 1000:1000 of the image does not exist in a rootless container" in done.stderr
-    assert list((place / "store/bundles").iterdir()) == []
+    assert list((place / "store/bundles").glob("[!.]*")) == []

@@ -1,0 +1,95 @@
+"""Recovery: what dead processes left is finished or removed, before anything new is begun.
+
+    trash/  ingest/  content/     removals finished; what was to replace a file, or never got its data, removed
+    snapshots/                    what no row names; shared mounts that nobody needs; attempts of the probe
+    looks/                        views that nobody looks at any more, with their mounts
+    bundles/.underway/            containers that were being made or ended
+
+Whose something is, its lock or its name says (:mod:`.content.lock`, :mod:`.content.owned`); what is mounted, the
+kernel. As a rule there is nothing, and to find that out takes a few listings and nothing is written. What cannot be
+removed now is told in the log and waits for the next time: it is never in the way of what somebody asked for.
+Downloads that were cut off, and whatever a lease holds, are not rubbish: they are gone on with.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from prestow.content.disk import remove_abandoned, translated
+from prestow.content.local import LocalStore
+from prestow.errors import PrestowError
+from prestow.halfway import finish, notes
+from prestow.metadata.containers import Containers
+from prestow.metadata.database import Database
+from prestow.namespace import DEFAULT
+from prestow.snapshots.driver import Driver
+from prestow.snapshots.look import abandoned, end_look
+from prestow.snapshots.probe import end_probes
+from prestow.snapshots.remove import empty_trash
+
+_log = logging.getLogger(__name__)
+
+
+def recover(home: Path, content: LocalStore, database: Database, snapshotters: Sequence[Driver]) -> None:
+    """Put a store in order.
+
+    Args:
+        home: its folder.
+        content: its blobs.
+        database: its names, of all namespaces.
+        snapshotters: its drivers.
+    """
+    with _told(home):
+        _remove_files(home)
+    with _told(home / "looks"):
+        _end_looks(home / "looks", snapshotters)
+    for namespace, bundles in _bundles(home):
+        with _told(bundles):
+            _finish_containers(bundles, Containers(database, namespace), snapshotters)
+    for driver in snapshotters:
+        with _told(home / "snapshots" / driver.driver):
+            if driver.seems_untidy():
+                driver.cleanup()
+    with _told(home / "trash"):
+        content.tidy()
+        empty_trash(home / "trash")
+
+
+@contextmanager
+def _told(where: Path) -> Iterator[None]:
+    try:
+        yield
+    except PrestowError as error:
+        _log.warning("tidying %s: %s", where, error)
+
+
+def _remove_files(home: Path) -> None:
+    with translated(f"tidying {home}"):
+        remove_abandoned(home)
+        remove_abandoned(home / "snapshots")
+    if (home / "snapshots").is_dir():
+        end_probes(home / "snapshots")
+
+
+def _end_looks(looks: Path, snapshotters: Sequence[Driver]) -> None:
+    keys = {info.key for driver in snapshotters for info in driver.walk()}
+    if looks.is_dir():
+        with translated(f"listing {looks}"):
+            keys |= {path.name for path in looks.iterdir()}
+    for key in abandoned(keys):
+        end_look(snapshotters, key, looks)
+
+
+def _bundles(home: Path) -> list[tuple[str, Path]]:
+    """Give the folders of all namespaces' bundles."""
+    others = home / "namespaces"
+    with _told(others), translated(f"listing {others}"), suppress(FileNotFoundError):
+        return [(DEFAULT, home / "bundles"), *((path.name, path / "bundles") for path in sorted(others.iterdir()))]
+    return [(DEFAULT, home / "bundles")]
+
+
+def _finish_containers(bundles: Path, containers: Containers, snapshotters: Sequence[Driver]) -> None:
+    for container_id in notes(bundles):
+        with _told(bundles / container_id):
+            finish(bundles, container_id, containers, snapshotters)
