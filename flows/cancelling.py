@@ -23,6 +23,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled
 
+from flows.local_server.runs import noted
 from prestow.cancellation import Token, current, watched
 from prestow.errors import CancelledError
 
@@ -90,7 +91,7 @@ def _ending_cancelled(function: Callable[P, R]) -> Callable[P, R]:
         context = FlowRunContext.get()
         if context is None or context.flow_run is None or context.flow_run.id == _run.get():
             return function(*args, **kwargs)  # called as a function, maybe as part of another flow's run
-        with _watched(context.flow_run) as token, _interruptible(context.flow_run, token):
+        with noted(context.flow_run.id), _watched(context.flow_run) as token, _interruptible(context.flow_run, token):
             try:
                 result = function(*args, **kwargs)
                 token.check()

@@ -7,11 +7,15 @@ process light; what a service wants to have (heartbeats, a log of each step) is 
 import logging
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
-from flows.local_server.ensure import ensure, environment, status
+from flows.local_server.ensure import begin, environment
+from flows.local_server.keep import kept
+from flows.local_server.named import may_be_named
+from flows.local_server.record import Record, living
+from flows.local_server.runs import noting
 from prestow.errors import PrestowError, UnauthorizedError, UnavailableError, printable
 
 LEAN = {
@@ -44,32 +48,61 @@ def connected(
     for name, value in LEAN.items():
         env.setdefault(name, value)
     read_before = "prefect" in sys.modules
-    from httpx import TransportError  # noqa: PLC0415 - as below
-    from prefect.context import SyncClientContext, refresh_global_settings_context  # noqa: PLC0415 - the slow import
-    from prefect.events.worker import EventsWorker  # noqa: PLC0415 - likewise
-    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415 - likewise
+    if not may_be_named(env, Path.cwd()):
+        _begin(Path(home), announce)
+    from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - the slow import
     from prefect.settings import get_current_settings  # noqa: PLC0415 - likewise
 
     if read_before:
         refresh_global_settings_context()
-    if get_current_settings().api.url is None:
-        if announce is not None and status(Path(home)) is None:
-            announce("starting the Prefect server of this store; it stays for the next command")
-        env.update(environment(ensure(Path(home))))
-        refresh_global_settings_context()
-    settings = get_current_settings()
-    settings.flows.heartbeat_frequency = None  # the end of a flow would wait for its thread, up to a second
-    logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # it warns of events that wait, and sends them
+    with ExitStack() as around:
+        if get_current_settings().api.url is None:
+            _begin(Path(home), announce)
+            env.update(environment(around.enter_context(kept(Path(home)))))
+            refresh_global_settings_context()
+        settings = get_current_settings()
+        settings.flows.heartbeat_frequency = None  # the end of a flow would wait for its thread, up to a second
+        logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # it warns of events that wait, and sends them
+        around.enter_context(_client(Path(home), str(settings.api.url)))
+        yield str(settings.api.url)
+
+
+@contextmanager
+def _client(home: Path, url: str) -> Iterator[None]:
+    """Use one client in this block, note its runs, and send the events that wait before it leaves."""
+    from httpx import TransportError  # noqa: PLC0415 - once Prefect is needed
+    from prefect.context import SyncClientContext  # noqa: PLC0415 - likewise
+    from prefect.events.worker import EventsWorker  # noqa: PLC0415 - likewise
+    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415 - likewise
+
+    from flows.crashed import mark_crashed  # noqa: PLC0415 - likewise
+
+    api = _lasting_name(home, url)
     try:
-        with SyncClientContext.get_or_create():
-            yield str(settings.api.url)
+        with SyncClientContext.get_or_create(), noting(home, api):
+            mark_crashed(home, api)
+            yield
     except TransportError as error:
         # the engine lets no such error out: what comes here is Prefect's own client, after its retries
-        raise UnavailableError(f"the Prefect API at {settings.api.url} does not answer: {error}") from error
+        raise UnavailableError(f"the Prefect API at {url} does not answer: {error}") from error
     except PrefectHTTPStatusError as error:
-        raise _refused(str(settings.api.url), error.response.status_code, error.response.text) from error
+        raise _refused(url, error.response.status_code, error.response.text) from error
     finally:
         EventsWorker.drain_all(timeout=_PATIENCE, at_exit=False)
+
+
+def _begin(home: Path, announce: Callable[[str], object] | None) -> None:
+    """Start the store's own server unless it runs: it has something to read for as long as we have."""
+    if living(home) is None:
+        if announce is not None:
+            announce("starting the Prefect server of this store; it stays for the next command")
+        begin(home)
+
+
+def _lasting_name(home: Path, url: str) -> str:
+    """Name an API for as long as it is the same: the store's own server, wherever it listens, or what is at a URL."""
+    own = Record.read(home / "prefect")
+    return "local" if own is not None and own.server(home).url == url else url
 
 
 def _refused(url: str, status_code: int, text: str) -> PrestowError:

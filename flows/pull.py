@@ -10,6 +10,7 @@
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
+from flows.cancelling import cancellable
 from flows.parameters import Driver, Home, Name, Namespace, Platform, PullStop, Source
 from flows.results import Pulled
 from flows.underway import pulling
@@ -24,6 +25,7 @@ from tasks.threads import THREADS
 from tasks.verify import verify
 
 
+@cancellable
 @flow(
     flow_run_name="pull {reference}",
     task_runner=THREADS,

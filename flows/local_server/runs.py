@@ -1,0 +1,109 @@
+"""Which flow runs are under way in which process, so that the next one can tell whose process was killed.
+
+    <home>/prefect/runs/<flow run ID>      {"api": …, "boot": …, "pid": …, "started": …}; there while the run lasts
+
+Whoever is killed leaves its files behind. Prefect's own means against runs that are Running for ever, a heartbeat,
+costs each run up to a second at its end.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+from uuid import UUID
+
+from prestow.content.boot import Process
+
+_KEPT = 16
+
+
+class Runs:
+    """The runs of this process.
+
+    The end of a flow is told to the API after its function has returned, so the files of the last ones stay a while.
+    """
+
+    def __init__(self, folder: Path, api: str) -> None:
+        """Note runs that a certain API knows; ``api`` names it."""
+        self._folder = folder
+        self._api = api
+        self._process = Process.current()
+        self._ended: deque[Path] = deque()
+
+    def begin(self, run: UUID) -> None:
+        """Note a run that begins here; where that cannot be written, the run goes on without."""
+        process = self._process
+        document = {"api": self._api, "boot": process.boot_id, "pid": process.pid, "started": process.started}
+        draft = self._folder / f".{run}"
+        with suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft.write_text(json.dumps(document), "utf-8")
+            draft.replace(self._folder / str(run))
+
+    def end(self, run: UUID) -> None:
+        """Note the end of a run."""
+        self._ended.append(self._folder / str(run))
+        self.forget(_KEPT)
+
+    def forget(self, kept: int = 0) -> None:
+        """Remove the files of runs that have ended, but for the last ones."""
+        while len(self._ended) > kept:
+            with suppress(OSError):
+                self._ended.popleft().unlink(missing_ok=True)
+
+
+_runs: ContextVar[Runs | None] = ContextVar("runs of this process", default=None)
+
+
+@contextmanager
+def noting(home: Path, api: str) -> Iterator[None]:
+    """Note the flow runs that begin in this block and say so to :func:`noted`."""
+    runs = Runs(_folder(home), api)
+    before = _runs.set(runs)
+    try:
+        yield
+    finally:
+        _runs.reset(before)
+        runs.forget()
+
+
+@contextmanager
+def noted(run: UUID) -> Iterator[None]:
+    """Note a flow run for as long as this block lasts; nothing, outside of :func:`noting`."""
+    runs = _runs.get()
+    if runs is None:
+        yield
+        return
+    runs.begin(run)
+    try:
+        yield
+    finally:
+        runs.end(run)
+
+
+def left(home: Path, api: str) -> Iterator[UUID]:
+    """Give the runs that an API knows and whose process has ended; each is forgotten when the next is asked for."""
+    try:
+        files = list(_folder(home).iterdir())
+    except FileNotFoundError:
+        return
+    for file in files:
+        run = _left(file, api)
+        if run is not None:
+            yield run
+            file.unlink(missing_ok=True)
+
+
+def _left(file: Path, api: str) -> UUID | None:
+    try:
+        run, found = UUID(file.name), json.loads(file.read_bytes())
+        ended = not Process(found["boot"], found["pid"], found["started"]).alive()
+        return run if ended and found["api"] == api else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _folder(home: Path) -> Path:
+    return home / "prefect" / "runs"

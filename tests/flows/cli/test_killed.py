@@ -1,0 +1,92 @@
+"""What is left when the server, the command, or both are killed in the middle: a whole record, or one that says so."""
+
+import base64
+import json
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flows.local_server.ensure import Server, ensure, stop
+from tests.flows.cli.conftest import Prestow
+from tests.registries import Fault, FaultRegistry
+
+LATER = Fault(status=503, headers={"Retry-After": "3"})
+DEADLINE = 60.0
+FINAL = {"COMPLETED", "CRASHED", "FAILED", "CANCELLED"}
+
+
+@pytest.fixture
+def server(alone: Prestow) -> Iterator[Server]:
+    """The server of a new store, stopped at the end."""
+    alone.home.mkdir(0o700)
+    yield ensure(alone.home)
+    stop(alone.home)
+
+
+def test_a_pull_whose_server_is_killed_goes_on_and_its_record_is_complete(
+    alone: Prestow, server: Server, fault_registry: FaultRegistry
+) -> None:
+    fault_registry.on("/blobs/", LATER, times=1)
+    with alone.start("pull", f"{fault_registry.domain}/app:demo", "--json") as pull:
+        _until(lambda: fault_registry.requests("/blobs/"))
+        os.kill(server.pid, signal.SIGKILL)
+        out, err = pull.communicate()
+        assert (pull.returncode, json.loads(out)["checkpoint"]) == (0, "tagged"), err
+
+    other = ensure(alone.home)
+    assert (other.url, other.auth, other.pid == server.pid) == (server.url, server.auth, False)
+    assert _flow_runs(other) == ["COMPLETED"]
+    assert set(_until(lambda: _task_runs(other))) == {"COMPLETED"}
+
+
+def test_a_run_that_was_killed_with_its_server_is_known_as_crashed(
+    alone: Prestow, server: Server, fault_registry: FaultRegistry
+) -> None:
+    name = f"{fault_registry.domain}/app:demo"
+    fault_registry.on("/blobs/", LATER, times=1)
+    with alone.start("pull", name, "--json") as pull:
+        _until(lambda: fault_registry.requests("/blobs/"))
+        pull.kill()
+        os.kill(server.pid, signal.SIGKILL)
+    os.waitpid(server.pid, 0)
+
+    assert alone("pull", name, "--json").document["checkpoint"] == "tagged"
+    other = ensure(alone.home)
+    assert other.auth != server.auth
+    assert _flow_runs(other) == ["COMPLETED", "CRASHED"]
+    assert {"COMPLETED", "CRASHED"}.issuperset(_until(lambda: _task_runs(other)))
+    assert list((alone.home / "prefect" / "runs").iterdir()) == []
+
+
+def _task_runs(server: Server) -> list[str]:
+    """Give the states of all task runs once the last of a pull has ended, and none is under way."""
+    runs = _asked(server, "task_runs")
+    states = [run["state_type"] for run in runs]
+    whole = any(run["name"].startswith("tag ") for run in runs) and FINAL.issuperset(states)
+    return states if whole else []
+
+
+def _flow_runs(server: Server) -> list[str]:
+    return sorted(run["state_type"] for run in _asked(server, "flow_runs"))
+
+
+def _asked(server: Server, kind: str) -> list[dict[str, Any]]:
+    token = base64.b64encode(server.auth.encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
+    request = urllib.request.Request(f"{server.url}/{kind}/filter", b"{}", headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: list[dict[str, Any]] = json.loads(answer.read())
+    return found
+
+
+def _until(ask: Any) -> Any:
+    deadline = time.monotonic() + DEADLINE
+    while not (answer := ask()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return answer

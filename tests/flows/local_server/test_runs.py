@@ -1,0 +1,53 @@
+"""The runs of a process that was killed are found, those of one that lives are not."""
+
+import os
+import uuid
+from pathlib import Path
+
+from flows.local_server.runs import left, noted, noting
+
+
+def _killed_in(home: Path, *runs: uuid.UUID) -> None:
+    """Begin runs in a process that ends without ending them."""
+    child = os.fork()
+    if child == 0:
+        with noting(home, "local"):
+            for run in runs:
+                noted(run).__enter__()
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+def test_runs_whose_process_has_ended_are_told_once_to_the_api_that_knows_them(tmp_path: Path) -> None:
+    one, other = uuid.uuid4(), uuid.uuid4()
+    _killed_in(tmp_path, one, other)
+
+    assert list(left(tmp_path, "http://elsewhere/api")) == []
+    assert set(left(tmp_path, "local")) == {one, other}
+    assert list(left(tmp_path, "local")) == []
+
+
+def test_runs_of_a_living_process_and_foreign_files_are_left_alone(tmp_path: Path) -> None:
+    with noting(tmp_path, "local"), noted(uuid.uuid4()):
+        (tmp_path / "prefect/runs/notes").write_text("{}")
+        (tmp_path / f"prefect/runs/{uuid.uuid4()}").write_text("")
+        assert list(left(tmp_path, "local")) == []
+        assert len(list((tmp_path / "prefect/runs").iterdir())) == 3
+    assert len(list((tmp_path / "prefect/runs").iterdir())) == 2
+
+
+def test_the_files_of_many_runs_in_one_process_do_not_gather(tmp_path: Path) -> None:
+    with noting(tmp_path, "local"):
+        for _ in range(100):
+            with noted(uuid.uuid4()):
+                pass
+        assert len(list((tmp_path / "prefect/runs").iterdir())) < 20
+
+
+def test_outside_of_a_connection_and_where_nothing_can_be_written_runs_go_on(tmp_path: Path) -> None:
+    with noted(uuid.uuid4()):
+        pass
+    (tmp_path / "prefect").write_text("no folder")
+    with noting(tmp_path, "local"), noted(uuid.uuid4()):
+        pass
+    assert list(left(tmp_path / "none", "local")) == []
