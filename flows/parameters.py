@@ -45,6 +45,11 @@ Pulling = Annotated[
 ]
 Id = Annotated[str | None, _field("Container ID", "Made up if not given")]
 ImageName = Annotated[str, _field("Image", "Name of an image in the store", min_length=1, max_length=4096)]
+ImageNameOrAll = Annotated[
+    str | None,
+    _field("Image", "Name of an image in the store; all of them, and the store itself, if not given", max_length=4096),
+]
+Repair = Annotated[bool, _field("Repair", "Make right what is damaged; what is needed for it is fetched again")]
 Directory = Annotated[
     str | None, _field("Folder", "Where to make the bundle, new or empty; inside the store if not given")
 ]

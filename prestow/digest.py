@@ -15,6 +15,7 @@ from typing import Self
 from prestow.errors import InvalidError, UnsupportedError, printable
 
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
+ALGORITHMS = tuple(_HEX_LENGTH)
 _GRAMMAR = re.compile(r"([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 

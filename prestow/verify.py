@@ -29,12 +29,12 @@ from prestow.snapshots.snapshotter import Damage, Progress
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found of one name.
+    """What was found of one name, or of the store's own books.
 
     Attributes:
         namespace: whose name it is.
-        name: the image's.
-        digest: what it points to.
+        name: the image's; empty for the books.
+        digest: what it points to; None for the books.
         blobs: how many blobs were hashed.
         snapshots: how many snapshots were compared.
         bytes: how many bytes were read for it.
@@ -43,7 +43,7 @@ class Verification:
 
     namespace: str
     name: str
-    digest: Digest
+    digest: Digest | None
     blobs: int
     snapshots: int
     bytes: int

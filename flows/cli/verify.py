@@ -1,45 +1,60 @@
-"""Verb ``verify``: look for damage in what is stored."""
+"""Verb ``verify``: look for damage in what is stored, and repair it."""
 
 import argparse
-import dataclasses
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from flows.cli.arguments import Parser, Verbs, add_verb, source
 from flows.cli.output import emit, say, size, table
 from prestow.errors import InvalidError, MismatchError
 
 if TYPE_CHECKING:
-    from prestow.verify import Verification
+    from prestow.examine import Examined
+    from prestow.repair import Repaired
 
 _SECONDS = 5.0  # between two lines about a long one
+_STORE = "the store"
 
 
 def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "verify", run,
-        help="hash and compare everything that is stored of an image, and name what is damaged",
-        example="prestow verify alpine:3.20\nprestow verify --all --json",
+        help="hash and compare everything that is stored of an image, name what is damaged, and repair it",
+        example="prestow verify alpine:3.20\nprestow verify --all --repair\nprestow verify --all --json",
     )  # fmt: skip
     verb.add_argument("name", metavar="NAME", nargs="?", type=source, help="as `prestow images` shows it")
-    verb.add_argument("--all", action="store_true", help="verify every image of this store")
+    verb.add_argument("--all", action="store_true", help="every image, and whether names, rows and the disk agree")
+    verb.add_argument(
+        "--repair", action="store_true",
+        help="move what is damaged to quarantine, and make or fetch it again; names stay, nothing else is fetched",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify one image or all; the exit status is that of a mismatch if something is damaged."""
-    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.verify import verify  # noqa: PLC0415 - likewise
+    """Verify one image or all; the exit status is that of a mismatch if something is damaged in the end."""
+    from prestow.examine import examine  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.node import open_node  # noqa: PLC0415 - likewise
 
     if (args.name is None) != args.all:
         raise InvalidError("verify: expected the name of an image, or --all; see `prestow verify --help`")
     node = open_node(args.home, args.namespace)
-    records = node.images.list() if args.all else (node.image(args.name),)
-    found = [verify(node, record, progress=_progress(record.name)) for record in records]
-    damaged = sum(len(each.damaged) for each in found)
-    emit({"images": [dataclasses.asdict(each) for each in found], "damaged": damaged}, _page(found), as_json=args.json)
-    return MismatchError.exit_code if damaged else 0
+    examined = examine(node, args.name, mend=args.repair, progress=_progress)
+    document = {
+        "images": [_entry(each) for each in examined.images],
+        "store": _entry(examined.store) if examined.store else None,
+        "damaged": examined.damaged,
+    }
+    emit(document, _page(examined), as_json=args.json)
+    return MismatchError.exit_code if examined.damaged else 0
+
+
+def _entry(each: "Repaired") -> dict[str, Any]:
+    """Give one name's part of the document."""
+    repaired = asdict(each)
+    return {**repaired.pop("found"), **repaired}
 
 
 def _progress(name: str) -> Callable[[int], None]:
@@ -51,18 +66,38 @@ def _progress(name: str) -> Callable[[int], None]:
         read += count
         if time.monotonic() - told > _SECONDS:
             told = time.monotonic()
-            say(f"verify {name}: {size(read)}")
+            say(f"verify {name or _STORE}: {size(read)}")
 
     return progress
 
 
-def _page(found: "list[Verification]") -> str:
-    lines = [
-        (v.name, v.blobs, v.snapshots, size(v.bytes), f"{len(v.damaged)} damaged" if v.damaged else "all well")
-        for v in found
-    ]
-    damages = [(v.name, d.kind, d.name, d.what) for v in found for d in v.damaged]
+def _page(examined: "Examined") -> str:
+    each = [*examined.images, *([examined.store] if examined.store else [])]
+    lines = [(_shown(e), e.found.blobs, e.found.snapshots, size(e.found.bytes), _result(e)) for e in each]
     parts = [table(("IMAGE", "BLOBS", "SNAPSHOTS", "READ", "RESULT"), lines)]
-    if damages:
-        parts.append(table(("IMAGE", "KIND", "DAMAGED", "WHAT"), damages))
+    if damages := [row for e in each for row in _damages(e)]:
+        parts.append(table(("IMAGE", "KIND", "DAMAGED", "WHAT", "BECAME"), damages))
+    if containers := [(c.namespace, c.id, c.what) for e in each for c in e.containers]:
+        parts.append(table(("NAMESPACE", "CONTAINER", "WHAT"), containers))
     return "\n\n".join(parts)
+
+
+def _shown(each: "Repaired") -> str:
+    return each.found.name or _STORE
+
+
+def _result(each: "Repaired") -> str:
+    if each.left:
+        return f"{len(each.left)} damaged"
+    return f"{len(each.mended)} repaired" if each.mended else "all well"
+
+
+def _damages(each: "Repaired") -> Iterator[tuple[str, ...]]:
+    """Give what was repaired, or could not be, and then what nobody tried to."""
+    for mended in each.mended:
+        became = mended.how or f"still damaged: {mended.why_not}"
+        yield _shown(each), mended.kind, mended.name, mended.what, became
+    tried = {mended.name for mended in each.mended}
+    for damage in each.left:
+        if damage.name not in tried:
+            yield _shown(each), damage.kind, damage.name, damage.what, "still damaged"

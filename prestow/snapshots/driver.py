@@ -166,6 +166,16 @@ class Driver(Unpacked):
         known = {path.name for info in self._catalog.walk() for path in self._files(info)}
         return self._folders.seem_untidy(known)
 
+    def strays(self) -> list[Path]:
+        """List what no row names, whether somebody uses it or not; without what is being made."""
+        with self._catalog.change() as change:
+            known = {path.name for info in change.walk() for path in self._files(info)}
+            return [path for path in self._folders.strays(known) if not path.name.startswith(".")]
+
+    def lost(self, info: Info) -> bool:
+        """Whether the folder of a snapshot that is not of an image is gone, with all that was written into it."""
+        return info.diff_id is None and not self._folders.fs(info.id).is_dir()
+
     def cleanup(self) -> None:
         """Put the disk in order after crashes."""
         self._clear(lambda known: [path for path in self._folders.strays(known) if not _in_use(path)])

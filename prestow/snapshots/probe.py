@@ -27,7 +27,9 @@ from prestow.snapshots.remove import remove_tree
 
 _PROBE = ".probe"
 
-_RECORD = "probe.json"
+RECORD = "probe.json"
+"""What the probe found, in the folder of the snapshots."""
+
 _BLOCK = 512
 
 
@@ -57,7 +59,7 @@ def probe(root: Path, *, again: bool = False) -> tuple[Support, ...]:
         StorageError: the folder cannot be written.
     """
     boot = {"boot_id": boot_id(), "uid": os.geteuid()}
-    record = root / _RECORD
+    record = root / RECORD
     if not again and (known := _remembered(record, boot)):
         return known
     found = tuple(_try(driver, attempt, root) for driver, attempt in _ATTEMPTS.items())

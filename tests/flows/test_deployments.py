@@ -24,7 +24,7 @@ from tests.registries import DockerRegistry
 from tests.wheels import ROOT, Installed
 from tests.workers import Worker, without_prefect, worker
 
-NAMES = ("bundle/bundle", "prepull/prepull", "prune/prune", "pull/pull", "run/run")
+NAMES = ("bundle/bundle", "prepull/prepull", "prune/prune", "pull/pull", "run/run", "verify/verify")
 LAYER_EVENTS = ["prestow.layer-fetched", "prestow.layer-stored", "prestow.layer-applied"] * 3
 
 
@@ -123,6 +123,7 @@ def test_schedules_are_there_and_wait_to_be_switched_on(deployed: dict[str, Any]
     assert found == {
         "prepull/prepull": [("nightly", "30 3 * * *", "UTC", False)],
         "prune/prune": [("weekly", "30 4 * * 0", "UTC", False)],
+        "verify/verify": [("weekly", "30 5 * * 6", "UTC", False)],
     }
     assert all(each["active"] == [] for each in deployed["deployments"])
 

@@ -27,7 +27,9 @@ def test_an_image_that_is_well(called: Called, layer: Path) -> None:
     assert done.out.splitlines()[1].split()[:3] == ["localhost/demo:latest", "9", "1"]
     assert done.out.endswith("all well\n")
     assert document["damaged"] == 0
-    assert set(document["images"][0]) == {*("namespace", "name", "digest", "blobs", "snapshots", "bytes", "damaged")}
+    verified = {"namespace", "name", "digest", "blobs", "snapshots", "bytes", "damaged"}
+    assert set(document["images"][0]) == {*verified, "mended", "left", "containers"}
+    assert document["store"]["damaged"] == []
 
 
 def test_what_is_damaged_is_named_and_the_status_says_so(called: Called, layer: Path) -> None:
@@ -55,7 +57,20 @@ def test_one_image_is_named_or_all(called: Called, line: str) -> None:
 
 def test_an_image_that_is_not_here_is_said(called: Called) -> None:
     assert called("verify", "nothing").status == 3
-    assert called("verify", "--all", "--json").document == {"images": [], "damaged": 0}
+    document = called("verify", "--all", "--json").document
+    assert (document["images"], document["damaged"]) == ([], 0)
+
+
+def test_what_is_damaged_is_repaired(called: Called, layer: Path) -> None:
+    flip(layer)
+
+    done = called("verify", "demo", "--repair")
+    again = called("verify", "--all")
+
+    assert (done.status, again.status) == (0, 0)
+    assert "decompressed again" in done.out
+    assert "2 repaired" in done.out
+    assert "damaged" not in again.out
 
 
 def test_prefect_is_not_loaded(alone: Prestow, layer: Path) -> None:

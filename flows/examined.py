@@ -1,0 +1,45 @@
+"""What an examination found, as a table artifact, and as the end of its run."""
+
+from collections.abc import Iterator
+
+from prefect.artifacts import create_table_artifact
+
+from prestow.errors import MismatchError, printable
+from prestow.examine import Examined
+from prestow.repair import Repaired
+
+_KEY = "prestow-verify"
+_STORE = "the store"
+
+
+def told(examined: Examined) -> Examined:
+    """Publish the table, and give what was found.
+
+    Raises:
+        MismatchError: something is damaged still.
+    """
+    each = [*examined.images, *([examined.store] if examined.store else [])]
+    table = [row for found in each for row in _rows(found)]
+    create_table_artifact(table=table, key=_KEY, description=f"{examined.damaged} of what was looked at is damaged")
+    if examined.damaged:
+        first = next(damage for found in each for damage in found.left)
+        raise MismatchError(
+            f"{examined.damaged} things are damaged, the first {printable(first.name)}: {first.what}; "
+            "`prestow verify --all --repair` repairs what can be repaired"
+        )
+    return examined
+
+
+def _rows(found: Repaired) -> Iterator[dict[str, str]]:
+    """Lay one name out, where text is Markdown: as code it stays what it is."""
+    name = f"`{printable(found.found.name)}`" if found.found.name else _STORE
+    if not found.found.damaged:
+        yield {"image": name, "damaged": "-", "what": "all well", "became": "-"}
+    became = {mended.name: mended.how or mended.why_not for mended in found.mended}
+    for damage in found.found.damaged:
+        yield {
+            "image": name,
+            "damaged": f"`{printable(damage.name)}`",
+            "what": f"`{printable(damage.what)}`",
+            "became": f"`{printable(became.get(damage.name, 'still damaged'))}`",
+        }

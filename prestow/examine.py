@@ -1,0 +1,72 @@
+"""The step *examine*: verify what is stored, of one image or of the whole store, and repair it if that is wanted.
+
+a name       everything that is stored of the image
+no name      every image of the namespace, and then the store's own books: names, rows and the disk
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prestow.inventory.take import inventory, put_in_order
+from prestow.metadata.images import ImageRecord
+from prestow.node import Node
+from prestow.repair import Repaired, repair
+from prestow.snapshots.snapshotter import Progress
+from prestow.verify import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was found, and what became of it.
+
+    Attributes:
+        images: image by image.
+        store: of the store's own books; None if one image was asked for.
+    """
+
+    images: tuple[Repaired, ...]
+    store: Repaired | None
+
+    @property
+    def damaged(self) -> int:
+        """How much is damaged still."""
+        return sum(len(each.left) for each in (*self.images, *([self.store] if self.store else [])))
+
+
+def examine(
+    node: Node, name: str | None, *, mend: bool = False, progress: Callable[[str], Progress] | None = None
+) -> Examined:
+    """Verify an image, or everything; with ``mend`` make right what is damaged.
+
+    Args:
+        node: the store.
+        name: of the image; None for all of them, and for the store's books.
+        mend: whether to repair.
+        progress: gives for each name, empty for the books, what is told of bytes as they are read.
+
+    Raises:
+        NotFoundError: no such name.
+        UnavailableError: another repair has been under way all the time.
+        StorageError: the disk or the database failed.
+    """
+    records = node.images.list() if name is None else (node.image(name),)
+    images = tuple(_image(node, record, mend=mend, progress=_for(progress, record.name)) for record in records)
+    return Examined(images, None if name is not None else _store(node, mend=mend, progress=_for(progress, "")))
+
+
+def _image(node: Node, record: ImageRecord, *, mend: bool, progress: Progress | None) -> Repaired:
+    if mend:
+        return repair(node, record, progress=progress)
+    found = verify(node, record, progress=progress)
+    return Repaired(found, left=found.damaged)
+
+
+def _store(node: Node, *, mend: bool, progress: Progress | None) -> Repaired:
+    if mend:
+        return put_in_order(node, progress=progress)
+    found = inventory(node, progress=progress)
+    return Repaired(found, left=found.damaged)
+
+
+def _for(progress: Callable[[str], Progress] | None, name: str) -> Progress | None:
+    return None if progress is None else progress(name)

@@ -1,0 +1,60 @@
+"""Containers: each has its bundle and its snapshot, and each of the store's bundles has its container."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from prestow.content.disk import translated
+from prestow.halfway import COPY
+from prestow.inventory.files import aside
+from prestow.inventory.finding import Finding
+from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.node import Node
+from prestow.runtime.bundle import CONFIG
+from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.snapshotter import Damage
+
+
+def containers(node: Node) -> Iterator[Finding]:
+    """Compare the containers of all namespaces with their bundles and snapshots."""
+    records = Containers(node.database).every()
+    busy = {lease.owner.removeprefix("bundle ") for lease in node.leases.list() if lease.owner.startswith("bundle ")}
+    keys = {(info.driver, info.key) for info in node.snapshots()}
+    for record in records:
+        if record.id not in busy:
+            yield from _container(node, record, has_snapshot=(record.driver, record.snapshot_key) in keys)
+    known = {record.bundle for record in records}
+    for path in _bundles(node):
+        if str(path) not in known and path.name not in busy:
+            yield _bundle(node, path)
+
+
+def _container(node: Node, record: ContainerRecord, *, has_snapshot: bool) -> Iterator[Finding]:
+    """Judge one container: what it wrote is in its snapshot, what it is in its bundle; neither is made of the other."""
+    has_bundle = (Path(record.bundle) / CONFIG).is_file()
+    has_snapshot = has_snapshot or record.driver == COPY
+    if not has_bundle and (not has_snapshot or record.driver == COPY):
+        damage = Damage("container", record.id, f"has neither a bundle in {record.bundle} nor a snapshot")
+        yield Finding(damage, "the container was forgotten", partial(_forget, node, record))
+    elif not has_bundle or not has_snapshot:
+        gone = f"snapshot {record.snapshot_key}" if has_bundle else f"bundle {record.bundle}"
+        advice = f"remove it with `prestow containers rm {record.id}`, and make it again"
+        yield Finding(Damage("container", record.id, f"its {gone} is gone"), advice)
+
+
+def _forget(node: Node, record: ContainerRecord) -> None:
+    Containers(node.database, record.namespace).remove(record.id)
+
+
+def _bundles(node: Node) -> Iterator[Path]:
+    """List the folders of bundles in the store."""
+    with translated(f"listing {node.home}"):
+        for folder in (node.home / "bundles", *sorted(node.home.glob("namespaces/*/bundles"))):
+            if folder.is_dir():
+                yield from sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _bundle(node: Node, path: Path) -> Finding:
+    if mounts_below(path):
+        return Finding(Damage("unknown", str(path), "is no container's, and has a mount"), "unmount it first")
+    return aside(node, path, "unknown", "is no container's")

@@ -1,0 +1,72 @@
+"""Names: ``index.json`` says what the database says.
+
+The database has the names; the file is derived from it. A name that only the file has was tagged by a process that
+died before the database took it, or by another tool, or a full disk kept it there after it was removed: if what it
+stands for is here, it comes back, since a name too many does less harm than an image lost.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+from prestow.content.layout_index import Named, read_index
+from prestow.errors import PrestowError, printable
+from prestow.inventory.finding import Finding
+from prestow.metadata.images import Images
+from prestow.metadata.tag import publish_names
+from prestow.namespace import DEFAULT
+from prestow.node import Node
+from prestow.oci.descriptor import Descriptor
+from prestow.snapshots.snapshotter import Damage
+
+_WRITTEN = "index.json was written again"
+
+
+def names(node: Node) -> Iterator[Finding]:
+    """Compare the names, both read at one moment, in which nobody changes any."""
+    path = str(node.content.root / "index.json")
+    try:
+        with node.database.transaction():
+            rows = {(image.namespace, image.name): image.target for image in Images(node.database).every()}
+            listed = {(image.namespace, image.name): image for image in read_index(node.content.root)}
+    except PrestowError as error:
+        yield Finding(Damage("index.json", path, f"cannot be read: {error}"), _WRITTEN, partial(_publish, node))
+        return
+    for key in sorted(rows.keys() | listed.keys()):
+        row, entry = rows.get(key), listed.get(key)
+        if entry is None or (row is not None and not _same(row, entry.target)):
+            what = "is not in index.json" if entry is None else f"is {entry.target.digest} in index.json"
+            yield Finding(Damage("name", _shown(key), what), _WRITTEN, partial(_publish, node))
+        elif row is None:
+            yield _unknown(node, entry)
+
+
+def _unknown(node: Node, entry: Named) -> Finding:
+    """Judge a name that only ``index.json`` has."""
+    shown = _shown((entry.namespace, entry.name))
+    if node.content.has(entry.target.digest, entry.target.size):
+        damage = Damage("name", shown, "is in index.json, and not in the database")
+        return Finding(damage, "the name is in the database again", partial(_restore, node, entry))
+    damage = Damage("name", shown, "is in index.json, and neither in the database nor in the store")
+    return Finding(damage, _WRITTEN, partial(_publish, node))
+
+
+def _restore(node: Node, entry: Named) -> None:
+    with node.database.transaction():
+        images = Images(node.database, entry.namespace)
+        images.put(entry.name, entry.target)
+        images.label(entry.name, entry.labels)
+        publish_names(node.database, node.content)
+
+
+def _publish(node: Node) -> None:
+    with node.database.transaction():
+        publish_names(node.database, node.content)
+
+
+def _same(one: Descriptor, other: Descriptor) -> bool:
+    return (one.digest, one.media_type, one.size) == (other.digest, other.media_type, other.size)
+
+
+def _shown(key: tuple[str, str]) -> str:
+    namespace, name = key
+    return printable(name if namespace == DEFAULT else f"{namespace}: {name}", 400)

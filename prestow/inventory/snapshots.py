@@ -1,0 +1,87 @@
+"""Snapshots: rows follow from each other, what they name is on disk, and what is on disk has a row.
+
+A committed row of an image needs no files of its own: they are made when they are wanted, and whether they are what
+they should be is the image's own verification. What a container wrote exists once; if its folder is gone, it is lost.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from prestow.digest import Digest
+from prestow.errors import PrestowError
+from prestow.inventory.files import aside
+from prestow.inventory.finding import Finding
+from prestow.metadata.containers import Containers
+from prestow.node import Node
+from prestow.oci.identity import chain_ids
+from prestow.snapshots.driver import Driver
+from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.snapshotter import Damage, Info
+from prestow.snapshots.users import users_of
+
+Rows = Mapping[str, Info]
+
+
+def snapshots(node: Node) -> Iterator[Finding]:
+    """Compare the rows of each driver with each other and with its folder."""
+    containers = {(each.driver, each.snapshot_key): each.id for each in Containers(node.database).every()}
+    for driver in node.snapshotters:
+        rows = {info.key: info for info in driver.walk()}
+        parents = {info.parent for info in rows.values()}
+        for info in rows.values():
+            if info.diff_id is not None:
+                yield from _of_image(node, driver, info, rows, leaf=info.key not in parents)
+            elif driver.lost(info):
+                yield _lost(driver, info, containers.get((driver.driver, info.key)), leaf=info.key not in parents)
+        yield from _strays(node, driver)
+
+
+def _of_image(node: Node, driver: Driver, info: Info, rows: Rows, *, leaf: bool) -> Iterator[Finding]:
+    """Judge a row that came from an image: its key is the chain ID of its layers, and something of it is here."""
+    line = _line(info, rows)
+    diff_ids = [each.diff_id for each in reversed(line) if each.diff_id is not None]
+    if len(diff_ids) < len(line) or line[-1].parent is not None or not _is_chain(info.key, diff_ids):
+        yield _no_row(driver, info, "is not the chain ID of its layers", leaf=leaf)
+    elif leaf and not driver.committed(Digest(info.key)) and not all(map(node.content.has, diff_ids)):
+        yield _no_row(driver, info, "has neither its files nor all its layers here", leaf=leaf)
+
+
+def _lost(driver: Driver, info: Info, container: str | None, *, leaf: bool) -> Finding:
+    """Judge a row whose folder is gone."""
+    if container is None:
+        return _no_row(driver, info, "has no folder: what was written into it is lost", leaf=leaf)
+    damage = Damage("snapshot", f"{driver.driver} {info.key}", "has no folder: what its container wrote is lost")
+    return Finding(damage, f"remove the container with `prestow containers rm {container}`, and make it again")
+
+
+def _no_row(driver: Driver, info: Info, what: str, *, leaf: bool) -> Finding:
+    """Give the finding of a row that stands for nothing."""
+    damage = Damage("row", f"{driver.driver} {info.key}", what)
+    if not leaf:
+        return Finding(damage, "other snapshots stand on it; remove their containers and images first")
+    return Finding(damage, "the row was removed", partial(driver.remove, info.key))
+
+
+def _strays(node: Node, driver: Driver) -> Iterator[Finding]:
+    """Find what no row names."""
+    for path in driver.strays():
+        if mounts_below(path) or users_of([path]):
+            damage = Damage("unknown", str(path), "has no row, and is mounted")
+            yield Finding(damage, "unmount it first; `prestow doctor` and findmnt tell where it is")
+        else:
+            yield aside(node, path, "unknown", "has no row")
+
+
+def _line(info: Info, rows: Rows) -> list[Info]:
+    """Give a row and those below it, as far as they are there."""
+    line = [info]
+    while (parent := rows.get(line[-1].parent or "")) is not None and parent not in line:
+        line.append(parent)
+    return line
+
+
+def _is_chain(key: str, diff_ids: list[Digest]) -> bool:
+    try:
+        return [*chain_ids(tuple(map(Digest.parse, diff_ids)))][-1:] == [key]
+    except PrestowError:
+        return False

@@ -1,0 +1,144 @@
+"""The store's books: what disagrees between names, rows and the disk is found, and made right; nothing is lost."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from prestow.digest import Digest
+from prestow.examine import examine
+from prestow.inventory.take import inventory
+from prestow.node import Node, open_node
+from prestow.snapshots.create import create_snapshot
+from tests.conformance.snapshotter_damage import flip
+from tests.test_repair import pulled
+
+Change = Callable[[Node], object]
+
+
+@pytest.fixture
+def node(tmp_path: Path, demo_layout: Path) -> Iterator[Node]:
+    with closing(open_node(str(tmp_path / "store"))) as node:
+        pulled(node, f"oci:{demo_layout}:demo", "localhost/demo:latest")
+        yield node
+
+
+def _stray(place: str) -> Change:
+    def change(node: Node) -> None:
+        path = node.home / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"whose?")
+
+    return change
+
+
+def _rotten(node: Node) -> None:
+    path = node.content.path(Digest.of(b"of no image"))
+    path.write_bytes(b"no longer that")
+
+
+def _index(names: Callable[[list[object]], list[object]]) -> Change:
+    def change(node: Node) -> None:
+        path = node.content.root / "index.json"
+        document = json.loads(path.read_bytes())
+        document["manifests"] = names(document["manifests"])
+        path.unlink()
+        path.write_text(json.dumps(document))
+
+    return change
+
+
+def _upper(node: Node) -> None:
+    """Lose the folder of a snapshot that no container has."""
+    driver = next(driver for driver in node.snapshotters if driver.driver == "native")
+    create_snapshot(driver, "mine", next(info.key for info in driver.walk() if info.diff_id))  # type: ignore[arg-type]
+    shown = Path(driver.mounts("mine")[0].source)
+    shown.rename(node.home / "elsewhere")
+
+
+def _row(node: Node) -> None:
+    with node.database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO snapshots (driver, key, kind, parent, id, diff_id, created_at)"
+            " VALUES ('erofs', ?, 'committed', NULL, 99, ?, 0)",
+            (str(Digest.of(b"chain")), str(Digest.of(b"diff"))),
+        )
+
+
+def _container(node: Node) -> None:
+    with node.database.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO containers (namespace, id, image, manifest_digest, driver, snapshot_key, bundle, created_at)"
+            " VALUES ('default', 'gone', 'x', ?, 'native', 'gone', '/nowhere', 0)",
+            (str(Digest.of(b"manifest")),),
+        )
+
+
+DAMAGE: dict[str, tuple[Change, str]] = {
+    "a file in content": (_stray("content/rubbish"), "unknown"),
+    "a file among the blobs": (_stray("content/blobs/sha256/rubbish"), "unknown"),
+    "a file among the snapshots": (_stray("snapshots/rubbish"), "unknown"),
+    "a bundle without container": (_stray("bundles/nobodys/config.json"), "unknown"),
+    "a rotten blob of no image": (_rotten, "blob"),
+    "a name that the index lacks": (_index(lambda _: []), "name"),
+    "an index that is no JSON": (lambda node: (node.content.root / "index.json").write_bytes(b"{"), "index.json"),
+    "a lost folder": (_upper, "row"),
+    "a row without anything": (_row, "row"),
+    "a container without anything": (_container, "container"),
+}
+
+
+def test_a_sound_store_is_in_order(node: Node) -> None:
+    found = inventory(node)
+
+    assert (found.damaged, found.digest, found.blobs) == ((), None, 0)
+
+
+@pytest.mark.parametrize("change", DAMAGE)
+def test_what_disagrees_is_found_and_put_right(node: Node, change: str) -> None:
+    damage, kind = DAMAGE[change]
+    before = node.images.list()
+    damage(node)
+
+    found = examine(node, None)
+    mended = examine(node, None, mend=True)
+    after = examine(Node(node.home, node.store_id), None)
+
+    assert found.store is not None
+    assert [each.kind for each in found.store.left] == [kind]
+    assert found.damaged == 1
+    assert (mended.damaged, after.damaged) == (0, 0)
+    assert mended.store is not None
+    assert all(each.how for each in mended.store.mended)
+    assert node.images.list() == before
+
+
+def test_a_name_that_only_the_index_has_comes_back(node: Node) -> None:
+    record = node.images.list()[0]
+    with node.database.transaction() as cursor:
+        cursor.execute("DELETE FROM images")
+
+    examine(node, None, mend=True)
+
+    assert node.images.get(record.name).target == record.target
+
+
+def test_nothing_is_deleted_that_was_not_made_here(node: Node) -> None:
+    _stray("content/rubbish")(node)
+
+    examine(node, None, mend=True)
+
+    held = node.content.held.list()
+    assert [each.path for each in held] == [str(node.content.root / "rubbish")]
+    assert [path.read_bytes() for path in held[0].folder.rglob("*") if path.read_bytes() == b"whose?"]
+
+
+def test_what_is_read_only_is_left_alone(node: Node) -> None:
+    """Looking changes nothing, whatever is found."""
+    flip(node.content.path(node.images.list()[0].target.digest))
+    listed = sorted((node.content.root / "blobs/sha256").iterdir())
+
+    assert examine(node, None).damaged > 0
+    assert sorted((node.content.root / "blobs/sha256").iterdir()) == listed
