@@ -20,12 +20,14 @@ from prefect.input import RunInput
 from prefect.input.run_input import Keyset, keyset_from_paused_state
 from prefect.logging import get_run_logger
 from prefect.states import Paused
+from prefect.utilities.urls import url_for
 from pydantic import Field
 
 from prestow.cancellation import check, pause
 from prestow.checkpoints import Checkpoint
 from prestow.digest import Digest
 from prestow.errors import CancelledError, PreconditionError, printable
+from tasks.journal import note_hold
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -45,8 +47,8 @@ class Approval(RunInput):
 class Person(Protocol):
     """Somebody at the terminal of this process."""
 
-    def ask(self, description: str) -> None:
-        """Show what is to be approved, once."""
+    def ask(self, description: str, url: str | None) -> None:
+        """Show what is to be approved, once; ``url`` is the run's page in the UI, where that is known."""
 
     def answer(self, seconds: float) -> Approval | None:
         """Give the answer, or None if there is none after some ``seconds``.
@@ -59,9 +61,9 @@ class Person(Protocol):
 class _Nobody:
     """The run's log tells whoever reads it."""
 
-    def ask(self, description: str) -> None:  # noqa: ARG002 - the form has it
+    def ask(self, description: str, url: str | None) -> None:  # noqa: ARG002 - the form has it
         """Say where the answer is expected."""
-        get_run_logger().warning("waiting for an approval: resume this run in the Prefect UI")
+        get_run_logger().warning("held until somebody approves: resume this run in the Prefect UI %s", url or "")
 
     def answer(self, seconds: float) -> None:
         """Let time pass."""
@@ -97,6 +99,7 @@ def hold(checkpoint: Checkpoint, digest: Digest, description: str) -> None:
     if context.flow_run.deployment_id is not None:
         answer = suspend_flow_run(wait_for_input=form, key=key)
     else:
+        note_hold(checkpoint)
         answer = _paused(context.flow_run.id, form, key, description)
     if answer.decision == "refuse":
         reason = f": {printable(answer.reason, 1000)}" if answer.reason else ""
@@ -108,7 +111,7 @@ def _paused(run: UUID, form: type[Approval], key: str, description: str) -> Appr
     person = _person.get() or _Nobody()
     with get_client(sync_client=True) as client:
         keys = _pause(client, run, form, key)
-        person.ask(description)
+        person.ask(description, url_for("flow-run", run))
         while True:
             answer = person.answer(_SECONDS)
             if answer is not None:

@@ -8,6 +8,7 @@ With ``copied`` there is no snapshot: ``write_bundle`` writes the root file syst
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
+from flows.cancelling import cancellable
 from flows.making import making, rootless
 from flows.parameters import (
     Copied,
@@ -38,6 +39,7 @@ from tasks.transform_config import transform_config
 from tasks.write_bundle import write_bundle
 
 
+@cancellable
 @flow(
     flow_run_name="bundle {reference}",
     task_runner=THREADS,

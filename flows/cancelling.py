@@ -54,7 +54,7 @@ class OpenRuns:
         """Forget a run that has ended."""
         self._contexts.pop(run, None)
 
-    def cancel(self, seconds: float = 1.0) -> None:
+    def cancel(self, seconds: float = 5.0) -> None:
         """Tell the API that those that are left are cancelled; give up after some ``seconds``."""
         for run, context in list(self._contexts.items()):
             thread = threading.Thread(target=context.run, args=(_tell, run), daemon=True)

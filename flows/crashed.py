@@ -16,7 +16,7 @@ from prefect.states import Crashed
 
 from flows.local_server.runs import left
 
-_UNDER_WAY = {StateType.PENDING, StateType.RUNNING, StateType.CANCELLING}
+_UNDER_WAY = {StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING}
 
 
 def mark_crashed(home: Path, api: str) -> None:

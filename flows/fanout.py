@@ -1,7 +1,7 @@
 """Many pulls on one host: a few at a time, each a flow run of its own, and a table of what came of them."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
 
@@ -9,10 +9,12 @@ from prefect.artifacts import create_table_artifact
 
 from flows.pull import pull
 from flows.results import Prepulled, PrepulledImage, Pulled
+from prestow.cancellation import check, current
 from prestow.errors import PrestowError, printable
 from prestow.node import open_node
 
 _KEY = "prestow-prepull"
+_LAST = 1.0  # seconds that the pulls of a pre-pull that is to end have, to tell the API so
 
 
 class PrepullError(PrestowError):
@@ -39,14 +41,22 @@ def pull_each(
 
     Raises:
         PrepullError: some are not here; all were tried.
+        CancelledError: the pre-pull was cancelled.
     """
     node = open_node(home, namespace)
     wanted = list(dict.fromkeys(references))
     options = {"platform": platform, "driver": driver, "home": home, "namespace": namespace}
     pool = ThreadPoolExecutor(parallel or node.settings.parallel_images)
+    runs: list[Future[PrepulledImage]] = []
     try:
-        runs = [pool.submit(copy_context().run, partial(_pulled, reference, **options)) for reference in wanted]
+        runs += [pool.submit(copy_context().run, partial(_pulled, reference, **options)) for reference in wanted]
         result = Prepulled(node.host, tuple(run.result() for run in runs))
+        check()
+    except BaseException:
+        if (token := current()) is not None:
+            token.cancel("the pre-pull was interrupted")
+        wait(runs, timeout=_LAST)
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # who is interrupted does not wait for a silent registry
     create_table_artifact(

@@ -16,7 +16,7 @@ from flows.local_server.keep import kept
 from flows.local_server.named import may_be_named
 from flows.local_server.record import Record, living
 from flows.local_server.runs import noting
-from prestow.errors import PrestowError, UnauthorizedError, UnavailableError, printable
+from prestow.errors import CancelledError, PrestowError, UnauthorizedError, UnavailableError, printable
 
 LEAN = {
     "DO_NOT_TRACK": "1",
@@ -44,6 +44,7 @@ def connected(
     Raises:
         UnavailableError: the local server did not start, or the API does not answer.
         UnauthorizedError: the API wants other credentials.
+        CancelledError: a flow of the block was cancelled, or a person refused to approve of it.
     """
     for name, value in LEAN.items():
         env.setdefault(name, value)
@@ -73,7 +74,7 @@ def _client(home: Path, url: str) -> Iterator[None]:
     from httpx import TransportError  # noqa: PLC0415 - once Prefect is needed
     from prefect.context import SyncClientContext  # noqa: PLC0415 - likewise
     from prefect.events.worker import EventsWorker  # noqa: PLC0415 - likewise
-    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415 - likewise
+    from prefect.exceptions import CancelledRun, PrefectHTTPStatusError  # noqa: PLC0415 - likewise
 
     from flows.crashed import mark_crashed  # noqa: PLC0415 - likewise
 
@@ -82,6 +83,8 @@ def _client(home: Path, url: str) -> Iterator[None]:
         with SyncClientContext.get_or_create(), noting(home, api):
             mark_crashed(home, api)
             yield
+    except CancelledRun as error:
+        raise CancelledError(str(error)) from error
     except TransportError as error:
         # the engine lets no such error out: what comes here is Prefect's own client, after its retries
         raise UnavailableError(f"the Prefect API at {url} does not answer: {error}") from error

@@ -26,10 +26,16 @@ Platform = Annotated[
     str | None, _field("Platform", "os/architecture[/variant], such as linux/arm64; this host's if not given")
 ]
 Name = Annotated[str | None, _field("Name", "Name in the store, if not the reference itself")]
+_PullCheckpoint = Literal[
+    "resolved", "manifest-stored", "layer-fetched", "layer-stored", "layer-applied", "unpacked", "tagged"
+]
 PullStop = Annotated[
-    Literal["resolved", "manifest-stored", "layer-fetched", "layer-stored", "layer-applied", "unpacked", "tagged"]
-    | None,
+    _PullCheckpoint | None,
     _field("Stop after", "Checkpoint after which the run ends; the next run goes on from there"),
+]
+PullHold = Annotated[
+    _PullCheckpoint | None,
+    _field("Hold after", "Checkpoint after which the run waits for a person to approve of the image, or refuse"),
 ]
 Driver = Annotated[
     Literal["auto", "erofs", "overlay", "native"],

@@ -10,12 +10,14 @@ Each is a flow run of its own, and one that fails stops no other.
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
+from flows.cancelling import cancellable
 from flows.fanout import pull_each
 from flows.parameters import Driver, Home, Images, Namespace, Parallel, Platform
 from flows.results import Prepulled
 from tasks.policy import NOWHERE
 
 
+@cancellable
 @flow(result_storage=NOWHERE, persist_result=False)
 def prepull(
     images: Images,

@@ -11,7 +11,7 @@ from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
 from flows.cancelling import cancellable
-from flows.parameters import Driver, Home, Name, Namespace, Platform, PullStop, Source
+from flows.parameters import Driver, Home, Name, Namespace, Platform, PullHold, PullStop, Source
 from flows.results import Pulled
 from flows.underway import pulling
 from tasks.apply import apply
@@ -37,17 +37,18 @@ def pull(
     platform: Platform = None,
     name: Name = None,
     stop_after: PullStop = None,
+    hold_after: PullHold = None,
     driver: Driver = "auto",
     home: Home = None,
     namespace: Namespace = None,
 ) -> Pulled:
     """Pull an image: fetch it, check it, unpack it, and let its name point to it, last of all.
 
-    What the store holds already is neither fetched nor unpacked again. Stopped with ``stop_after``, or killed, the
-    next run goes on from what is complete.
+    What the store holds already is neither fetched nor unpacked again. Stopped with ``stop_after``, cancelled or
+    killed, the next run goes on from what is complete. With ``hold_after`` the run waits there for a person to approve.
     """
     home, namespace = home_or_default(home), namespace_or_default(namespace)
-    with pulling(home, reference, name, stop_after, namespace) as run:
+    with pulling(home, reference, name, stop_after, hold_after, namespace) as run:
         run.target = target = resolve(home, run.name, reference)
         run.reached("resolved")
         run.image = image = fetch_manifest(home, run.name, reference, target, platform)

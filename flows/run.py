@@ -9,6 +9,7 @@ from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
 from flows.bundle import bundle
+from flows.cancelling import cancellable
 from flows.making import rootless, running
 from flows.parameters import (
     Cwd,
@@ -33,6 +34,7 @@ from tasks.run_container import run_container
 from tasks.threads import THREADS
 
 
+@cancellable
 @flow(
     flow_run_name="run {reference}",
     task_runner=THREADS,

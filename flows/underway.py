@@ -1,21 +1,24 @@
-"""A pull under way: the lease that protects what it made so far, its journal, and where it is to stop.
+"""A pull under way: the lease that protects what it made so far, its journal, and where it is to be held or to stop.
 
     with pulling(home, reference, name=…, stop_after="layer-stored") as run:
         run.target = resolve(…);  run.reached("resolved")        # leaves the block when it is to stop there
     run.pulled()                                                 # what was reached, in either case
 
-The flows stay straight wiring: whether to stop, what to wait for and what to report is here.
+The flows stay straight wiring: whether to hold or stop, what to wait for and what to report is here.
 """
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from prefect.futures import PrefectFuture
 
+from flows.approval import hold
+from flows.description import describe
 from flows.results import Pulled, PulledLayer
+from prestow.cancellation import check
 from prestow.checkpoints import Checkpoint
 from prestow.node import Node, open_node
 from prestow.oci.descriptor import Descriptor
@@ -36,6 +39,7 @@ class Pulling:
     node: Node
     name: str
     stop_after: Checkpoint | None
+    hold_after: Checkpoint | None
     journal: Journal
     lease: str
     began: float = field(default_factory=time.monotonic)
@@ -44,25 +48,37 @@ class Pulling:
     image: Image | None = None
 
     def reached(self, checkpoint: Checkpoint, *futures: Sequence[PrefectFuture[Any]]) -> None:
-        """Note a lifecycle point, and leave the block if the run is to stop there.
+        """Note a lifecycle point, wait there for a person if the run is to, and leave the block if it is to stop there.
 
-        ``futures`` are those of all steps so far, in order. They are waited for where the run stops, and before
-        ``layer-applied`` is noted; the first failure among them is raised as it was, not as that of a later step.
+        ``futures`` are those of all steps so far, in order. They are waited for where the run is held or stops, and
+        before ``layer-applied`` is noted; the first failure among them is raised as it was, not as a later step's.
+
+        Raises:
+            CancelledError: the person refused, or the run was cancelled.
         """
-        stopping = checkpoint == self.stop_after
-        if stopping or checkpoint == "layer-applied":
+        if checkpoint in (self.stop_after, self.hold_after, "layer-applied"):
             for group in futures:
                 for future in group:
                     future.result()
+        check()
         self.checkpoint = checkpoint
         self._protect()
-        if stopping:
+        if checkpoint == self.hold_after:
+            self._hold(checkpoint)
+        if checkpoint == self.stop_after:
             raise _Stop
 
     def _protect(self) -> None:
         """Put what is known by now under the lease, before anything of it is made."""
         if self.image is not None and self.checkpoint == "manifest-stored":
             self.node.protect(self.lease, self.image)
+
+    def _hold(self, checkpoint: Checkpoint) -> None:
+        """Wait for a person to approve of what is known by now."""
+        assert self.target is not None  # noqa: S101 - the first checkpoint is reached when it is
+        raw = None if self.image is None else self.node.content.read(self.image.config.digest)
+        shown = self.target.digest if self.image is None else self.image.manifest.digest
+        hold(checkpoint, shown, describe(self.name, checkpoint, self.target, self.image, raw))
 
     def pulled(self) -> Pulled:
         """Tell what the run came to."""
@@ -100,7 +116,12 @@ class Pulling:
 
 @contextmanager
 def pulling(
-    home: str, reference: str, name: str | None, stop_after: Checkpoint | None, namespace: str | None = None
+    home: str,
+    reference: str,
+    name: str | None,
+    stop_after: Checkpoint | None,
+    hold_after: Checkpoint | None,
+    namespace: str | None,
 ) -> Iterator[Pulling]:
     """Begin a pull: check the reference, take a lease, open the journal.
 
@@ -109,9 +130,9 @@ def pulling(
     """
     known_as = image_name(reference, name)
     node = open_node(home, namespace)
-    with journal() as book, node.lease(f"pull {known_as}") as lease:
-        run = Pulling(node, known_as, stop_after, book, lease)
-        try:
-            yield run
-        except _Stop:
-            return
+    with (
+        suppress(_Stop),  # the lease is to see that the pull has not come to its end
+        journal() as book,
+        node.lease(f"pull {known_as}") as lease,
+    ):
+        yield Pulling(node, known_as, stop_after, hold_after, book, lease)

@@ -24,8 +24,9 @@ class Line:
     """Something that happened to a step.
 
     Attributes:
-        what: ``began``, ``moved`` (``count`` more bytes), ``ended``, ``failed``, or ``waiting`` for another attempt.
-        step: the step's word; of a ``waiting`` one, the title of its task run.
+        what: ``began``, ``moved`` (``count`` more bytes), ``ended``, ``failed``; ``waiting`` for another
+            attempt; ``held`` after a checkpoint.
+        step: the step's word; the title of the task run that is ``waiting``; the checkpoint where the run is ``held``.
         subject: what it works on: a digest, a name, a container ID.
         total: bytes expected in all, where the step knows.
         count: bytes moved since the last line.
@@ -33,7 +34,7 @@ class Line:
         why: why it failed, or is tried again.
     """
 
-    what: Literal["began", "moved", "ended", "failed", "waiting"]
+    what: Literal["began", "moved", "ended", "failed", "waiting", "held"]
     step: str
     subject: str
     total: int | None = None
@@ -106,6 +107,11 @@ def journal() -> Iterator[Journal]:
 def note_retry(title: str, seconds: float, why: str) -> None:
     """Write down that the step of that title failed and is tried again in ``seconds``, and why."""
     _open_journal().write(Line("waiting", title, "", seconds=seconds, why=why))
+
+
+def note_hold(checkpoint: str) -> None:
+    """Write down that the run waits for a person."""
+    _open_journal().write(Line("held", checkpoint, ""))
 
 
 @contextmanager

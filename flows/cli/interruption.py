@@ -1,10 +1,13 @@
-"""Ctrl-C during a flow: the run is told, and the process ends soon, whatever its threads are waiting for.
+"""Ctrl-C or SIGTERM during a flow: the run is told, and the process ends soon, whatever its threads are waiting for.
 
-    SIGINT ──▶ KeyboardInterrupt in the flow ──▶ leases given back, run marked as crashed ──▶ exit 130
-          └──▶ after PATIENCE, or with a second SIGINT ──────────────────────────────────────▶ exit 130
+    SIGINT ───▶ KeyboardInterrupt in the flow ──▶ steps stop, the API knows the run as cancelled ──▶ exit 130
+    SIGTERM ──▶ likewise (Prefect takes it first, while a flow runs) ──────────────────────────────▶ end by SIGTERM
+          └───▶ after PATIENCE, or with a second signal ──────────────────────────────────────────▶ likewise
 
-A thread may sit in a read from a registry that says nothing, and an interpreter waits for its threads; so the process
-is left without waiting. That is what a crash does too, and the store is made for it: the next run goes on from there.
+A thread may sit in a wait that nothing ends, and an interpreter waits for its threads; so the process is left without
+waiting. That is what a crash does too, and the store is made for it: the next run goes on from there.
+
+This is for the main thread of a process that runs one command, be it started for that or forked for it.
 """
 
 import os
@@ -22,27 +25,30 @@ INTERRUPTED = 130
 
 SENTENCE = "prestow: interrupted; run the same command again to go on"
 
-_PATIENCE = 1.5
+_PATIENCE = 1.0
 
 
 @contextmanager
 def interruptible() -> Iterator[ExitStack]:
-    """Let SIGINT end the process soon while this block runs; where it is ignored, it stays so.
+    """Let SIGINT and SIGTERM end the process soon while this block runs; where they are ignored, it stays so.
 
     What is put on the stack is done before the process is left without waiting, and at the end of the block.
     """
     with ExitStack() as last:
-        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-            yield last
-            return
         ending = _Ending(last)
-        previous = signal.signal(signal.SIGINT, ending.asked)
+        usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+        ours = {number: handler for number, handler in usual.items() if signal.getsignal(number) is handler}
+        for number in ours:
+            signal.signal(number, ending.asked)
         try:
             yield last
         except KeyboardInterrupt:
+            if not ours:
+                raise
             ending.leave()
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in ours.items():
+                signal.signal(number, handler)
 
 
 class _Ending:
@@ -51,13 +57,13 @@ class _Ending:
     def __init__(self, last: ExitStack) -> None:
         self._last = last
         self._leaving = threading.Lock()
-        self._asked = False
+        self._number = 0  # of the signal that was the first
 
-    def asked(self, _number: int, _frame: FrameType | None) -> None:
+    def asked(self, number: int, _frame: FrameType | None) -> None:
         """Begin to end; at the second time, end."""
-        if self._asked:
-            os._exit(INTERRUPTED)
-        self._asked = True
+        if self._number:
+            self._end()
+        self._number = number
         timer = threading.Timer(_PATIENCE, self.leave)
         timer.daemon = True
         timer.start()
@@ -68,4 +74,11 @@ class _Ending:
         with self._leaving:  # and never let anybody in again
             self._last.close()
             say(SENTENCE)
-            os._exit(INTERRUPTED)
+            self._end()
+
+    def _end(self) -> NoReturn:
+        """End by SIGTERM if it was that, so that who sent it sees it obeyed; only the main thread can let go of it."""
+        if self._number == signal.SIGTERM and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(128 + (self._number or signal.SIGINT))

@@ -53,6 +53,10 @@ def _title(line: Line) -> str:
     return f"{line.step.replace('_', ' ')} {subject}"
 
 
+def _again(line: Line) -> str:
+    return f"{line.step}: tried again in {line.seconds:.1f} s: {line.why}"
+
+
 class Display(ABC):
     """Takes the journal's lines, from any thread, one at a time."""
 
@@ -101,6 +105,8 @@ class _Lines(Display):
             say(f"{_title(line)}: {line.seconds:.2f} s{f', {size(moved)}' if moved else ''}")
         elif line.what == "failed":
             say(f"{_title(line)}: failed")
+        elif line.what == "waiting":
+            say(_again(line))
         elif line.what == "moved" and now - told > _SECONDS:
             self._told[where] = now
             say(f"{_title(line)}: {size(moved)}{f' of {size(line.total)}' if line.total else ''}")
@@ -120,8 +126,12 @@ class _Bars(Display):
         self._bars = Progress(*columns, console=console, transient=True)
         self._known: dict[tuple[str, str], tuple[TaskID, _Transfer]] = {}
         self._bars.start()
+        self._shown = True
 
     def _show(self, line: Line) -> None:
+        if line.what == "waiting":
+            say(_again(line))  # above the bars
+        self._show_bars(wanted=line.what != "held")
         where = (line.step, line.subject)
         if line.what == "began" and where not in self._known:
             self._known[where] = self._bars.add_task(_title(line), total=line.total, bytes=""), _Transfer(line.total)
@@ -132,6 +142,12 @@ class _Bars(Display):
         if line.what in ("ended", "failed"):
             self._bars.remove_task(bar)
             del self._known[where]
+
+    def _show_bars(self, *, wanted: bool) -> None:
+        """Leave the terminal to the person who is asked there, until something happens again."""
+        if wanted is not self._shown:
+            (self._bars.start if wanted else self._bars.stop)()
+            self._shown = wanted
 
     def _close(self) -> None:
         self._bars.stop()

@@ -18,16 +18,24 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb = add_verb(
         verbs, common, "pull", run,
         help="fetch an image, check it, unpack it, and name it",
-        example="prestow pull docker.io/library/alpine:3.20\nprestow pull oci:/srv/images:app --name local/app:1",
+        example="prestow pull docker.io/library/alpine:3.20\nprestow pull oci:/srv/images:app --name local/app:1\n"
+        "prestow pull --hold-after manifest-stored registry.example/team/app:2",
     )  # fmt: skip
     verb.add_argument("reference", metavar="REF", type=source, help="image, or one in a layout on disk: oci:PATH[:REF]")
     add_platform(verb)
     verb.add_argument("--name", type=image_name, help="name in the store, if not the reference itself")
+    checkpoints = CHECKPOINTS[: CHECKPOINTS.index("tagged") + 1]
     verb.add_argument(
         "--stop-after",
         metavar="CHECKPOINT",
-        choices=CHECKPOINTS[: CHECKPOINTS.index("tagged") + 1],
+        choices=checkpoints,
         help="end after this lifecycle point; the next pull goes on from there: %(choices)s",
+    )
+    verb.add_argument(
+        "--hold-after",
+        metavar="CHECKPOINT",
+        choices=checkpoints,
+        help="show the image after this lifecycle point, and go on when somebody approves, here or in the Prefect UI",
     )
     add_driver(verb)
 
@@ -35,9 +43,15 @@ def add(verbs: Verbs, common: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pull, with progress on standard error."""
     with session(args):
-        from flows.pull import pull  # noqa: PLC0415 - Prefect, once its API is known
+        from flows.approval import asking  # noqa: PLC0415 - Prefect, once its API is known
+        from flows.cli.person import person  # noqa: PLC0415 - likewise
+        from flows.pull import pull  # noqa: PLC0415 - likewise
 
-        pulled = pull(args.reference, args.platform, args.name, args.stop_after, args.driver, args.home, args.namespace)
+        with asking(person()):
+            pulled = pull(
+                args.reference, args.platform, args.name, args.stop_after, args.hold_after, args.driver, args.home,
+                args.namespace,
+            )  # fmt: skip
     emit(dataclasses.asdict(pulled), _page(pulled), as_json=args.json)
     return 0
 

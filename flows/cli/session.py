@@ -53,6 +53,9 @@ def connection(args: argparse.Namespace) -> Iterator[str]:
         from flows.orchestration import connected  # noqa: PLC0415 - likewise
 
         api = around.enter_context(connected(Path(args.home), os.environ, announce=say))
+        from flows.cancelling import OpenRuns, noticed  # noqa: PLC0415 - Prefect, once its API is known
+
+        last.callback(around.enter_context(noticed(OpenRuns())).cancel)
         last.callback(around.enter_context(shown()).end)
         yield api
 

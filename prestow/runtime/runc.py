@@ -13,6 +13,7 @@ killed, the container lives on, as with other engines; the next run of its id sa
 
 import json
 import os
+import select
 import subprocess
 import termios
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from prestow.cancellation import PROMPT, current
 from prestow.content.disk import translated
 from prestow.errors import AlreadyExistsError, PreconditionError, RuntimeFailedError, printable
 from prestow.runtime.binary import ENVIRONMENT, Runtime
@@ -72,6 +74,7 @@ def run_container(
         AlreadyExistsError: a container of this id, or this bundle, is running.
         PreconditionError: the bundle wants a terminal, and ``stdin`` is none or the output is captured.
         RuntimeFailedError: the process was not started.
+        CancelledError: the run was cancelled; the container was killed.
     """
     check_container_id(container_id)
     terminal = read_spec(bundle).terminal
@@ -143,7 +146,7 @@ def _watched(process: subprocess.Popen[bytes], output: Callable[[bytes], None] |
             with process.stdout as stream:
                 while piece := stream.read(_PIECE):
                     output(piece)
-        return process.wait()
+        return _waited_for(process)
     except BaseException:
         kill()
         raise
@@ -152,6 +155,20 @@ def _watched(process: subprocess.Popen[bytes], output: Callable[[bytes], None] |
             process.wait(_DEADLINE_SECONDS)
         process.kill()
         process.wait()
+
+
+def _waited_for(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process, as long as the work that it is for is not cancelled."""
+    if (token := current()) is not None:
+        descriptor = os.pidfd_open(process.pid)
+        try:
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            while not poll.poll(PROMPT * 1000):
+                token.check()
+        finally:
+            os.close(descriptor)
+    return process.wait()
 
 
 def _exit(runtime: Runtime, bundle: Path, container_id: str, status: int) -> Exit:
