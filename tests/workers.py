@@ -22,6 +22,7 @@ class Worker:
 
     python: str
     log: Path
+    pid: int
 
     def run(self, deployment: str, *, directly: bool = False, **parameters: object) -> UUID:
         """Create a run of a deployment, wait for its end, and give its ID if it completed.
@@ -53,7 +54,7 @@ def worker(python: Path | str, environment: Mapping[str, str], log: Path, pool: 
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd="/", env=quick, stdout=output, stderr=subprocess.STDOUT)
     try:
-        yield Worker(str(python), log)
+        yield Worker(str(python), log, process.pid)
     finally:
         process.terminate()
         try:

@@ -17,8 +17,9 @@ from flows.cancelling import OpenRuns, noticed
 from flows.prepull import prepull
 from flows.pull import pull
 from prestow.cancellation import Token, watched
+from prestow.node import open_node
 from tasks.policy import NOWHERE
-from tests.prefect_records import ended, flow_run_id, task_runs
+from tests.prefect_records import _until, ended, flow_run_id, task_runs
 from tests.registries import Fault, FaultRegistry
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -32,12 +33,15 @@ def stuck(registry: FaultRegistry, home: str) -> tuple[str, str]:
     return reference, layer
 
 
-def when_asked(registry: FaultRegistry, layer: str, then: Callable[[], object]) -> None:
-    """Do something, in another thread, when the registry was asked for a layer and has begun to send it."""
+def when_stuck(home: str, layer: str, then: Callable[[], object]) -> None:
+    """Do something, in another thread, when the store has as much of a layer as the registry gives."""
+
+    def part() -> list[int]:
+        status = open_node(home).content.status(f"layer-{layer}")
+        return [status.offset] if status is not None and status.offset == 300 else []
 
     def wait() -> None:
-        while not registry.requests(layer):
-            registry.ended.wait(0.02)
+        _until(part, 1, f"a part of {layer}")
         then()
 
     threading.Thread(target=wait, daemon=True).start()
@@ -66,7 +70,7 @@ def goes_on(registry: FaultRegistry, reference: str, layer: str, home: str) -> N
 
 def test_a_run_that_is_cancelled_in_the_ui_stops_and_the_next_goes_on(home: str, fault_registry: FaultRegistry) -> None:
     reference, layer = stuck(fault_registry, home)
-    when_asked(fault_registry, layer, lambda: cancel_in_the_ui(f"pull {reference}"))
+    when_stuck(home, layer, lambda: cancel_in_the_ui(f"pull {reference}"))
 
     state = pull(reference, home=home, return_state=True)
 
@@ -81,7 +85,7 @@ def test_a_run_that_is_cancelled_in_the_ui_stops_and_the_next_goes_on(home: str,
 def test_whoever_embeds_a_pull_cancels_it_by_its_token(home: str, fault_registry: FaultRegistry) -> None:
     reference, layer = stuck(fault_registry, home)
     with watched(Token()) as token:
-        when_asked(fault_registry, layer, lambda: token.cancel("not today"))
+        when_stuck(home, layer, lambda: token.cancel("not today"))
         with pytest.raises(CancelledRun, match="not today"):
             pull(reference, home=home)
 
@@ -92,7 +96,7 @@ def test_ctrl_c_in_a_program_is_a_keyboard_interrupt_and_the_run_is_cancelled(
     home: str, fault_registry: FaultRegistry
 ) -> None:
     reference, layer = stuck(fault_registry, home)
-    when_asked(fault_registry, layer, lambda: os.kill(os.getpid(), signal.SIGINT))
+    when_stuck(home, layer, lambda: os.kill(os.getpid(), signal.SIGINT))
     known: list[UUID] = []
 
     @flow(persist_result=False, result_storage=NOWHERE)
@@ -113,7 +117,7 @@ def test_cancelling_a_pre_pull_cancels_its_pulls(home: str, fault_registry: Faul
     reference, layer = stuck(fault_registry, home)
     other = f"{fault_registry.domain}/team/other:demo"
     with watched(Token()) as token:
-        when_asked(fault_registry, layer, lambda: token.cancel("enough"))
+        when_stuck(home, layer, lambda: token.cancel("enough"))
         state = prepull([reference, other], parallel=2, home=home, return_state=True)
 
     assert state.type is StateType.CANCELLED

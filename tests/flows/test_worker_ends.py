@@ -1,0 +1,175 @@
+"""Runs that a real worker started: cancelled in the UI, suspended for a person, killed with their worker."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelling
+
+from flows.deploying import deploy
+from flows.local_server.ensure import Server, environment
+from flows.pull import pull
+from prestow.node import open_node
+from tasks.policy import records
+from tests.prefect_records import _until, ended, task_runs
+from tests.registries import Fault, FaultRegistry
+from tests.wheels import ROOT
+from tests.workers import without_prefect, worker
+
+POOL = "prestow"
+
+
+@pytest.fixture(scope="module")
+def start(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., UUID]]:
+    """Give what creates a run of ``pull``, which a worker takes; the worker stays for all tests."""
+    deploy(ROOT)
+    log = tmp_path_factory.mktemp("worker") / "log"
+    with worker(sys.executable, {**without_prefect(), **environment(prefect_server)}, log):
+        yield created
+
+
+def created(**parameters: Any) -> UUID:
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name("pull/pull")
+        start = {"command": f"{sys.executable} -m prefect.engine"}
+        return client.create_flow_run_from_deployment(found.id, parameters=parameters, job_variables=start).id
+
+
+def read(run: UUID) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(run)
+
+
+def suspended(run: UUID) -> FlowRun:
+    return _until(lambda: [found for found in [read(run)] if found.state_name == "Suspended"], 1, f"{run} to wait")[0]
+
+
+def wait_for_part(home: str, layer: str) -> None:
+    """Wait until the store has as much of a layer as the registry gives."""
+
+    def part() -> list[int]:
+        status = open_node(home).content.status(f"layer-{layer}")
+        return [status.offset] if status is not None and status.offset == 300 else []
+
+    _until(part, 1, f"a part of {layer}")
+
+
+def process_of(run: UUID) -> list[int]:
+    """Give the process that executes a run: it has the run's ID in its environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if f"PREFECT__FLOW_RUN_ID={run}".encode() in variables.split(b"\0"):
+            found.append(int(folder.name))
+    return found
+
+
+def stalled(registry: FaultRegistry, home: str) -> tuple[str, str]:
+    """Let one layer come no further than its first 300 bytes; give the image and that layer."""
+    reference = f"{registry.domain}/team/demo:demo"
+    layer = pull(reference, stop_after="manifest-stored", home=home).layers[0].digest
+    registry.on(f"/blobs/{layer}", Fault(stall_after=300))
+    return reference, layer
+
+
+def goes_on(registry: FaultRegistry, layer: str) -> None:
+    """No blob that was complete was fetched again, and the other one from where it was."""
+    blobs = [seen.path for seen in registry.requests("/blobs/", "GET")]
+    assert {path for path in blobs if blobs.count(path) > 1} == {path for path in blobs if layer in path}
+    assert registry.requests(layer)[-1].headers.get("Range") == "bytes=300-"
+
+
+def test_a_run_that_is_cancelled_in_the_ui_ends_its_process_and_the_next_run_goes_on(
+    start: Callable[..., UUID], home: str, fault_registry: FaultRegistry
+) -> None:
+    reference, layer = stalled(fault_registry, home)
+    run = start(reference=reference, home=home)
+    wait_for_part(home, layer)
+
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run, Cancelling())
+    last = ended(run)
+    fault_registry._rules.clear()
+    again = ended(start(reference=reference, home=home))
+
+    assert (last.state_name, again.state_name) == ("Cancelled", "Completed")
+    with get_client(sync_client=True) as client:
+        cancelling, cancelled = client.read_flow_run_states(run)[-2:]
+    assert (cancelled.timestamp - cancelling.timestamp).total_seconds() < 30  # after that a worker kills
+    assert process_of(run) == []
+    goes_on(fault_registry, layer)
+
+
+def test_a_suspended_run_shows_the_image_and_another_process_goes_on_after_the_answer(
+    start: Callable[..., UUID], home: str, fault_registry: FaultRegistry
+) -> None:
+    reference = f"{fault_registry.domain}/team/demo:demo"
+    run = start(reference=reference, hold_after="layer-stored", home=home)
+    waiting = suspended(run)
+    _until(lambda: [0] if not process_of(run) else [], 1, "the end of its process")
+    blobs = len(fault_registry.requests("/blobs/", "GET"))
+    keys = waiting.state.state_details.run_input_keyset if waiting.state else None
+    assert keys is not None
+
+    with get_client(sync_client=True) as client:
+        description = _until(lambda: [client.read_flow_run_input(run, keys["description"])], 1, "the form")[0]
+        client.resume_flow_run(run, run_input={"decision": "approve"})
+    last = ended(run)
+
+    assert reference in json.loads(description)
+    assert last.state_name == "Completed"
+    assert len(fault_registry.requests("/blobs/", "GET")) == blobs
+    names = [task_run.state_name for task_run in task_runs(run, 5 + 6 + 1 + 3 + 2)]
+    assert names.count("Cached") == 1 + 3 + 3
+    assert open_node(home).image(reference)
+
+
+def test_a_suspended_run_that_is_refused_is_cancelled_with_the_reason(
+    start: Callable[..., UUID], home: str, fault_registry: FaultRegistry
+) -> None:
+    run = start(reference=f"{fault_registry.domain}/team/demo:demo", hold_after="manifest-stored", home=home)
+    suspended(run)
+
+    with get_client(sync_client=True) as client:
+        client.resume_flow_run(run, run_input={"decision": "refuse", "reason": "not signed"})
+    last = ended(run)
+
+    assert (last.state_name, last.state and last.state.message) == (
+        "Cancelled", "refused by a person after manifest-stored: not signed"
+    )  # fmt: skip
+    assert open_node(home).images.list() == ()
+
+
+def test_a_run_that_was_killed_with_its_worker_goes_on_in_another_even_if_prefect_forgot_it(
+    prefect_server: Server, home: str, fault_registry: FaultRegistry, tmp_path: Path
+) -> None:
+    deploy(ROOT)
+    reference, layer = stalled(fault_registry, home)
+    api = {**without_prefect(), **environment(prefect_server)}
+    with worker(sys.executable, api, tmp_path / "first") as first:
+        run = created(reference=reference, home=home)
+        wait_for_part(home, layer)
+        for pid in [first.pid, *process_of(run)]:
+            os.kill(pid, signal.SIGKILL)
+    fault_registry._rules.clear()
+    for record in records(home).iterdir():
+        record.unlink()
+    with get_client(sync_client=True) as client:
+        client.delete_flow_run(run)
+
+    with worker(sys.executable, api, tmp_path / "second"):
+        again = ended(created(reference=reference, home=home))
+
+    assert again.state_name == "Completed"
+    goes_on(fault_registry, layer)
