@@ -50,6 +50,10 @@ class Settings(BaseSettings):
         description="Whether layers stay in the content store as they came, for `serve` and other tools; else they go "
         "when they are unpacked",
     )
+    check_space: bool = Field(
+        default=True, description="Whether a pull that will not fit on the disk is refused before anything is fetched"
+    )
+    min_free_bytes: int = Field(64 << 20, ge=0, description="Bytes of the disk that a pull is to leave free")
     lease_hours: float = Field(24.0, gt=0, description="How long what an unfinished pull holds is safe from prune")
     ingest_days: float = Field(7.0, gt=0, description="How long a partial download is kept to be resumed")
     server_idle_hours: float = Field(

@@ -13,7 +13,8 @@ from config.home import home_or_default, namespace_or_default
 from flows.cancelling import cancellable
 from flows.parameters import Driver, Home, Name, Namespace, Platform, PullHold, PullStop, Source
 from flows.results import Pulled
-from flows.underway import pulling
+from flows.underway import in_turns, pulling
+from prestow.space import admit
 from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots
 from tasks.fetch_layer import fetch_layer
@@ -54,7 +55,11 @@ def pull(
         run.image = image = fetch_manifest(home, run.name, reference, target, platform)
         run.reached("manifest-stored")
         layers = image.largest_first
-        fetched = [fetch_layer.submit(home, run.name, reference, layer) for layer in layers]
+        fetched = in_turns(
+            admit(run.node, image, driver),
+            layers,
+            lambda layer, before: fetch_layer.submit(home, run.name, reference, layer, wait_for=before),
+        )
         run.reached("layer-fetched", fetched)
         stored = [verify.submit(home, run.name, *each) for each in zip(layers, fetched, strict=True)]
         run.reached("layer-stored", fetched, stored)

@@ -8,7 +8,7 @@ The flows stay straight wiring: whether to hold or stop, what to wait for and wh
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ from prestow.cancellation import check
 from prestow.checkpoints import Checkpoint
 from prestow.node import Node, open_node
 from prestow.oci.descriptor import Descriptor
-from prestow.oci.image import Image
+from prestow.oci.image import Image, Layer
 from prestow.plan import plan
 from prestow.reference import image_name
 from tasks.journal import Journal, journal
@@ -112,6 +112,18 @@ class Pulling:
             )
             for at in plan(self.image, self.node.content).layers
         )
+
+
+def in_turns(
+    at_once: int,
+    layers: Sequence[Layer],
+    submit: Callable[[Layer, Sequence[PrefectFuture[Any]]], PrefectFuture[Any]],
+) -> list[PrefectFuture[Any]]:
+    """Submit a step for each layer, so that it begins when all but ``at_once`` of those before it have ended."""
+    futures: list[PrefectFuture[Any]] = []
+    for at, layer in enumerate(layers):
+        futures.append(submit(layer, futures[: max(0, at - at_once + 1)][-1:]))
+    return futures
 
 
 @contextmanager

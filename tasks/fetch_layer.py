@@ -1,6 +1,7 @@
 """Step ``fetch_layer``: one layer's bytes, as a complete ingest."""
 
 from prestow.layers.ahead import ahead
+from prestow.layers.apply import settle
 from prestow.node import open_node
 from prestow.oci.image import Layer
 from prestow.registry import fetch as engine
@@ -26,5 +27,7 @@ def fetch_layer(home: str, name: str, reference: str, layer: Layer) -> Fetched:
         fetched = engine.fetch_layer(
             node.source(reference), node.content, blob, unless=node.replacement(layer), progress=arrived
         )
+    if node.replacement(layer):
+        settle(node.content, layer)
     reached("layer-fetched", node, name, blob.digest)
     return fetched

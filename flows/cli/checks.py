@@ -1,7 +1,6 @@
 """The checks of ``prestow doctor``, each on its own: one that fails says so and stops no other."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from prestow.node import Node, open_node
 from prestow.runtime.binary import find_runtime
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.probe import probe
+from prestow.space import free_space
 
 _PATIENCE = 5.0
 _PREFIX = "PRESTOW_"
@@ -54,6 +54,7 @@ def examine(home: str) -> list[Finding]:
     found = [*_tried("store", lambda: _store(home), needed=True)]
     if found[0].works:
         node = open_node(home)
+        found += _tried("disk", lambda: _disk(node))
         found += _tried("snapshotters", lambda: _drivers(node))
         found += _tried("mounts", lambda: _mounts(node))
     found += _tried("settings", _settings, needed=True)
@@ -91,10 +92,17 @@ def _tried(name: str, check: Check, *, needed: bool = False) -> list[Finding]:
 
 def _store(home: str) -> Iterator[Finding]:
     node = open_node(home)
-    free = shutil.disk_usage(home).free
     names, containers = len(node.images.every()), len(node.containers.every())
-    found = f"{home}: {names} images, {containers} containers, {size(free)} free"
+    found = f"{home}: {names} images, {containers} containers"
     yield Finding("store", works=True, found=found, needed=True)
+
+
+def _disk(node: Node) -> Iterator[Finding]:
+    free, reserve = free_space(node.home), node.settings.min_free_bytes
+    inodes = "" if free.inodes is None else f", {free.inodes} inodes"
+    works = free.bytes > reserve and free.inodes != 0
+    advice = "" if works else "no pull that fetches anything will begin: free some with `prestow prune`"
+    yield Finding("disk", works, f"{size(free.bytes)} free{inodes}; a pull leaves {size(reserve)}", advice, needed=True)
 
 
 def _settings() -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from prestow.errors import (
     NotFoundError,
     PreconditionError,
     PrestowError,
+    UnavailableError,
 )
 from prestow.layers.compression import decompressed
 from prestow.layers.limits import Limits
@@ -137,6 +138,20 @@ def _commit_ahead(content: Store, layer: Layer) -> bool:
         content.commit_ingest(diff_ref(layer), None, layer.diff_id)
         return True
     return False
+
+
+def settle(content: Store, layer: Layer) -> None:
+    """Commit what was decompressed ahead, and drop the download that it came from, for who keeps no blobs.
+
+    So a blob takes room only while it is fetched. Nothing happens where the head start was not possible.
+
+    Raises:
+        ExhaustedError: the disk is full.
+        StorageError: it failed.
+    """
+    if layer.diff_id != layer.descriptor.digest and (content.has(layer.diff_id) or _commit_ahead(content, layer)):
+        with suppress(UnavailableError):  # somebody wants it
+            content.abort(f"layer-{layer.descriptor.digest}")
 
 
 def _applied(content: Store, layer: Layer, scanned: Scanned) -> Applied:
