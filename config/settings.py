@@ -54,8 +54,25 @@ class Settings(BaseSettings):
         default=True, description="Whether a pull that will not fit on the disk is refused before anything is fetched"
     )
     min_free_bytes: int = Field(64 << 20, ge=0, description="Bytes of the disk that a pull is to leave free")
-    lease_hours: float = Field(24.0, gt=0, description="How long what an unfinished pull holds is safe from prune")
-    ingest_days: float = Field(7.0, gt=0, description="How long a partial download is kept to be resumed")
+    lease_hours: float = Field(
+        24.0, gt=0, description="How long what a killed bundle or verify was using stays safe from prune"
+    )
+    ingest_days: float = Field(
+        7.0, gt=0, description="How long what an unfinished pull has fetched is kept to be gone on with"
+    )
+    keep_generations: int = Field(0, ge=0, description="How many earlier targets of each name prune keeps")
+    unused_days: float | None = Field(
+        None, gt=0, description="Prune forgets the names that were neither pulled anew nor used for so long"
+    )
+    disk_above: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="Percent of the disk in use above which prune forgets the names used longest ago",
+    )
+    disk_below: float | None = Field(
+        None, gt=0, le=100, description="Percent of the disk in use at which it stops that; disk_above if not given"
+    )
     server_idle_hours: float = Field(
         4.0,
         ge=0,

@@ -70,9 +70,12 @@ class Making:
             NotFoundError: no such name, nothing for the platform, or a layer is missing.
         """
         record = self.node.image(self.reference)
+        self.node.leases.add(self.lease, "content", [record.target.digest])
         image = find_image(self.node.content, record.target, platform_or_host(self.platform))
         self.node.protect(self.lease, image)
+        self.node.leases.add(self.lease, "snapshot", [self.snapshot])
         unpackable(plan(image, self.node.content))
+        self.node.images.use(record.name)
         self.name = record.name
         return record.name, image
 

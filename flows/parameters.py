@@ -73,3 +73,20 @@ Parallel = Annotated[
     int | None, _field("At the same time", "Images at once; the host's setting if not given", ge=1, le=32)
 ]
 DryRun = Annotated[bool, _field("Dry run", "Only tell what would go")]
+Generations = Annotated[
+    int | None,
+    _field("Generations", "How many earlier targets of each name stay; the host's setting if not given", ge=0),
+]
+UnusedDays = Annotated[
+    float | None,
+    _field("Unused for", "Days after which an unused name is forgotten; the host's setting if not given", gt=0),
+]
+Above = Annotated[
+    float | None,
+    _field(
+        "Fuller than", "Percent of the disk above which names are forgotten, those used longest ago first", gt=0, le=100
+    ),
+]
+Below = Annotated[
+    float | None, _field("Until", "Percent of the disk at which no more names are forgotten", gt=0, le=100)
+]

@@ -4,8 +4,9 @@ from prefect import flow
 
 from config.home import home_or_default
 from flows.cancelling import cancellable
-from flows.parameters import DryRun, Home
+from flows.parameters import Above, Below, DryRun, Generations, Home, UnusedDays
 from prestow.metadata.gc import Swept
+from prestow.prune import Choice
 from tasks.journal import journal
 from tasks.policy import NOWHERE
 from tasks.sweep import sweep
@@ -13,7 +14,17 @@ from tasks.sweep import sweep
 
 @cancellable
 @flow(result_storage=NOWHERE, persist_result=False)
-def prune(dry_run: DryRun = False, home: Home = None) -> Swept:
-    """Remove blobs, snapshots and old partial downloads that no name, container or lease holds."""
+def prune(
+    dry_run: DryRun = False,
+    keep_generations: Generations = None,
+    unused_days: UnusedDays = None,
+    above: Above = None,
+    below: Below = None,
+    home: Home = None,
+) -> Swept:
+    """Remove blobs, snapshots and old partial downloads that no name, container or lease holds.
+
+    Names are forgotten only by the rules of retention that are given, or set on the host.
+    """
     with journal():
-        return sweep(home_or_default(home), dry_run)
+        return sweep(home_or_default(home), Choice(keep_generations, unused_days, above, below), dry_run)

@@ -25,6 +25,7 @@ from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, Layer
 from prestow.plan import plan
 from prestow.reference import image_name
+from prestow.registry.fetch import fetch_manifest
 from tasks.journal import Journal, journal
 
 
@@ -37,6 +38,7 @@ class Pulling:
     """One pull: what it knows, step by step."""
 
     node: Node
+    reference: str
     name: str
     stop_after: Checkpoint | None
     hold_after: Checkpoint | None
@@ -70,8 +72,16 @@ class Pulling:
 
     def _protect(self) -> None:
         """Put what is known by now under the lease, before anything of it is made."""
+        if self.target is not None and self.checkpoint == "resolved":
+            self.node.leases.add(self.lease, "content", [self.target.digest])
         if self.image is not None and self.checkpoint == "manifest-stored":
             self.node.protect(self.lease, self.image)
+            self._fetch_pruned(self.image)
+
+    def _fetch_pruned(self, image: Image) -> None:
+        """Fetch the documents again, if a prune took one that it met before the lease held it."""
+        if not self.node.holds_documents(image.target, image.platform):
+            fetch_manifest(self.node.source(self.reference), self.node.content, image.target, image.platform)
 
     def _hold(self, checkpoint: Checkpoint) -> None:
         """Wait for a person to approve of what is known by now."""
@@ -142,9 +152,7 @@ def pulling(
     """
     known_as = image_name(reference, name)
     node = open_node(home, namespace)
-    with (
-        suppress(_Stop),  # the lease is to see that the pull has not come to its end
-        journal() as book,
-        node.lease(f"pull {known_as}") as lease,
-    ):
-        yield Pulling(node, known_as, stop_after, hold_after, book, lease)
+    # what leaves the block before its end, a stop too, shows the lease that the pull is unfinished
+    with journal() as book, suppress(_Stop), node.unfinished(f"pull {known_as}") as lease:
+        yield Pulling(node, reference, known_as, stop_after, hold_after, book, lease)
+        node.images.use(known_as)

@@ -3,6 +3,7 @@
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
+from flows.cancelling import cancellable
 from flows.examined import told
 from flows.parameters import Home, ImageNameOrAll, Namespace, Repair
 from prestow.examine import Examined
@@ -11,6 +12,7 @@ from tasks.journal import journal
 from tasks.policy import NOWHERE
 
 
+@cancellable
 @flow(result_storage=NOWHERE, persist_result=False)
 def verify(
     image: ImageNameOrAll = None, repair: Repair = False, home: Home = None, namespace: Namespace = None

@@ -15,8 +15,7 @@ verbs that only read, which need neither settings nor any client.
 """
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -32,6 +31,7 @@ from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Leases
+from prestow.metadata.reserve import Reserve
 from prestow.metadata.tag import recover_names
 from prestow.namespace import DEFAULT, check_namespace
 from prestow.oci.descriptor import Descriptor
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from prestow.layers.limits import Limits
     from prestow.layers.scans import Scans
-    from prestow.metadata.gc import Swept
     from prestow.registry.source import Source, Sources
     from prestow.snapshots.driver import Driver
     from prestow.snapshots.snapshotter import Info
@@ -237,33 +236,24 @@ class Node:
 
         recover(self.home, self.content, self.database, self.snapshotters)
 
-    def sweep(self, *, dry_run: bool = False) -> "Swept":
-        """Remove what no name, container or lease holds, what crashes left, and what stayed unfinished for too long.
-
-        Raises:
-            PreconditionError: a document of a named image is damaged or missing; nothing was removed.
-        """
-        from prestow.metadata.gc import sweep  # noqa: PLC0415 - only for the verb that needs it
-
-        grace = self.settings.ingest_days * 24 * 3600
-        if not dry_run:
-            self.recover()
-        return sweep(self.database, self.content, self.snapshotters, dry_run=dry_run, grace=grace)
+    def make_room(self) -> None:
+        """Make it possible to remove things on a disk that is full: the database cannot even be opened there."""
+        Reserve(self.home / "metadata.db").make_room()
 
     def close(self) -> None:
         """Close connections to registries; what is closed is opened again when it is needed."""
         if "sources" in self.__dict__:
             self.sources.close()
 
-    @contextmanager
-    def lease(self, owner: str) -> Iterator[str]:
+    def lease(self, owner: str) -> AbstractContextManager[str]:
         """Hold a lease for a block, and give its ID; what others left that died is put in order first."""
         self.recover()
-        lease = self.leases.create(owner, self.settings.lease_hours * 3600)
-        try:
-            yield lease.id
-        finally:
-            self.leases.delete(lease.id)
+        return self.leases.during(owner, self.settings.lease_hours * 3600)
+
+    def unfinished(self, owner: str) -> AbstractContextManager[str]:
+        """Hold a lease for work that can be gone on with, as :meth:`lease`; see :meth:`Leases.unfinished`."""
+        self.recover()
+        return self.leases.unfinished(owner, self.settings.ingest_days * 24 * 3600)
 
     def protect(self, lease: str, image: Image) -> None:
         """Put everything that an image is, or will be, under a lease."""

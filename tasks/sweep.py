@@ -2,13 +2,14 @@
 
 from prestow.metadata.gc import Swept
 from prestow.node import open_node
+from prestow.prune import Choice, prune
 from tasks.journal import noted
 from tasks.policy import step
 
 
 @step(lambda dry_run: "sweep (dry run)" if dry_run else "sweep", version=1)
-def sweep(home: str, dry_run: bool) -> Swept:  # noqa: FBT001 - a step's parameters are positional
+def sweep(home: str, choice: Choice, dry_run: bool) -> Swept:  # noqa: FBT001 - a step's parameters are positional
     """Collect the garbage of the store."""
     node = open_node(home)
     with noted("sweep", node.store_id):
-        return node.sweep(dry_run=dry_run)
+        return prune(node, choice, dry_run=dry_run)

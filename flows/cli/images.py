@@ -80,6 +80,7 @@ def remove(args: argparse.Namespace) -> int:
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
+    node.make_room()
     records = remove_images(
         node.database, node.content, args.names, namespace=node.namespace, every_name=args.all, force=args.force
     )

@@ -14,6 +14,7 @@ from flows.cli import (
     containers,
     deploy,
     doctor,
+    explain,
     images,
     prepull,
     prune,
@@ -32,7 +33,7 @@ from prestow.errors import PrestowError
 from prestow.namespace import check_namespace
 
 VERBS: tuple[ModuleType, ...] = (
-    pull, bundle, run, prepull, images, snapshots, containers, verify, prune, doctor, serve, deploy, server,
+    pull, bundle, run, prepull, images, snapshots, containers, verify, prune, explain, doctor, serve, deploy, server,
 )  # fmt: skip
 
 _EPILOG = """\

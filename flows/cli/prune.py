@@ -2,40 +2,119 @@
 
 import argparse
 import dataclasses
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
 
 from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.output import emit, say, size, table
 from flows.cli.session import session
+
+if TYPE_CHECKING:
+    from prestow.metadata.gc import Swept
+
+_SCARCE = 64 << 20
+_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([dhw])", re.ASCII)
+_DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
 
 
 def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "prune", run,
-        help="free the blobs, snapshots and partial downloads that nothing holds",
-        example="prestow prune --dry-run\nprestow prune",
+        help="free what nothing holds, and forget names by the rules that are set or given here",
+        example="prestow prune --dry-run\nprestow prune --unused-for 30d --keep-generations 2\n"
+        "prestow prune --above 85 --below 70",
     )  # fmt: skip
-    verb.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+    verb.add_argument("--dry-run", action="store_true", help="say what would go and why, and remove nothing")
+    verb.add_argument(
+        "--unused-for", metavar="DURATION", type=_duration,
+        help="forget names that were neither pulled anew nor used for so long: 36h, 30d, 8w (default: unused_days)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--keep-generations", metavar="N", type=_count,
+        help="keep what each name stood for before, N times back (default: keep_generations)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--above", metavar="PERCENT", type=_percent,
+        help="on a disk fuller than this, forget the names used longest ago (default: disk_above)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--below", metavar="PERCENT", type=_percent,
+        help="until it is as empty as this (default: disk_below, else that of --above)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prune; a dry run needs no Prefect."""
-    if args.dry_run:
-        from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
-
-        swept = open_node(args.home).sweep(dry_run=True)
+    """Prune; a dry run needs no Prefect, and a disk without space for its records gets none."""
+    options = {
+        "keep_generations": args.keep_generations,
+        "unused_days": args.unused_for,
+        "above": args.above,
+        "below": args.below,
+    }
+    scarce = _scarce(args)
+    if args.dry_run or scarce:
+        if scarce and not args.dry_run:
+            say("the disk is almost full: pruning without a flow run, which would have to write its records there")
+        swept = _directly(args, options)
     else:
         with session(args):
             from flows.prune import prune  # noqa: PLC0415 - Prefect, once its API is known
 
-            swept = prune(home=args.home)
-    rows = [("blob", str(digest), size(bytes_)) for digest, bytes_ in swept.blobs]
-    rows += [("snapshot", f"{driver}/{key}", "-") for driver, key in swept.snapshots] + [
-        ("ingest", ref, "-") for ref in swept.ingests
-    ]
-    verb = "would free" if args.dry_run else "freed"
-    text = table(("KIND", "NAME", "SIZE"), rows) + "\n" if rows else ""
+            swept = prune(home=args.home, **options)
     for left in swept.left:
         say(f"kept: {left}")
-    emit(dataclasses.asdict(swept) | {"dry_run": args.dry_run}, f"{text}{verb} {size(swept.bytes)}", as_json=args.json)
+    document = dataclasses.asdict(swept) | {"bytes": swept.bytes, "totals": _totals(swept), "dry_run": args.dry_run}
+    emit(document, _text(swept, "would free" if args.dry_run else "freed"), as_json=args.json)
     return 1 if swept.left else 0
+
+
+def _scarce(args: argparse.Namespace) -> bool:
+    """Whether the store's disk lacks the space for what Prefect writes about a run."""
+    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+
+    return shutil.disk_usage(open_node(args.home, args.namespace).home).free < _SCARCE
+
+
+def _directly(args: argparse.Namespace, options: dict[str, Any]) -> "Swept":
+    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.prune import Choice, prune  # noqa: PLC0415 - likewise
+
+    return prune(open_node(args.home, args.namespace), Choice(**options), dry_run=args.dry_run)
+
+
+def _totals(swept: "Swept") -> dict[str, dict[str, int]]:
+    """Count what went, by kind."""
+    totals: dict[str, dict[str, int]] = {}
+    for removed in swept.removed:
+        total = totals.setdefault(removed.kind, {"count": 0, "bytes": 0})
+        total["count"] += 1
+        total["bytes"] += removed.bytes
+    return totals
+
+
+def _text(swept: "Swept", verb: str) -> str:
+    rows = [(each.kind, each.name, size(each.bytes) if each.bytes else "-", each.why) for each in swept.removed]
+    shown = table(("KIND", "NAME", "SIZE", "WHY"), rows) + "\n" if rows else ""
+    counts = ", ".join(f"{total['count']} {kind}{'s' * (total['count'] > 1)}" for kind, total in _totals(swept).items())
+    return f"{shown}{verb} {size(swept.bytes)}" + (f": {counts}" if counts else "")
+
+
+def _duration(text: str) -> float:
+    found = _DURATION.fullmatch(text)
+    if found is None or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"expected a duration such as 36h, 30d or 8w, found {text!r}")
+    return float(found[1]) * _DAYS[found[2]]
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < len("1000000")):
+        raise argparse.ArgumentTypeError(f"expected a number, found {text!r}")
+    return int(text)
+
+
+def _percent(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text, re.ASCII) or not 0 < float(text) <= 100:  # noqa: PLR2004 - percent
+        raise argparse.ArgumentTypeError(f"expected a percentage, more than 0 and at most 100, found {text!r}")
+    return float(text)

@@ -74,9 +74,11 @@ class Blobs:
             try:
                 fd = os.open(self.path(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError as error:
-                if self.has(digest):
-                    raise
-                raise _absent(digest) from error
+                if not self.has(digest):
+                    raise _absent(digest) from error
+                if isinstance(error, FileNotFoundError):  # another process has committed it this moment
+                    return self.open_fd(digest)
+                raise
         if not _complete(os.fstat(fd), digest):
             os.close(fd)
             raise _absent(digest)

@@ -61,7 +61,6 @@ class Database:
         *,
         timeout: float = 30.0,
         on_create: Callable[[Cursor], None] | None = None,
-        make_room: bool = False,
     ) -> None:
         """Open the database, or make it.
 
@@ -69,7 +68,6 @@ class Database:
             path: its file.
             timeout: seconds to wait for another process's transaction.
             on_create: called in the transaction that makes the tables, to fill them from what else is known.
-            make_room: open it to remove things, on a full disk too.
 
         Raises:
             UnsupportedError: a newer prestow made it.
@@ -82,8 +80,6 @@ class Database:
         self._on_create = on_create
         self._inherited: list[_Connection] = []
         self._current: _Connection | None = None
-        if make_room:
-            self.make_room()
         self._here()
         self.fill_reserve()
 

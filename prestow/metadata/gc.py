@@ -1,37 +1,50 @@
 """Garbage collection: what nothing leads to goes, what is in use stays, and a pull under way never notices.
 
-    purge ended leases ─▶ mark ─▶ snapshots, children first ─▶ mark again ─▶ blobs and ingests to the trash ─▶ empty it
-                                  (each a transaction)         └──────── one transaction ────────┘
+    purge ended leases ─▶ survey ─▶ forget names ─▶ snapshots, children first ─▶ list blobs, survey again ─▶ blobs and
+                                                    (each a transaction)         ingests to the trash ─▶ empty it
+                                                                                 └────── one transaction ─────┘
 
 Whoever uses something takes a lease *first* and looks for it *afterwards*. Blobs are decided on and moved out of sight
-in one transaction, in which no lease can be taken; a snapshot that is leased after the mark is kept by the database
+in one transaction, in which no lease can be taken; a snapshot that is leased after the survey is kept by the database
 itself (``schema.py``). The slow part, giving the bytes back to the disk, happens after the transaction.
 
-Kept besides what is marked: snapshots that a person named, what is below a snapshot that stays, the layers of those,
-and whatever is younger than ``grace`` among ingests and among snapshots of containers that were not finished.
+On a full disk even forgetting has to write a little first. So what can be given back without that goes at once, the
+database's reserve (``reserve.py``) does for the beginning, and what was left for want of space is tried once more.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, Protocol, TypeAlias
 
 from prestow.content.layout_index import remove_leftovers
 from prestow.content.local import LocalStore
 from prestow.content.store import Info, Status
-from prestow.digest import Digest
-from prestow.errors import NotFoundError, PrestowError
-from prestow.metadata.containers import Containers
+from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, PrestowError
 from prestow.metadata.database import Database, Row
+from prestow.metadata.holds import Thing, blob
 from prestow.metadata.images import Images
 from prestow.metadata.leases import Leases
-from prestow.metadata.mark import Marked, mark
+from prestow.metadata.retention import Disk, Forgotten, Name, Retention, forgettable
+from prestow.metadata.survey import GRACE, Survey, last_used, survey
 from prestow.metadata.tag import publish_names
 
-GRACE = 7 * 24 * 3600.0
-"""Seconds for which an unfinished download, or the snapshot of an unfinished container, waits to be gone on with."""
+_FORGET_NOTHING = Retention()
+UNHELD = "no name, container or lease leads to it"
+
+Kind: TypeAlias = Literal["image", "generation", "snapshot", "blob", "ingest"]
+
+
+class Usage(Protocol):
+    """What a snapshot takes."""
+
+    @property
+    def bytes(self) -> int:
+        """Allocated bytes."""
 
 
 class Snapshots(Protocol):
@@ -41,182 +54,245 @@ class Snapshots(Protocol):
     def driver(self) -> str:
         """Name of the kind."""
 
+    def usage(self, key: str) -> Usage:
+        """Measure a snapshot."""
+
+    def refuse_mounted(self, key: str) -> None:
+        """Fail as ``remove`` would, if it is mounted."""
+
     def remove(self, key: str) -> None:
         """Remove a snapshot; PreconditionError if it has children, is mounted or is leased."""
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
-    """What went, or would have gone.
+class Removed:
+    """Something that went, or would have gone.
 
     Attributes:
-        blobs: digests and sizes.
-        snapshots: drivers and keys.
-        ingests: refs.
-        bytes: size of the blobs and ingests.
+        kind: what it was.
+        name: a name, for an earlier target with its digest; a digest, ``driver/key``, or a ref.
+        bytes: what that frees by itself.
+        why: why it went.
+    """
+
+    kind: Kind
+    name: str
+    bytes: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a collection did, or would have done.
+
+    Attributes:
+        removed: what went, in the order in which it did.
         left: what could not be removed, and why; the next collection tries again.
     """
 
-    blobs: tuple[tuple[Digest, int], ...]
-    snapshots: tuple[tuple[str, str], ...]
-    ingests: tuple[str, ...]
-    bytes: int
+    removed: tuple[Removed, ...] = ()
     left: tuple[str, ...] = ()
 
+    @property
+    def bytes(self) -> int:
+        """What was freed."""
+        return sum(removed.bytes for removed in self.removed)
 
-def sweep(
-    db: Database,
-    content: LocalStore,
-    snapshotters: Sequence[Snapshots] = (),
-    *,
-    clock: Callable[[], float] = time.time,
-    dry_run: bool = False,
-    grace: float = GRACE,
-) -> Swept:
+    def of(self, kind: Kind) -> tuple[str, ...]:
+        """Give the names of what went of one kind."""
+        return tuple(removed.name for removed in self.removed if removed.kind == kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How to collect.
+
+    Attributes:
+        retention: which names are forgotten.
+        grace: seconds for which what is unfinished is kept.
+        dry_run: only tell what would go.
+        clock: the wall clock, for ages.
+    """
+
+    retention: Retention = _FORGET_NOTHING
+    grace: float = GRACE
+    dry_run: bool = False
+    clock: Callable[[], float] = time.time
+
+
+def sweep(db: Database, content: LocalStore, snapshotters: Sequence[Snapshots] = (), rules: Rules = Rules()) -> Swept:
     """Collect the garbage of a store.
 
     Args:
         db: its names.
         content: its blobs.
         snapshotters: its drivers; snapshots of others stay, with all below.
-        clock: the wall clock, for ages.
-        dry_run: only tell what would go.
-        grace: seconds for which what is unfinished is kept.
+        rules: what else goes, and what is too young to go.
 
     Raises:
         PreconditionError: a document of a named image is damaged or missing; nothing was removed.
         StorageError: the disk or the database failed.
     """
-    collection = _Collection(db, content, Leases(db, clock), clock, dry_run, grace)
-    return collection.run({snapshotter.driver: snapshotter for snapshotter in snapshotters})
+    drivers = {snapshotter.driver: snapshotter for snapshotter in snapshotters}
+    first = _Collection(db, content, drivers, rules)
+    swept = first.run()
+    if not first.short or rules.dry_run or not swept.bytes:
+        return swept
+    again = _Collection(db, content, drivers, rules).run()
+    return Swept(swept.removed + again.removed, again.left)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Collection:
-    """One run."""
+    """One run.
+
+    Attributes:
+        left: what could not be removed, and why.
+        short: whether that was for want of space.
+    """
 
     db: Database
     content: LocalStore
-    leases: Leases
-    clock: Callable[[], float]
-    dry_run: bool
-    grace: float
+    drivers: Mapping[str, Snapshots]
+    rules: Rules
+    left: dict[Thing, str] = field(default_factory=dict)
+    short: bool = False
 
-    def run(self, drivers: dict[str, Snapshots]) -> Swept:
+    def run(self) -> Swept:
         """Collect, in the order that the module draws."""
-        left: list[str] = []
-        if not self.dry_run:
-            self.db.make_room()
-            self.leases.purge()
-        snapshots = self._snapshots(drivers, left)
-        with self.db.transaction():
-            blobs = self._blobs(set(snapshots), left)
-            ingests = self.content.sweep_ingests(self._wanted(), dry_run=self.dry_run)
-        if not self.dry_run:
-            self._finish(left)
-        freed = sum(blob.size for blob in blobs) + sum(ingest.offset for ingest in ingests)
-        return Swept(
-            tuple((blob.digest, blob.size) for blob in blobs),
-            tuple(snapshots),
-            tuple(ingest.ref for ingest in ingests),
-            freed,
-            tuple(left),
-        )
-
-    def _mark(self) -> Marked:
-        return mark(Images(self.db), Containers(self.db), self.leases, self.content)
-
-    def _snapshots(self, drivers: dict[str, Snapshots], left: list[str]) -> list[tuple[str, str]]:
-        """Remove the snapshots that nothing uses, and give their drivers and keys."""
-        gone = []
+        if not self.rules.dry_run:
+            self._make_room()
         with self.db.transaction():  # no name that is followed goes meanwhile, with its documents
-            unused = self._unused(drivers.keys())
-        for driver, key in unused:
-            with _listing(left, f"snapshot {driver}/{key}"):
-                if not self.dry_run:
-                    drivers[driver].remove(key)
-                gone.append((driver, key))
+            seen = self._survey()
+            forgotten = self._forget(seen)
+        without = {gone.name.thing for gone in forgotten}
+        snapshots = self._snapshots(seen, seen.holds.kept(without))
+        with self.db.transaction():
+            garbage = list(self.content.walk())  # before the survey: a blob that comes later may be held from then on
+            kept = self._kept(without, snapshots.keys())
+            blobs = self._blobs([found for found in garbage if blob(found.digest) not in kept])
+            ingests = self.content.sweep_ingests(self._wanted(kept), dry_run=self.rules.dry_run)
+        if not self.rules.dry_run:
+            self._finish()
+        names = [Removed(_kind(gone.name), gone.name.thing.name, 0, gone.why) for gone in forgotten]
+        stale = [Removed("ingest", each.ref, each.offset, "nobody went on with it in time") for each in ingests]
+        return Swept((*names, *snapshots.values(), *blobs, *stale), tuple(self.left.values()))
+
+    def _make_room(self) -> None:
+        """Give back what costs no transaction; then forget the leases that have ended, if there is room for that."""
+        self.db.make_room()
+        with suppress(PrestowError):
+            self.content.empty_trash()
+        with suppress(ExhaustedError):
+            Leases(self.db, self.rules.clock).purge()
+
+    def _survey(self) -> Survey:
+        seen = survey(self.db, self.content, self.drivers.keys(), clock=self.rules.clock, grace=self.rules.grace)
+        if seen.holds.broken:
+            raise PreconditionError(f"{seen.holds.broken[0]}; nothing was removed: pull it again, or remove it")
+        return seen
+
+    def _forget(self, seen: Survey) -> list[Forgotten]:
+        """Forget what the rules forget, unless it was used since, and give that."""
+        disk = partial(measured, seen, self.content, self.drivers)
+        chosen = forgettable(seen.names, self.rules.retention, self.rules.clock(), seen.holds, disk)
+        if self.rules.dry_run or not chosen:
+            return chosen
+        with self.db.transaction():
+            return [each for each in chosen if _forget(self.db, each.name)]
+
+    def _snapshots(self, seen: Survey, kept: set[Thing]) -> dict[Thing, Removed]:
+        """Remove the snapshots that nothing uses, and give what they were."""
+        gone: dict[Thing, Removed] = {}
+        stuck: set[Thing] = set()
+        for thing in sorted(seen.snapshots.keys() - kept, key=lambda each: (-len(seen.chain(each)), each)):
+            if thing not in stuck:
+                with self._listing(thing, f"snapshot {thing.name}"):
+                    gone |= self._remove(thing, seen.snapshots[thing])
+                if thing in self.left:
+                    stuck |= set(seen.chain(thing))
         return gone
 
-    def _unused(self, drivers: AbstractSet[str]) -> list[tuple[str, str]]:
-        """Tell which snapshots nothing uses, children before parents."""
-        rows = {(row["driver"], row["key"]): row for row in self.db.read("SELECT * FROM snapshots")}
-        in_use = self._in_use()
-        used: set[tuple[str, str]] = set()
-        for name, row in rows.items():
-            if row["driver"] not in drivers or in_use(row):
-                used.update(_chain(rows, name))
-        return sorted(rows.keys() - used, key=lambda name: (-len(_chain(rows, name)), name))
+    def _remove(self, thing: Thing, row: Row) -> dict[Thing, Removed]:
+        """Remove a snapshot and give what it was; nothing if somebody began to use it after the survey."""
+        driver = self.drivers[row["driver"]]
+        removed = Removed("snapshot", thing.name, driver.usage(row["key"]).bytes, UNHELD)
+        driver.refuse_mounted(row["key"])
+        if not self.rules.dry_run:
+            try:
+                driver.remove(row["key"])
+            except PreconditionError:  # it is leased, or has a child
+                return {}
+        return {thing: removed}
 
-    def _in_use(self) -> Callable[[Row], bool]:
-        """Give the test whether a snapshot is used for its own sake."""
-        chains = self._mark().chains
-        leased = self.leases.held("snapshot")
-        containers = {(container.driver, container.snapshot_key) for container in Containers(self.db).every()}
-        young = self.clock() - self.grace
+    def _kept(self, without: AbstractSet[Thing], gone: AbstractSet[Thing]) -> set[Thing]:
+        """Look again, and tell what stays now: a snapshot among that was not to be removed, if it could not be."""
+        seen = self._survey()
+        kept = seen.holds.kept(without)
+        self.left = {thing: why for thing, why in self.left.items() if thing not in kept}
+        seen.holds.reach(seen.snapshots.keys() - gone, kept)  # the layers of what is still there
+        return kept
 
-        def in_use(row: Row) -> bool:
-            if row["key"] in leased or (row["driver"], row["key"]) in containers:
-                return True
-            if row["kind"] == "committed":
-                return row["key"] in chains or not _is_digest(row["key"])
-            return bool(row["created_at"] > young)
-
-        return in_use
-
-    def _blobs(self, gone: set[tuple[str, str]], left: list[str]) -> list[Info]:
-        """Move the blobs that nothing leads to into the trash, and give what they were."""
-        rows = self.db.read("SELECT driver, key, diff_id FROM snapshots WHERE diff_id IS NOT NULL")
-        keep = self._mark().blobs | {row["diff_id"] for row in rows if (row["driver"], row["key"]) not in gone}
+    def _blobs(self, garbage: Sequence[Info]) -> list[Removed]:
+        """Move blobs into the trash, and give what they were."""
         discarded = []
-        for blob in [blob for blob in self.content.walk() if blob.digest not in keep]:
-            with _listing(left, f"blob {blob.digest}"):
-                if not self.dry_run:
-                    self.content.discard(blob.digest)
-                discarded.append(blob)
+        for found in garbage:
+            with self._listing(blob(found.digest), f"blob {found.digest}"):
+                if not self.rules.dry_run:
+                    self.content.discard(found.digest)
+                discarded.append(Removed("blob", found.digest, found.size, UNHELD))
         return discarded
 
-    def _wanted(self) -> Callable[[Status], bool]:
-        """Give the test whether an ingest will be gone on with."""
-        leased = self.leases.held("ingest")
-        young = self.clock() - self.grace
-        return lambda status: status.ref in leased or status.updated_at > young
+    def _wanted(self, kept: set[Thing]) -> Callable[[Status], bool]:
+        """Give the test whether an ingest will be gone on with; it may have grown since the survey."""
+        young = self.rules.clock() - self.rules.grace
+        return lambda status: Thing("ingest", status.ref) in kept or status.updated_at > young
 
-    def _finish(self, left: list[str]) -> None:
+    def _finish(self) -> None:
         """Give the bytes back to the disk, and then bring the names up to date that a full disk may have kept back."""
-        with _listing(left, "trash"):
+        with self._listing(Thing("blob", ""), "trash"):
             self.content.empty_trash()
-        with _listing(left, "index.json"), self.db.transaction():
+        with self._listing(Thing("image", ""), "index.json"), self.db.transaction():
             publish_names(self.db, self.content)
             remove_leftovers(self.content.root)
         self.db.fill_reserve()
 
-
-def _chain(rows: Mapping[tuple[str, str], Row], name: tuple[str, str]) -> list[tuple[str, str]]:
-    """Give a snapshot and all below it."""
-    chain = []
-    at = name
-    while at in rows:
-        chain.append(at)
-        at = (at[0], rows[at]["parent"])
-    return chain
-
-
-def _is_digest(key: str) -> bool:
-    """Whether a snapshot's key is a chain ID, so that it can be made again, and not a name that a person gave."""
-    try:
-        Digest.parse(key)
-    except PrestowError:
-        return False
-    return True
+    @contextmanager
+    def _listing(self, thing: Thing, what: str) -> Iterator[None]:
+        """Go on with the next thing if one cannot be removed; what is gone already needs no word."""
+        try:
+            yield
+        except NotFoundError:
+            pass
+        except PrestowError as error:
+            self.left[thing] = f"{what}: {error}"
+            self.short = self.short or isinstance(error, ExhaustedError)
 
 
-@contextmanager
-def _listing(left: list[str], what: str) -> Iterator[None]:
-    """Go on with the next thing if one cannot be removed; what is gone already needs no word."""
-    try:
-        yield
-    except NotFoundError:
-        pass
-    except PrestowError as error:
-        left.append(f"{what}: {error}")
+def _kind(name: Name) -> Kind:
+    return "generation" if name.earlier else "image"
+
+
+def _forget(db: Database, name: Name) -> bool:
+    """Forget a name, or an earlier target of one, within a transaction; False if it was used since."""
+    if name.earlier:
+        sql = "DELETE FROM generations WHERE namespace = ? AND name = ? AND digest = ? RETURNING name"
+        return bool(db.read(sql, (name.namespace, name.name, name.target.digest)))
+    images = Images(db, name.namespace)
+    with suppress(NotFoundError):
+        if last_used(images.get(name.name)) == name.used_at:
+            images.remove(name.name)
+            return True
+    return False
+
+
+def measured(seen: Survey, content: LocalStore, drivers: Mapping[str, Snapshots]) -> Disk:
+    """Tell how full the store's disk is, and what of the store takes how much."""
+    sizes = {blob(found.digest): found.size for found in content.walk()}
+    sizes |= {Thing("ingest", status.ref): status.offset for status in content.statuses()}
+    for thing, row in seen.snapshots.items():
+        with suppress(KeyError, PrestowError):
+            sizes[thing] = drivers[row["driver"]].usage(row["key"]).bytes
+    found = os.statvfs(content.root)
+    used = found.f_blocks - found.f_bfree
+    return Disk(used * found.f_frsize, (used + found.f_bavail) * found.f_frsize, sizes)

@@ -15,6 +15,8 @@ from prestow.reference import LAYOUT_DOMAIN, Reference, has_domain, image_name
 
 _DIGEST = re.compile(r"sha(?:256:[0-9a-f]{4,64}|512:[0-9a-f]{4,128})")
 
+_MINUTE = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
@@ -26,7 +28,7 @@ class ImageRecord:
         target: the manifest or index that it stands for.
         created_at: when the name came up, in seconds since the epoch.
         updated_at: when it came to stand for this target.
-        used_at: when a bundle was last made of it; None if never.
+        used_at: when it was last pulled or a bundle made of it, to the minute; None if never.
         labels: what people and tools wrote beside it.
     """
 
@@ -146,11 +148,14 @@ class Images:
             return self.get(name)
 
     def use(self, name: str) -> None:
-        """Note that a name is used now; success if there is no such name."""
+        """Note that a name is used now, to the minute; success if there is no such name."""
+        now = self._clock()
+        rows = self._db.read("SELECT used_at FROM images WHERE namespace = ? AND name = ?", (self._namespace, name))
+        if all(row["used_at"] is not None and 0 <= now - row["used_at"] < _MINUTE for row in rows):
+            return  # a write waits for the disk
         with self._db.transaction() as cursor:
             cursor.execute(
-                "UPDATE images SET used_at = ? WHERE namespace = ? AND name = ?",
-                (self._clock(), self._namespace, name),
+                "UPDATE images SET used_at = ? WHERE namespace = ? AND name = ?", (now, self._namespace, name)
             )
 
     def remove(self, name: str) -> ImageRecord:

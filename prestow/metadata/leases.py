@@ -1,20 +1,23 @@
 """Leases: what somebody uses who cannot name it yet, safe from the garbage collection until an end.
 
-    create ──▶ add(content | ingest | snapshot) … ──▶ delete, when a name or a container holds the result
-                                                 └──▶ expires, when the holder died
+    create ──▶ add(content | ingest | snapshot) … ─┬▶ delete, when a name or a container holds the result
+                                                   ├▶ leave, when it is to be gone on with later ─▶ expires
+                                                   └▶ expires, when its process has died
 
 Take the lease first, and look for the thing afterwards: the garbage collection decides in one transaction, so what is
-still there once ``add`` has returned will stay. A lease is kept by the clock of the boot, which cannot be set; only
-after a reboot does the wall clock decide.
+still there once ``add`` has returned will stay. A lease lasts as long as the process that took it, however long that
+works, so that nobody has to renew it. From the death of the process, or from ``leave``, the clock of the boot decides,
+which cannot be set; only after a reboot does the wall clock.
 """
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from prestow.content.boot import boot_id, uptime
+from prestow.content.boot import Process, uptime
 from prestow.errors import NotFoundError, printable
 from prestow.metadata.database import Database, Row
 from prestow.namespace import DEFAULT
@@ -29,9 +32,10 @@ class Lease:
     Attributes:
         id: its name.
         namespace: of whom took it.
-        owner: who took it, for people.
+        owner: who took it, for people, and for whoever goes on with the same work.
         created_at: seconds since the epoch.
-        expires_at: when it ends, if the clock is not set meanwhile.
+        expires_at: when it ends, if the clock is not set meanwhile and its process does not live longer.
+        pid: number of the process that works under it; None if that has ended, or has left it.
     """
 
     id: str
@@ -39,6 +43,7 @@ class Lease:
     owner: str
     created_at: float
     expires_at: float
+    pid: int | None = None
 
 
 class Leases:
@@ -51,7 +56,7 @@ class Leases:
         *,
         namespace: str = DEFAULT,
         since_boot: Callable[[], float] = uptime,
-        boot: str | None = None,
+        process: Process | None = None,
     ) -> None:
         """Look into ``db``.
 
@@ -60,42 +65,73 @@ class Leases:
             clock: the wall clock.
             namespace: whose leases are made here; those of all are listed, and held.
             since_boot: the clock that cannot be set.
-            boot: name of the boot that it counts from; this one's if not given.
+            process: who takes leases, in the boot that this clock counts from; this one if not given.
         """
         self._db = db
         self._clock = clock
         self._namespace = namespace
         self._since_boot = since_boot
-        self._boot = boot_id() if boot is None else boot
+        self._process = process
 
     def create(self, owner: str, ttl_seconds: float) -> Lease:
         """Take a lease that holds nothing yet.
 
         Args:
             owner: who takes it, for people.
-            ttl_seconds: how long it lasts if nobody deletes or renews it.
+            ttl_seconds: how long it lasts at least, if nobody deletes it.
         """
-        now = self._clock()
-        lease = Lease(secrets.token_hex(8), self._namespace, owner, now, now + ttl_seconds)
+        now, process = self._clock(), self._current()
+        lease = Lease(secrets.token_hex(8), self._namespace, owner, now, now + ttl_seconds, process.pid)
         with self._db.transaction() as cursor:
             cursor.execute(
-                "INSERT INTO leases (id, namespace, owner, created_at, expires_at, boot_id, ends_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (lease.id, lease.namespace, owner, now, lease.expires_at, self._boot, self._since_boot() + ttl_seconds),
+                "INSERT INTO leases (id, namespace, owner, created_at, expires_at, boot_id, ends_at, pid, started)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(lease.id, lease.namespace, owner, now, lease.expires_at),
+                    *(process.boot_id, self._since_boot() + ttl_seconds, process.pid, process.started),
+                ),
             )
         return lease
 
-    def renew(self, lease_id: str, ttl_seconds: float) -> None:
-        """Let a lease last from now on.
+    @contextmanager
+    def during(self, owner: str, ttl_seconds: float) -> Iterator[str]:
+        """Hold a lease for a block, and give its ID; what a killed process leaves of it ends so many seconds later."""
+        lease = self.create(owner, ttl_seconds)
+        try:
+            yield lease.id
+        finally:
+            self.delete(lease.id)
 
-        Raises:
-            NotFoundError: it ended, or never was; what it held may be gone.
+    @contextmanager
+    def unfinished(self, owner: str, patience: float) -> Iterator[str]:
+        """Hold a lease for work that can be gone on with, and give its ID.
+
+        When the block ends well, what earlier tries of the same owner hold goes too. When it ends in any other way,
+        what it has waits ``patience`` seconds for the next try.
+        """
+        lease = self.create(owner, patience)
+        try:
+            yield lease.id
+        except BaseException:
+            self.leave(lease.id, patience)
+            raise
+        self.delete(lease.id)
+        self.delete_left(owner)
+
+    def leave(self, lease_id: str, ttl_seconds: float) -> None:
+        """Let a lease last for so long from now on, whether its process lives or not: the work waits; success if ended.
+
+        Args:
+            lease_id: the lease.
+            ttl_seconds: how long.
         """
         with self._db.transaction() as cursor:
-            self._check(lease_id)
             cursor.execute(
-                "UPDATE leases SET expires_at = ?, boot_id = ?, ends_at = ? WHERE id = ?",
-                (self._clock() + ttl_seconds, self._boot, self._since_boot() + ttl_seconds, lease_id),
+                "UPDATE leases SET expires_at = ?, boot_id = ?, ends_at = ?, pid = NULL, started = NULL WHERE id = ?",
+                (
+                    *(self._clock() + ttl_seconds, self._current().boot_id),
+                    *(self._since_boot() + ttl_seconds, lease_id),
+                ),
             )
 
     def add(self, lease_id: str, kind: Kind, keys: Iterable[str]) -> None:
@@ -110,7 +146,9 @@ class Leases:
             NotFoundError: the lease ended, or never was.
         """
         with self._db.transaction() as cursor:
-            self._check(lease_id)
+            rows = self._db.read("SELECT * FROM leases WHERE id = ?", (lease_id,))
+            if not any(self._lasts(row) for row in rows):
+                raise NotFoundError(f"lease {printable(lease_id)} has ended; take another")
             cursor.executemany(
                 "INSERT INTO lease_resources (lease, kind, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 [(lease_id, kind, str(key)) for key in keys],
@@ -121,19 +159,30 @@ class Leases:
         with self._db.transaction() as cursor:
             cursor.execute("DELETE FROM leases WHERE id = ?", (lease_id,))
 
+    def delete_left(self, owner: str) -> None:
+        """End the leases that earlier work of this owner left, on purpose or by dying: it is done now."""
+        sql = "SELECT * FROM leases WHERE namespace = ? AND owner = ?"
+        if not self._db.read(sql, (self._namespace, owner)):
+            return
+        with self._db.transaction() as cursor:
+            left = [row["id"] for row in self._db.read(sql, (self._namespace, owner)) if not _works(row)]
+            cursor.executemany("DELETE FROM leases WHERE id = ?", [(lease_id,) for lease_id in left])
+
     def list(self) -> tuple[Lease, ...]:
         """Give the leases that last, oldest first."""
         rows = self._db.read("SELECT * FROM leases ORDER BY created_at, id")
-        return tuple(
-            Lease(row["id"], row["namespace"], row["owner"], row["created_at"], row["expires_at"])
-            for row in rows
-            if self._lasts(row)
-        )
+        return tuple(_lease(row) for row in rows if self._lasts(row))
 
-    def held(self, kind: Kind) -> set[str]:
-        """Give the keys of one kind that leases hold."""
-        rows = self._db.read("SELECT * FROM lease_resources JOIN leases ON id = lease WHERE kind = ?", (kind,))
-        return {row["key"] for row in rows if self._lasts(row)}
+    def resources(self, lease_id: str) -> dict[Kind, tuple[str, ...]]:
+        """Give what a lease holds, by kind, sorted."""
+        rows = self._db.read("SELECT kind, key FROM lease_resources WHERE lease = ? ORDER BY key", (lease_id,))
+        kinds: tuple[Kind, ...] = ("content", "ingest", "snapshot")
+        return {kind: tuple(row["key"] for row in rows if row["kind"] == kind) for kind in kinds}
+
+    def left(self, lease: Lease) -> float:
+        """Give the seconds that a lease lasts from now, if its process does not live longer."""
+        rows = self._db.read("SELECT * FROM leases WHERE id = ?", (lease.id,))
+        return max((self._left(row) for row in rows), default=0.0)
 
     def purge(self) -> None:
         """Forget the leases that have ended."""
@@ -142,11 +191,23 @@ class Leases:
             cursor.executemany("DELETE FROM leases WHERE id = ?", ended)
 
     def _lasts(self, row: Row) -> bool:
-        if self._boot and row["boot_id"] == self._boot:
-            return bool(row["ends_at"] > self._since_boot())
-        return bool(row["expires_at"] > self._clock())
+        return self._left(row) > 0 or _works(row)
 
-    def _check(self, lease_id: str) -> None:
-        rows = self._db.read("SELECT * FROM leases WHERE id = ?", (lease_id,))
-        if not any(self._lasts(row) for row in rows):
-            raise NotFoundError(f"lease {printable(lease_id)} has ended; take another")
+    def _left(self, row: Row) -> float:
+        boot = self._current().boot_id
+        if boot and row["boot_id"] == boot:
+            return float(row["ends_at"] - self._since_boot())
+        return float(row["expires_at"] - self._clock())
+
+    def _current(self) -> Process:
+        return Process.current() if self._process is None else self._process
+
+
+def _works(row: Row) -> bool:
+    """Whether the process that took a lease still works under it."""
+    return row["pid"] is not None and Process(row["boot_id"], row["pid"], row["started"]).alive()
+
+
+def _lease(row: Row) -> Lease:
+    pid = row["pid"] if _works(row) else None
+    return Lease(row["id"], row["namespace"], row["owner"], row["created_at"], row["expires_at"], pid)

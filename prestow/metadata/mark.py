@@ -1,24 +1,20 @@
 """What the garbage collection must keep: everything that a name, a container or a lease leads to.
 
-    image, container ──▶ index ──▶ manifest ──▶ config ──▶ diff IDs ──▶ chain IDs, of every height
-                                       └──────▶ layers
-    lease ──▶ blobs, and what they lead to as far as that can be read
-
 An index often has one platform's manifest here and the others not: what is not here leads nowhere. But a document of
 a named image that is *damaged* leads somewhere unknown, and so does an image without any manifest and config: then
-nothing may be removed, and the error says what is wrong. What a lease holds may be half a pull: there it is no error.
+nothing may be removed, and the graph says what is wrong. What a lease holds may be half a pull, and a generation is
+kept as far as it can be read: there it is no error.
 """
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prestow.content.blobs import Blobs
 from prestow.digest import Digest
-from prestow.errors import InvalidError, MismatchError, PreconditionError, PrestowError, printable
-from prestow.metadata.containers import Containers
-from prestow.metadata.images import Images
-from prestow.metadata.leases import Leases
+from prestow.errors import InvalidError, MismatchError, PrestowError
+from prestow.metadata.holds import Holds, Thing, blob, key
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.identity import chain_ids
@@ -27,63 +23,31 @@ from prestow.oci.manifest import Manifest
 from prestow.oci.walk import MAX_DEPTH, children, parse_document
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """What must stay.
-
-    Attributes:
-        blobs: digests of documents, configs, layers and decompressed layers, here or not.
-        chains: chain IDs of snapshots, here or not.
-    """
-
-    blobs: frozenset[Digest]
-    chains: frozenset[Digest]
-
-
-def mark(images: Images, containers: Containers, leases: Leases, content: Blobs) -> Marked:
-    """Follow all roots.
-
-    Raises:
-        PreconditionError: a document of an image or of a container is damaged or missing.
-    """
-    marker = _Marker(content)
-    for image in images.every():
-        marker.root(f"image {printable(image.name)}", image.target.digest, image.target)
-    for container in containers.every():
-        marker.root(f"container {printable(container.id)}", container.manifest_digest, None)
-    for key in leases.held("content"):
-        with suppress(PrestowError):
-            digest = Digest.parse(key)
-            marker.blobs.add(digest)
-            marker.walk(digest, None)
-    return Marked(frozenset(marker.blobs), frozenset(marker.chains))
-
-
 @dataclass(slots=True)
-class _Marker:
-    """Follows one root after the other, and reads each document once."""
+class Marker:
+    """Follows one root after the other, reads each document once, and draws the graph."""
 
     content: Blobs
-    blobs: set[Digest] = field(default_factory=set)
-    chains: set[Digest] = field(default_factory=set)
+    holds: Holds
     seen: dict[Digest, bool] = field(default_factory=dict)
 
-    def root(self, what: str, digest: Digest, target: Descriptor | None) -> None:
-        """Follow a name, which must lead to a whole image.
-
-        Raises:
-            PreconditionError: it does not.
-        """
-        self.blobs.add(digest)
+    def follow(self, root: Thing, digest: Digest, target: Descriptor | None) -> None:
+        """Follow a name or a container, which must lead to a whole image; ``target``: what is known of the document."""
+        self.holds.add(root, [blob(digest)], _role(target.media_type) if target else "manifest")
+        what = self.holds.roots[root]
         try:
-            whole = self.walk(digest, target)
+            if not self.walk(digest, target):
+                self.holds.broken.append(f"{what}: its manifest or config is missing, so its layers are unknown")
         except PrestowError as error:
-            raise PreconditionError(f"{what}: {error}; nothing was removed: pull it again, or remove it") from error
-        if not whole:
-            raise PreconditionError(
-                f"{what}: its manifest or config is missing, so its layers are unknown; "
-                "nothing was removed: pull it again, or remove it"
-            )
+            self.holds.broken.append(f"{what}: {error}")
+
+    def hold(self, root: Thing, digests: Iterable[str]) -> None:
+        """Follow digests as far as they can be read."""
+        for text in digests:
+            with suppress(PrestowError):
+                digest = Digest.parse(text)
+                self.holds.add(root, [blob(digest)])
+                self.walk(digest, None)
 
     def walk(self, digest: Digest, target: Descriptor | None, depth: int = 1) -> bool:
         """Follow a document, and tell whether it leads to a whole image."""
@@ -95,10 +59,14 @@ class _Marker:
 
     def _document(self, digest: Digest, target: Descriptor | None, depth: int) -> bool:
         document = parse_document(self._read(digest, target), target.media_type if target else None)
-        below = children(document)
-        self.blobs.update(child.digest for child in below)
+        self.holds.roles.setdefault(blob(digest), "manifest" if isinstance(document, Manifest) else "index")
         if isinstance(document, Manifest):
+            self.holds.add(blob(digest), [blob(document.config.digest)], "config")
+            self.holds.add(blob(digest), [blob(layer.digest) for layer in document.layers], "layer")
             return self._config(document.config)
+        below = children(document)
+        for child in below:
+            self.holds.add(blob(digest), [blob(child.digest)], _role(child.media_type))
         wholes = [
             self.walk(child.digest, child, depth + 1)
             for child in below
@@ -112,8 +80,8 @@ class _Marker:
             return False
         if config.media_type in mediatypes.CONFIGS:
             diff_ids = ImageConfig.parse(self._read(config.digest, config)).diff_ids
-            self.blobs.update(diff_ids)
-            self.chains.update(chain_ids(diff_ids))
+            self.holds.add(blob(config.digest), [blob(diff_id) for diff_id in diff_ids], "diff blob")
+            self.holds.add(blob(config.digest), [key(chain_id) for chain_id in chain_ids(diff_ids)])
         return True
 
     def _present(self, digest: Digest) -> bool:
@@ -125,3 +93,9 @@ class _Marker:
         if target is not None and len(data) != target.size:
             raise MismatchError(f"blob {digest}: {len(data)} bytes, its descriptor says {target.size}")
         return data
+
+
+def _role(media_type: str) -> str | None:
+    if mediatypes.is_index(media_type):
+        return "index"
+    return "manifest" if mediatypes.is_manifest(media_type) else None

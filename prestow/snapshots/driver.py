@@ -151,6 +151,10 @@ class Driver(Unpacked):
             if grave:
                 remove_tree(grave)
 
+    def refuse_mounted(self, key: str) -> None:
+        """Fail as ``remove`` would, if the snapshot is mounted."""
+        self._refuse_mounted(self._catalog.get(key))
+
     def _refuse_mounted(self, info: Info) -> None:
         """Refuse to change what somebody sees through a mount."""
         users = users_of(self._files(info))

@@ -35,7 +35,7 @@ def test_without_blobs_an_image_is_pulled_again_bundled_verified_and_pruned_as_e
 
     assert (again.fetched_bytes, [layer.state for layer in again.layers]) == (0, ["applied"] * 3)
     assert len(fault_registry.requests("/blobs/", "GET")) == asked
-    assert prune(home=home).blobs == ()
+    assert prune(home=home).of("blob") == ()
     bundle(reference, str(tmp_path / "bundle"), copied=True, home=home)
     assert (tmp_path / "bundle/rootfs/etc/motd").exists()
     assert verify(node, node.image(reference)).damaged == ()

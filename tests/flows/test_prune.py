@@ -8,9 +8,14 @@ from flows.bundle import bundle
 from flows.prune import prune
 from flows.pull import pull
 from prestow.container import remove_container
+from prestow.errors import NotFoundError
+from prestow.metadata.gc import Swept
 from prestow.metadata.tag import untag
 from prestow.node import open_node
 from tests.prefect_records import flow_run_id, task_runs
+from tests.registries import Fault, FaultRegistry
+
+DAY = 86400.0
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -20,7 +25,7 @@ def test_what_a_name_holds_stays(home: str, demo_layout: Path) -> None:
 
     swept = prune(home=home)
 
-    assert (swept.blobs, swept.snapshots, swept.bytes) == ((), (), 0)
+    assert swept == Swept()
 
 
 def test_what_a_container_holds_stays_and_then_goes(home: str, tmp_path: Path, demo_layout: Path) -> None:
@@ -34,7 +39,7 @@ def test_what_a_container_holds_stays_and_then_goes(home: str, tmp_path: Path, d
     remove_container(node, "c")
     freed = prune(home=home)
 
-    assert len(held.blobs) == 1  # the index; its manifest is what the container was made from
+    assert len(held.of("blob")) == 1  # the index; its manifest is what the container was made from
     assert list(node.content.walk()) == []
     assert node.snapshots() == []
     assert freed.bytes > 0
@@ -62,3 +67,41 @@ def test_a_dry_run_removes_nothing(home: str, demo_layout: Path) -> None:
 
     assert told == done
     assert done.bytes > 0
+
+
+def test_what_a_stopped_or_failed_pull_has_stays_until_one_of_the_name_is_complete(
+    home: str, fault_registry: FaultRegistry
+) -> None:
+    reference = f"{fault_registry.domain}/team/demo:demo"
+    node = open_node(home)
+    pull(reference, stop_after="layer-stored", home=home)
+    (stopped,) = node.leases.list()
+    assert (stopped.owner, stopped.pid) == (f"pull {reference}", None)
+    assert 6.9 * DAY < node.leases.left(stopped) <= 7 * DAY
+    before = {info.digest for info in node.content.walk()}
+
+    assert prune(home=home) == Swept()
+    fault_registry.on("/manifests/", Fault(status=404), times=1)
+    with pytest.raises(NotFoundError):
+        pull(reference, home=home)
+    assert prune(home=home) == Swept()
+    assert {info.digest for info in node.content.walk()} == before
+    assert len(node.leases.list()) == 2
+
+    pull(reference, home=home)
+    assert node.leases.list() == ()
+    assert node.image(reference).used_at is not None
+
+
+def test_rules_of_retention_are_parameters_of_the_flow(home: str, demo_layout: Path) -> None:
+    pull(f"oci:{demo_layout}:demo", home=home)
+    node = open_node(home)
+    with node.database.transaction() as cursor:
+        cursor.execute("UPDATE images SET used_at = 0, updated_at = 0")
+    node.images.label("localhost/demo:latest", {"prestow.keep": "true"})
+
+    assert prune(unused_days=30, above=0.001, home=home) == Swept()
+
+    node.images.label("localhost/demo:latest", {"prestow.keep": None})
+    assert prune(unused_days=30, home=home).of("image") == ("localhost/demo:latest",)
+    assert list(node.content.walk()) == []

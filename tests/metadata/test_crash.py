@@ -10,11 +10,9 @@ import pytest
 
 from prestow.content.layout_index import read_index
 from prestow.digest import Digest
-from prestow.metadata.containers import Containers
 from prestow.metadata.gc import sweep
 from prestow.metadata.images import Images
-from prestow.metadata.leases import Leases
-from prestow.metadata.mark import mark
+from prestow.metadata.survey import survey
 from prestow.metadata.tag import publish_names, tag, untag
 from tests.conformance.crash import failing_at_each_call, killed_at_each_call
 from tests.metadata.factory import Home, Made, make_image
@@ -40,6 +38,12 @@ def prepared(path: Path, *layers: bytes) -> Made:
 def names(home: Home) -> tuple[list[str], list[str]]:
     """Give the names in the database and in ``index.json``."""
     return [image.name for image in Images(home.db).list()], [image.name for image in read_index(home.content.root)]
+
+
+def kept(home: Home) -> set[str]:
+    """Give the blobs that stay."""
+    found = survey(home.db, home.content, ()).holds.kept()
+    return {thing.name for thing in found if thing.kind == "blob"}
 
 
 def run_tag(path: Path, image: Made) -> None:
@@ -156,19 +160,18 @@ def _put_back(home: Home, image: Made) -> bool:
     assert again == image
     tag(home.db, home.content, NAME, image.target)
     publish_names(home.db, home.content)
-    assert mark(Images(home.db), Containers(home.db), Leases(home.db), home.content).blobs == image.blobs
+    assert kept(home) == image.blobs
     return True
 
 
-def test_a_mark_is_the_same_before_and_after_a_collection(tmp_path: Path) -> None:
+def test_the_same_is_held_before_and_after_a_collection(tmp_path: Path) -> None:
     image = prepared(tmp_path, b"1", b"2")
     run_tag(tmp_path, image)
     with opened(tmp_path) as home:
-        roots = Images(home.db), Containers(home.db), Leases(home.db)
-        before = mark(*roots, home.content)
+        before = kept(home)
         home.put(b"garbage")
 
         sweep(home.db, home.content)
 
-        assert mark(*roots, home.content) == before
+        assert kept(home) == before
         assert Digest.of(b"garbage") not in home.digests()

@@ -13,6 +13,7 @@ from prestow.errors import ExhaustedError, PrestowError, StorageError
 from prestow.metadata.database import Database
 from prestow.metadata.gc import sweep
 from prestow.metadata.images import Images
+from prestow.metadata.reserve import Reserve
 from prestow.metadata.tag import tag, untag
 from tests.metadata.factory import Home, make_image
 
@@ -40,9 +41,10 @@ try:
 except ExhaustedError:
     pass
 
-db = Database(disk / "metadata.db", make_room=True)
+Reserve(disk / "metadata.db").make_room()
+db = Database(disk / "metadata.db")
 untag(db, home.content, "localhost/a:1")
-assert {digest for digest, _ in sweep(db, home.content).blobs} == image.blobs
+assert set(sweep(db, home.content).of("blob")) == image.blobs
 assert not (disk / "metadata.db-reserve").exists()
 db.close()
 (disk / "filler").unlink()
@@ -71,7 +73,7 @@ assert home.content.read(image.target.digest)
 untag(home.db, home.content, "localhost/a:1")
 fill()
 swept = sweep(home.db, home.content)
-assert {digest for digest, _ in swept.blobs} == image.blobs, swept
+assert set(swept.of("blob")) == image.blobs, swept
 assert os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize > 100_000
 
 again = make_image(home, b"another")

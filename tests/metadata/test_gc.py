@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,14 +11,16 @@ import pytest
 from prestow.content.ingest import Ingest
 from prestow.content.layout_index import Named, read_index, write_index
 from prestow.digest import Digest
-from prestow.errors import NotFoundError, PreconditionError, UnavailableError
+from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, UnavailableError
 from prestow.metadata.containers import ContainerRecord, Containers
-from prestow.metadata.gc import GRACE, Swept, sweep
+from prestow.metadata.gc import Rules, Swept, sweep
 from prestow.metadata.leases import Leases
+from prestow.metadata.survey import GRACE
 from prestow.metadata.tag import tag, untag
+from prestow.snapshots.snapshotter import Usage
 from tests.metadata.factory import Home, Made, absent, make_image, make_index
 
-NOTHING = Swept((), (), (), 0)
+NOTHING = Swept()
 
 
 @dataclass
@@ -28,11 +31,25 @@ class Driver:
     driver: str = "erofs"
     removed: list[str] = field(default_factory=list)
     refused: dict[str, type[Exception]] = field(default_factory=dict)
+    meanwhile: Callable[[], None] = lambda: None
+    full: int = 0
+
+    def usage(self, key: str) -> Usage:
+        """Measure a row: a byte for each character of its key."""
+        return Usage(len(key), 1)
+
+    def refuse_mounted(self, key: str) -> None:
+        """Refuse what is to be refused."""
+        if key in self.refused:
+            raise self.refused[key](f"{key} is mounted")
 
     def remove(self, key: str) -> None:
         """Remove a row, as any driver must in the end."""
-        if key in self.refused:
-            raise self.refused[key](f"{key} is mounted")
+        self.refuse_mounted(key)
+        self.meanwhile()
+        if self.full:
+            self.full -= 1
+            raise ExhaustedError("disk is full")
         with self.home.db.transaction() as cursor:
             cursor.execute("DELETE FROM snapshots WHERE driver = ? AND key = ?", (self.driver, key))
         self.removed.append(key)
@@ -104,9 +121,9 @@ def test_what_nobody_names_any_more_goes(home: Home, driver: Driver) -> None:
 
     swept = sweep(home.db, home.content, [driver])
 
-    assert set(swept.blobs) == expected
-    assert swept.snapshots == tuple(("erofs", chain) for chain in reversed(image.chains))
-    assert swept.bytes == sum(size for _, size in expected)
+    assert {(each.name, each.bytes) for each in swept.removed if each.kind == "blob"} == expected
+    assert swept.of("snapshot") == tuple(f"erofs/{chain}" for chain in reversed(image.chains))
+    assert swept.bytes == sum(size for _, size in expected) + sum(map(len, image.chains))
     assert (home.digests(), driver.keys(), swept.left) == (set(), set(), ())
     assert list(home.content.trash.iterdir()) == []
     assert sweep(home.db, home.content, [driver]) == NOTHING
@@ -118,13 +135,13 @@ def test_a_dry_run_tells_the_same_and_removes_nothing(home: Home, driver: Driver
     untag(home.db, home.content, "localhost/a:1")
     aged(home, "old")
 
-    told = sweep(home.db, home.content, [driver], dry_run=True)
+    told = sweep(home.db, home.content, [driver], Rules(dry_run=True))
 
     assert home.digests() == image.blobs
     assert driver.keys() == set(image.chains)
     done = sweep(home.db, home.content, [driver])
-    assert set(told.blobs) == set(done.blobs)
-    assert (told.snapshots, told.ingests, told.bytes) == (done.snapshots, done.ingests, done.bytes)
+    assert set(told.removed) == set(done.removed)
+    assert len(told.removed) == len(done.removed) == 2 + len(image.blobs) + 1
 
 
 def test_a_shared_layer_stays_as_long_as_one_image_has_it(home: Home, driver: Driver) -> None:
@@ -136,9 +153,9 @@ def test_a_shared_layer_stays_as_long_as_one_image_has_it(home: Home, driver: Dr
     swept = sweep(home.db, home.content, [driver])
 
     assert home.digests() == stays.blobs
-    assert {digest for digest, _ in swept.blobs} == gone.blobs - stays.blobs
+    assert set(swept.of("blob")) == gone.blobs - stays.blobs
     assert driver.keys() == set(stays.chains)
-    assert swept.snapshots == (("erofs", gone.chains[1]),)
+    assert swept.of("snapshot") == (f"erofs/{gone.chains[1]}",)
 
 
 def test_an_index_with_one_platform_here_stays(home: Home, driver: Driver) -> None:
@@ -176,7 +193,7 @@ def test_a_container_keeps_its_image_and_its_snapshot(home: Home, driver: Driver
 
     Containers(home.db).remove("box")
     swept = sweep(home.db, home.content, [driver])
-    assert swept.snapshots == (("erofs", "box"), ("erofs", image.chains[0]))
+    assert swept.of("snapshot") == ("erofs/box", f"erofs/{image.chains[0]}")
     assert home.digests() == set()
 
 
@@ -186,9 +203,9 @@ def test_a_young_snapshot_without_a_container_keeps_what_is_below_it(home: Home,
     driver.add("unfinished", image.chains[0], kind="active")
     untag(home.db, home.content, "localhost/a:1")
 
-    swept = sweep(home.db, home.content, [driver], clock=lambda: time.time() - 2 * 86400)
+    swept = sweep(home.db, home.content, [driver], Rules(clock=lambda: time.time() - 2 * 86400))
 
-    assert swept.snapshots == (("erofs", image.chains[1]),)
+    assert swept.of("snapshot") == (f"erofs/{image.chains[1]}",)
     assert driver.keys() == {"unfinished", image.chains[0]}
     assert home.digests() == {image.diff_ids[0]}
 
@@ -199,7 +216,7 @@ def test_a_snapshot_that_a_person_named_stays_with_what_is_below_it(home: Home, 
     driver.add("my work", image.chains[0])
     untag(home.db, home.content, "localhost/a:1")
 
-    assert sweep(home.db, home.content, [driver]).snapshots == ()
+    assert sweep(home.db, home.content, [driver]).of("snapshot") == ()
     assert home.digests() == set(image.diff_ids)
 
 
@@ -212,7 +229,7 @@ def test_snapshots_of_a_driver_that_is_not_at_hand_stay_with_their_layers(home: 
 
     swept = sweep(home.db, home.content, [other])
 
-    assert {driver for driver, _ in swept.snapshots} == {"native"}
+    assert {name.partition("/")[0] for name in swept.of("snapshot")} == {"native"}
     assert driver.keys() == set(image.chains)
     assert home.digests() == set(image.diff_ids)
 
@@ -230,8 +247,9 @@ def test_a_snapshot_that_cannot_be_removed_is_told_and_keeps_its_layers(
 
     assert driver.keys() == set(image.chains)
     assert home.digests() == set(image.diff_ids)
-    assert [entry.split(":")[0] for entry in swept.left] == ["snapshot erofs/sha256"] * 2
+    assert [entry.split(":")[0] for entry in swept.left] == ["snapshot erofs/sha256"]
     assert "is mounted" in swept.left[0]
+    assert set(swept.of("blob")) == image.blobs - set(image.diff_ids)
 
     driver.refused.clear()
     assert sweep(home.db, home.content, [driver]).left == ()
@@ -261,16 +279,17 @@ def test_a_lease_keeps_blobs_ingests_and_snapshots(home: Home, driver: Driver) -
 
     leases.delete(lease.id)
     swept = sweep(home.db, home.content, [driver])
-    assert {digest for digest, _ in swept.blobs} == image.blobs
-    assert swept.ingests == ("layer-x",)
-    assert swept.snapshots == (("erofs", image.chains[0]),)
+    assert set(swept.of("blob")) == image.blobs
+    assert swept.of("ingest") == ("layer-x",)
+    assert swept.of("snapshot") == (f"erofs/{image.chains[0]}",)
 
 
 def test_an_ended_lease_keeps_nothing_and_is_forgotten(home: Home, driver: Driver) -> None:
     image = make_image(home, b"1")
     driver.unpack(image)
     leases = Leases(home.db)
-    lease = leases.create("pull", -1)
+    lease = leases.create("pull", 60)
+    leases.leave(lease.id, -1)
     with home.db.transaction() as cursor:
         cursor.execute("INSERT INTO lease_resources VALUES (?, 'snapshot', ?)", (lease.id, image.chains[0]))
 
@@ -288,7 +307,7 @@ def test_ingests_go_when_they_are_old_and_nobody_writes_them(home: Home) -> None
     with home.content.writer("busy"):
         swept = sweep(home.db, home.content)
 
-    assert (swept.ingests, swept.bytes) == (("old",), 5)
+    assert (swept.of("ingest"), swept.bytes) == (("old",), 5)
     assert not folder.exists()
     assert {status.ref for status in home.content.statuses()} == {"young", "busy"}
 
@@ -316,4 +335,29 @@ def test_a_folder_in_the_place_of_a_blob_does_not_stop_the_collection(home: Home
     home.content.path(digest).mkdir()
     other = home.put(b"other")
 
-    assert sweep(home.db, home.content).blobs == ((other.digest, other.size),)
+    assert sweep(home.db, home.content).of("blob") == (other.digest,)
+
+
+def test_what_was_left_for_want_of_space_is_tried_again_when_there_is_some(home: Home, driver: Driver) -> None:
+    driver.unpack(named(home, "localhost/a:1", b"1"))
+    untag(home.db, home.content, "localhost/a:1")
+    driver.full = 1
+
+    swept = sweep(home.db, home.content, [driver])
+
+    assert (swept.left, home.digests(), driver.keys()) == ((), set(), set())
+    assert len(swept.of("snapshot")) == 1
+    assert len(swept.of("blob")) == len(set(swept.of("blob")))
+
+
+def test_a_snapshot_that_somebody_begins_to_use_meanwhile_needs_no_word(home: Home, driver: Driver) -> None:
+    image = named(home, "localhost/a:1", b"1")
+    driver.unpack(image)
+    untag(home.db, home.content, "localhost/a:1")
+    leases = Leases(home.db)
+    driver.meanwhile = lambda: leases.add(leases.create("pull", 60).id, "snapshot", image.chains)
+
+    swept = sweep(home.db, home.content, [driver])
+
+    assert (swept.left, swept.of("snapshot"), driver.keys()) == ((), (), set(image.chains))
+    assert set(image.diff_ids) <= home.digests()

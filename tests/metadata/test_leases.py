@@ -1,13 +1,15 @@
 """Leases, with clocks that can be set."""
 
-from dataclasses import dataclass
+import os
+import subprocess
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from prestow.content.boot import boot_id, uptime
+from prestow.content.boot import Process, boot_id, start_time, uptime
 from prestow.errors import NotFoundError, PreconditionError
-from prestow.metadata.leases import Leases
+from prestow.metadata.leases import Kind, Leases
 from tests.metadata.factory import Home
 
 YEARS = 10 * 365 * 24 * 3600.0
@@ -23,12 +25,17 @@ class Clocks:
 
     def leases(self, home: Home) -> Leases:
         """Look at the leases of a store by these clocks."""
-        return Leases(home.db, lambda: self.wall, since_boot=lambda: self.up, boot=self.boot)
+        process = Process(self.boot, 1, 1)  # of a boot that is not this machine's, so dead
+        return Leases(home.db, lambda: self.wall, since_boot=lambda: self.up, process=process)
 
     def pass_time(self, seconds: float) -> None:
         """Let both clocks go on."""
         self.wall += seconds
         self.up += seconds
+
+
+def held(leases: Leases, kind: Kind) -> set[str]:
+    return {key for lease in leases.list() for key in leases.resources(lease.id)[kind]}
 
 
 @pytest.fixture
@@ -44,14 +51,14 @@ def test_a_lease_holds_what_was_added_until_it_is_deleted(home: Home, clocks: Cl
     leases.add(lease.id, "ingest", ["layer-x"])
     leases.add(lease.id, "snapshot", ["chain"])
 
-    assert leases.held("content") == {"sha256:a", "sha256:b"}
-    assert leases.held("ingest") == {"layer-x"}
-    assert leases.held("snapshot") == {"chain"}
-    assert leases.list() == (lease,)
+    assert held(leases, "content") == {"sha256:a", "sha256:b"}
+    assert held(leases, "ingest") == {"layer-x"}
+    assert held(leases, "snapshot") == {"chain"}
+    assert leases.list() == (replace(lease, pid=None),)
 
     leases.delete(lease.id)
     leases.delete(lease.id)
-    assert leases.held("content") == set()
+    assert held(leases, "content") == set()
     assert leases.list() == ()
 
 
@@ -63,7 +70,7 @@ def test_two_leases_hold_one_thing(home: Home, clocks: Clocks) -> None:
 
     leases.delete(one.id)
 
-    assert leases.held("content") == {"x"}
+    assert held(leases, "content") == {"x"}
 
 
 def test_a_lease_ends(home: Home, clocks: Clocks) -> None:
@@ -72,25 +79,69 @@ def test_a_lease_ends(home: Home, clocks: Clocks) -> None:
     leases.add(lease.id, "content", ["x"])
 
     clocks.pass_time(59)
-    assert leases.held("content") == {"x"}
+    assert held(leases, "content") == {"x"}
     clocks.pass_time(1)
-    assert leases.held("content") == set()
+    assert held(leases, "content") == set()
     with pytest.raises(NotFoundError, match="has ended"):
         leases.add(lease.id, "content", ["y"])
-    with pytest.raises(NotFoundError, match="has ended"):
-        leases.renew(lease.id, 60)
 
 
-def test_a_renewed_lease_lasts(home: Home, clocks: Clocks) -> None:
+def test_work_that_is_left_is_safe_from_then_on(home: Home, clocks: Clocks) -> None:
     leases = clocks.leases(home)
     lease = leases.create("pull", 60)
     leases.add(lease.id, "content", ["x"])
 
     clocks.pass_time(50)
-    leases.renew(lease.id, 60)
-    clocks.pass_time(50)
+    leases.leave(lease.id, 60)
+    clocks.pass_time(59)
+    assert held(leases, "content") == {"x"}
+    assert leases.left(lease) == 1
 
-    assert leases.held("content") == {"x"}
+    clocks.pass_time(1)
+    assert held(leases, "content") == set()
+
+
+def test_a_lease_lasts_as_long_as_its_process_and_no_longer_if_that_left_it(home: Home, clocks: Clocks) -> None:
+    living = Leases(home.db, lambda: clocks.wall, since_boot=lambda: clocks.up)
+    lease = living.create("pull", 60)
+    living.add(lease.id, "content", ["x"])
+
+    clocks.pass_time(YEARS)
+    living.add(lease.id, "content", ["y"])
+    living.purge()
+    assert held(living, "content") == {"x", "y"}
+    assert [found.pid for found in living.list()] == [os.getpid()]
+
+    living.leave(lease.id, 60)
+    assert [found.pid for found in living.list()] == [None]
+    clocks.pass_time(60)
+    assert living.list() == ()
+
+
+def test_a_process_that_died_leaves_its_lease_to_expire(home: Home, clocks: Clocks) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        owner = Process(boot_id(), process.pid, start_time(process.pid) or 0)
+        leases = Leases(home.db, lambda: clocks.wall, since_boot=lambda: clocks.up, process=owner)
+        leases.add(leases.create("pull", 60).id, "content", ["x"])
+        clocks.pass_time(61)
+        assert held(leases, "content") == {"x"}
+
+        process.kill()
+        process.wait()
+
+        assert held(leases, "content") == set()
+
+
+def test_finished_work_ends_what_earlier_tries_left_and_not_what_others_do(home: Home, clocks: Clocks) -> None:
+    dead, living = clocks.leases(home), Leases(home.db)
+    elsewhere = Leases(home.db, namespace="other", process=Process("this", 1, 1))
+    dead.create("pull a", 60)
+    living.leave(living.create("pull a", 60).id, 60)
+    stay = {living.create("pull a", 60), dead.create("pull b", 60), elsewhere.create("pull a", 60)}
+
+    living.delete_left("pull a")
+
+    assert {lease.id for lease in living.list()} == {lease.id for lease in stay}
 
 
 def test_an_unknown_lease_cannot_be_added_to(home: Home, clocks: Clocks) -> None:
@@ -111,12 +162,12 @@ def test_setting_the_wall_clock_neither_ends_nor_prolongs_a_lease(home: Home, cl
 
     clocks.wall += jump
     clocks.pass_time(59)
-    assert leases.held("content") == {"x"}
+    assert held(leases, "content") == {"x"}
     leases.purge()
-    assert leases.held("content") == {"x"}
+    assert held(leases, "content") == {"x"}
 
     clocks.pass_time(1)
-    assert leases.held("content") == set()
+    assert held(leases, "content") == set()
 
 
 def test_after_a_reboot_the_wall_clock_decides(home: Home, clocks: Clocks) -> None:
@@ -125,9 +176,9 @@ def test_after_a_reboot_the_wall_clock_decides(home: Home, clocks: Clocks) -> No
 
     clocks.boot, clocks.up = "next", 5.0
     clocks.wall += 599
-    assert clocks.leases(home).held("content") == {"x"}
+    assert held(clocks.leases(home), "content") == {"x"}
     clocks.wall += 1
-    assert clocks.leases(home).held("content") == set()
+    assert held(clocks.leases(home), "content") == set()
 
 
 def test_purging_forgets_what_has_ended_only(home: Home, clocks: Clocks) -> None:
@@ -139,7 +190,7 @@ def test_purging_forgets_what_has_ended_only(home: Home, clocks: Clocks) -> None
 
     leases.purge()
 
-    assert leases.list() == (long,)
+    assert leases.list() == (replace(long, pid=None),)
     assert [row["key"] for row in home.db.read("SELECT key FROM lease_resources")] == ["y"]
 
 
@@ -147,8 +198,8 @@ def test_the_clocks_of_the_machine_will_do(home: Home) -> None:
     leases = Leases(home.db)
     leases.add(leases.create("pull", 60).id, "content", ["x"])
 
-    assert leases.held("content") == {"x"}
-    leases.create("past", -1)
+    assert held(leases, "content") == {"x"}
+    leases.leave(leases.create("past", 60).id, -1)
     assert len(leases.list()) == 1
 
 

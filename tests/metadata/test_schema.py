@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prestow.content.boot import Process
 from prestow.digest import Digest
 from prestow.errors import PreconditionError, StorageError
 from prestow.metadata.containers import ContainerRecord, Containers
@@ -32,6 +33,8 @@ OLD_CONTAINERS = st.lists(
     st.tuples(WORDS, WORDS, DIGESTS, WORDS, WORDS, WORDS, TIMES), unique_by=lambda row: row[0], max_size=4
 )
 OLD_LEASES = st.lists(st.tuples(WORDS, WORDS, TIMES, st.just(9e18), WORDS, TIMES), unique_by=lambda r: r[0], max_size=4)
+
+_ELSEWHERE = Process("none", 1, 1)
 
 
 def old(path: Path, rows: Rows, version: int = 1) -> None:
@@ -80,7 +83,7 @@ def test_an_old_database_means_the_same_in_the_newest_version(
         assert set(Containers(db).every()) == {
             ContainerRecord("default", row[0], row[1], Digest.parse(row[2]), *row[3:]) for row in containers
         }
-        assert {lease.id: lease for lease in Leases(db, boot="none").list()} == {
+        assert {lease.id: lease for lease in Leases(db, process=_ELSEWHERE).list()} == {
             row[0]: Lease(row[0], "default", row[1], row[2], row[3]) for row in leases
         }
         assert db.read("SELECT * FROM generations") == []
@@ -97,7 +100,8 @@ def test_rules_and_what_leases_hold_survive_the_migration(path: Path) -> None:
 
     with closing(Database(path)) as db:
         assert [tuple(row) for row in db.read("SELECT * FROM snapshots ORDER BY id")] == [snapshot, active]
-        assert Leases(db, boot="none").held("snapshot") == {chain}
+        leases = Leases(db, process=_ELSEWHERE)
+        assert [leases.resources(found.id)["snapshot"] for found in leases.list()] == [(chain,)]
         with db.transaction() as cursor:
             cursor.execute("DELETE FROM snapshots WHERE key = 'box'")
         with pytest.raises(PreconditionError, match="a lease holds this snapshot"), db.transaction() as cursor:

@@ -48,6 +48,7 @@ def image(prefect_server: object, home: Path, demo_layout: Path) -> str:
         ("containers", HEAVY | SETTINGS),
         ("server status", HEAVY | SETTINGS),
         ("prune --dry-run", {"prefect", "httpx", "rich"}),
+        ("explain demo", {"prefect", "httpx", "rich"}),
         ("doctor", {"prefect", "httpx", "rich"}),
     ],
 )
@@ -58,7 +59,7 @@ def test_a_verb_that_reads_loads_nothing_that_it_does_not_need(
 
 
 def test_a_verb_that_reads_starts_no_server(called: Called, image: str) -> None:
-    for line in ("images", "snapshots", "containers", "prune --dry-run", "doctor"):
+    for line in ("images", "snapshots", "containers", "prune --dry-run", "explain demo", "doctor"):
         assert called(*line.split()).status == 0
 
     assert called("server", "status", "--json").document == {"running": False, "url": None, "pid": None}
@@ -130,9 +131,47 @@ def test_what_prune_would_free_is_told_and_kept(called: Called, image: str, home
     told = called("prune", "--dry-run", "--json").document
 
     assert told["dry_run"] is True
-    assert len(told["snapshots"]) == 3
-    assert told["bytes"] == sum(size for _, size in told["blobs"]) > 0
+    assert told["totals"]["snapshot"]["count"] == 3
+    assert told["bytes"] == sum(each["bytes"] for each in told["removed"]) > 0
+    assert called("prune", "--dry-run").out.splitlines()[0].split() == ["KIND", "NAME", "SIZE", "WHY"]
     assert len(open_node(str(home)).snapshots()) == 3
+
+
+def test_why_something_is_kept_is_told(called: Called, image: str) -> None:
+    (document,) = called("explain", image, "--json").document
+    digest = called("images", "--json").document[0]["digest"]
+
+    assert document == {
+        "kind": "image", "name": image, "bytes": None, "kept": True, "removal": "",
+        "reasons": [{"why": f"image {image}", "way": [{"kind": "image", "name": image}]}],
+    }  # fmt: skip
+    assert called("explain", digest[:19]).out.splitlines()[1:] == [f"  image {image}", f"    -> index {digest}"]
+
+    called("images", "rm", "demo")
+    assert called("explain", digest).out.endswith(
+        "nothing keeps it, prune would remove it: no name, container or lease leads to it\n"
+    )
+    assert called("explain", "nobody").status == 3
+
+
+@pytest.mark.parametrize(
+    "line", ["--unused-for 30", "--unused-for 0d", "--keep-generations -1", "--above 101", "--below 0", "--below 50"]
+)
+def test_a_rule_of_retention_that_is_none_is_refused(called: Called, image: str, line: str) -> None:
+    done = called("prune", "--dry-run", *line.split())
+
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+
+
+def test_a_dry_run_tells_what_a_rule_forgets_and_why(called: Called, image: str) -> None:
+    assert called("prune", "--dry-run", "--unused-for", "1h", "--above", "100").out == "would free 0 B\n"
+
+    told = called("prune", "--dry-run", "--above", "0.001")
+
+    assert told.out.splitlines()[1].startswith(f"image     {image}")
+    assert "used longest ago, and the disk is" in told.out
+    assert told.out.splitlines()[-1].startswith("would free ")
+    assert "1 image, 3 snapshots" in told.out.splitlines()[-1]
 
 
 def test_an_absent_container_is_said(called: Called) -> None:

@@ -1,0 +1,149 @@
+"""A look at the whole store: who holds what at this moment, and which names the rules of retention may forget.
+
+Kept besides what names, containers and leases lead to: snapshots that a person named, what is below a snapshot that
+stays, the layers of those, and whatever is younger than ``grace`` among ingests and among snapshots of containers that
+were not finished.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from prestow.content.local import LocalStore
+from prestow.digest import Digest
+from prestow.errors import PrestowError, printable
+from prestow.metadata.containers import Containers
+from prestow.metadata.database import Database, Row
+from prestow.metadata.holds import Holds, Thing, blob, key, snapshot
+from prestow.metadata.images import ImageRecord, Images
+from prestow.metadata.leases import Lease, Leases
+from prestow.metadata.mark import Marker
+from prestow.metadata.retention import KEEP, Name, duration
+from prestow.namespace import DEFAULT
+from prestow.oci.descriptor import Descriptor
+
+GRACE = 7 * 24 * 3600.0
+"""Seconds for which an unfinished download, or the snapshot of an unfinished container, waits to be gone on with."""
+
+Rows: TypeAlias = dict[Thing, Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was seen.
+
+    Attributes:
+        holds: who holds what.
+        names: the names, and what they stood for before.
+        snapshots: the rows of all snapshots.
+    """
+
+    holds: Holds
+    names: tuple[Name, ...]
+    snapshots: Rows
+
+    def chain(self, thing: Thing) -> list[Thing]:
+        """Give a snapshot and all below it."""
+        line = []
+        while thing in self.snapshots:
+            line.append(thing)
+            row = self.snapshots[thing]
+            thing = snapshot(row["driver"], row["parent"] or "")
+        return line
+
+
+def survey(
+    db: Database,
+    content: LocalStore,
+    drivers: Collection[str],
+    *,
+    clock: Callable[[], float] = time.time,
+    grace: float = GRACE,
+) -> Survey:
+    """Look at a store; snapshots of other than the given drivers stay, with all below."""
+    rows = {snapshot(row["driver"], row["key"]): row for row in db.read("SELECT * FROM snapshots")}
+    marker = Marker(content, Holds())
+    names = _names(db, marker)
+    _containers(db, marker)
+    leases = Leases(db, clock)
+    for lease in leases.list():
+        _lease(leases, lease, marker)
+    _snapshots(rows, marker.holds, drivers, clock() - grace)
+    for status in content.statuses():
+        if (left := status.updated_at + grace - clock()) > 0:
+            marker.holds.root(Thing("ingest", status.ref), f"waits to be gone on with, {duration(left)} more")
+    return Survey(marker.holds, names, rows)
+
+
+def title(namespace: str, name: str) -> str:
+    """Give a name as people see it, and as it is unique in a store."""
+    return printable(name) if namespace == DEFAULT else f"{printable(name)} (namespace {namespace})"
+
+
+def last_used(image: ImageRecord) -> float:
+    """Give when a name was last pulled, or used for a bundle."""
+    return max(image.used_at or 0.0, image.updated_at)
+
+
+def _names(db: Database, marker: Marker) -> tuple[Name, ...]:
+    used = {(container.namespace, container.image): container.id for container in Containers(db).every()}
+    names = []
+    for image in Images(db).every():
+        shown = title(image.namespace, image.name)
+        thing = marker.holds.root(Thing("image", shown), f"image {shown}")
+        marker.follow(thing, image.target.digest, image.target)
+        container = used.get((image.namespace, image.name))
+        kept = f"container {printable(container)} is made of it" if container is not None else ""
+        if image.labels.get(KEEP) == "true":
+            kept = f"it has the label {KEEP}=true"
+        names.append(Name(thing, image.namespace, image.name, image.target, last_used(image), kept))
+    for row in db.read("SELECT * FROM generations ORDER BY namespace, name, replaced_at"):
+        target = Descriptor(row["media_type"], Digest.parse(row["digest"]), row["size"])
+        shown = f"{title(row['namespace'], row['name'])} {target.digest}"
+        thing = marker.holds.root(Thing("generation", shown), f"generation {shown}")
+        marker.hold(thing, [target.digest])
+        names.append(Name(thing, row["namespace"], row["name"], target, row["replaced_at"]))
+    return tuple(names)
+
+
+def _containers(db: Database, marker: Marker) -> None:
+    for container in Containers(db).every():
+        shown = title(container.namespace, container.id)
+        root = marker.holds.root(Thing("container", shown), f"container {shown}")
+        marker.holds.add(root, [snapshot(container.driver, container.snapshot_key)])
+        marker.follow(root, container.manifest_digest, None)
+
+
+def _lease(leases: Leases, lease: Lease, marker: Marker) -> None:
+    works = f"process {lease.pid} works" if lease.pid else f"{duration(leases.left(lease))} left"
+    root = marker.holds.root(Thing("lease", lease.id), f"lease {lease.id} of {printable(lease.owner)}, {works}")
+    held = leases.resources(lease.id)
+    marker.holds.add(root, [Thing("ingest", ref) for ref in held["ingest"]])
+    marker.holds.add(root, [key(name) for name in held["snapshot"]])
+    marker.hold(root, held["content"])
+
+
+def _snapshots(rows: Rows, holds: Holds, drivers: Collection[str], young: float) -> None:
+    contained = holds.kept()
+    for thing, row in rows.items():
+        holds.add(key(row["key"]), [thing])
+        if row["parent"] is not None:
+            holds.add(thing, [snapshot(row["driver"], row["parent"])])
+        if row["diff_id"] is not None:
+            holds.add(thing, [blob(Digest(row["diff_id"]))], "diff blob")
+        if row["driver"] not in drivers:
+            holds.root(thing, f"snapshot of driver {row['driver']}, which is not at hand")
+        elif row["kind"] != "committed" and row["created_at"] > young and thing not in contained:
+            holds.root(thing, "snapshot of a container that may be unfinished: it is young")
+        elif row["kind"] == "committed" and not _is_digest(row["key"]):
+            holds.root(thing, "snapshot that a person named")
+
+
+def _is_digest(text: str) -> bool:
+    """Whether a snapshot's key is a chain ID, so that it can be made again, and not a name that a person gave."""
+    try:
+        Digest.parse(text)
+    except PrestowError:
+        return False
+    return True

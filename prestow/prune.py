@@ -1,0 +1,60 @@
+"""Prune: free what nothing holds, and by the rules of retention forget what nobody needs; on a full disk too."""
+
+from dataclasses import dataclass
+
+from prestow.metadata.gc import Rules, Swept, sweep
+from prestow.metadata.retention import Retention
+from prestow.node import Node
+
+_DAY = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen for one prune, in place of the host's settings; None leaves it to them.
+
+    Attributes:
+        keep_generations: how many earlier targets of each name stay.
+        unused_days: days after which an unused name goes.
+        above: percent of the disk in use above which names go.
+        below: percent of the disk in use at which no more go.
+    """
+
+    keep_generations: int | None = None
+    unused_days: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+
+def rules(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Rules:
+    """Give the rules by which a store is collected, from the settings and what was chosen.
+
+    Raises:
+        InvalidError: they contradict each other.
+    """
+    settings = node.settings
+    generations = settings.keep_generations if choice.keep_generations is None else choice.keep_generations
+    days = choice.unused_days or settings.unused_days
+    above = choice.above or settings.disk_above
+    below = choice.below or (None if choice.above else settings.disk_below)
+    retention = Retention(generations, days and days * _DAY, above, below)
+    return Rules(retention, grace=settings.ingest_days * _DAY, dry_run=dry_run)
+
+
+def prune(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Swept:
+    """Remove what no name, container or lease holds, what crashes left, and what stayed unfinished for too long.
+
+    Args:
+        node: the store.
+        choice: which names are forgotten.
+        dry_run: only tell what would go.
+
+    Raises:
+        InvalidError: the choice contradicts itself, or the settings.
+        PreconditionError: a document of a named image is damaged or missing; nothing was removed.
+    """
+    chosen = rules(node, choice, dry_run=dry_run)
+    if not dry_run:
+        node.make_room()
+        node.recover()
+    return sweep(node.database, node.content, node.snapshotters, chosen)
