@@ -28,7 +28,7 @@ from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PrestowError
 from prestow.lookup import find_image
 from prestow.metadata.containers import Containers
-from prestow.metadata.database import Database
+from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Leases
 from prestow.metadata.reserve import Reserve
@@ -91,7 +91,17 @@ class Node:
     @cached_property
     def database(self) -> Database:
         """The metadata store."""
-        return Database(self.home / "metadata.db", on_create=recover_names(self.content))
+        return Database(self.home / "metadata.db", on_create=self._recover)
+
+    def _recover(self, cursor: Cursor) -> None:
+        """Begin a new database with what the disk still tells of one that was lost.
+
+        Snapshots that no row names count as leftovers; what containers wrote is none, and is kept in quarantine.
+        """
+        snapshots = self.home / "snapshots"
+        if any(snapshots.glob("*/[0-9]*/fs")):
+            self.content.held.take(snapshots, "metadata.db was lost, which told whose these are")
+        recover_names(self.content)(cursor)
 
     @cached_property
     def images(self) -> Images:

@@ -142,3 +142,18 @@ def test_what_is_read_only_is_left_alone(node: Node) -> None:
 
     assert examine(node, None).damaged > 0
     assert sorted((node.content.root / "blobs/sha256").iterdir()) == listed
+
+
+def test_what_containers_wrote_outlives_the_database(node: Node) -> None:
+    driver = next(driver for driver in node.snapshotters if driver.driver == "native")
+    create_snapshot(driver, "mine", next(info.key for info in driver.walk() if info.diff_id))  # type: ignore[arg-type]
+    Path(driver.mounts("mine")[0].source, "written").write_text("by a container")
+    names = [image.name for image in node.images.list()]
+    node.database.close()
+    (node.home / "metadata.db").unlink()
+
+    fresh = Node(node.home, node.store_id)
+    fresh.recover()
+
+    assert [image.name for image in fresh.images.list()] == names
+    assert [path.read_text() for path in fresh.content.held.root.rglob("written")] == ["by a container"]
