@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     )
     max_layer_entries: int = Field(2_000_000, gt=0, description="Entries of one layer")
     max_layer_depth: int = Field(256, gt=0, le=256, description="Folders inside folders in one layer")
+    max_image_bytes: int = Field(256 << 30, gt=0, description="Bytes of all layers of one image, decompressed")
     max_layers: int = Field(500, gt=0, le=500, description="Layers of one image; the kernel mounts no more")
 
     @classmethod

@@ -21,6 +21,7 @@ from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError
 from prestow.layers.apply import diff_ref
+from prestow.layers.limits import Budget
 from prestow.node import Node
 from prestow.oci.image import Image, Layer
 from prestow.oci.mediatypes import layer_compression
@@ -144,9 +145,12 @@ def _offset(content: Holdings, ref: str) -> int:
 def admit(node: Node, image: Image, driver: str = "auto") -> int:
     """Make sure that an image will fit, and tell how many of its layers may be fetched at the same time.
 
+    From then on the image's layers share ``max_image_bytes`` among them, in this process.
+
     Raises:
-        ExhaustedError: it will not; with the figures, and what to do.
+        ExhaustedError: it will not fit, with the figures and what to do; or what is known of it is beyond that limit.
     """
+    _limit(node, image)
     settings, snapshotter = node.settings, node.snapshotter(driver)
     found = needs(
         image,
@@ -161,6 +165,18 @@ def admit(node: Node, image: Image, driver: str = "auto") -> int:
     if at_once is None:
         raise ExhaustedError(_refusal(node, image, found))
     return at_once
+
+
+def _limit(node: Node, image: Image) -> None:
+    """Let the layers that are still to be decompressed share what those that are here leave of the limit."""
+    content, budget = node.content, Budget(node.settings.max_image_bytes)
+    missing = {layer.diff_id for layer in image.layers if not content.has(layer.diff_id)}
+    for layer in image.layers if missing else ():
+        if layer.diff_id not in missing:
+            budget.spend(layer.diff_id, content.info(layer.diff_id).size)
+        elif layer.diff_id == layer.descriptor.digest:
+            budget.spend(layer.diff_id, layer.descriptor.size)
+    node.scans.share(missing, budget)
 
 
 def _at_once(found: Needs, free: Free, reserve: int, *, keep_blobs: bool) -> int | None:

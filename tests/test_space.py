@@ -8,10 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prestow.content.verify import verify as commit
 from prestow.errors import ExhaustedError
+from prestow.layers.ahead import ahead
+from prestow.layers.apply import apply
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
+from prestow.registry.fetch import fetch_layer
 from prestow.space import RATIO, Needs, admit, free_space, needs
+from tests.image_factory import demo_layers
 from tests.test_verify import pulled
 
 HUGE = str(1 << 60)
@@ -131,6 +136,40 @@ def test_what_is_complete_is_admitted_on_a_full_disk(
     monkeypatch.setenv("PRESTOW_MIN_FREE_BYTES", HUGE)
 
     assert admit(again(node), image, "native") == 1
+
+
+def unpacked(node: Node, layout: Path, image: Image) -> None:
+    """Fetch and unpack an image that was admitted."""
+    source = node.source(f"oci:{layout}:demo")
+    for layer in image.layers:
+        with ahead(node.content, layer, scans=node.scans, progress=lambda _: None) as arrived:
+            fetch_layer(source, node.content, layer.descriptor, progress=arrived)
+        commit(node.content, layer.descriptor)
+        apply(node.content, layer, scans=node.scans)
+
+
+def test_the_layers_of_an_image_are_limited_together_and_to_the_byte(
+    node: Node, image: Image, demo_layout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    total = sum(len(tar) for tar in demo_layers("amd64"))
+    monkeypatch.setenv("PRESTOW_MAX_IMAGE_BYTES", str(total - 1))
+    limited = again(node)
+    admit(limited, image, "erofs")
+
+    with pytest.raises(ExhaustedError, match=f"more than {total - 1} bytes when decompressed; raise max_image_bytes"):
+        unpacked(limited, demo_layout, image)
+
+    assert sum(node.content.info(layer.diff_id).size for layer in image.layers[:-1]) < total
+    assert not node.content.has(image.layers[-1].diff_id)
+    later = again(node)
+    admit(later, image, "erofs")
+    with pytest.raises(ExhaustedError, match="max_image_bytes"):
+        apply(later.content, image.layers[-1], scans=later.scans)
+    monkeypatch.setenv("PRESTOW_MAX_IMAGE_BYTES", str(total))
+    allowed = again(node)
+    admit(allowed, image, "erofs")
+    unpacked(allowed, demo_layout, image)
+    assert node.content.has(image.layers[-1].diff_id)
 
 
 def test_the_file_system_is_asked_for_what_an_ordinary_user_may_have(tmp_path: Path) -> None:

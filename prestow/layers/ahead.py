@@ -75,7 +75,11 @@ def _unpack(content: Ingests, layer: Layer, source: Growing, scans: Scans, token
                 return
             try:
                 scanned = unpack(
-                    writer, cast("BinaryIO", source), layer, limits=scans.limits, progress=lambda _: token.check()
+                    writer,
+                    cast("BinaryIO", source),
+                    layer,
+                    limits=scans.limits_of(layer.diff_id),
+                    progress=lambda _: token.check(),
                 )
                 proven = writer.seal() == layer.diff_id
             except BaseException:

@@ -96,7 +96,7 @@ def _made(content: Store, layer: Layer, scans: Scans, progress: Progress | None)
         return _applied(content, layer, scans.get(layer.diff_id, layer.index))
     with writer, content.open(layer.descriptor.digest) as blob:
         try:
-            scanned = unpack(writer, blob, layer, limits=scans.limits, progress=progress)
+            scanned = unpack(writer, blob, layer, limits=scans.limits_of(layer.diff_id), progress=progress)
             _commit(writer, layer)
         except PrestowError:
             writer.abort()

@@ -7,14 +7,15 @@ is. A tree is only kept under a diff ID that the scanned bytes were proven to ha
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO, Protocol
 
 from prestow.digest import Digest
 from prestow.layers.layer_directory import LayerTree
 from prestow.layers.layer_tree import layer_tree
-from prestow.layers.limits import Limits
+from prestow.layers.limits import Budget, Limits
 from prestow.layers.tar import Entry, Source, entries
 
 _MOST_ENTRIES = 250_000
@@ -65,7 +66,19 @@ class Scans:
         self._content = content
         self._kept: OrderedDict[tuple[Digest, int], Scanned] = OrderedDict()
         self._entries = 0
+        self._budgets: dict[Digest, Budget] = {}
         self._lock = threading.Lock()
+
+    def share(self, diff_ids: Iterable[Digest], budget: Budget) -> None:
+        """Let layers that are to be decompressed share what their image may come to."""
+        with self._lock:
+            self._budgets.update(dict.fromkeys(diff_ids, budget))
+
+    def limits_of(self, diff_id: Digest) -> Limits:
+        """Give the limits under which a layer is decompressed."""
+        with self._lock:
+            budget = self._budgets.get(diff_id)
+        return self.limits if budget is None else replace(self.limits, together=partial(budget.spend, diff_id))
 
     def get(self, diff_id: Digest, index: int) -> Scanned:
         """Give the scan of a diff blob as the layer at ``index`` of an image; one that is not kept is made.
@@ -91,6 +104,7 @@ class Scans:
         with self._lock:
             self._drop((diff_id, index))
             self._kept[diff_id, index] = scanned
+            self._budgets.pop(diff_id, None)
             self._entries += scanned.entries
             while self._entries > _MOST_ENTRIES:
                 self._drop(next(iter(self._kept)))

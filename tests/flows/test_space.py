@@ -46,6 +46,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", folder], check=True)
     yield folder
+    open_node(str(folder / "store")).close()
     open_node(str(folder / "store")).database.close()
     subprocess.run(["umount", "--lazy", folder], check=True)
 
@@ -87,3 +88,14 @@ def test_unchecked_it_fills_the_disk_and_says_so(
         pull(f"{registry.domain}/team/large:large", driver="erofs", home=str(disk / "store"))
 
     assert os.statvfs(disk).f_bavail < SIZE
+
+
+def test_an_image_that_is_larger_than_allowed_is_stopped_while_it_is_unpacked(
+    home: str, registry: FaultRegistry, settings: pytest.MonkeyPatch
+) -> None:
+    settings.setenv("PRESTOW_MAX_IMAGE_BYTES", str(LAYERS * SIZE - 1))
+
+    with pytest.raises(ExhaustedError, match="raise max_image_bytes"):
+        pull(f"{registry.domain}/team/large:large", driver="erofs", home=home)
+
+    assert sum(path.stat().st_size for path in Path(home).rglob("*")) < LAYERS * SIZE * 1.6
