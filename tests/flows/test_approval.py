@@ -19,8 +19,10 @@ from flows.pull import pull
 from prestow.digest import Digest
 from prestow.errors import PreconditionError
 from prestow.node import open_node
+from tests.image_factory import put_image, tag
 from tests.prefect_records import _until, ended, flow_run_id
 from tests.registries import FaultRegistry
+from tests.tar_builder import Tar
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -119,14 +121,16 @@ def test_a_run_that_is_held_can_be_cancelled(home: str, fault_registry: FaultReg
 
 
 class Somebody:
-    """A person who answers at once."""
+    """A person who answers at once, after doing something."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: Callable[[], object] = bool) -> None:
         self.shown: list[str] = []
+        self.first = first
 
     def ask(self, description: str, url: str | None) -> None:  # noqa: ARG002 - as asked
         """Keep what is shown."""
         self.shown.append(description)
+        self.first()
 
     def answer(self, seconds: float) -> Approval:  # noqa: ARG002 - as asked
         """Approve."""
@@ -148,6 +152,19 @@ def test_at_every_checkpoint_a_person_at_the_terminal_may_be_asked_and_the_run_m
     with get_client(sync_client=True) as client:
         names = [each.name for each in client.read_flow_run_states(flow_run_id(state))]
     assert names[-3:] == ["Paused", "Running", "Completed"]
+
+
+def test_what_was_approved_is_what_is_pulled_though_its_tag_moves_meanwhile(
+    home: str, fault_registry: FaultRegistry
+) -> None:
+    reference = f"{fault_registry.domain}/team/demo:demo"
+    somebody = Somebody(lambda: tag(fault_registry.layout, other, "demo"))
+    other = put_image(fault_registry.layout, [Tar().file("other", b"x").to_bytes()])
+    with asking(somebody):
+        pulled = pull(reference, hold_after="resolved", home=home)
+
+    assert f"`{pulled.digest}`" in somebody.shown[0]
+    assert open_node(home).image(reference).target.digest == pulled.digest != other.digest
 
 
 def test_outside_a_run_nobody_can_be_asked() -> None:

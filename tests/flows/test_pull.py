@@ -171,6 +171,16 @@ def test_each_step_is_an_event(home: str, docker_registry: DockerRegistry, demo_
     assert names[-2:] == ["prestow.unpacked", "prestow.tagged"]
     assert sorted(names[2:-2]) == sorted(["prestow.layer-fetched", "prestow.layer-stored", "prestow.layer-applied"] * 3)
     assert {event.resource.id for event in found} == {f"prestow.image.{reference}"}
+    node, roles = open_node(home), [{each.role: each.id for each in event.related} for event in found]
+    assert {each["host"] for each in roles} == {f"prestow.host.{node.host}"}
+    assert {each["store"] for each in roles} == {f"prestow.store.{node.store_id}"}
+    image = state.result()
+    assert [roles[n]["digest"] for n in (0, 1, -2, -1)] == [
+        f"prestow.digest.{digest}" for digest in (image.digest, image.manifest_digest, image.chain_id, image.digest)
+    ]
+    assert {each["digest"] for each in roles[2:-2]} == {
+        f"prestow.digest.{digest}" for layer in image.layers for digest in (layer.digest, layer.diff_id)
+    }
 
 
 def test_an_image_moves_through_a_layout_without_a_network(home: str, demo_layout: Path) -> None:

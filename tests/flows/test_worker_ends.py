@@ -19,8 +19,10 @@ from flows.local_server.ensure import Server, environment
 from flows.pull import pull
 from prestow.node import open_node
 from tasks.policy import records
+from tests.image_factory import put_image, tag
 from tests.prefect_records import _until, ended, task_runs
 from tests.registries import Fault, FaultRegistry
+from tests.tar_builder import Tar
 from tests.wheels import ROOT
 from tests.workers import without_prefect, worker
 
@@ -133,6 +135,24 @@ def test_a_suspended_run_shows_the_image_and_another_process_goes_on_after_the_a
     names = [task_run.state_name for task_run in task_runs(run, 5 + 6 + 1 + 3 + 2)]
     assert names.count("Cached") == 1 + 3 + 3
     assert open_node(home).image(reference)
+
+
+def test_a_suspended_run_whose_tag_has_moved_is_held_again(
+    start: Callable[..., UUID], home: str, fault_registry: FaultRegistry
+) -> None:
+    run = start(reference=f"{fault_registry.domain}/team/demo:demo", hold_after="resolved", home=home)
+    first = suspended(run)
+    other = tag(fault_registry.layout, put_image(fault_registry.layout, [Tar().file("f", b"x").to_bytes()]), "demo")
+
+    with get_client(sync_client=True) as client:
+        client.resume_flow_run(run, run_input={"decision": "approve"})
+        again = _until(lambda: [s for s in client.read_flow_run_states(run) if s.name == "Suspended"], 2, "two holds")
+        client.resume_flow_run(run, run_input={"decision": "refuse"})
+
+    assert first.state is not None
+    assert again[0].id == first.state.id
+    assert other.digest.encoded[:32] in str(again[1].state_details.pause_key)
+    assert ended(run).state_name == "Cancelled"
 
 
 def test_a_suspended_run_that_is_refused_is_cancelled_with_the_reason(
