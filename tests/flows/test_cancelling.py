@@ -17,7 +17,11 @@ from flows.cancelling import OpenRuns, noticed
 from flows.prepull import prepull
 from flows.pull import pull
 from prestow.cancellation import Token, watched
+from prestow.content.verify import verify
+from prestow.digest import Digest
 from prestow.node import open_node
+from prestow.oci.descriptor import Descriptor
+from prestow.registry.fetch import fetch_layer
 from tasks.policy import NOWHERE
 from tests.prefect_records import _until, ended, flow_run_id, task_runs
 from tests.registries import Fault, FaultRegistry
@@ -26,9 +30,14 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def stuck(registry: FaultRegistry, home: str) -> tuple[str, str]:
-    """Let one layer come no further than its first 300 bytes; give the image and that layer."""
+    """Let one layer come no further than its first 300 bytes, the others being here; give the image and that layer."""
     reference = f"{registry.domain}/team/demo:demo"
-    layer = pull(reference, stop_after="manifest-stored", home=home).layers[0].digest
+    first, *others = pull(reference, stop_after="manifest-stored", home=home).layers
+    layer, node = first.digest, open_node(home)
+    for other in others:
+        blob = Descriptor(other.media_type, Digest(other.digest), other.size)
+        fetch_layer(node.source(reference), node.content, blob)
+        verify(node.content, blob)
     registry.on(f"/blobs/{layer}", Fault(stall_after=300))
     return reference, layer
 
