@@ -18,13 +18,12 @@ def told(examined: Examined) -> Examined:
     Raises:
         MismatchError: something is damaged still.
     """
-    each = [*examined.images, *([examined.store] if examined.store else [])]
-    table = [row for found in each for row in _rows(found)]
+    table = [row for found in examined.every for row in _rows(found)]
     create_table_artifact(table=table, key=_KEY, description=f"{examined.damaged} of what was looked at is damaged")
     if examined.damaged:
-        first = next(damage for found in each for damage in found.left)
+        first = next(damage for found in examined.every for damage in found.left)
         raise MismatchError(
-            f"{examined.damaged} things are damaged, the first {printable(first.name)}: {first.what}; "
+            f"{examined.damaged} of what is stored is damaged, the first {printable(first.name)}: {first.what}; "
             "`prestow verify --all --repair` repairs what can be repaired"
         )
     return examined

@@ -28,9 +28,14 @@ class Examined:
     store: Repaired | None
 
     @property
+    def every(self) -> tuple[Repaired, ...]:
+        """All of it, the store's books last."""
+        return self.images if self.store is None else (*self.images, self.store)
+
+    @property
     def damaged(self) -> int:
         """How much is damaged still."""
-        return sum(len(each.left) for each in (*self.images, *([self.store] if self.store else [])))
+        return sum(len(each.left) for each in self.every)
 
 
 def examine(

@@ -135,8 +135,7 @@ def test_nothing_is_deleted_that_was_not_made_here(node: Node) -> None:
     assert [path.read_bytes() for path in held[0].folder.rglob("*") if path.read_bytes() == b"whose?"]
 
 
-def test_what_is_read_only_is_left_alone(node: Node) -> None:
-    """Looking changes nothing, whatever is found."""
+def test_looking_changes_nothing_whatever_is_found(node: Node) -> None:
     flip(node.content.path(node.images.list()[0].target.digest))
     listed = sorted((node.content.root / "blobs/sha256").iterdir())
 

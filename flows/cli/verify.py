@@ -26,7 +26,9 @@ def add(verbs: Verbs, common: Parser) -> None:
         example="prestow verify alpine:3.20\nprestow verify --all --repair\nprestow verify --all --json",
     )  # fmt: skip
     verb.add_argument("name", metavar="NAME", nargs="?", type=source, help="as `prestow images` shows it")
-    verb.add_argument("--all", action="store_true", help="every image, and whether names, rows and the disk agree")
+    verb.add_argument(
+        "--all", action="store_true", help="every image of the namespace, and whether names, rows and the disk agree"
+    )
     verb.add_argument(
         "--repair", action="store_true",
         help="move what is damaged to quarantine, and make or fetch it again; names stay, nothing else is fetched",
@@ -72,7 +74,7 @@ def _progress(name: str) -> Callable[[int], None]:
 
 
 def _page(examined: "Examined") -> str:
-    each = [*examined.images, *([examined.store] if examined.store else [])]
+    each = examined.every
     lines = [(_shown(e), e.found.blobs, e.found.snapshots, size(e.found.bytes), _result(e)) for e in each]
     parts = [table(("IMAGE", "BLOBS", "SNAPSHOTS", "READ", "RESULT"), lines)]
     if damages := [row for e in each for row in _damages(e)]:

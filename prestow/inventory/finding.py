@@ -1,6 +1,6 @@
 """A disagreement between the books and the disk, and what makes them agree again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from prestow.errors import PrestowError
@@ -32,6 +32,3 @@ class Finding:
         except PrestowError as error:
             return Mended(damage.kind, damage.name, damage.what, "", str(error))
         return Mended(damage.kind, damage.name, damage.what, self.how)
-
-
-Findings = Iterable[Finding]

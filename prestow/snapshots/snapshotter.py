@@ -207,13 +207,3 @@ class Snapshotter(Protocol):
             NotFoundError: no such key or name.
             PreconditionError: it has children, or is mounted.
         """
-
-
-class Cleaner(Protocol):
-    """Puts a driver's disk in order after crashes."""
-
-    def seems_untidy(self) -> bool:
-        """Whether ``cleanup`` may find something; only a look, for which nobody has to wait."""
-
-    def cleanup(self) -> None:
-        """Remove folders that no row names, take down shared mounts that nobody uses, empty the trash."""
