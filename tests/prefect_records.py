@@ -30,7 +30,7 @@ def ended(run: UUID) -> FlowRun:
             found = client.read_flow_run(run)
         return [found] if found.state is not None and found.state.is_final() else []
 
-    return _until(final, 1, f"the end of {run}")[0]
+    return until(final, 1, f"the end of {run}")[0]
 
 
 def log_lines(run: UUID, containing: str) -> list[str]:
@@ -41,7 +41,7 @@ def log_lines(run: UUID, containing: str) -> list[str]:
         with get_client(sync_client=True) as client:
             return [log.message for log in client.read_logs(wanted) if containing in log.message]
 
-    return _until(found, 1, f"{containing!r} in the log of {run}")
+    return until(found, 1, f"{containing!r} in the log of {run}")
 
 
 def task_runs(run: UUID, count: int) -> list[TaskRun]:
@@ -52,7 +52,7 @@ def task_runs(run: UUID, count: int) -> list[TaskRun]:
             found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])))
         return [task_run for task_run in found if task_run.state is not None and task_run.state.is_final()]
 
-    return sorted(_until(ended, count, f"task runs of {run}"), key=lambda task_run: str(task_run.start_time))
+    return sorted(until(ended, count, f"task runs of {run}"), key=lambda task_run: str(task_run.start_time))
 
 
 def events(run: UUID, count: int, prefix: str = "prestow.") -> list[ReceivedEvent]:
@@ -65,10 +65,10 @@ def events(run: UUID, count: int, prefix: str = "prestow.") -> list[ReceivedEven
         with get_client(sync_client=True) as client:
             return client.read_events(wanted, limit=50).events
 
-    return sorted(_until(received, count, f"events {prefix}* of {run}"), key=lambda event: event.occurred)
+    return sorted(until(received, count, f"events {prefix}* of {run}"), key=lambda event: event.occurred)
 
 
-def _until(ask: Callable[[], list[T]], count: int, what: str) -> list[T]:
+def until(ask: Callable[[], list[T]], count: int, what: str) -> list[T]:
     """Ask until there are enough answers."""
     deadline = time.monotonic() + DEADLINE
     while len(answers := ask()) < count:

@@ -20,7 +20,7 @@ from prestow.digest import Digest
 from prestow.errors import PreconditionError
 from prestow.node import open_node
 from tests.image_factory import put_image, tag
-from tests.prefect_records import _until, ended, flow_run_id
+from tests.prefect_records import ended, flow_run_id, until
 from tests.registries import FaultRegistry
 from tests.tar_builder import Tar
 
@@ -37,7 +37,7 @@ def held(name: str) -> FlowRun:
             found = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
         return [run for run in found if run.state is not None and run.state.is_paused()]
 
-    return _until(waiting, 1, f"{name} to wait")[0]
+    return until(waiting, 1, f"{name} to wait")[0]
 
 
 def form(run: FlowRun) -> tuple[dict[str, Any], str]:

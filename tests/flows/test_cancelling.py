@@ -17,40 +17,19 @@ from flows.cancelling import OpenRuns, noticed
 from flows.prepull import prepull
 from flows.pull import pull
 from prestow.cancellation import Token, watched
-from prestow.content.verify import verify
-from prestow.digest import Digest
-from prestow.node import open_node
-from prestow.oci.descriptor import Descriptor
-from prestow.registry.fetch import fetch_layer
 from tasks.policy import NOWHERE
-from tests.prefect_records import _until, ended, flow_run_id, task_runs
-from tests.registries import Fault, FaultRegistry
+from tests.prefect_records import ended, flow_run_id, task_runs
+from tests.registries import FaultRegistry
+from tests.stalled import Stalled, stalled
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-def stuck(registry: FaultRegistry, home: str) -> tuple[str, str]:
-    """Let one layer come no further than its first 300 bytes, the others being here; give the image and that layer."""
-    reference = f"{registry.domain}/team/demo:demo"
-    first, *others = pull(reference, stop_after="manifest-stored", home=home).layers
-    layer, node = first.digest, open_node(home)
-    for other in others:
-        blob = Descriptor(other.media_type, Digest(other.digest), other.size)
-        fetch_layer(node.source(reference), node.content, blob)
-        verify(node.content, blob)
-    registry.on(f"/blobs/{layer}", Fault(stall_after=300))
-    return reference, layer
-
-
-def when_stuck(home: str, layer: str, then: Callable[[], object]) -> None:
-    """Do something, in another thread, when the store has as much of a layer as the registry gives."""
-
-    def part() -> list[int]:
-        status = open_node(home).content.status(f"layer-{layer}")
-        return [status.offset] if status is not None and status.offset == 300 else []
+def when_stalled(hung: Stalled, then: Callable[[], object]) -> None:
+    """Do something, in another thread, when a pull hangs."""
 
     def wait() -> None:
-        _until(part, 1, f"a part of {layer}")
+        hung.wait()
         then()
 
     threading.Thread(target=wait, daemon=True).start()
@@ -69,17 +48,16 @@ def cancel_in_the_ui(name: str) -> None:
         client.set_flow_run_state(run, Cancelling())
 
 
-def goes_on(registry: FaultRegistry, reference: str, layer: str, home: str) -> None:
-    registry._rules.clear()
-    assert pull(reference, home=home).checkpoint == "tagged"
-    blobs = [seen.path for seen in registry.requests("/blobs/", "GET")]
-    assert {path for path in blobs if blobs.count(path) > 1} == {path for path in blobs if layer in path}
-    assert registry.requests(layer)[-1].headers.get("Range") == "bytes=300-"
+def goes_on(hung: Stalled) -> None:
+    hung.recover()
+    assert pull(hung.reference, home=hung.home).checkpoint == "tagged"
+    hung.check()
 
 
 def test_a_run_that_is_cancelled_in_the_ui_stops_and_the_next_goes_on(home: str, fault_registry: FaultRegistry) -> None:
-    reference, layer = stuck(fault_registry, home)
-    when_stuck(home, layer, lambda: cancel_in_the_ui(f"pull {reference}"))
+    hung = stalled(fault_registry, home)
+    reference = hung.reference
+    when_stalled(hung, lambda: cancel_in_the_ui(f"pull {reference}"))
 
     state = pull(reference, home=home, return_state=True)
 
@@ -88,24 +66,26 @@ def test_a_run_that_is_cancelled_in_the_ui_stops_and_the_next_goes_on(home: str,
     run = ended(flow_run_id(state))
     assert (run.state_type, run.state_name) == (StateType.CANCELLED, "Cancelled")
     assert "Running" not in {each.state_name for each in task_runs(run.id, 6)}
-    goes_on(fault_registry, reference, layer, home)
+    goes_on(hung)
 
 
 def test_whoever_embeds_a_pull_cancels_it_by_its_token(home: str, fault_registry: FaultRegistry) -> None:
-    reference, layer = stuck(fault_registry, home)
+    hung = stalled(fault_registry, home)
+    reference = hung.reference
     with watched(Token()) as token:
-        when_stuck(home, layer, lambda: token.cancel("not today"))
+        when_stalled(hung, lambda: token.cancel("not today"))
         with pytest.raises(CancelledRun, match="not today"):
             pull(reference, home=home)
 
-    goes_on(fault_registry, reference, layer, home)
+    goes_on(hung)
 
 
 def test_ctrl_c_in_a_program_is_a_keyboard_interrupt_and_the_run_is_cancelled(
     home: str, fault_registry: FaultRegistry
 ) -> None:
-    reference, layer = stuck(fault_registry, home)
-    when_stuck(home, layer, lambda: os.kill(os.getpid(), signal.SIGINT))
+    hung = stalled(fault_registry, home)
+    reference = hung.reference
+    when_stalled(hung, lambda: os.kill(os.getpid(), signal.SIGINT))
     known: list[UUID] = []
 
     @flow(persist_result=False, result_storage=NOWHERE)
@@ -119,14 +99,15 @@ def test_ctrl_c_in_a_program_is_a_keyboard_interrupt_and_the_run_is_cancelled(
         of_somebody_else()
 
     assert known == []
-    goes_on(fault_registry, reference, layer, home)
+    goes_on(hung)
 
 
 def test_cancelling_a_pre_pull_cancels_its_pulls(home: str, fault_registry: FaultRegistry) -> None:
-    reference, layer = stuck(fault_registry, home)
+    hung = stalled(fault_registry, home)
+    reference = hung.reference
     other = f"{fault_registry.domain}/team/other:demo"
     with watched(Token()) as token:
-        when_stuck(home, layer, lambda: token.cancel("enough"))
+        when_stalled(hung, lambda: token.cancel("enough"))
         state = prepull([reference, other], parallel=2, home=home, return_state=True)
 
     assert state.type is StateType.CANCELLED

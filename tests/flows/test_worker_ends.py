@@ -16,12 +16,12 @@ from prefect.states import Cancelling
 
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
-from flows.pull import pull
 from prestow.node import open_node
 from tasks.policy import records
 from tests.image_factory import put_image, tag
-from tests.prefect_records import _until, ended, task_runs
-from tests.registries import Fault, FaultRegistry
+from tests.prefect_records import ended, task_runs, until
+from tests.registries import FaultRegistry
+from tests.stalled import stalled
 from tests.tar_builder import Tar
 from tests.wheels import ROOT
 from tests.workers import without_prefect, worker
@@ -51,17 +51,7 @@ def read(run: UUID) -> FlowRun:
 
 
 def suspended(run: UUID) -> FlowRun:
-    return _until(lambda: [found for found in [read(run)] if found.state_name == "Suspended"], 1, f"{run} to wait")[0]
-
-
-def wait_for_part(home: str, layer: str) -> None:
-    """Wait until the store has as much of a layer as the registry gives."""
-
-    def part() -> list[int]:
-        status = open_node(home).content.status(f"layer-{layer}")
-        return [status.offset] if status is not None and status.offset == 300 else []
-
-    _until(part, 1, f"a part of {layer}")
+    return until(lambda: [found for found in [read(run)] if found.state_name == "Suspended"], 1, f"{run} to wait")[0]
 
 
 def process_of(run: UUID) -> list[int]:
@@ -77,40 +67,25 @@ def process_of(run: UUID) -> list[int]:
     return found
 
 
-def stalled(registry: FaultRegistry, home: str) -> tuple[str, str]:
-    """Let one layer come no further than its first 300 bytes; give the image and that layer."""
-    reference = f"{registry.domain}/team/demo:demo"
-    layer = pull(reference, stop_after="manifest-stored", home=home).layers[0].digest
-    registry.on(f"/blobs/{layer}", Fault(stall_after=300))
-    return reference, layer
-
-
-def goes_on(registry: FaultRegistry, layer: str) -> None:
-    """No blob that was complete was fetched again, and the other one from where it was."""
-    blobs = [seen.path for seen in registry.requests("/blobs/", "GET")]
-    assert {path for path in blobs if blobs.count(path) > 1} == {path for path in blobs if layer in path}
-    assert registry.requests(layer)[-1].headers.get("Range") == "bytes=300-"
-
-
 def test_a_run_that_is_cancelled_in_the_ui_ends_its_process_and_the_next_run_goes_on(
     start: Callable[..., UUID], home: str, fault_registry: FaultRegistry
 ) -> None:
-    reference, layer = stalled(fault_registry, home)
-    run = start(reference=reference, home=home)
-    wait_for_part(home, layer)
+    hung = stalled(fault_registry, home)
+    run = start(reference=hung.reference, home=home)
+    hung.wait()
 
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run, Cancelling())
     last = ended(run)
-    fault_registry._rules.clear()
-    again = ended(start(reference=reference, home=home))
+    hung.recover()
+    again = ended(start(reference=hung.reference, home=home))
 
     assert (last.state_name, again.state_name) == ("Cancelled", "Completed")
     with get_client(sync_client=True) as client:
         cancelling, cancelled = client.read_flow_run_states(run)[-2:]
     assert (cancelled.timestamp - cancelling.timestamp).total_seconds() < 30  # after that a worker kills
     assert process_of(run) == []
-    goes_on(fault_registry, layer)
+    hung.check()
 
 
 def test_a_suspended_run_shows_the_image_and_another_process_goes_on_after_the_answer(
@@ -119,13 +94,13 @@ def test_a_suspended_run_shows_the_image_and_another_process_goes_on_after_the_a
     reference = f"{fault_registry.domain}/team/demo:demo"
     run = start(reference=reference, hold_after="layer-stored", home=home)
     waiting = suspended(run)
-    _until(lambda: [0] if not process_of(run) else [], 1, "the end of its process")
+    until(lambda: [0] if not process_of(run) else [], 1, "the end of its process")
     blobs = len(fault_registry.requests("/blobs/", "GET"))
     keys = waiting.state.state_details.run_input_keyset if waiting.state else None
     assert keys is not None
 
     with get_client(sync_client=True) as client:
-        description = _until(lambda: [client.read_flow_run_input(run, keys["description"])], 1, "the form")[0]
+        description = until(lambda: [client.read_flow_run_input(run, keys["description"])], 1, "the form")[0]
         client.resume_flow_run(run, run_input={"decision": "approve"})
     last = ended(run)
 
@@ -146,7 +121,7 @@ def test_a_suspended_run_whose_tag_has_moved_is_held_again(
 
     with get_client(sync_client=True) as client:
         client.resume_flow_run(run, run_input={"decision": "approve"})
-        again = _until(lambda: [s for s in client.read_flow_run_states(run) if s.name == "Suspended"], 2, "two holds")
+        again = until(lambda: [s for s in client.read_flow_run_states(run) if s.name == "Suspended"], 2, "two holds")
         client.resume_flow_run(run, run_input={"decision": "refuse"})
 
     assert first.state is not None
@@ -175,21 +150,21 @@ def test_a_run_that_was_killed_with_its_worker_goes_on_in_another_even_if_prefec
     prefect_server: Server, home: str, fault_registry: FaultRegistry, tmp_path: Path
 ) -> None:
     deploy(ROOT)
-    reference, layer = stalled(fault_registry, home)
+    hung = stalled(fault_registry, home)
     api = {**without_prefect(), **environment(prefect_server)}
     with worker(sys.executable, api, tmp_path / "first") as first:
-        run = created(reference=reference, home=home)
-        wait_for_part(home, layer)
+        run = created(reference=hung.reference, home=home)
+        hung.wait()
         for pid in [first.pid, *process_of(run)]:
             os.kill(pid, signal.SIGKILL)
-    fault_registry._rules.clear()
+    hung.recover()
     for record in records(home).iterdir():
         record.unlink()
     with get_client(sync_client=True) as client:
         client.delete_flow_run(run)
 
     with worker(sys.executable, api, tmp_path / "second"):
-        again = ended(created(reference=reference, home=home))
+        again = ended(created(reference=hung.reference, home=home))
 
     assert again.state_name == "Completed"
-    goes_on(fault_registry, layer)
+    hung.check()

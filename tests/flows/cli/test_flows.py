@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import (
 from flows.cli.interruption import SENTENCE
 from prestow.node import open_node
 from tests.flows.cli.conftest import Called, Prestow
-from tests.prefect_records import _until
+from tests.prefect_records import until
 from tests.registries import Fault, FaultRegistry
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -79,7 +79,7 @@ def logged(name: str) -> list[str]:
             logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run.id))])))
         return [log.message for log in logs if "Traceback" in log.message]
 
-    return _until(tracebacks, 1, f"a traceback in the log of {name}")
+    return until(tracebacks, 1, f"a traceback in the log of {name}")
 
 
 def ends(name: str) -> list[str | None]:

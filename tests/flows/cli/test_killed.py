@@ -33,7 +33,7 @@ def test_a_pull_whose_server_is_killed_goes_on_and_its_record_is_complete(
 ) -> None:
     fault_registry.on("/blobs/", LATER, times=1)
     with alone.start("pull", f"{fault_registry.domain}/app:demo", "--json") as pull:
-        _until(lambda: fault_registry.requests("/blobs/"))
+        until(lambda: fault_registry.requests("/blobs/"))
         os.kill(server.pid, signal.SIGKILL)
         out, err = pull.communicate()
         assert (pull.returncode, json.loads(out)["checkpoint"]) == (0, "tagged"), err
@@ -41,7 +41,7 @@ def test_a_pull_whose_server_is_killed_goes_on_and_its_record_is_complete(
     other = ensure(alone.home)
     assert (other.url, other.auth, other.pid == server.pid) == (server.url, server.auth, False)
     assert _flow_runs(other) == ["COMPLETED"]
-    assert set(_until(lambda: _task_runs(other))) == {"COMPLETED"}
+    assert set(until(lambda: _task_runs(other))) == {"COMPLETED"}
 
 
 def test_a_run_that_was_killed_with_its_server_is_known_as_crashed(
@@ -50,7 +50,7 @@ def test_a_run_that_was_killed_with_its_server_is_known_as_crashed(
     name = f"{fault_registry.domain}/app:demo"
     fault_registry.on("/blobs/", LATER, times=1)
     with alone.start("pull", name, "--json") as pull:
-        _until(lambda: fault_registry.requests("/blobs/"))
+        until(lambda: fault_registry.requests("/blobs/"))
         pull.kill()
         os.kill(server.pid, signal.SIGKILL)
     os.waitpid(server.pid, 0)
@@ -59,7 +59,7 @@ def test_a_run_that_was_killed_with_its_server_is_known_as_crashed(
     other = ensure(alone.home)
     assert other.auth != server.auth
     assert _flow_runs(other) == ["COMPLETED", "CRASHED"]
-    assert {"COMPLETED", "CRASHED"}.issuperset(_until(lambda: _task_runs(other)))
+    assert {"COMPLETED", "CRASHED"}.issuperset(until(lambda: _task_runs(other)))
     assert list((alone.home / "prefect" / "runs").iterdir()) == []
 
 
@@ -84,7 +84,7 @@ def _asked(server: Server, kind: str) -> list[dict[str, Any]]:
     return found
 
 
-def _until(ask: Any) -> Any:
+def until(ask: Any) -> Any:
     deadline = time.monotonic() + DEADLINE
     while not (answer := ask()):
         assert time.monotonic() < deadline

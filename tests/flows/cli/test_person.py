@@ -11,7 +11,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 from tests.flows.cli.conftest import Prestow
 from tests.flows.cli.test_flows import ends, everything
-from tests.prefect_records import _until
+from tests.prefect_records import until
 from tests.registries import FaultRegistry
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -54,7 +54,7 @@ def test_without_a_terminal_the_answer_is_expected_in_the_ui(prestow: Prestow, f
 
     def approve() -> None:
         with get_client(sync_client=True) as client:
-            (run,) = _until(
+            (run,) = until(
                 lambda: [r for r in client.read_flow_runs(flow_run_filter=name) if r.state_name == "Paused"], 1, "a run"
             )
             client.resume_flow_run(run.id, run_input={"decision": "approve"})
