@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+DEFAULT_FILE = "/etc/prestow/config.toml"
+
 
 def default_home(environment: Mapping[str, str] = os.environ) -> Path:
     """Give the store's folder: ``PRESTOW_HOME``, else ``/var/lib/prestow`` for root, else among the user's data."""
@@ -36,3 +38,13 @@ def server_variables(environment: Mapping[str, str] = os.environ) -> dict[str, s
     chosen = {name: value for name, value in environment.items() if name.startswith("PRESTOW_SERVER_")}
     file = environment.get("PRESTOW_CONFIG")
     return chosen | ({"PRESTOW_CONFIG": str(Path(file).expanduser().absolute())} if file else {})
+
+
+def config_file(environment: Mapping[str, str] = os.environ) -> str:
+    """Give the file with the settings: ``PRESTOW_CONFIG``, else the host's; it need not be there."""
+    return environment.get("PRESTOW_CONFIG") or DEFAULT_FILE
+
+
+def cold(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether commands are to use no warm process: ``PRESTOW_COLD`` is set, and not to 0."""
+    return environment.get("PRESTOW_COLD", "0") not in ("", "0")

@@ -2,7 +2,8 @@
 
 import sys
 
-from config.settings import DEFAULT_FILE, Settings
+from config.home import DEFAULT_FILE
+from config.settings import Settings
 
 _HEAD = f"""# Settings
 

@@ -12,9 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from config.home import docker_config
-
-DEFAULT_FILE = "/etc/prestow/config.toml"
+from config.home import config_file, docker_config
 
 _FAULTS = {"extra_forbidden": "there is no such setting"}
 
@@ -49,6 +47,9 @@ class Settings(BaseSettings):
         default=True,
         description="Whether layers stay in the content store as they came, for `serve` and other tools; else they go "
         "when they are unpacked",
+    )
+    warm_minutes: float = Field(
+        15.0, gt=0, description="How long the warm process stays after its last command, so that the next one is quick"
     )
     check_space: bool = Field(
         default=True, description="Whether a pull that will not fit on the disk is refused before anything is fetched"
@@ -97,7 +98,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - named by pydantic
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = _file()
+        file = config_file()
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
 
 
@@ -107,7 +108,7 @@ def load() -> Settings:
     Raises:
         SettingsError: a value is not allowed, or the file names a setting that does not exist, or is not there.
     """
-    file = _file()
+    file = config_file()
     try:
         if os.environ.get("PRESTOW_CONFIG") and not Path(file).is_file():
             raise SettingsError(f"settings file {file}: there is none; PRESTOW_CONFIG names it")
@@ -122,7 +123,3 @@ def load() -> Settings:
         raise SettingsError(f"settings file {file}: {error.strerror}") from None
     except ValueError as error:  # pydantic's, of a variable
         raise SettingsError(f"settings: {error}; in a variable, a list is written as JSON") from None
-
-
-def _file() -> str:
-    return os.environ.get("PRESTOW_CONFIG") or DEFAULT_FILE

@@ -55,7 +55,7 @@ def connected(
     from prefect.settings import get_current_settings  # noqa: PLC0415 - likewise
 
     if read_before:
-        refresh_global_settings_context()
+        read_again()
     with ExitStack() as around:
         if get_current_settings().api.url is None:
             _begin(Path(home), announce)
@@ -106,6 +106,18 @@ def _lasting_name(home: Path, url: str) -> str:
     """Name an API for as long as it is the same: the store's own server, wherever it listens, or what is at a URL."""
     own = Record.read(home / "prefect")
     return "local" if own is not None and own.server(home).url == url else url
+
+
+def read_again() -> None:
+    """Let a process that imported Prefect long ago have the settings that its environment names now."""
+    from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - the slow import
+    from prefect.logging.configuration import setup_logging  # noqa: PLC0415 - likewise
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - likewise
+
+    before = get_current_settings().logging
+    refresh_global_settings_context()
+    if get_current_settings().logging != before:
+        setup_logging()
 
 
 def _refused(url: str, status_code: int, text: str) -> PrestowError:

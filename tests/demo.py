@@ -34,7 +34,8 @@ def main(reference: str | None) -> int:
             with _served(folder / "layout") as address:
                 return _show(f"{address}/demo:1", folder)
         finally:
-            subprocess.run([*PRESTOW, "server", "stop"], stdout=subprocess.DEVNULL, check=False)
+            for verb in ("warm", "server"):
+                subprocess.run([*PRESTOW, verb, "stop"], stdout=subprocess.DEVNULL, check=False)
 
 
 def _show(reference: str, folder: Path) -> int:

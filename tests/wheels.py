@@ -54,7 +54,7 @@ class Installed:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PRESTOW", "PREFECT"))
         }
-        return {**kept, "PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
+        return {**kept, "PRESTOW_COLD": "1", "PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
 
     def run(self, *arguments: str, home: Path, api: Mapping[str, str] | None = None) -> str:
         """Run the installed command from ``/``, and give its standard output.

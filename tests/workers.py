@@ -66,4 +66,5 @@ def worker(python: Path | str, environment: Mapping[str, str], log: Path, pool: 
 
 def without_prefect() -> dict[str, str]:
     """Give the environment of the tests without what they told their own process of Prefect."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PRESTOW_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PRESTOW_"))}
+    return {**kept, "PRESTOW_COLD": "1"}

@@ -6,25 +6,9 @@ Verbs that read import only the engine; those that run a flow import Prefect ins
 import argparse
 import os
 from collections.abc import Sequence
-from types import ModuleType
+from importlib import import_module
 
-from config.home import home_or_default, namespace_or_default
-from flows.cli import (
-    bundle,
-    containers,
-    deploy,
-    doctor,
-    explain,
-    images,
-    prepull,
-    prune,
-    pull,
-    run,
-    serve,
-    server,
-    snapshots,
-    verify,
-)
+from config.home import cold, home_or_default, namespace_or_default
 from flows.cli.arguments import Parser, folder, namespace
 from flows.cli.interruption import INTERRUPTED
 from flows.cli.output import open_null, say
@@ -32,9 +16,11 @@ from prestow import __version__
 from prestow.errors import PrestowError
 from prestow.namespace import check_namespace
 
-VERBS: tuple[ModuleType, ...] = (
-    pull, bundle, run, prepull, images, snapshots, containers, verify, prune, explain, doctor, serve, deploy, server,
+VERBS = (
+    "pull", "bundle", "run", "prepull", "images", "snapshots", "containers", "verify", "prune", "explain",
+    "doctor", "serve", "deploy", "server", "warm", "engine",
 )  # fmt: skip
+"""The verbs, in the order of the help; each is a module beside this one."""
 
 _EPILOG = """\
 example:
@@ -45,8 +31,8 @@ PRESTOW_HOME chooses the store, PRESTOW_CONFIG the file with the settings, which
 settings, such as PREFECT_API_URL, choose the Prefect API; without one, a server of the store's own is started."""
 
 
-def parser() -> Parser:
-    """Build the parser of all verbs."""
+def parser(arguments: Sequence[str] = ()) -> Parser:
+    """Build the parser of those verbs that stand among the arguments, one of which is meant; of all, if none does."""
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS)  # a sub-verb keeps its verb's
     common.add_argument(
         "--home", metavar="DIR", type=folder, help="folder of the store (default: PRESTOW_HOME, or the host's)"
@@ -57,6 +43,9 @@ def parser() -> Parser:
         type=namespace,
         help="whose names are seen and made (default: PRESTOW_NAMESPACE, or default)",
     )
+    common.add_argument(
+        "--cold", action="store_true", help="use no warm process, and start none; so does PRESTOW_COLD=1"
+    )
     common.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     top = Parser(
         prog="prestow",
@@ -66,16 +55,16 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"prestow {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in VERBS:
-        verb.add(verbs, common)
+    for verb in [name for name in VERBS if name in arguments] or VERBS:
+        import_module(f"flows.cli.{verb}").add(verbs, common)
     return top
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run one command; the result is the exit status."""
+def main(arguments: Sequence[str], *, here: bool = False) -> int:
+    """Run one command; the result is the exit status. With ``here``, all of it happens in this process."""
     _open_standard_streams()
     try:
-        args = _parsed(arguments)
+        args = _parsed(arguments, here=here)
         status: int = args.verb(args)
     except PrestowError as error:
         say(f"prestow: {error}")
@@ -90,14 +79,15 @@ def main(arguments: Sequence[str]) -> int:
     return status
 
 
-def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+def _parsed(arguments: Sequence[str], *, here: bool) -> argparse.Namespace:
     """Parse the arguments, and fill in what stands for the whole process."""
-    args, unknown = parser().parse_known_args(arguments)
+    args, unknown = parser(arguments).parse_known_args(arguments)
     if unknown:
         args.parser.error(f"unknown argument {' '.join(unknown)}")
     args.home = home_or_default(getattr(args, "home", None))
     args.namespace = check_namespace(namespace_or_default(getattr(args, "namespace", None)))
     args.json = getattr(args, "json", False)
+    args.words = None if here or getattr(args, "cold", False) or cold() else tuple(arguments)
     return args
 
 

@@ -7,6 +7,7 @@ traceback of a failed run: the API keeps it, a person gets one sentence, unless 
 import argparse
 import gc
 import os
+import sys
 from collections.abc import Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ def session(args: argparse.Namespace) -> Iterator[None]:
         InvalidError: the store is none, or a setting has a value that it cannot have.
         UnavailableError: the Prefect API does not answer.
     """
+    elsewhere(args)
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
     _ = open_node(args.home, args.namespace).settings
@@ -41,6 +43,7 @@ def connection(args: argparse.Namespace) -> Iterator[str]:
     Raises:
         UnavailableError: the Prefect API does not answer.
     """
+    elsewhere(args)
     # Prefect is a million objects, none of them garbage: do not look for any among them all the time, nor at the end
     gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     with ExitStack() as around:
@@ -48,7 +51,7 @@ def connection(args: argparse.Namespace) -> Iterator[str]:
         last = around.enter_context(interruptible())
         if args.json:
             around.enter_context(answer_reserved())
-        _quieten(os.environ)
+        quieten(os.environ)
         from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
         from flows.orchestration import connected  # noqa: PLC0415 - likewise
 
@@ -60,7 +63,23 @@ def connection(args: argparse.Namespace) -> Iterator[str]:
         yield api
 
 
-def _quieten(env: MutableMapping[str, str]) -> None:
+def elsewhere(args: argparse.Namespace) -> None:
+    """Let the store's warm process run this command, if it may and can: then it ends here, with that one's status.
+
+    Raises:
+        PrestowError: the store is none; or the warm process was killed in the middle of the command.
+    """
+    if args.words is None:
+        return
+    from flows.warm import client  # noqa: PLC0415 - only for verbs that run flows
+
+    status = client.run(Path(args.home), args.words)
+    if status is not None:
+        sys.exit(status)
+    args.words = None
+
+
+def quieten(env: MutableMapping[str, str]) -> None:
     """Keep Prefect's log out of the terminal, unless somebody chose its level."""
     if _LEVEL not in env:
         env.setdefault(_CONSOLE_LEVEL, "CRITICAL")

@@ -66,7 +66,13 @@ def as_user(
     for number, path in enumerate(closed):
         script += [f"mkdir -p {path}", f"mount --move {place}/hold/{number} {path}"]
     script += [f'cd {PROJECT}; exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups "$@"']
-    variables = {"PATH": os.environ["PATH"], "HOME": str(place), "PRESTOW_HOME": str(place / "store"), **(env or {})}
+    variables = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(place),
+        "PRESTOW_HOME": str(place / "store"),
+        "PRESTOW_COLD": "1",
+        **(env or {}),
+    }
     return subprocess.run(
         ["unshare", "--mount", "sh", "-c", "\n".join(script), "sh", *command],
         env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,

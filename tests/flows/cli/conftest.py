@@ -52,7 +52,7 @@ class Prestow:
     def environment(self) -> dict[str, str]:
         """Variables of a process: nobody's settings, credentials or Prefect profile but this test's."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PRESTOW", "PREFECT"))}
-        return {**kept, "HOME": str(self.scratch), "PRESTOW_HOME": str(self.home), **self.api}
+        return {**kept, "HOME": str(self.scratch), "PRESTOW_HOME": str(self.home), "PRESTOW_COLD": "1", **self.api}
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> "subprocess.Popen[str]":
         """Start it; SIGINT is not ignored, whoever started the tests."""
@@ -85,6 +85,7 @@ def called(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
     """The command, called in this process: quicker, and enough where the process is not the point."""
     monkeypatch.setenv("PRESTOW_HOME", str(home))
     monkeypatch.setenv("PRESTOW_CONFIG", "")
+    monkeypatch.setenv("PRESTOW_COLD", "1")
 
     def call(*arguments: str) -> Done:
         capfd.readouterr()

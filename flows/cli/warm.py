@@ -1,0 +1,41 @@
+"""Verb ``warm``: the process that makes this store's commands quick."""
+
+import argparse
+from pathlib import Path
+
+from flows.cli.arguments import Parser, Verbs, add_verb
+from flows.cli.output import emit
+
+
+def add(verbs: Verbs, common: Parser) -> None:
+    """Declare the verb and its sub-verbs."""
+    verb = add_verb(
+        verbs, common, "warm", status,
+        help="look at, or stop, the process that keeps Prefect imported for this store's next command",
+        example="prestow warm status\nprestow warm stop",
+    )  # fmt: skip
+    parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
+    add_verb(parts, common, "status", status, help="tell whether it runs", example="prestow warm status --json")
+    add_verb(
+        parts, common, "stop", stop, help="end it, after what it runs now; the next flow starts it again",
+        example="prestow warm stop",
+    )  # fmt: skip
+
+
+def status(args: argparse.Namespace) -> int:
+    """Tell whether the process runs."""
+    from flows.warm import client  # noqa: PLC0415 - keep `prestow --help` quick
+
+    pid = client.status(Path(args.home))
+    text = "not running; the next flow starts it" if pid is None else f"running (pid {pid})"
+    emit({"running": pid is not None, "pid": pid}, text, as_json=args.json)
+    return 0
+
+
+def stop(args: argparse.Namespace) -> int:
+    """Stop the process."""
+    from flows.warm import client  # noqa: PLC0415 - keep `prestow --help` quick
+
+    stopped = client.stop(Path(args.home))
+    emit({"stopped": stopped}, "stopped" if stopped else "it was not running", as_json=args.json)
+    return 0

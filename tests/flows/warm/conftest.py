@@ -1,0 +1,66 @@
+"""Fixtures: a warm process that needs no Prefect, and commands that it runs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.warm import client, place
+from flows.warm.caller import key
+
+PROJECT = Path(__file__).parents[3]
+_CLIENT = """
+import sys
+from pathlib import Path
+from flows.warm import client
+ended = client.run(Path(sys.argv[1]), sys.argv[2:])
+sys.exit("not run" if ended is None else ended)
+"""
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The process, and the way to it."""
+
+    home: Path
+    pid: int
+
+    def start(self, *words: str, prefix: tuple[str, ...] = (), **options: Any) -> "subprocess.Popen[str]":
+        """Start a command from a process of its own; ``prefix`` are words such as ``nice`` before it."""
+        environment: Mapping[str, str] = options.pop("env", None) or os.environ
+        # -E would change the interpreter's flags, and so the key
+        command = [*prefix, sys.executable, "-c", _CLIENT, str(self.home), *words]
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        return subprocess.Popen(command, env={**environment, "PYTHONPATH": str(PROJECT)}, text=True, **streams)
+
+    def __call__(self, *words: str, input: str | None = None, **options: Any) -> "subprocess.CompletedProcess[str]":  # noqa: A002
+        """Run a command to its end."""
+        if input is not None:
+            options["stdin"] = subprocess.PIPE
+        with self.start(*words, **options) as process:
+            out, err = process.communicate(input)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+@pytest.fixture(scope="module")
+def mirror_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store that is not there yet; its warm process is ended."""
+    folder = tmp_path_factory.mktemp("mirror") / "a folder with a name far longer than an address may be" / ("x" * 100)
+    folder.parent.mkdir()
+    yield folder
+    client.stop(folder)
+
+
+@pytest.fixture(scope="module")
+def mirror(mirror_home: Path) -> Mirror:
+    """The process."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+        pid = place.launch(mirror_home, key(), "tests.flows.warm.mirror")
+    assert pid is not None
+    return Mirror(mirror_home, pid)
