@@ -19,7 +19,7 @@ FILE_LINES, TEST_FILE_LINES = 300, 400
 WITHOUT_CHECKPOINT = {"examine", "sweep"}
 """Steps that are no lifecycle point of an image."""
 FLOWS = ("bundle", "prepull", "prune", "pull", "run", "verify")
-READS_THE_ENVIRONMENT = ("config/", "flows/cli/", "flows/local_server/launcher.py")
+READS_THE_ENVIRONMENT = ("config/", "flows/cli/", "flows/local_server/launcher.py", "flows/warm/")
 READING_ROOMS = ("checkpoints", "content", "digest", "errors", "layers", "metadata", "oci", "platforms", "reference")
 HEAVY = ("prefect", "pydantic", "httpx")
 
