@@ -21,6 +21,7 @@ from pathlib import Path
 
 from prestow.content.verify import verify as commit
 from prestow.errors import NotFoundError, UnavailableError
+from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply
 from prestow.lookup import find_image
 from prestow.metadata.containers import ContainerRecord
@@ -47,9 +48,14 @@ def name_of(ref: str) -> str:
 
 
 def pull(node: Node, layout: Path, ref: str, *, driver: str = "erofs", layers: int | None = None) -> None:
-    """Pull as the flow does, in the same order; broken off after so many layers if that is given."""
-    source = node.source(f"oci:{layout}:{ref}")
-    with node.unfinished(f"pull {name_of(ref)}") as lease:
+    """Pull an image of a layout; broken off after so many layers if that is given."""
+    pull_from(node, f"oci:{layout}:{ref}", name_of(ref), driver=driver, layers=layers)
+
+
+def pull_from(node: Node, reference: str, name: str, *, driver: str = "erofs", layers: int | None = None) -> None:
+    """Pull as the flow does, in the same order, but one layer after the other."""
+    source = node.source(reference)
+    with node.unfinished(f"pull {name}") as lease:
         target = source.resolve()
         node.leases.add(lease, "content", [target.digest])
         image = fetch_manifest(source, node.content, target, PLATFORM)
@@ -57,13 +63,14 @@ def pull(node: Node, layout: Path, ref: str, *, driver: str = "erofs", layers: i
         if not node.holds_documents(target, PLATFORM):
             fetch_manifest(source, node.content, target, PLATFORM)
         for layer in image.layers[:layers]:
-            fetch_layer(source, node.content, layer.descriptor)
+            with ahead(node.content, layer, scans=node.scans, progress=lambda _: None) as arrived:
+                fetch_layer(source, node.content, layer.descriptor, progress=arrived)
             commit(node.content, layer.descriptor)
             apply(node.content, layer, scans=node.scans)
         if layers is not None:
             raise BrokenOffError
         commit_snapshots(node.snapshotter(driver), image)
-        tag(node.database, node.content, name_of(ref), target)
+        tag(node.database, node.content, name, target)
 
 
 def _pull(node: Node, layout: Path, dice: random.Random) -> None:

@@ -12,12 +12,12 @@ wrong with it.
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, Protocol, cast
 
 from prestow.cancellation import Token, current
 from prestow.content.store import Store
-from prestow.errors import AlreadyExistsError, PrestowError
+from prestow.errors import AlreadyExistsError, PrestowError, StorageError
 from prestow.layers.apply import Progress, diff_ref, unpack
 from prestow.layers.growing import Growing
 from prestow.layers.scans import Scans
@@ -47,7 +47,7 @@ def ahead(content: Ingests, layer: Layer, *, scans: Scans, progress: Progress) -
     if layer_compression(layer.descriptor.media_type) == "none" or content.has(layer.diff_id):
         yield progress
         return
-    source = Growing(lambda: content.tail(f"layer-{layer.descriptor.digest}"), layer.descriptor.size)
+    source = Growing(lambda: _bytes_of(content, layer), layer.descriptor.size)
 
     def arrived(count: int) -> None:
         progress(count)
@@ -66,10 +66,19 @@ def ahead(content: Ingests, layer: Layer, *, scans: Scans, progress: Progress) -
     token.check()
 
 
+def _bytes_of(content: Ingests, layer: Layer) -> BinaryIO:
+    """Open what comes of a layer; another process may have committed it by now."""
+    with suppress(StorageError):
+        return content.tail(f"layer-{layer.descriptor.digest}")
+    return content.open(layer.descriptor.digest)
+
+
 def _unpack(content: Ingests, layer: Layer, source: Growing, scans: Scans, token: Token) -> None:
     """Fill and seal the diff ingest, or leave none."""
+    diff_id = layer.diff_id
+    if not source.begins():  # another process fetches it, and fills the ingest meanwhile: do not stand in its way
+        return
     try:
-        diff_id = layer.diff_id
         with content.writer(diff_ref(layer), algorithm=diff_id.algorithm, digest=diff_id, timeout=0) as writer:
             if writer.sealed:
                 return

@@ -46,6 +46,13 @@ class Growing:
             self._complete = complete and self._begun
             self._changed.notify_all()
 
+    def begins(self) -> bool:
+        """Wait for the first bytes, and tell whether there will be any."""
+        with self._changed:
+            while not self._begun and self._complete is None:
+                self._changed.wait()
+            return self._begun
+
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:

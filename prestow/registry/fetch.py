@@ -167,6 +167,8 @@ def _silent(count: int) -> None:
 def fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descriptor) -> bytes:
     """Give a document, from the content store or else from the source, and then into the store.
 
+    Whoever wants it meanwhile waits, and finds it.
+
     Args:
         source: where from.
         content: where to.
@@ -182,12 +184,16 @@ def fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descr
     stored = _stored(content, descriptor)
     if stored is not None:
         return stored
-    raw = _read(source, kind, descriptor)
     try:
         writer = content.writer(f"{kind}-{digest}", algorithm=digest.algorithm, total=size, digest=digest)
     except AlreadyExistsError:
-        return raw
+        return content.read(digest)
     with writer:
+        try:
+            raw = _read(source, kind, descriptor)
+        except BaseException:
+            writer.abort()
+            raise
         if writer.offset:
             writer.truncate()
         writer.write(raw)
