@@ -74,17 +74,17 @@ class Folders:
         """
         return FileLock(self.root / ".lock", timeout=_LOCK_TIMEOUT, what=f"the folder {self.root}")
 
-    def committing(self, chain_id: Digest) -> FileLock:
+    def committing(self, chain_id: Digest, *, timeout: float = _COMMIT_TIMEOUT) -> FileLock:
         """Become the only one, of all processes, who makes the files of a chain ID.
 
         Raises:
-            UnavailableError: another one has been at it for a quarter of an hour.
+            UnavailableError: another one has been at it for so many seconds.
         """
         locks = self.root / ".locks"
         with translated(f"making {locks}"):
             make_folder(locks, durable=False)
         path = locks / chain_id.encoded[:2]
-        return FileLock(path, timeout=_COMMIT_TIMEOUT, what=f"unpacking {chain_id.short} ({self.root.name})")
+        return FileLock(path, timeout=timeout, what=f"unpacking {chain_id.short} ({self.root.name})")
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
