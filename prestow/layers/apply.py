@@ -122,8 +122,8 @@ def unpack(
     writer.truncate()
     compression = layer_compression(layer.descriptor.media_type)
     pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or _silent)
-    with Overlapped(writer.write) as sink:
-        passage = _Passage(pieces, sink.write)
+    with Overlapped(pieces) as made:
+        passage = _Passage(iter(made), writer.write)
         scanned = scan(passage, layer.index, limits)
         passage.drain()
     return scanned

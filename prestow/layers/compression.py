@@ -1,4 +1,4 @@
-"""Decompression: a layer's blob to its tar, complete to the last byte, in pieces of at most 512 KiB.
+"""Decompression: a layer's blob to its tar, complete to the last byte, in pieces of at most 1 MiB.
 
 The media type alone says how a blob is compressed, and the bytes must agree: what is sniffed can be smuggled. A
 stream is a sequence of gzip members (RFC 1952) or zstd frames (RFC 8878), each whole; zero bytes may pad the end of
@@ -20,7 +20,7 @@ from prestow.oci.mediatypes import Compression
 if TYPE_CHECKING:
     from zstandard import ZstdDecompressor
 
-_PIECE = 1 << 19
+_PIECE = 1 << 20
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = tuple(bytes([0x50 + n]) + b"\x2a\x4d\x18" for n in range(16))

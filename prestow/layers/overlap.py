@@ -1,51 +1,61 @@
-"""A sink in a thread of its own, so that the next piece is made while the last one is hashed and written.
+"""Pieces made in a thread of their own: the next one is made while the last one is hashed, written and scanned.
 
 Only a few pieces wait in between: a slow disk slows down whoever makes them, and memory stays flat.
 """
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-_WAITING = 4
+_WAITING = 2
 
 
 class Overlapped:
-    """Passes pieces on to a sink, in order; leave the context to know that all have arrived."""
+    """Iterates over pieces; leave the context to know that no more of them are made."""
 
-    def __init__(self, sink: Callable[[bytes], None]) -> None:
+    def __init__(self, pieces: Iterator[bytes]) -> None:
         """Start the thread."""
-        self._sink = sink
-        self._pieces: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+        self._pieces = pieces
+        self._made: queue.Queue[bytes | None] = queue.Queue(_WAITING)  # None is the end
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._pass_on, daemon=True)
+        self._open = True
+        self._left = False
+        self._thread = threading.Thread(target=self._make, daemon=True)
         self._thread.start()
 
-    def write(self, piece: bytes) -> None:
-        """Hand a piece over; raises what the sink raised for an earlier one."""
+    def __iter__(self) -> Iterator[bytes]:
+        """Give the pieces in order, then raise what making them raised."""
+        while (piece := self._take()) is not None:
+            yield piece
         if self._failure is not None:
             raise self._failure
-        self._pieces.put(piece)
 
     def __enter__(self) -> Self:
-        """Give the sink itself."""
+        """Give the pieces."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Wait for the sink; raises what it raised, unless something else is being raised."""
-        self._pieces.put(None)
+        """Wait for the piece that is being made, the last one."""
+        self._left = True
+        while self._open:
+            self._take()
         self._thread.join()
-        if self._failure is not None and error is None:
-            raise self._failure
 
-    def _pass_on(self) -> None:
-        while (piece := self._pieces.get()) is not None:
-            if self._failure is None:  # after a failure pieces are only taken away, so that nobody waits for ever
-                try:
-                    self._sink(piece)
-                except BaseException as error:  # noqa: BLE001 - raised again in the other thread
-                    self._failure = error
+    def _take(self) -> bytes | None:
+        piece = self._made.get()
+        self._open = piece is not None
+        return piece
+
+    def _make(self) -> None:
+        try:
+            for piece in self._pieces:
+                self._made.put(piece)
+                if self._left:
+                    break
+        except BaseException as error:  # noqa: BLE001 - raised again in the other thread
+            self._failure = error
+        self._made.put(None)
