@@ -1,12 +1,13 @@
 """The step *examine*: verify what is stored, of one image or of the whole store, and repair it if that is wanted.
 
 a name       everything that is stored of the image
-no name      every image of the namespace, and then the store's own books: names, rows and the disk
+no name      the store's own books, which are names, rows and the disk; and then every image, of all namespaces
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from prestow.inventory.database import KIND as DATABASE
 from prestow.inventory.take import inventory, put_in_order
 from prestow.metadata.images import ImageRecord
 from prestow.node import Node
@@ -54,9 +55,16 @@ def examine(
         UnavailableError: another repair has been under way all the time.
         StorageError: the disk or the database failed.
     """
-    records = node.images.list() if name is None else (node.image(name),)
+    store = _store(node, mend=mend, progress=_for(progress, "")) if name is None else None
+    records = (node.image(name),) if name is not None else _records(node, store)
     images = tuple(_image(node, record, mend=mend, progress=_for(progress, record.name)) for record in records)
-    return Examined(images, None if name is not None else _store(node, mend=mend, progress=_for(progress, "")))
+    return Examined(images, store)
+
+
+def _records(node: Node, store: Repaired | None) -> tuple[ImageRecord, ...]:
+    """Give the names, if there is a database to believe them."""
+    broken = store is not None and any(damage.kind == DATABASE for damage in store.left)
+    return () if broken else node.images.every()
 
 
 def _image(node: Node, record: ImageRecord, *, mend: bool, progress: Progress | None) -> Repaired:

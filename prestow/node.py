@@ -32,7 +32,6 @@ from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Leases
 from prestow.metadata.reserve import Reserve
-from prestow.metadata.tag import recover_names
 from prestow.namespace import DEFAULT, check_namespace
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, Layer
@@ -91,17 +90,13 @@ class Node:
     @cached_property
     def database(self) -> Database:
         """The metadata store."""
-        return Database(self.home / "metadata.db", on_create=self._recover)
+        return Database(self.home / "metadata.db", on_create=self._rebuild)
 
-    def _recover(self, cursor: Cursor) -> None:
-        """Begin a new database with what the disk still tells of one that was lost.
+    def _rebuild(self, cursor: Cursor) -> None:
+        """Fill a new database from what is on disk, of which there is something if another one was lost."""
+        from prestow.rebuild import rebuild  # noqa: PLC0415 - as seldom as that
 
-        Snapshots that no row names count as leftovers; what containers wrote is none, and is kept in quarantine.
-        """
-        snapshots = self.home / "snapshots"
-        if any(snapshots.glob("*/[0-9]*/fs")):
-            self.content.held.take(snapshots, "metadata.db was lost, which told whose these are")
-        recover_names(self.content)(cursor)
+        rebuild(self.home, self.content, cursor)
 
     @cached_property
     def images(self) -> Images:

@@ -10,6 +10,7 @@ import pytest
 from prestow.digest import Digest
 from prestow.examine import examine
 from prestow.inventory.take import inventory
+from prestow.metadata.containers import ContainerRecord
 from prestow.node import Node, open_node
 from prestow.snapshots.create import create_snapshot
 from tests.conformance.snapshotter_damage import flip
@@ -68,12 +69,14 @@ def _row(node: Node) -> None:
 
 
 def _container(node: Node) -> None:
+    digest = Digest.of(b"manifest")
+    node.containers.put(ContainerRecord("default", "gone", "x", digest, "native", "gone", "/nowhere", 0.0))
+
+
+def _reference(node: Node) -> None:
+    node.database.read("PRAGMA foreign_keys = OFF")
     with node.database.transaction() as cursor:
-        cursor.execute(
-            "INSERT INTO containers (namespace, id, image, manifest_digest, driver, snapshot_key, bundle, created_at)"
-            " VALUES ('default', 'gone', 'x', ?, 'native', 'gone', '/nowhere', 0)",
-            (str(Digest.of(b"manifest")),),
-        )
+        cursor.execute("INSERT INTO lease_resources VALUES ('none', 'content', 'x')")
 
 
 DAMAGE: dict[str, tuple[Change, str]] = {
@@ -87,6 +90,8 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "a lost folder": (_upper, "row"),
     "a row without anything": (_row, "row"),
     "a container without anything": (_container, "container"),
+    "stale containers": (lambda node: (node.home / "containers.json").write_text('[{"id": 1}]'), "containers.json"),
+    "a row that refers to none": (_reference, "database"),
 }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flows.cli.arguments import Parser, Verbs, add_verb, source
 from flows.cli.output import emit, say, size, table
 from prestow.errors import InvalidError, MismatchError
+from prestow.namespace import DEFAULT
 
 if TYPE_CHECKING:
     from prestow.examine import Examined
@@ -85,7 +86,8 @@ def _page(examined: "Examined") -> str:
 
 
 def _shown(each: "Repaired") -> str:
-    return each.found.name or _STORE
+    namespace, name = each.found.namespace, each.found.name or _STORE
+    return name if namespace in ("", DEFAULT) else f"{namespace}: {name}"
 
 
 def _result(each: "Repaired") -> str:

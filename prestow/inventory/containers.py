@@ -8,7 +8,13 @@ from prestow.content.disk import translated
 from prestow.halfway import COPY
 from prestow.inventory.files import aside
 from prestow.inventory.finding import Finding
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.containers import (
+    ContainerRecord,
+    Containers,
+    containers_file,
+    publish_containers,
+    read_containers,
+)
 from prestow.node import Node
 from prestow.runtime.bundle import CONFIG
 from prestow.snapshots.mountinfo import mounts_below
@@ -17,7 +23,11 @@ from prestow.snapshots.snapshotter import Damage
 
 def containers(node: Node) -> Iterator[Finding]:
     """Compare the containers of all namespaces with their bundles and snapshots."""
-    records = Containers(node.database).every()
+    with node.database.transaction():
+        records, listed = Containers(node.database).every(), read_containers(node.home)
+    if set(records) != set(listed or ()):
+        damage = Damage("containers.json", str(containers_file(node.home)), "does not say what the database says")
+        yield Finding(damage, "written again", partial(_publish, node))
     busy = {lease.owner.removeprefix("bundle ") for lease in node.leases.list() if lease.owner.startswith("bundle ")}
     keys = {(info.driver, info.key) for info in node.snapshots()}
     for record in records:
@@ -44,6 +54,11 @@ def _container(node: Node, record: ContainerRecord, *, has_snapshot: bool) -> It
 
 def _forget(node: Node, record: ContainerRecord) -> None:
     Containers(node.database, record.namespace).remove(record.id)
+
+
+def _publish(node: Node) -> None:
+    with node.database.transaction():
+        publish_containers(node.database)
 
 
 def _bundles(node: Node) -> Iterator[Path]:

@@ -11,11 +11,10 @@ from functools import partial
 from prestow.content.layout_index import Named, read_index
 from prestow.errors import PrestowError, printable
 from prestow.inventory.finding import Finding
-from prestow.metadata.images import Images
+from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.tag import publish_names
 from prestow.namespace import DEFAULT
 from prestow.node import Node
-from prestow.oci.descriptor import Descriptor
 from prestow.snapshots.snapshotter import Damage
 
 _WRITTEN = "index.json was written again"
@@ -26,15 +25,15 @@ def names(node: Node) -> Iterator[Finding]:
     path = str(node.content.root / "index.json")
     try:
         with node.database.transaction():
-            rows = {(image.namespace, image.name): image.target for image in Images(node.database).every()}
+            rows = {(image.namespace, image.name): image for image in Images(node.database).every()}
             listed = {(image.namespace, image.name): image for image in read_index(node.content.root)}
     except PrestowError as error:
         yield Finding(Damage("index.json", path, f"cannot be read: {error}"), _WRITTEN, partial(_publish, node))
         return
     for key in sorted(rows.keys() | listed.keys()):
         row, entry = rows.get(key), listed.get(key)
-        if entry is None or (row is not None and not _same(row, entry.target)):
-            what = "is not in index.json" if entry is None else f"is {entry.target.digest} in index.json"
+        if entry is None or (row is not None and not _same(row, entry)):
+            what = "is not in index.json" if entry is None else "has another digest, or other labels, in index.json"
             yield Finding(Damage("name", _shown(key), what), _WRITTEN, partial(_publish, node))
         elif row is None:
             yield _unknown(node, entry)
@@ -63,8 +62,10 @@ def _publish(node: Node) -> None:
         publish_names(node.database, node.content)
 
 
-def _same(one: Descriptor, other: Descriptor) -> bool:
-    return (one.digest, one.media_type, one.size) == (other.digest, other.media_type, other.size)
+def _same(row: ImageRecord, entry: Named) -> bool:
+    one, other = row.target, entry.target
+    same = (one.digest, one.media_type, one.size) == (other.digest, other.media_type, other.size)
+    return same and dict(row.labels) == dict(entry.labels)
 
 
 def _shown(key: tuple[str, str]) -> str:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.inventory.containers import containers
+from prestow.inventory.database import database
 from prestow.inventory.files import files
 from prestow.inventory.finding import Finding
 from prestow.inventory.names import names
@@ -15,7 +16,7 @@ from prestow.node import Node
 from prestow.oci.image_config import ImageConfig
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import children, parse_document
-from prestow.repair import Repaired, repairing
+from prestow.repair import Mended, Repaired, repairing
 from prestow.snapshots.remove import remove_tree
 from prestow.snapshots.snapshotter import Progress
 from prestow.verify import Verification, present
@@ -41,10 +42,12 @@ def put_in_order(node: Node, *, progress: Progress | None = None) -> Repaired:
         for held in node.content.held.old():
             remove_tree(held.folder)
         findings, found = _taken(node, progress)
-        if not findings:
-            return Repaired(found)
-        mended = tuple(finding.mended() for finding in findings)
-        return Repaired(found, mended, _taken(node, progress)[1].damaged)
+        mended: dict[str, Mended] = {}
+        left = found
+        while news := [finding for finding in findings if finding.damage.name not in mended]:
+            mended |= {finding.damage.name: finding.mended() for finding in news}
+            findings, left = _taken(node, progress)  # what a damaged database said was not compared with anything
+        return Repaired(found, tuple(mended.values()), left.damaged)
 
 
 def _taken(node: Node, progress: Progress | None) -> tuple[list[Finding], Verification]:
@@ -56,6 +59,8 @@ def _taken(node: Node, progress: Progress | None) -> tuple[list[Finding], Verifi
         if progress is not None:
             progress(count)
 
+    if broken := list(database(node)):
+        return broken, Verification("", "", None, 0, 0, 0, tuple(finding.damage for finding in broken))
     named = frozenset(_named(node))
     findings = [*names(node), *files(node, named, count), *snapshots(node), *containers(node)]
     others = sum(blob.digest not in named for blob in node.content.walk())

@@ -1,9 +1,20 @@
-"""Containers: what a bundle was made from, so that its image and its snapshot stay as long as it does."""
+"""Containers: what a bundle was made from, so that its image and its snapshot stay as long as it does.
 
-from dataclasses import dataclass
+    <home>/containers.json      all of them, beside the database: what is known should that be lost
 
+The file is derived, as ``index.json`` is from the names, and replaced with every change.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prestow.content.disk import replace_file, translated
 from prestow.digest import Digest
-from prestow.errors import AlreadyExistsError, NotFoundError, printable
+from prestow.errors import AlreadyExistsError, ExhaustedError, NotFoundError, PrestowError, printable
 from prestow.metadata.database import Database, Row
 from prestow.namespace import DEFAULT
 
@@ -76,6 +87,7 @@ class Containers:
                 (self._namespace, record.id, record.image, *columns, record.created_at),
             )
             found = self.get(record.id)
+            publish_containers(self._db)
         if (found.image, str(found.manifest_digest), found.driver, found.snapshot_key, found.bundle) != (
             record.image,
             *columns,
@@ -92,9 +104,38 @@ class Containers:
         with self._db.transaction() as cursor:
             record = self.get(container_id)
             cursor.execute("DELETE FROM containers WHERE namespace = ? AND id = ?", (self._namespace, container_id))
+            publish_containers(self._db)
             return record
 
 
+def publish_containers(db: Database) -> None:
+    """Bring ``containers.json`` up to the database, within a transaction; on a full disk that waits for the next time.
+
+    Raises:
+        StorageError: the disk failed.
+    """
+    records = Containers(db).every()
+    path = containers_file(db.path.parent)
+    with suppress(ExhaustedError), translated(f"writing {path}"):
+        replace_file(path, json.dumps([asdict(record) for record in records], indent=2).encode(), durable=False)
+
+
+def read_containers(home: Path) -> tuple[ContainerRecord, ...] | None:
+    """Give the containers that the file tells of; None if there is no file, or one that makes no sense."""
+    try:
+        return tuple(map(_of_fields, json.loads(containers_file(home).read_bytes())))
+    except (OSError, ValueError, TypeError, LookupError, RecursionError, PrestowError):
+        return None
+
+
+def containers_file(home: Path) -> Path:
+    """Give the place of the file."""
+    return home / "containers.json"
+
+
 def _record(row: Row) -> ContainerRecord:
-    fields = dict(zip(row.keys(), tuple(row), strict=True))
-    return ContainerRecord(**fields | {"manifest_digest": Digest.parse(row["manifest_digest"])})
+    return _of_fields(dict(zip(row.keys(), tuple(row), strict=True)))
+
+
+def _of_fields(fields: Mapping[str, Any]) -> ContainerRecord:
+    return ContainerRecord(**{**fields, "manifest_digest": Digest.parse(fields["manifest_digest"])})

@@ -7,6 +7,9 @@ It is in WAL mode with full syncs: readers never wait, and what was committed su
 the write lock at once: one that began by reading could not be upgraded if another process wrote meanwhile, and would
 fail without any waiting. Threads share the process's one connection and take turns; a child process that was forked
 opens its own, since SQLite forbids using an inherited one.
+
+A file that is no database any more is moved to quarantine when it is opened, and another one is made from what the
+rest of the disk tells; processes that had it open go over to the new one. One of a newer prestow is left alone.
 """
 
 import os
@@ -18,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from prestow.content.lock import FileLock
+from prestow.content.quarantine import Quarantine
 from prestow.errors import (
     AlreadyExistsError,
     ExhaustedError,
@@ -39,6 +44,7 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _TAKEN = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_ROWID}
+_REFERENCES = "PRAGMA foreign_key_check"
 _OUTER = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
 _NESTED = ("SAVEPOINT inner", "RELEASE inner", ("ROLLBACK TO inner", "RELEASE inner"))
 
@@ -49,6 +55,7 @@ class _Connection:
 
     pid: int
     connection: sqlite3.Connection
+    file: os.stat_result
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -78,7 +85,7 @@ class Database:
         self._reserve = Reserve(path)
         self._timeout = timeout
         self._on_create = on_create
-        self._inherited: list[_Connection] = []
+        self._left: list[_Connection] = []
         self._current: _Connection | None = None
         self._here()
         self.fill_reserve()
@@ -137,14 +144,74 @@ class Database:
     def _here(self) -> _Connection:
         """Give this process's connection."""
         here, pid = self._current, os.getpid()
-        if here is None or here.pid != pid:
+        if here is None or here.pid != pid or self._replaced(here):
             if here is not None:
-                self._inherited.append(here)  # closing it here could harm the parent's
+                self._left.append(here)  # closing it could harm that of the parent process, or a thread that uses it
             with self._translated():
-                here = self._current = _Connection(pid, self._connect())
+                here = self._current = _Connection(pid, self._connect(), self.path.stat())
         return here
 
+    def _replaced(self, here: _Connection) -> bool:
+        """Whether another process moved the file away, being damaged, and made another one."""
+        if here.connection.in_transaction:
+            return False
+        try:
+            return not os.path.samestat(here.file, self.path.stat())
+        except FileNotFoundError:
+            return True
+
     def _connect(self) -> sqlite3.Connection:
+        """Open the file; one that is damaged so that it cannot be opened is moved to quarantine, and made anew."""
+        try:
+            return self._open()
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise
+        with self._rebuilding():
+            try:
+                return self._open()  # another process has made it anew meanwhile
+            except sqlite3.Error as error:
+                if not _is_damage(error):
+                    raise
+                self._set_aside(str(error))
+            return self._open()
+
+    def rebuild(self, why: str) -> None:
+        """Move the file to quarantine, and make it anew from what ``on_create`` knows.
+
+        Raises:
+            UnavailableError: another process has been doing that all the time.
+            StorageError: the disk failed.
+        """
+        with self._rebuilding():
+            self.close()
+            self._set_aside(why)
+        self._here()
+
+    def _rebuilding(self) -> FileLock:
+        return FileLock(self.path.with_name("metadata.lock"), timeout=self._timeout, what=f"making {self.path} anew")
+
+    def _set_aside(self, why: str) -> None:
+        """Move the file away, its log first: without its database SQLite would delete that."""
+        held = Quarantine(self.path.with_name("quarantine"))
+        for path in (f"{self.path}-wal", f"{self.path}-shm", self.path):
+            held.take(Path(path), f"{self.path} is damaged: {why}")
+
+    def check(self) -> list[str]:
+        """Tell what contradicts itself in the file, or the rows; nothing if all is well.
+
+        Raises:
+            StorageError: it cannot be read at all.
+        """
+        try:
+            found = [row[0] for row in self.read("PRAGMA integrity_check(5)") if row[0] != "ok"]
+            return found + [f"a row of {row[0]} refers to none of {row[2]}" for row in self.read(_REFERENCES)]
+        except StorageError as error:
+            if isinstance(error.__cause__, sqlite3.Error) and _is_damage(error.__cause__):
+                return [str(error.__cause__)]
+            raise
+
+    def _open(self) -> sqlite3.Connection:
         with suppress(OSError):
             # Only a new file: closing any descriptor of it would drop the locks of this process's connections.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -154,6 +221,7 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("SELECT count(*) FROM sqlite_schema")  # which tells of damage to the schema
             self._prepare(connection)
         except BaseException:
             connection.close()
@@ -212,8 +280,13 @@ class Database:
             return ExhaustedError(f"{self.path}: disk is full; free some space, for example with `prestow prune`")
         if primary in _READ_ONLY:
             return StorageError(f"{self.path}: cannot be opened for writing ({error}); is the store read-only?")
-        if primary in _DAMAGED:
+        if _is_damage(error):
             return StorageError(
-                f"{self.path}: damaged ({error}); move it away with its -wal and -shm: names are in index.json too"
+                f"{self.path}: damaged ({error}); `prestow verify --all --repair` makes it anew from what is on disk"
             )
         return StorageError(f"{self.path}: {error}")
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is damaged, rather than the disk, or what was asked for."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _DAMAGED

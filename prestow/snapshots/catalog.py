@@ -23,11 +23,11 @@ _KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 _DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{64,}", re.ASCII)
 _LINE = """
     WITH RECURSIVE line AS (
-        SELECT * FROM snapshots WHERE driver = ?1 AND key = ?2
+        SELECT *, 0 AS depth FROM snapshots WHERE driver = ?1 AND key = ?2
         UNION ALL
-        SELECT s.* FROM snapshots AS s JOIN line ON s.driver = line.driver AND s.key = line.parent
+        SELECT s.*, line.depth + 1 FROM snapshots AS s JOIN line ON s.driver = line.driver AND s.key = line.parent
     )
-    SELECT * FROM line ORDER BY id DESC
+    SELECT * FROM line ORDER BY depth
 """
 
 

@@ -21,6 +21,7 @@ from prestow.snapshots.folders import check_folder
 from prestow.snapshots.mount import bound, overlaid
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.remove import empty_trash, remove_tree
+from prestow.snapshots.row_file import write_row
 from prestow.snapshots.snapshotter import Info, Kind, Mount, Usage
 from prestow.snapshots.tree_copy import copy_root, copy_tree
 from prestow.snapshots.unpacked import Unpacked
@@ -93,6 +94,7 @@ class Driver(Unpacked):
                     sync_folder(folder)
             with self._catalog.change() as change:
                 info = change.add(key, kind, parent, above=self._folders.last())
+                write_row(folder, info, line)
                 self._folders.publish([(folder, str(info.id))])
         return self.mounts(key)
 
@@ -133,6 +135,8 @@ class Driver(Unpacked):
         self._folders.sync()
         with self._catalog.change() as change:
             change.commit(name, key)
+            committed, *line = self._catalog.line(name)
+            write_row(self._folders.root / str(info.id), committed, line)
         remove_tree(self._folders.work(info.id))
 
     def remove(self, key: str) -> None:

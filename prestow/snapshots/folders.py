@@ -8,6 +8,7 @@
       <hex>.mnt               where the erofs driver mounts an image for all its users
       <id>/fs                 what a snapshot consists of, or what its container writes
       <id>/work               overlayfs's own
+      <id>/row.json           the row, for a database that was lost (see :mod:`.row_file`)
       .new-<random>/          being made; flocked by its maker, so that others know a dead one
     trash/                    on the same file system
 

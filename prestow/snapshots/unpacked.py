@@ -24,6 +24,7 @@ from prestow.oci.image import Image
 from prestow.snapshots.catalog import Catalog, Change
 from prestow.snapshots.chain import Blobs, Chain, Link, Scan
 from prestow.snapshots.folders import Folders
+from prestow.snapshots.row_file import write_row
 from prestow.snapshots.snapshotter import Aside, Damage, Info, Kind, Progress
 
 
@@ -130,10 +131,14 @@ class Unpacked(ABC):
 
     def _unpublished(self, rows: Sequence[tuple[Info, bool]], made: Sequence[Made]) -> Iterator[tuple[Path, str]]:
         """Give what was made, with its names, but for what others made meanwhile: that is in use perhaps."""
+        line: list[Info] = []
         for info, fresh in rows:
-            files = [(file.path, file.name or str(info.id)) for file in made if file.chain_id == info.key]
+            files = [file for file in made if file.chain_id == info.key]
             if files and (fresh or not self._has(info)):
-                yield from files
+                for folder in [file.path for file in files if file.name is None]:
+                    write_row(folder, info, line)
+                yield from ((file.path, file.name or str(info.id)) for file in files)
+            line.insert(0, info)
 
     def _missing(self, chain: Chain) -> set[Digest]:
         """Give the chain IDs whose files have to be made for the top of a chain."""

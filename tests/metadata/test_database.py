@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from prestow.content.quarantine import Quarantine
 from prestow.errors import AlreadyExistsError, PreconditionError, StorageError, UnavailableError, UnsupportedError
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.schema import VERSION
@@ -171,16 +172,53 @@ def _flipped_pages(path: Path) -> None:
     path.write_bytes(data[:2000] + b"\xff" * (len(data) - 2000))
 
 
-def _folder(path: Path) -> None:
-    path.mkdir()
-
-
-@pytest.mark.parametrize("damage", [_garbage, _flipped_pages, _folder])
-def test_a_damaged_file_is_a_storage_error(tmp_path: Path, damage: Callable[[Path], None]) -> None:
-    damage(tmp_path / "metadata.db")
+def test_a_folder_in_its_place_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "metadata.db").mkdir()
 
     with pytest.raises(StorageError, match=r"metadata\.db"):
-        Database(tmp_path / "metadata.db").read("SELECT * FROM images, snapshots, containers, leases")
+        Database(tmp_path / "metadata.db")
+
+
+@pytest.mark.parametrize("damage", [_garbage, _flipped_pages])
+def test_a_file_that_is_no_database_any_more_goes_to_quarantine_and_another_is_filled(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "metadata.db"
+    damage(path)
+    damaged = path.read_bytes()
+
+    db = Database(path, on_create=lambda cursor: add(cursor, "recovered"))
+
+    assert count(db) == 1
+    assert damaged in [
+        Path(held.folder, "metadata.db").read_bytes() for held in Quarantine(tmp_path / "quarantine").list()
+    ]
+    db.close()
+
+
+def test_who_had_a_damaged_file_open_goes_over_to_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.db"
+    old, other = Database(path), Database(path)
+    old.rebuild("somebody says so")
+
+    with other.transaction() as cursor:
+        add(cursor, "by another")
+
+    assert count(old) == 1
+    old.close()
+    other.close()
+
+
+def test_rows_that_contradict_each_other_are_told(tmp_path: Path) -> None:
+    db = Database(tmp_path / "metadata.db")
+    assert db.check() == []
+
+    db.read("PRAGMA foreign_keys = OFF")
+    with db.transaction() as cursor:
+        cursor.execute("INSERT INTO lease_resources VALUES ('none', 'content', 'x')")
+
+    assert db.check() == ["a row of lease_resources refers to none of leases"]
+    db.close()
 
 
 def test_a_folder_that_is_missing_is_a_storage_error(tmp_path: Path) -> None:

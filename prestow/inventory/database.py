@@ -1,0 +1,18 @@
+"""The database itself: whether the file is whole, and whether its rows refer to rows that are there."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from prestow.inventory.finding import Finding
+from prestow.node import Node
+from prestow.snapshots.snapshotter import Damage
+
+KIND = "database"
+
+
+def database(node: Node) -> Iterator[Finding]:
+    """Let SQLite look through the file; until it is well, nothing that it says is worth comparing."""
+    if faults := node.database.check():
+        what = f"contradicts itself: {faults[0]}"
+        how = "made anew from what is on disk, the old one moved to quarantine"
+        yield Finding(Damage(KIND, str(node.database.path), what), how, partial(node.database.rebuild, faults[0]))

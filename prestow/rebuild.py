@@ -1,0 +1,144 @@
+"""A database that was lost is filled again from what is on disk.
+
+    index.json        names, with namespaces and labels, whose targets are here
+    image configs     the layers of chain IDs, and so the rows of metadata images: a file tells its chain ID by its name
+    row.json          the row of a folder of snapshots
+    containers.json   containers that have a bundle or a snapshot
+
+What is not told there is lost with the database: what names stood for before, leases, when things were made. A folder
+of snapshots that says nothing of itself may hold what a container wrote: it goes to quarantine, for without a row it
+would be taken for rubbish. Nothing else is moved, and nothing removed.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from prestow.content.disk import translated
+from prestow.content.local import LocalStore
+from prestow.content.store import MAX_DOCUMENT
+from prestow.digest import Digest
+from prestow.errors import InvalidError, PrestowError
+from prestow.metadata.containers import ContainerRecord, read_containers
+from prestow.metadata.database import Cursor
+from prestow.metadata.tag import recover_names
+from prestow.oci.identity import chain_ids
+from prestow.oci.image_config import ImageConfig
+from prestow.snapshots.row_file import read_row
+from prestow.snapshots.snapshotter import Info, Kind
+
+_DRIVERS = ("erofs", "overlay", "native")
+_IMAGE = ".erofs"
+
+_log = logging.getLogger(__name__)
+
+
+def rebuild(home: Path, content: LocalStore, cursor: Cursor) -> None:
+    """Fill a new database; in a new store there is nothing, and that is quick.
+
+    Raises:
+        StorageError: the disk failed.
+    """
+    _names(cursor, content)
+    rows = [row for driver in _DRIVERS for row in _snapshots(home / "snapshots" / driver, content)]
+    cursor.executemany(
+        "INSERT INTO snapshots (driver, key, kind, parent, id, diff_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(r.driver, r.key, r.kind.value, r.parent, r.id, r.diff_id, r.created_at) for r in rows],
+    )
+    containers = list(_containers(home, {(row.driver, row.key) for row in rows}))
+    cursor.executemany(
+        "INSERT OR IGNORE INTO containers"
+        " (namespace, id, image, manifest_digest, driver, snapshot_key, bundle, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (c.namespace, c.id, c.image, c.manifest_digest, c.driver, c.snapshot_key, c.bundle, c.created_at)
+            for c in containers
+        ],
+    )
+    names = cursor.execute("SELECT count(*) FROM images").fetchone()[0]
+    if names or rows or containers:
+        _log.warning(
+            "%s was lost, and is made again from what is on disk: %d names, %d snapshots, %d containers; "
+            "`prestow verify --all` tells whether all is well",
+            home / "metadata.db", names, len(rows), len(containers),
+        )  # fmt: skip
+
+
+def _names(cursor: Cursor, content: LocalStore) -> None:
+    """Read the names back; a file that tells none is not in the way of the rest."""
+    try:
+        recover_names(content)(cursor)
+    except InvalidError as error:
+        _log.warning("names cannot be read back: %s; pull the images again", error)
+        content.held.take(content.root / "index.json", str(error))
+
+
+def _snapshots(folder: Path, content: LocalStore) -> list[Info]:
+    """Give the rows of a driver, parents before children."""
+    with translated(f"listing {folder}"):
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    images = [path.stem for path in entries if path.suffix == _IMAGE]
+    numbers = sorted((path for path in entries if path.name.isdecimal()), key=lambda path: int(path.name))
+    rows: dict[str, Info] = {}
+    if images:
+        known = _chains(content)
+        for layers in (known[encoded] for encoded in images if encoded in known):
+            _add_layers(rows, folder.name, layers)
+    for path in numbers:
+        if not _add_folder(rows, path, folder.name):
+            content.held.take(path, "a folder of snapshots, found without a row when the database was made again")
+    return _numbered(rows)
+
+
+def _chains(content: LocalStore) -> dict[str, tuple[Digest, ...]]:
+    """Give the layers of every chain ID that an image config here tells of, by its digits."""
+    found: dict[str, tuple[Digest, ...]] = {}
+    for blob in content.walk():
+        if blob.size <= MAX_DOCUMENT:
+            with suppress(PrestowError):
+                diff_ids = ImageConfig.parse(content.read(blob.digest)).diff_ids
+                found |= {chain.encoded: diff_ids[: at + 1] for at, chain in enumerate(chain_ids(diff_ids))}
+    return found
+
+
+def _add_layers(rows: dict[str, Info], driver: str, layers: tuple[Digest, ...]) -> None:
+    """Add the rows of a chain of layers that are not there yet; they get their numbers later."""
+    parent: str | None = None
+    for key, diff_id in zip(chain_ids(layers), layers, strict=True):
+        rows.setdefault(key, Info(driver, key, Kind.COMMITTED, parent, 0, time.time(), diff_id))
+        parent = key
+
+
+def _add_folder(rows: dict[str, Info], path: Path, driver: str) -> bool:
+    """Add the row of a folder, and those of the layers below it; False if it does not tell."""
+    told = read_row(path, driver)
+    if told is None:
+        return False
+    info = told.info
+    if told.layers:
+        _add_layers(rows, driver, told.layers)
+    if info.diff_id is None:
+        taken = info.key in rows or (info.parent is not None and info.parent not in rows)
+    else:
+        found = rows.get(info.key)
+        taken = found is None or found.id != 0 or (found.parent, found.diff_id) != (info.parent, info.diff_id)
+    if not taken:
+        rows[info.key] = info
+    return not taken
+
+
+def _numbered(rows: Mapping[str, Info]) -> list[Info]:
+    """Number the rows that have no folder, below zero, where no folder's number can be; parents first."""
+    without = [key for key, info in rows.items() if info.id == 0]
+    numbers = {key: at - len(without) for at, key in enumerate(without)}
+    return [replace(info, id=numbers.get(key, info.id)) for key, info in rows.items()]
+
+
+def _containers(home: Path, snapshots: set[tuple[str, str]]) -> Iterator[ContainerRecord]:
+    """Give the containers of which there is anything left."""
+    for record in read_containers(home) or ():
+        if Path(record.bundle).is_dir() or (record.driver, record.snapshot_key) in snapshots:
+            yield record

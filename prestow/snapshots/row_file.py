@@ -1,0 +1,81 @@
+"""A snapshot's row, written into its folder: what is known of it should the database be lost.
+
+    <driver>/<id>/row.json    {"key": …, "kind": …, "parent": …, "diff_id": …, "created_at": …, "layers": [diff ID, …]}
+
+``layers`` are those of the image below, lowest first, its own included: they tell the rows of the whole chain. It is
+never read while there is a database, and not synced by itself: it matters only where that is lost.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prestow.content.disk import replace_file, translated
+from prestow.digest import Digest
+from prestow.errors import PrestowError
+from prestow.snapshots.snapshotter import Info, Kind
+
+NAME = "row.json"
+
+_LONGEST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RowFile:
+    """What a folder says of itself.
+
+    Attributes:
+        info: the row; its number is that of the folder.
+        layers: diff IDs of the image in and below it, lowest first.
+    """
+
+    info: Info
+    layers: tuple[Digest, ...]
+
+
+def write_row(folder: Path, info: Info, line: Sequence[Info]) -> None:
+    """Write a row into its folder, published or not.
+
+    Args:
+        folder: the folder.
+        info: the row.
+        line: the rows below it, the nearest first.
+
+    Raises:
+        ExhaustedError: the disk is full.
+        StorageError: the disk failed.
+    """
+    layers = [each.diff_id for each in reversed([info, *line]) if each.diff_id is not None]
+    fields = {
+        "key": info.key,
+        "kind": info.kind.value,
+        "parent": info.parent,
+        "diff_id": info.diff_id,
+        "created_at": info.created_at,
+        "layers": layers,
+    }
+    with translated(f"writing {folder / NAME}"):
+        replace_file(folder / NAME, json.dumps(fields).encode(), durable=False)
+
+
+def read_row(folder: Path, driver: str) -> RowFile | None:
+    """Read a row back; None if there is none, or nothing that makes sense."""
+    try:
+        fd = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            raw = file.read(_LONGEST) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        return _parsed(json.loads(raw), driver, int(folder.name))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, PrestowError):
+        return None
+
+
+def _parsed(fields: dict[str, Any], driver: str, number: int) -> RowFile:
+    diff_id = None if fields["diff_id"] is None else Digest.parse(fields["diff_id"])
+    parent = None if fields["parent"] is None else str(fields["parent"])
+    kind, created_at = Kind(fields["kind"]), float(fields["created_at"])
+    info = Info(driver, str(fields["key"]), kind, parent, number, created_at, diff_id)
+    return RowFile(info, tuple(map(Digest.parse, fields["layers"])))

@@ -1,0 +1,173 @@
+"""A database that was lost or damaged is made again from the disk: names, snapshots, containers and what they wrote."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from prestow.digest import Digest
+from prestow.examine import examine
+from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.tag import label
+from prestow.node import Node, open_node
+from prestow.snapshots.create import create_snapshot
+from prestow.snapshots.row_file import NAME
+from tests.test_repair import pulled
+
+_LIST = "from prestow.node import open_node; import sys; print(len(open_node(sys.argv[1]).images.list()))"
+
+Rows = tuple[object, ...]
+
+
+@pytest.fixture
+def node(tmp_path: Path, demo_layout: Path) -> Iterator[Node]:
+    """A store with an image in every driver, a container on each, and one snapshot that a person committed."""
+    with closing(open_node(str(tmp_path / "store"))) as node:
+        record, image = pulled(node, f"oci:{demo_layout}:demo", "localhost/demo:latest")
+        label(node.database, node.content, record.name, {"team": "vision"})
+        for driver in node.snapshotters:
+            create_snapshot(driver, driver.driver, image.chain_id)
+            bundle = node.bundle_folder(driver.driver)
+            bundle.mkdir()
+            (bundle / "config.json").write_text("{}")
+            digest = image.manifest.digest
+            container = (driver.driver, record.name, digest, driver.driver, driver.driver, str(bundle), 1.5)
+            node.containers.put(ContainerRecord("default", *container))
+            driver.prepare("mine", image.layers[0].chain_id)
+            driver.commit("kept", "mine")
+            driver.prepare("on-top", "kept")
+            _upper(node, driver.driver, driver.driver).joinpath("written").write_text("by the container")
+        yield node
+
+
+def _upper(node: Node, driver: str, key: str) -> Path:
+    return node.home / "snapshots" / driver / str(node.snapshotter(driver).stat(key).id) / "fs"
+
+
+def known(node: Node) -> Rows:
+    """Give what a store knows, but for numbers and times that nobody wrote down."""
+    images = [(image.namespace, image.name, image.target, image.labels) for image in node.images.every()]
+    snapshots = {(i.driver, i.key, i.kind, i.parent, i.diff_id, i.id * (i.diff_id is None)) for i in node.snapshots()}
+    return images, snapshots, node.containers.every()
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"garbage" * 1000)
+
+
+def _flipped(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:200] + bytes(255 - byte for byte in data[200:]))
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "garbage": _garbage,
+    "flipped pages": _flipped,
+    "emptied": lambda path: path.write_bytes(b""),
+    "removed": os.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_lost_database_is_made_again_and_nothing_is_lost(
+    node: Node, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = known(node)
+    node.database.close()
+    damage(node.database.path)
+
+    with closing(Node(node.home, node.store_id)) as fresh:
+        assert known(fresh) == before
+        assert "made again from what is on disk: 1 names" in caplog.text
+        assert examine(fresh, None).damaged == 0
+        fresh.sweep()
+        assert known(fresh) == before
+        for driver in ("erofs", "overlay", "native"):
+            assert _upper(fresh, driver, driver).joinpath("written").read_text() == "by the container"
+
+
+def test_damage_in_the_middle_is_found_by_verify_and_repaired(node: Node) -> None:
+    before = known(node)
+    (root,) = node.database.read("SELECT rootpage FROM sqlite_schema WHERE name = 'images'")[0]
+    (size,) = node.database.read("PRAGMA page_size")[0]
+    node.database.close()
+    with node.database.path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+
+    found = examine(Node(node.home, node.store_id), None)
+    repaired = examine(Node(node.home, node.store_id), None, mend=True)
+
+    assert found.store is not None
+    assert [damage.kind for damage in found.store.left] == ["database"]
+    assert repaired.damaged == 0
+    assert [len(each.found.damaged) for each in repaired.images] == [0]
+    assert known(Node(node.home, node.store_id)) == before
+
+
+def test_a_log_that_was_removed_costs_only_what_was_in_it(node: Node) -> None:
+    before = known(node)
+    data = node.database.path.read_bytes()
+    node.database.close()
+    node.database.path.write_bytes(data)  # as it was before its log was written back
+
+    fresh = Node(node.home, node.store_id)
+    examine(fresh, None, mend=True)
+
+    assert examine(Node(node.home, node.store_id), None).damaged == 0
+    assert known(fresh)[0] == before[0]
+
+
+def test_processes_that_find_it_damaged_at_once_make_it_again_once(node: Node) -> None:
+    node.database.close()
+    _garbage(node.database.path)
+
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _LIST, str(node.home)], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+
+    assert [process.communicate()[0] for process in processes] == ["1\n"] * 4
+    moved = [held for held in node.content.held.list() if held.path.endswith("metadata.db")]
+    assert len(moved) == 1
+
+
+def test_a_folder_that_says_nothing_of_itself_goes_to_quarantine(node: Node) -> None:
+    folder = _upper(node, "overlay", "on-top").parent
+    (folder / NAME).unlink()
+    node.database.close()
+    node.database.path.unlink()
+
+    fresh = Node(node.home, node.store_id)
+
+    assert ("overlay", "on-top") not in {(info.driver, info.key) for info in fresh.snapshots()}
+    assert [held.path for held in fresh.content.held.list()] == [str(folder)]
+
+
+def test_an_index_that_is_lost_too_costs_the_names_only(node: Node) -> None:
+    snapshots = known(node)[1]
+    node.database.close()
+    node.database.path.unlink()
+    (node.content.root / "index.json").write_bytes(b"{")
+
+    fresh = Node(node.home, node.store_id)
+
+    assert (fresh.images.every(), known(fresh)[1]) == ((), snapshots)
+
+
+def test_a_store_of_a_newer_prestow_is_left_alone(node: Node) -> None:
+    node.database.close()
+    with closing(sqlite3.connect(node.database.path)) as raw:
+        raw.execute("PRAGMA user_version = 99")
+    before = node.database.path.read_bytes()
+
+    with pytest.raises(Exception, match="newer prestow"):
+        Node(node.home, node.store_id).images.list()
+
+    assert node.database.path.read_bytes() == before
+    assert Digest.of(before) == Digest.of(node.database.path.read_bytes())
