@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.examine import examine
 from prestow.metadata.containers import ContainerRecord
 from prestow.metadata.tag import label
 from prestow.node import Node, open_node
 from prestow.snapshots.create import create_snapshot
+from prestow.snapshots.mount import unmount
+from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.row_file import NAME
 from tests.test_repair import pulled
 
@@ -43,6 +46,8 @@ def node(tmp_path: Path, demo_layout: Path) -> Iterator[Node]:
             driver.prepare("on-top", "kept")
             _upper(node, driver.driver, driver.driver).joinpath("written").write_text("by the container")
         yield node
+    for mount in reversed(mounts_below(tmp_path)):
+        unmount(Path(mount.path))
 
 
 def _upper(node: Node, driver: str, key: str) -> Path:
@@ -85,7 +90,7 @@ def test_a_lost_database_is_made_again_and_nothing_is_lost(
         assert known(fresh) == before
         assert "made again from what is on disk: 1 names" in caplog.text
         assert examine(fresh, None).damaged == 0
-        fresh.sweep()
+        fresh.recover()
         assert known(fresh) == before
         for driver in ("erofs", "overlay", "native"):
             assert _upper(fresh, driver, driver).joinpath("written").read_text() == "by the container"
@@ -135,6 +140,21 @@ def test_processes_that_find_it_damaged_at_once_make_it_again_once(node: Node) -
     assert [process.communicate()[0] for process in processes] == ["1\n"] * 4
     moved = [held for held in node.content.held.list() if held.path.endswith("metadata.db")]
     assert len(moved) == 1
+
+
+def test_who_finds_another_process_at_it_says_so_and_waits(node: Node) -> None:
+    node.database.close()
+    node.database.path.unlink()
+
+    with FileLock(node.home / "metadata.lock", timeout=0, what="the test"):
+        other = subprocess.Popen(
+            [sys.executable, "-c", _LIST, str(node.home)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert other.stderr is not None
+        assert "is being made by another process, from what is on disk: waiting" in other.stderr.readline()
+        assert not node.database.path.exists()
+
+    assert other.communicate()[0] == "1\n"
 
 
 def test_a_folder_that_says_nothing_of_itself_goes_to_quarantine(node: Node) -> None:

@@ -25,7 +25,7 @@ def containers(node: Node) -> Iterator[Finding]:
     """Compare the containers of all namespaces with their bundles and snapshots."""
     with node.database.transaction():
         records, listed = Containers(node.database).every(), read_containers(node.home)
-    if set(records) != set(listed or ()):
+    if listed is None or set(records) != set(listed):
         damage = Damage("containers.json", str(containers_file(node.home)), "does not say what the database says")
         yield Finding(damage, "written again", partial(_publish, node))
     busy = {lease.owner.removeprefix("bundle ") for lease in node.leases.list() if lease.owner.startswith("bundle ")}

@@ -121,9 +121,11 @@ def publish_containers(db: Database) -> None:
 
 
 def read_containers(home: Path) -> tuple[ContainerRecord, ...] | None:
-    """Give the containers that the file tells of; None if there is no file, or one that makes no sense."""
+    """Give the containers that the file tells of, none if there is no file; None if it makes no sense."""
     try:
         return tuple(map(_of_fields, json.loads(containers_file(home).read_bytes())))
+    except FileNotFoundError:
+        return ()
     except (OSError, ValueError, TypeError, LookupError, RecursionError, PrestowError):
         return None
 
