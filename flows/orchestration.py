@@ -6,17 +6,21 @@ process light; what a service wants to have (heartbeats, a log of each step) is 
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.local_server.ensure import begin, environment
 from flows.local_server.keep import kept
 from flows.local_server.named import may_be_named
-from flows.local_server.record import Record, living
+from flows.local_server.record import Record, Server, living
 from flows.local_server.runs import noting
 from prestow.errors import CancelledError, PrestowError, UnauthorizedError, UnavailableError, printable
+
+if TYPE_CHECKING:
+    from prefect.settings.models.logging import LoggingSettings
 
 LEAN = {
     "DO_NOT_TRACK": "1",
@@ -26,6 +30,13 @@ LEAN = {
     "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS": "8",
 }
 """Fewer requests a run, no line for each step, and a bound for threads, of which Prefect would use any number."""
+
+QUIET = {"PREFECT_LOGGING_LEVEL": LEAN["PREFECT_LOGGING_LEVEL"], "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+"""What keeps Prefect's log out of a terminal."""
+
+_NOBODY = Path(__file__).parent / "local_server" / "nobody.pem"
+"""An authority whose key was never kept. Prefect's clients read all authorities of the world each, for 20 ms, and ask
+none at a local server."""
 
 _PATIENCE = 10.0
 
@@ -48,18 +59,22 @@ def connected(
     """
     for name, value in LEAN.items():
         env.setdefault(name, value)
-    read_before = "prefect" in sys.modules
-    if not may_be_named(env, Path.cwd()):
-        _begin(Path(home), announce)
+    own, read_before = not may_be_named(env, Path.cwd()), "prefect" in sys.modules
+    if own:
+        _begin(Path(home), announce)  # there is something to import meanwhile
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - the slow import
     from prefect.settings import get_current_settings  # noqa: PLC0415 - likewise
 
-    if read_before:
-        read_again()
     with ExitStack() as around:
+        if own:
+            env.update(_own(around.enter_context(kept(Path(home)))))
+        if read_before:
+            read_again(env)
+        elif own:
+            refresh_global_settings_context()
         if get_current_settings().api.url is None:
             _begin(Path(home), announce)
-            env.update(environment(around.enter_context(kept(Path(home)))))
+            env.update(_own(around.enter_context(kept(Path(home)))))
             refresh_global_settings_context()
         settings = get_current_settings()
         settings.flows.heartbeat_frequency = None  # the end of a flow would wait for its thread, up to a second
@@ -102,22 +117,34 @@ def _begin(home: Path, announce: Callable[[str], object] | None) -> None:
         begin(home)
 
 
+def _own(server: Server) -> dict[str, str]:
+    """Give the variables that make this process a light client of the store's own server."""
+    return {**environment(server), "PREFECT_API_SSL_CERT_FILE": str(_NOBODY)}
+
+
 def _lasting_name(home: Path, url: str) -> str:
     """Name an API for as long as it is the same: the store's own server, wherever it listens, or what is at a URL."""
     own = Record.read(home / "prefect")
     return "local" if own is not None and own.server(home).url == url else url
 
 
-def read_again() -> None:
-    """Let a process that imported Prefect long ago have the settings that its environment names now."""
+def read_again(env: Mapping[str, str]) -> None:
+    """Give a process that imported Prefect long ago, and ``QUIET``, the settings of its environment ``env``."""
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - the slow import
     from prefect.logging.configuration import setup_logging  # noqa: PLC0415 - likewise
-    from prefect.settings import get_current_settings  # noqa: PLC0415 - likewise
 
-    before = get_current_settings().logging
+    before = _logging()
     refresh_global_settings_context()
-    if get_current_settings().logging != before:
+    if _logging() != before or {name: env[name] for name in env if name.startswith("PREFECT_LOGGING_")} != QUIET:
         setup_logging()
+
+
+def _logging() -> "LoggingSettings":
+    """Give Prefect's settings of its log; where a file would be that is not there does not count."""
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - the slow import
+
+    found = get_current_settings().logging
+    return found if Path(found.config_path).exists() else found.model_copy(update={"config_path": None})
 
 
 def _refused(url: str, status_code: int, text: str) -> PrestowError:

@@ -4,11 +4,14 @@ from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from prefect.futures import PrefectConcurrentFuture
+from prefect.states import Pending
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from prestow.cancellation import Token, current
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
     from prefect.futures import PrefectFuture
     from prefect.task_runners import TaskRunner
 
@@ -17,6 +20,22 @@ R = TypeVar("R")
 PARALLEL_STEPS = 8
 
 _LAST = 0.5  # seconds that the steps of a run that is to end have, to tell the API how they ended
+
+
+class Submitted(PrefectConcurrentFuture[R]):
+    """A step that a thread runs: its state is known here.
+
+    Prefect asks the API for the state of each future that a step is given, to find one that runs (a generator), and
+    waits for the answer, which is that the API has not heard of it.
+    """
+
+    @property
+    def state(self) -> "State[Any]":
+        """The final state, or Pending before."""
+        if not self.wrapped_future.done():
+            return Pending()
+        self.wait()
+        return super().state
 
 
 class Threads(ThreadPoolTaskRunner[R]):
@@ -37,7 +56,7 @@ class Threads(ThreadPoolTaskRunner[R]):
         self._token = current()
         future = super().submit(*args, **kwargs)
         self._begun.append(future.wrapped_future)
-        return future
+        return Submitted(future.task_run_id, future.wrapped_future)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

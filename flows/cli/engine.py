@@ -1,6 +1,7 @@
 """Verb ``engine``: what a worker starts for a run; Prefect's own engine, in the warm process where there is one."""
 
 import argparse
+import os
 import runpy
 import sys
 
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     if "prefect" in sys.modules:
         from flows.orchestration import read_again  # noqa: PLC0415 - keep `prestow --help` quick
 
-        read_again()
+        read_again(os.environ)
     sys.argv = ["prefect.engine"]
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
     return 0

@@ -6,13 +6,19 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from flows.cli.main import VERBS
 from flows.cli.main import main as command
 from flows.warm.place import keep_only_ours
 
 _ROOMS = (
-    "flows.bundle", "flows.prepull", "flows.prune", "flows.pull", "flows.run", "flows.cli.progress",
-    "prefect.engine", "prefect.deployments.steps.core", "prefect.runner.storage",
-    "prestow.registry.client", "prestow.registry.registry", "prestow.snapshots.probe", "isal.igzip", "zstandard",
+    "flows.bundle", "flows.prepull", "flows.prune", "flows.pull", "flows.run", "flows.verify", "flows.crashed",
+    "flows.cli.person", "flows.cli.progress", *(f"flows.cli.{verb}" for verb in VERBS), "config.settings",
+    "prefect.engine", "prefect.task_engine", "prefect.deployments.steps.core", "prefect.runner.storage",
+    "prestow.registry.client", "prestow.registry.registry", "prestow.snapshots.drivers", "prestow.snapshots.probe",
+    "prestow.recovery", "isal.igzip", "zstandard",
+    # what Prefect, and what it uses, imports at the first run
+    "prefect.utilities.visualization", "prefect.concurrency._sync", "fastapi.encoders", "anyio._backends._asyncio",
+    "encodings.idna",
 )  # fmt: skip
 
 
@@ -42,16 +48,27 @@ def _idle() -> float:
 
 def _import_all() -> None:
     """Import the rooms, with Prefect as quiet as it is for a command, which saves each of them setting it up."""
-    from flows.cli.session import quieten  # noqa: PLC0415 - as the rest
-    from flows.orchestration import LEAN  # noqa: PLC0415 - as the rest
+    from flows.orchestration import LEAN, QUIET  # noqa: PLC0415 - as the rest
 
     before = dict(os.environ)
-    os.environ.update(LEAN)
-    quieten(os.environ)
+    os.environ.update(LEAN | QUIET)
     for room in _ROOMS:
         import_module(room)
+    _complete_models()
     os.environ.clear()
     os.environ.update(before)
+
+
+def _complete_models() -> None:
+    """Let pydantic do for all models what it leaves to the first use of each, which would be in every child."""
+    from pydantic import BaseModel  # noqa: PLC0415 - as the rest
+
+    waiting = BaseModel.__subclasses__()
+    while waiting:
+        model = waiting.pop()
+        waiting += model.__subclasses__()
+        if not model.__pydantic_complete__:
+            model.model_rebuild(raise_errors=False)
 
 
 if __name__ == "__main__":
