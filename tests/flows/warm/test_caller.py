@@ -30,8 +30,9 @@ def test_it_runs_in_a_child_of_the_process(mirror: Mirror) -> None:
 
 
 def test_it_has_the_callers_environment_and_nothing_else(mirror: Mirror, tmp_path: Path) -> None:
-    environment = {"PATH": os.environ["PATH"], "ODD": "a\nb\udcff", "LANG": os.environ.get("LANG", "C")}
-    environment |= {name: value for name, value in os.environ.items() if name.startswith(("PYTHON", "LC_", "PRESTOW_"))}
+    read_at_start = ("PYTHON", "LC_", "LANG", "LD_", "PREFECT_", "PRESTOW_")
+    environment = {name: value for name, value in os.environ.items() if name.startswith(read_at_start)}
+    environment |= {"PATH": os.environ["PATH"], "ODD": "a\nb\udcff"}
 
     found = shown(mirror, env=environment)["environment"]
 
