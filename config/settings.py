@@ -52,9 +52,11 @@ class Settings(BaseSettings):
         15.0, gt=0, description="How long the warm process stays after its last command, so that the next one is quick"
     )
     check_space: bool = Field(
-        default=True, description="Whether a pull that will not fit on the disk is refused before anything is fetched"
+        default=True, description="Whether what will not fit on the disk is refused before anything of it is written"
     )
-    min_free_bytes: int = Field(64 << 20, ge=0, description="Bytes of the disk that a pull is to leave free")
+    min_free_bytes: int = Field(
+        64 << 20, ge=0, description="Bytes of the disk that pulls and bundles are to leave free"
+    )
     lease_hours: float = Field(
         24.0, gt=0, description="How long what a killed bundle or verify was using stays safe from prune"
     )

@@ -29,6 +29,7 @@ from flows.parameters import (
 )
 from flows.pull import pull as pull_image
 from flows.results import Bundled
+from prestow.admission import admit
 from prestow.runtime.overrides import Overrides
 from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots
@@ -73,6 +74,7 @@ def bundle(
         if run.must_pull(pull):
             pull_image.fn(reference, platform=platform, driver=driver, home=home, namespace=namespace)
         name, image = run.find()
+        admit(run.node, run.lease, image, driver, root=not copied)
         applied = [apply.submit(home, name, layer, None) for layer in image.layers]
         committed = commit_snapshots(home, name, image, tuple(a.result() for a in applied), driver)
         spec = transform_config(home, name, image, overrides, committed)

@@ -14,7 +14,7 @@ from flows.cancelling import cancellable
 from flows.parameters import Driver, Home, Name, Namespace, Platform, PullHold, PullStop, Source
 from flows.results import Pulled
 from flows.underway import in_turns, pulling
-from prestow.space import admit
+from prestow.admission import admit
 from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots
 from tasks.fetch_layer import fetch_layer
@@ -56,7 +56,7 @@ def pull(
         run.reached("manifest-stored")
         layers = image.largest_first
         fetched = in_turns(
-            admit(run.node, image, driver),
+            admit(run.node, run.lease, image, driver),
             layers,
             lambda layer, before: fetch_layer.submit(home, run.name, reference, layer, wait_for=before),
         )

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from prestow.admission import admit_copy
 from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError, UnsupportedError
 from prestow.halfway import COPY, discard, drop_snapshot, held
 from prestow.layers.materialise import Materialised, materialise
@@ -26,6 +27,7 @@ from prestow.oci.image import Image
 from prestow.runtime.binary import find_runtime
 from prestow.runtime.bundle import (
     CONFIG,
+    FILLING,
     ROOTFS,
     claim_root,
     prepare_bundle,
@@ -153,12 +155,16 @@ def write_copy(node: Node, image: Image, spec: Spec, directory: Path) -> Written
 
     Raises:
         AlreadyExistsError: the folder holds something else.
+        ExhaustedError: it will not fit on the disk.
     """
     warnings = spec.warnings
     if not (directory / CONFIG).exists():
+        root = Chain.of_image(image).tree(node.scans.tree)
+        if (directory / FILLING).exists():  # a copy that was cut off; what it takes is there for the next
+            remove_tree(claim_root(directory))
+        admit_copy(node, root, directory)
         rootfs = claim_root(directory)
         remove_tree(rootfs)
-        root = Chain.of_image(image).tree(node.scans.tree)
         made = materialise(
             root, lambda at: node.content.open_fd(image.layers[at].diff_id), rootfs, privileged=os.geteuid() == 0
         )

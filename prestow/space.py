@@ -1,16 +1,15 @@
-"""Space: whether an image fits on the store's disk, asked before anything of it is fetched.
+"""Space: how much of a disk an image takes, and how much there is.
 
-    needed = what is still to be fetched                      the blobs, less what is here of them
-           + what that decompresses to                        the diff blobs that are missing
-           + what the driver writes of it                     erofs: one metadata image; others: every file once more
-    free   = what the file system has, less ``min_free_bytes``
+    needs     what a pull still takes = what is still to be fetched     the blobs, less what is here of them
+                                      + what that decompresses to       the diff blobs that are missing
+                                      + what the driver writes of it    erofs: one metadata image; others: every file
+    of_tree   what a full copy takes, to the block
 
-How large a layer is when it is decompressed stands nowhere before it is: a typical ratio must do. Where blobs do not
-stay (``keep_blobs = false``), only those count that are on their way at the same time, and if the disk is too small
-for many, they come one after the other.
+How large a layer is when it is decompressed stands nowhere before it is: a typical ratio must do.
 """
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +18,8 @@ from typing import Protocol
 from prestow.content.disk import translated
 from prestow.content.store import Status
 from prestow.digest import Digest
-from prestow.errors import ExhaustedError
 from prestow.layers.apply import diff_ref
-from prestow.layers.limits import Budget
-from prestow.node import Node
+from prestow.layers.node import Node, walk
 from prestow.oci.image import Image, Layer
 from prestow.oci.mediatypes import layer_compression
 from prestow.plan import layer_ref
@@ -32,9 +29,8 @@ RATIO = 2.5
 
 _METADATA = 0.01  # of the decompressed bytes: 200 bytes an inode, 28,000 bytes an entry
 _ENTRY = 24_000  # decompressed bytes, as a rule, for each entry of a tar
-_BLOCK = 4096 // 2  # lost at the end of each file, on average
+_BLOCK = 4096  # half of one is lost at the end of each file, on average
 _INODES = 8  # of a layer's own: blobs, ingests and their folders
-_MIB = 1 << 20
 
 
 class Holdings(Protocol):
@@ -57,7 +53,7 @@ class Free:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a pull of an image still takes of the disk, at its peak, in bytes.
+    """What an image still takes of the disk, at its peak, in bytes.
 
     Attributes:
         blobs: for each layer that is to be fetched, what is missing of it, the largest first.
@@ -92,7 +88,15 @@ def free_space(folder: Path) -> Free:
     return Free(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
 
 
-def needs(image: Image, content: Holdings, *, driver: str, unpacked: bool = False, keep_blobs: bool = True) -> Needs:
+def needs(
+    image: Image,
+    content: Holdings,
+    *,
+    driver: str,
+    unpacked: bool = False,
+    keep_blobs: bool = True,
+    counted: Collection[Digest] = (),
+) -> Needs:
     """Estimate what a pull still takes.
 
     Args:
@@ -101,21 +105,43 @@ def needs(image: Image, content: Holdings, *, driver: str, unpacked: bool = Fals
         driver: the snapshotter.
         unpacked: whether that has the image.
         keep_blobs: whether blobs are wanted of layers whose diff blob is here.
+        counted: diff IDs of layers that somebody else makes.
     """
     layers = {layer.descriptor.digest: layer for layer in image.layers}.values()
-    fetched = [_missing_blob(layer, content, keep_blobs=keep_blobs) for layer in layers]
-    missing = [_missing_diff(layer, content) for layer in layers]
+    to_make = [layer for layer in layers if layer.diff_id not in counted]
+    fetched = [_missing_blob(layer, content, keep_blobs=keep_blobs) for layer in to_make]
+    missing = [_missing_diff(layer, content) for layer in to_make]
     written = 0 if unpacked else sum(_size(layer) for layer in layers)
-    entries = written // _ENTRY + len(layers)
     copied = driver != "erofs" and not unpacked
-    metadata = int(written * _METADATA)
+    files, entries = _files(written, len(layers)) if copied else (int(written * _METADATA), 0)
     touched = sum(1 for blob, diff in zip(fetched, missing, strict=True) if blob or diff)
     return Needs(
         blobs=tuple(sorted(filter(None, fetched), reverse=True)),
         unpacked=sum(missing),
-        files=written + entries * _BLOCK if copied else metadata,
-        inodes=touched * _INODES + (entries if copied else 0),
+        files=files,
+        inodes=touched * _INODES + entries,
     )
+
+
+def of_root(image: Image) -> Needs:
+    """Estimate what a container's own copy of an image takes, for drivers that make one."""
+    layers = {layer.descriptor.digest: layer for layer in image.layers}.values()
+    files, entries = _files(sum(_size(layer) for layer in layers), len(layers))
+    return Needs((), 0, files, entries)
+
+
+def of_tree(root: Node) -> Needs:
+    """Tell what a full copy of a tree takes: its data to the block, and each of its inodes."""
+    nodes = {id(node): node for _, node in walk(root)}.values()
+    data = sum(-extent.length % _BLOCK + extent.length for node in nodes for extent in node.extents)
+    folders = sum(node.children is not None for node in nodes)
+    return Needs((), 0, data + folders * _BLOCK, len(nodes))
+
+
+def _files(written: int, layers: int) -> tuple[int, int]:
+    """Estimate bytes and number of the files that are in so many bytes of tars."""
+    entries = written // _ENTRY + layers
+    return written + entries * _BLOCK // 2, entries
 
 
 def _size(layer: Layer) -> int:
@@ -140,79 +166,3 @@ def _missing_diff(layer: Layer, content: Holdings) -> int:
 def _offset(content: Holdings, ref: str) -> int:
     status = content.status(ref)
     return 0 if status is None else status.offset
-
-
-def admit(node: Node, image: Image, driver: str = "auto") -> int:
-    """Make sure that an image will fit, and tell how many of its layers may be fetched at the same time.
-
-    From then on the image's layers share ``max_image_bytes`` among them, in this process.
-
-    Raises:
-        ExhaustedError: it will not fit, with the figures and what to do; or what is known of it is beyond that limit.
-    """
-    _limit(node, image)
-    settings, snapshotter = node.settings, node.snapshotter(driver)
-    found = needs(
-        image,
-        node.content,
-        driver=snapshotter.driver,
-        unpacked=snapshotter.committed(image.chain_id),
-        keep_blobs=settings.keep_blobs,
-    )
-    if not settings.check_space:
-        return len(image.layers)
-    at_once = _at_once(found, free_space(node.home), settings.min_free_bytes, keep_blobs=settings.keep_blobs)
-    if at_once is None:
-        raise ExhaustedError(_refusal(node, image, found))
-    return at_once
-
-
-def _limit(node: Node, image: Image) -> None:
-    """Let the layers that are still to be decompressed share what those that are here leave of the limit."""
-    content, budget = node.content, Budget(node.settings.max_image_bytes)
-    missing = {layer.diff_id for layer in image.layers if not content.has(layer.diff_id)}
-    for layer in image.layers if missing else ():
-        if layer.diff_id not in missing:
-            budget.spend(layer.diff_id, content.info(layer.diff_id).size)
-        elif layer.diff_id == layer.descriptor.digest:
-            budget.spend(layer.diff_id, layer.descriptor.size)
-    node.scans.share(missing, budget)
-
-
-def _at_once(found: Needs, free: Free, reserve: int, *, keep_blobs: bool) -> int | None:
-    """Give how many layers may be on their way at once; None if the image does not fit at all."""
-    if free.inodes is not None and found.inodes > free.inodes:
-        return None
-    most = max(1, len(found.blobs))
-    for at_once in (most,) if keep_blobs else range(most, 0, -1):
-        if found.at_most(at_once) == 0 or found.at_most(at_once) <= free.bytes - reserve:
-            return at_once
-    return None
-
-
-def _refusal(node: Node, image: Image, found: Needs) -> str:
-    """Say what does not fit, and what to do."""
-    settings, free = node.settings, free_space(node.home)
-    kept = settings.keep_blobs
-    needed = found.bytes if kept else found.at_most(1)
-    dropping = f"keep_blobs = false (then about {_mib(found.at_most(1))})" if kept and len(found.blobs) else ""
-    ways = ["`prestow prune`", dropping, "another store (--home)", "a smaller min_free_bytes", "check_space = false"]
-    return (
-        f"image {image.manifest.digest.short} does not fit on the disk of {node.home}: it needs about "
-        f"{_mib(needed)} and {found.inodes} inodes ({_parts(found, needed)}); free are {_mib(free.bytes)}, of which "
-        f"{_mib(settings.min_free_bytes)} are to stay (min_free_bytes), and {_inodes(free)} inodes; "
-        f"what helps: {', '.join(filter(None, ways))}"
-    )
-
-
-def _parts(found: Needs, needed: int) -> str:
-    fetched = needed - found.unpacked - found.files
-    return f"{_mib(fetched)} fetched, {_mib(found.unpacked)} unpacked, {_mib(found.files)} of snapshots"
-
-
-def _mib(count: int) -> str:
-    return f"{count / _MIB:.1f} MiB"
-
-
-def _inodes(free: Free) -> str:
-    return "any number of" if free.inodes is None else str(free.inodes)

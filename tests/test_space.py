@@ -1,25 +1,18 @@
 """Space: what an image still needs, against what the disk has."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prestow.content.verify import verify as commit
-from prestow.errors import ExhaustedError
-from prestow.layers.ahead import ahead
-from prestow.layers.apply import apply
+from prestow.layers.materialise import materialise
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
-from prestow.registry.fetch import fetch_layer
-from prestow.space import RATIO, Needs, admit, free_space, needs
-from tests.image_factory import demo_layers
+from prestow.snapshots.chain import Chain
+from prestow.space import RATIO, Needs, free_space, needs, of_root, of_tree
 from tests.test_verify import pulled
-
-HUGE = str(1 << 60)
 
 
 @pytest.fixture
@@ -31,11 +24,6 @@ def node(tmp_path: Path) -> Node:
 def image(node: Node, demo_layout: Path) -> Image:
     """The demo image, of which only the documents are here."""
     return pulled(node, demo_layout, drivers=())
-
-
-def again(node: Node) -> Node:
-    """Give the store as another process sees it, which reads the settings anew."""
-    return Node(node.home, node.store_id)
 
 
 def test_of_an_image_that_is_not_here_everything_is_needed(node: Node, image: Image) -> None:
@@ -96,82 +84,6 @@ def test_fewer_layers_at_once_never_need_more(blobs: list[int], unpacked: int, f
     assert (needed[0], needed[-1]) == (unpacked + files, found.bytes)
 
 
-def test_what_does_not_fit_is_refused_with_the_figures_and_what_helps(
-    node: Node, image: Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PRESTOW_MIN_FREE_BYTES", HUGE)
-
-    with pytest.raises(ExhaustedError) as refused:
-        admit(again(node), image, "erofs")
-
-    said = str(refused.value)
-    assert image.manifest.digest.short in said
-    assert str(node.home) in said
-    for word in ("fetched", "unpacked", "inodes", "prestow prune", "keep_blobs = false", "--home", "check_space"):
-        assert word in said
-
-
-def _switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PRESTOW_CHECK_SPACE", "false")
-
-
-def _with_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PRESTOW_MIN_FREE_BYTES", "0")
-
-
-@pytest.mark.parametrize("settings", [_switched_off, _with_room])
-def test_what_fits_or_is_not_checked_is_admitted_all_at_once(
-    node: Node, image: Image, monkeypatch: pytest.MonkeyPatch, settings: Callable[[pytest.MonkeyPatch], None]
-) -> None:
-    monkeypatch.setenv("PRESTOW_MIN_FREE_BYTES", HUGE)
-    settings(monkeypatch)
-
-    assert admit(again(node), image, "native") == len(image.layers)
-
-
-def test_what_is_complete_is_admitted_on_a_full_disk(
-    node: Node, demo_layout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    image = pulled(node, demo_layout, drivers=("native",))
-    monkeypatch.setenv("PRESTOW_MIN_FREE_BYTES", HUGE)
-
-    assert admit(again(node), image, "native") == 1
-
-
-def unpacked(node: Node, layout: Path, image: Image) -> None:
-    """Fetch and unpack an image that was admitted."""
-    source = node.source(f"oci:{layout}:demo")
-    for layer in image.layers:
-        with ahead(node.content, layer, scans=node.scans, progress=lambda _: None) as arrived:
-            fetch_layer(source, node.content, layer.descriptor, progress=arrived)
-        commit(node.content, layer.descriptor)
-        apply(node.content, layer, scans=node.scans)
-
-
-def test_the_layers_of_an_image_are_limited_together_and_to_the_byte(
-    node: Node, image: Image, demo_layout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    total = sum(len(tar) for tar in demo_layers("amd64"))
-    monkeypatch.setenv("PRESTOW_MAX_IMAGE_BYTES", str(total - 1))
-    limited = again(node)
-    admit(limited, image, "erofs")
-
-    with pytest.raises(ExhaustedError, match=f"more than {total - 1} bytes when decompressed; raise max_image_bytes"):
-        unpacked(limited, demo_layout, image)
-
-    assert sum(node.content.info(layer.diff_id).size for layer in image.layers[:-1]) < total
-    assert not node.content.has(image.layers[-1].diff_id)
-    later = again(node)
-    admit(later, image, "erofs")
-    with pytest.raises(ExhaustedError, match="max_image_bytes"):
-        apply(later.content, image.layers[-1], scans=later.scans)
-    monkeypatch.setenv("PRESTOW_MAX_IMAGE_BYTES", str(total))
-    allowed = again(node)
-    admit(allowed, image, "erofs")
-    unpacked(allowed, demo_layout, image)
-    assert node.content.has(image.layers[-1].diff_id)
-
-
 def test_the_file_system_is_asked_for_what_an_ordinary_user_may_have(tmp_path: Path) -> None:
     found = os.statvfs(tmp_path)
 
@@ -179,3 +91,27 @@ def test_the_file_system_is_asked_for_what_an_ordinary_user_may_have(tmp_path: P
 
     assert 0 < free.bytes <= found.f_bfree * found.f_frsize
     assert free.inodes is None or free.inodes <= found.f_ffree
+
+
+def test_layers_that_somebody_else_makes_are_not_needed(node: Node, image: Image) -> None:
+    every = {layer.diff_id for layer in image.layers}
+
+    found = needs(image, node.content, driver="erofs", counted=every)
+
+    assert (found.blobs, found.unpacked) == ((), 0)
+    assert found.files == needs(image, node.content, driver="erofs").files
+
+
+def test_of_a_tree_a_copy_takes_as_many_inodes_and_no_more_bytes(node: Node, demo_layout: Path, tmp_path: Path) -> None:
+    image = pulled(node, demo_layout, drivers=("erofs",))
+    tree = Chain.of_image(image).tree(node.scans.tree)
+
+    found = of_tree(tree)
+
+    copy = tmp_path / "copy"
+    materialise(tree, lambda at: node.content.open_fd(image.layers[at].diff_id), copy, privileged=os.geteuid() == 0)
+    made = {status.st_ino: status for status in map(os.lstat, [copy, *copy.rglob("*")])}.values()
+    data = sum(status.st_blocks * 512 for status in made)
+    assert found.inodes == len(made)
+    assert 0 < data <= found.bytes
+    assert of_root(image).bytes > 0

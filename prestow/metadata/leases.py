@@ -10,6 +10,7 @@ works, so that nobody has to renew it. From the death of the process, or from ``
 which cannot be set; only after a reboot does the wall clock.
 """
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ from prestow.content.boot import Process, uptime
 from prestow.errors import NotFoundError, printable
 from prestow.metadata.database import Database, Row
 from prestow.namespace import DEFAULT
+from prestow.oci.descriptor import Descriptor, parse_descriptor
 
 Kind: TypeAlias = Literal["content", "ingest", "snapshot"]
 
@@ -44,6 +46,21 @@ class Lease:
     created_at: float
     expires_at: float
     pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An image that will take room on the disk.
+
+    Attributes:
+        manifest: its manifest, which is in the content store.
+        driver: the snapshotter that will have it.
+        at_once: how many of its blobs there will be at the same time, at most.
+    """
+
+    manifest: Descriptor
+    driver: str
+    at_once: int
 
 
 class Leases:
@@ -153,6 +170,23 @@ class Leases:
                 "INSERT INTO lease_resources (lease, kind, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 [(lease_id, kind, str(key)) for key in keys],
             )
+
+    def announce(self, lease_id: str, announced: Announcement) -> None:
+        """Tell others what the work under a lease will take of the disk, for as long as its process works."""
+        row = (lease_id, json.dumps(announced.manifest.to_json()), announced.driver, announced.at_once)
+        with self._db.transaction() as cursor:
+            cursor.execute("INSERT OR REPLACE INTO announcements VALUES (?, ?, ?, ?)", row)
+
+    def announced(self, *, besides: str) -> tuple[Announcement, ...]:
+        """Give what is announced by all who work under a lease, ``besides`` one lease."""
+        rows = self._db.read(
+            "SELECT * FROM leases JOIN announcements ON lease = id WHERE id != ? ORDER BY created_at, id", (besides,)
+        )
+        return tuple(
+            Announcement(parse_descriptor(json.loads(row["manifest"]), "manifest"), row["driver"], row["at_once"])
+            for row in rows
+            if _works(row)
+        )
 
     def delete(self, lease_id: str) -> None:
         """End a lease; success if it has ended."""

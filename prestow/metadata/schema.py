@@ -6,6 +6,7 @@
     snapshots        driver + key ──▶ kind, id, parent ──▶ snapshots    the key of a committed one is its chain ID
     leases           id ──▶ namespace, owner, process, end      what is in use but not named yet
     lease_resources  lease ──▶ leases, kind, key              what it holds: a digest, a ref, a snapshot's key
+    announcements    lease ──▶ leases, manifest, driver       the image that will take room on the disk
 
 Times are seconds since the epoch, but ``ends_at``: seconds since the boot of ``boot_id``; and ``started``: when the
 process ``pid`` began, in clock ticks since that boot. ``labels`` is a JSON object of strings. Two rules are the
@@ -138,7 +139,18 @@ _NAMESPACES_AND_LABELS = (
     "ALTER TABLE leases ADD COLUMN started INTEGER",
 )
 
-STEPS = (_FIRST, _NAMESPACES_AND_LABELS)
+_ANNOUNCEMENTS = (
+    """
+    CREATE TABLE announcements (
+        lease     TEXT PRIMARY KEY REFERENCES leases (id) ON DELETE CASCADE,
+        manifest  TEXT NOT NULL CHECK (json_type(manifest) = 'object'),
+        driver    TEXT NOT NULL,
+        at_once   INTEGER NOT NULL CHECK (at_once > 0)
+    ) STRICT
+    """,
+)
+
+STEPS = (_FIRST, _NAMESPACES_AND_LABELS, _ANNOUNCEMENTS)
 """Statements that make each version of the one before it."""
 
 VERSION = len(STEPS)

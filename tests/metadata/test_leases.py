@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from prestow.content.boot import Process, boot_id, start_time, uptime
+from prestow.digest import Digest
 from prestow.errors import NotFoundError, PreconditionError
-from prestow.metadata.leases import Kind, Leases
+from prestow.metadata.leases import Announcement, Kind, Leases
+from prestow.oci.descriptor import Descriptor
+from prestow.platforms import Platform
 from tests.metadata.factory import Home
 
 YEARS = 10 * 365 * 24 * 3600.0
@@ -206,3 +209,20 @@ def test_the_clocks_of_the_machine_will_do(home: Home) -> None:
 def test_a_boot_has_a_name_and_a_duration() -> None:
     assert boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert 0 < uptime() <= uptime()
+
+
+def test_an_announcement_is_seen_by_others_until_the_work_ends_or_is_left(home: Home) -> None:
+    leases = Leases(home.db)
+    mine, other, left = (leases.create(f"pull {n}", 60).id for n in range(3))
+    announced = Announcement(Descriptor("application/x", Digest.of(b"m"), 1, Platform("linux", "amd64")), "erofs", 3)
+    for lease in (mine, other, left):
+        leases.announce(lease, announced)
+        leases.announce(lease, announced)
+    leases.leave(left, 60)
+
+    assert leases.announced(besides=mine) == (announced,)
+
+    leases.delete(other)
+    assert leases.announced(besides=mine) == ()
+    assert leases.announced(besides=other) == (announced,)
+    assert home.db.read("SELECT lease FROM announcements WHERE lease = ?", (other,)) == []
