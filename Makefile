@@ -21,6 +21,9 @@ test: packages setup lint types contracts ## everything: lint, types, import con
 large: packages setup ## the tests with large real images (debootstrap, pip), which take minutes to make
 	$(BIN)/pytest -m large
 
+matrix: packages setup ## crashes and faults at every single system call of every verb, which takes an hour
+	$(BIN)/pytest -m matrix
+
 fuzz: packages setup ## fuzz what reads foreign bytes, a minute each; FUZZ_SECONDS=600 for longer
 	@mkdir -p .fuzz
 	@for f in tar compression oci erofs; do \
@@ -82,4 +85,4 @@ runc-package:
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
 
-.PHONY: help demo test large fuzz lint types contracts wheel format docs schema setup packages runtime runc-package clean
+.PHONY: help demo test large matrix fuzz lint types contracts wheel format docs schema setup packages runtime runc-package clean

@@ -44,6 +44,8 @@ def examine(
 ) -> Examined:
     """Verify an image, or everything; with ``mend`` make right what is damaged.
 
+    What dead processes left is put in order before, so that it is not taken for damage.
+
     Args:
         node: the store.
         name: of the image; None for all of them, and for the store's books.
@@ -55,6 +57,7 @@ def examine(
         UnavailableError: another repair has been under way all the time.
         StorageError: the disk or the database failed.
     """
+    node.recover()
     store = _store(node, mend=mend, progress=_for(progress, "")) if name is None else None
     records = (node.image(name),) if name is not None else _records(node, store)
     images = tuple(_image(node, record, mend=mend, progress=_for(progress, record.name)) for record in records)

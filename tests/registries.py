@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
+
+from prestow.digest import Digest
 
 USER, PASSWORD = "fleet", "secret"
 _HTPASSWD = f"{USER}:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
@@ -34,6 +36,7 @@ class DockerRegistry:
     """A running ``docker-registry``."""
 
     domain: str
+    data: Path
     password: str | None = None
 
     def push(self, layout: Path, ref: str, name: str) -> str:
@@ -43,6 +46,18 @@ class DockerRegistry:
         copy = ["skopeo", "copy", "-q", "--all", "--preserve-digests", "--dest-tls-verify=false", *login]
         subprocess.run([*copy, f"oci:{layout}:{ref}", f"docker://{target}"], check=True, timeout=120)
         return target
+
+    @contextmanager
+    def without(self, digests: Iterable[Digest]) -> Iterator[None]:
+        """Have some of the blobs no longer, for as long as the block lasts: whoever asks for one fails."""
+        blobs = self.data / "docker/registry/v2/blobs"
+        paths = [blobs / digest.algorithm / digest.encoded[:2] / digest.encoded / "data" for digest in digests]
+        hidden = [(path, path.rename(path.with_name("hidden"))) for path in paths if path.exists()]
+        try:
+            yield
+        finally:
+            for path, away in hidden:
+                away.rename(path)
 
 
 @contextmanager
@@ -68,7 +83,7 @@ def docker_registry(folder: Path, *, password: bool = False) -> Iterator[DockerR
             stdin=subprocess.DEVNULL,
         )
     try:
-        yield DockerRegistry(_listening(process, log), PASSWORD if password else None)
+        yield DockerRegistry(_listening(process, log), folder / "data", PASSWORD if password else None)
     finally:
         process.terminate()
         try:

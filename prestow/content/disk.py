@@ -87,10 +87,13 @@ def write_new(path: Path, data: bytes, *, durable: bool = True) -> Path:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the files that dead processes were about to give their names in a folder; success if there is none."""
+    """Remove the files that dead processes were about to give their names in a folder; success if there is none.
+
+    What is a folder belongs to somebody who knows how to remove it.
+    """
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
-            if path.name.startswith(".") and is_abandoned(path.name):
+            if path.name.startswith(".") and is_abandoned(path.name) and not path.is_dir():
                 path.unlink(missing_ok=True)
 
 

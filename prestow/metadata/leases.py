@@ -112,12 +112,16 @@ class Leases:
 
     @contextmanager
     def during(self, owner: str, ttl_seconds: float) -> Iterator[str]:
-        """Hold a lease for a block, and give its ID; what a killed process leaves of it ends so many seconds later."""
+        """Hold a lease for a block, and give its ID.
+
+        What a killed process leaves of it ends so many seconds later, or when the same owner came through.
+        """
         lease = self.create(owner, ttl_seconds)
         try:
             yield lease.id
         finally:
             self.delete(lease.id)
+        self.delete_left(owner)
 
     @contextmanager
     def unfinished(self, owner: str, patience: float) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """A process whose system calls another one decides about, one by one: to let it be, to fail it, or to kill the process.
 
 ``supervised(work, judge)`` forks; the child asks the kernel to report each of the calls that matter (seccomp user
-notification), of all its threads, and runs ``work``. The parent counts them in the order in which they come and asks
-``judge`` about each. A call on which the verdict is ``KILL`` or an error never happens. So a crash can be put before
-every single call that changes the disk, SQLite's among them, at the price of a fork.
+notification), of all its threads, and runs ``work``. The calls of children of its own are let be. The parent counts
+them in the order in which they come and asks ``judge`` about each. A call on which the verdict is ``KILL`` or an error
+never happens. So a crash can be put before every single call that changes the disk, SQLite's among them, at the price
+of a fork.
 """
 
 import ctypes
@@ -197,7 +198,8 @@ def _decide(listener: int, child: int, judge: Callable[[Call], int], ended: Ende
     found = _REPORT.unpack(buffer)
     cookie, name, args = found[0], _NAMES[found[3]], found[6:]
     verdict = GO_ON
-    if name not in _OPENING or reading or args[_OPENING[name]] & _CREATING:
+    own = os.path.exists(f"/proc/{child}/task/{found[1]}")  # noqa: PTH110 - once a call
+    if own and (name not in _OPENING or reading or args[_OPENING[name]] & _CREATING):
         ended.calls += 1
         verdict = judge(Call(ended.calls, name))
     if verdict != GO_ON:

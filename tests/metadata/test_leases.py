@@ -147,6 +147,19 @@ def test_finished_work_ends_what_earlier_tries_left_and_not_what_others_do(home:
     assert {lease.id for lease in living.list()} == {lease.id for lease in stay}
 
 
+def test_work_that_came_through_ends_what_killed_tries_of_it_left(home: Home, clocks: Clocks) -> None:
+    clocks.leases(home).create("bundle a", 60)
+    leases = Leases(home.db)
+
+    with pytest.raises(NotFoundError), leases.during("bundle a", 60):
+        raise NotFoundError("it failed")
+    assert [lease.owner for lease in leases.list()] == ["bundle a"]
+    with leases.during("bundle a", 60):
+        pass
+
+    assert leases.list() == ()
+
+
 def test_an_unknown_lease_cannot_be_added_to(home: Home, clocks: Clocks) -> None:
     with pytest.raises(NotFoundError):
         clocks.leases(home).add("none", "content", ["x"])

@@ -1,0 +1,105 @@
+"""What must be so after a crash or a failure, whatever verb it hit, and wherever.
+
+what was said to be done is                      every blob that is visible is whole, every name's image complete
+the same command succeeds                        and fetches nothing again of which the store had all
+then all is in order, nothing is in quarantine
+what is taken away leaves nothing                no file, no row, no mount
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prestow.content.boot import uptime
+from prestow.digest import Digest
+from prestow.errors import PrestowError
+from prestow.examine import examine
+from prestow.metadata.leases import Leases
+from prestow.node import Node
+from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.snapshotter import Damage
+from tests.crash.verbs import Job, Verb, clear, holds, repair
+from tests.registries import DockerRegistry
+
+_BEHIND = "name"  # index.json may be behind the database, or ahead of it, until the next name is written
+_LONG = 365 * 24 * 3600.0
+_TABLES = ("images", "generations", "containers", "snapshots", "leases", "lease_resources")
+_PERMANENT = (
+    "store.json", "metadata.db", "metadata.db-*", "repair.lock", "content/oci-layout", "content/index.json",
+    "ingest/.locks/*", "snapshots/*.json", "snapshots/*/.lock", "snapshots/*/.locks/*",
+)  # fmt: skip
+_FOLDERS = (
+    "bundles", "bundles/.underway", "content", "content/blobs", "content/blobs/sha256", "ingest", "ingest/.locks",
+    "looks", "runtime", "snapshots", "snapshots/*", "snapshots/*/.locks", "trash",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Laws:
+    """The laws for one verb on one store; ``target`` is what the reference stands for, which is always asked."""
+
+    job: Job
+    verb: Verb
+    registry: DockerRegistry
+    target: Digest
+
+    def check(self, told: Sequence[str]) -> None:
+        """Hold the store against them; ``told`` is what was said to be done."""
+        self.kept(told)
+        self.again()
+        self.gone()
+
+    def kept(self, told: Sequence[str]) -> None:
+        """What was done stays done; and nothing half done is visible."""
+        assert [word for word in told if not holds(self.job, word)] == []
+        if self.verb.run is not repair:
+            assert [damage for damage in _damaged(self.job.node) if damage.kind != _BEHIND] == []
+
+    def again(self) -> None:
+        """The same command succeeds, and fetches nothing that was here."""
+        words: list[str] = []
+        with self.registry.without(_complete(self.job.node) - {self.target}):
+            self.verb.run(Job(self.job.home, self.job.reference, words.append, self.job.driver))
+        assert [word for word in words if not holds(self.job, word)] == []
+        node = self.job.node
+        assert _damaged(node) == []
+        assert self.verb.run is repair or (node.content.held.list(), node.leases.list()) == ((), ())
+
+    def gone(self) -> None:
+        """What is taken away leaves nothing."""
+        node = self.job.node
+        Leases(node.database, since_boot=lambda: uptime() + _LONG).purge()  # of repairs with nothing left to do
+        clear(self.job)
+        assert {table: node.database.read(f"SELECT * FROM {table}") for table in _TABLES} == {
+            table: [] for table in _TABLES
+        }
+        assert mounts_below(node.home) == ()
+        assert _litter(node.home, spared="quarantine" if self.verb.run is repair else "") == []
+
+
+def _damaged(node: Node) -> list[Damage]:
+    return [damage for each in examine(node, None).every for damage in each.left]
+
+
+def _complete(node: Node) -> set[Digest]:
+    """Give the blobs of which the store has all, as such or as ingests."""
+    here = {blob.digest for blob in node.content.walk() if _sound(node, blob.digest)}
+    return here | {
+        Digest(status.ref.removeprefix("layer-"))
+        for status in node.content.statuses()
+        if status.ref.startswith("layer-") and status.offset == status.total
+    }
+
+
+def _sound(node: Node, digest: Digest) -> bool:
+    try:
+        return bool(node.content.check(digest))
+    except PrestowError:
+        return False
+
+
+def _litter(home: Path, *, spared: str) -> list[str]:
+    """Give what is neither permanent nor one of the store's own folders."""
+    found = [path for path in home.rglob("*") if not spared or spared not in path.relative_to(home).parts]
+    known = {path for pattern in (*_PERMANENT, *_FOLDERS) for path in home.glob(pattern)}
+    return sorted(str(path.relative_to(home)) for path in found if path not in known)

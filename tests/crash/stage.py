@@ -1,0 +1,114 @@
+"""The stage: an image in a registry, stores in the states from which verbs start, and one attempt after the other."""
+
+import random
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from prestow.digest import Digest
+from tests.crash.apart import apart, forked
+from tests.crash.laws import Laws
+from tests.crash.supervisor import GO_ON, Call, Ended, supervised
+from tests.crash.verbs import VERBS, Job, Verb, bundle, clear, damage, end, pull, repair, store, tag, unpack
+from tests.image_factory import demo_layers, write_image
+from tests.registries import DockerRegistry
+from tests.tar_builder import Tar
+
+Judge = Callable[[Call], int]
+Check = Callable[[Laws, Ended], object]
+
+_CONFIG = {"Entrypoint": ["/bin/hello"], "User": "app"}
+_LARGE = 300_000
+
+
+def push_image(registry: DockerRegistry, folder: Path) -> tuple[str, Digest]:
+    """Put a small image into a registry, with a layer that comes in several pieces; give its reference and digest."""
+    large = Tar().file("srv/large", random.Random(4).randbytes(_LARGE)).file("srv/small", b"x")
+    target = write_image(folder, [*demo_layers("amd64"), large.to_bytes()], config=_CONFIG, ref="crash")
+    return registry.push(folder, "crash", "crash/image:1"), target.digest
+
+
+def spread(total: int, count: int | None) -> Iterable[int]:
+    """Give so many of the numbers from 1 to ``total``, evenly; all of them for None."""
+    if count is None or count >= total:
+        return range(1, total + 1)
+    return sorted({1 + (total - 1) * at // (count - 1) for at in range(count)})
+
+
+@dataclass(slots=True)
+class Stage:
+    """Where attempts take place.
+
+    Attributes:
+        folder: stores and their states.
+        registry: has the image.
+        reference: of the image.
+        target: its digest.
+        driver: the snapshotter.
+    """
+
+    folder: Path
+    registry: DockerRegistry
+    reference: str
+    target: Digest
+    driver: str = "auto"
+
+    def attempts(self, name: str, count: int | None, fate: int, check: Check) -> int:
+        """Let a verb meet its fate before call after call, and look each time at what is left.
+
+        Args:
+            name: of the verb.
+            count: before how many calls, spread over all of them; None for each.
+            fate: ``KILL``, or the number of an error.
+            check: looks at the store and at how the verb ended.
+
+        Returns:
+            How many calls there are.
+        """
+        verb = VERBS[name]
+        total = int(apart(lambda: self._attempt(verb, lambda _: GO_ON, check)))
+        for at in spread(total, count):
+            apart(lambda at=at: self._attempt(verb, lambda call: fate if call.number == at else GO_ON, check))
+        return total
+
+    def _attempt(self, verb: Verb, judge: Judge, check: Check) -> int:
+        """Make one attempt on a fresh store, and give the number of calls."""
+        home = self.folder / "store"
+        shutil.rmtree(home, ignore_errors=True)
+        if verb.states:
+            shutil.copytree(self._state(verb.states), home, symlinks=True)
+        job = Job(home, self.reference, _unheard, self.driver)
+        for step in verb.here:
+            forked(lambda step=step: step(job))
+        ended = supervised(lambda voice: verb.run(replace(job, say=voice.say)), judge)
+        assert ended.foreign == "", ended.foreign
+        try:
+            check(Laws(job, verb, self.registry, self.target), ended)
+        except BaseException as error:
+            error.add_note(f"{ended.last}, {ended.error}, {ended.told}")
+            raise
+        return ended.calls
+
+    def _state(self, steps: Sequence[Callable[[Job], None]]) -> Path:
+        """Give a store that so many steps were done on, to be copied; made when it is first asked for."""
+        place = self.folder / "-".join(["state", *(step.__name__ for step in steps)])
+        if not place.exists():
+            job = Job(place, self.reference, _unheard, self.driver)
+            apart(lambda: [step(job) for step in steps])
+        return place
+
+    @property
+    def warmed(self) -> Path:
+        """The store of this process."""
+        return self.folder / "warm"
+
+    def warm(self) -> None:
+        """Do everything once in this process, so that nothing is imported later on."""
+        job = Job(self.warmed, self.reference, _unheard, self.driver)
+        for step in (pull, bundle, end, tag, damage, repair, clear, store, unpack, clear):
+            step(job)
+
+
+def _unheard(_: str) -> None:
+    """Tell nobody."""

@@ -1,0 +1,41 @@
+"""Every verb, killed before any system call that changes something, or with any of them failing.
+
+A sample of the calls, spread over all; more of them with ``make large``, and all with ``make matrix``.
+"""
+
+import errno
+
+import pytest
+
+from tests.crash.laws import Laws
+from tests.crash.stage import Stage
+from tests.crash.supervisor import KILL, Ended
+from tests.crash.verbs import VERBS
+
+SAMPLED = [
+    4,
+    pytest.param(24, marks=[pytest.mark.large, pytest.mark.timeout(1200)]),
+    pytest.param(None, marks=[pytest.mark.matrix, pytest.mark.timeout(7200)]),
+]
+LEAST = {"pull": 300, "unpack": 60, "bundle": 100, "remove": 30, "tag": 15, "forget": 15, "prune": 40, "repair": 150}
+
+
+@pytest.mark.parametrize("count", SAMPLED)
+@pytest.mark.parametrize("verb", VERBS)
+def test_killed_before_any_system_call(stage: Stage, verb: str, count: int | None) -> None:
+    def check(laws: Laws, ended: Ended) -> None:
+        assert ended.error == ""
+        laws.check(ended.told)
+
+    assert stage.attempts(verb, count, KILL, check) >= LEAST[verb]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("count", SAMPLED)
+@pytest.mark.parametrize("verb", VERBS)
+def test_any_system_call_may_fail(stage: Stage, verb: str, count: int | None, code: int) -> None:
+    def check(laws: Laws, ended: Ended) -> None:
+        assert not ended.killed
+        laws.check(ended.told)
+
+    stage.attempts(verb, count, code, check)
