@@ -4,11 +4,11 @@ a name       everything that is stored of the image
 no name      the store's own books, which are names, rows and the disk; and then every image, of all namespaces
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prestow.inventory.database import KIND as DATABASE
-from prestow.inventory.take import inventory, put_in_order
+from prestow.inventory.take import inventory, joined, put_in_order, put_names_in_order
 from prestow.metadata.images import ImageRecord
 from prestow.node import Node
 from prestow.repair import Repaired, repair
@@ -58,29 +58,35 @@ def examine(
         StorageError: the disk or the database failed.
     """
     node.recover()
-    store = _store(node, mend=mend, progress=_for(progress, "")) if name is None else None
-    records = (node.image(name),) if name is not None else _records(node, store)
-    images = tuple(_image(node, record, mend=mend, progress=_for(progress, record.name)) for record in records)
-    return Examined(images, store)
+    if name is not None:
+        return Examined(_images(node, (node.image(name),), mend=mend, progress=progress), None)
+    books = _for(progress, "")
+    if not mend:
+        found = inventory(node, progress=books)
+        store = Repaired(found, left=found.damaged)
+        return Examined(_images(node, _records(node, store), mend=False, progress=progress), store)
+    first = put_names_in_order(node)
+    images = _images(node, _records(node, first), mend=True, progress=progress)
+    # Only now: what a damaged image consists of was not known before, and is nothing to clear away.
+    return Examined(images, joined(first, put_in_order(node, progress=books)))
 
 
-def _records(node: Node, store: Repaired | None) -> tuple[ImageRecord, ...]:
+def _records(node: Node, store: Repaired) -> tuple[ImageRecord, ...]:
     """Give the names, if there is a database to believe them."""
-    broken = store is not None and any(damage.kind == DATABASE for damage in store.left)
+    broken = any(damage.kind == DATABASE for damage in store.left)
     return () if broken else node.images.every()
+
+
+def _images(
+    node: Node, records: Iterable[ImageRecord], *, mend: bool, progress: Callable[[str], Progress] | None
+) -> tuple[Repaired, ...]:
+    return tuple(_image(node, record, mend=mend, progress=_for(progress, record.name)) for record in records)
 
 
 def _image(node: Node, record: ImageRecord, *, mend: bool, progress: Progress | None) -> Repaired:
     if mend:
         return repair(node, record, progress=progress)
     found = verify(node, record, progress=progress)
-    return Repaired(found, left=found.damaged)
-
-
-def _store(node: Node, *, mend: bool, progress: Progress | None) -> Repaired:
-    if mend:
-        return put_in_order(node, progress=progress)
-    found = inventory(node, progress=progress)
     return Repaired(found, left=found.damaged)
 
 

@@ -1,11 +1,13 @@
 """Taking stock of a whole store: every check of its books, as one verification, and making right what disagrees."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.inventory.containers import containers
+from prestow.inventory.database import KIND as DATABASE
 from prestow.inventory.database import database
 from prestow.inventory.files import files
 from prestow.inventory.finding import Finding
@@ -31,6 +33,17 @@ def inventory(node: Node, *, progress: Progress | None = None) -> Verification:
     return _taken(node, progress)[1]
 
 
+def put_names_in_order(node: Node) -> Repaired:
+    """Make right what the database and ``index.json`` disagree in, from which it is known what images there are.
+
+    Raises:
+        UnavailableError: another repair has been under way all the time.
+        StorageError: the disk or the database failed.
+    """
+    with repairing(node):
+        return _mended(lambda: _books(node))
+
+
 def put_in_order(node: Node, *, progress: Progress | None = None) -> Repaired:
     """Take stock, make right what disagrees, and remove what has been in quarantine for long enough.
 
@@ -41,13 +54,29 @@ def put_in_order(node: Node, *, progress: Progress | None = None) -> Repaired:
     with repairing(node):
         for held in node.content.held.old():
             remove_tree(held.folder)
-        findings, found = _taken(node, progress)
-        mended: dict[str, Mended] = {}
-        left = found
-        while news := [finding for finding in findings if finding.damage.name not in mended]:
-            mended |= {finding.damage.name: finding.mended() for finding in news}
-            findings, left = _taken(node, progress)  # what a damaged database said was not compared with anything
-        return Repaired(found, tuple(mended.values()), left.damaged)
+        return _mended(lambda: _taken(node, progress))
+
+
+def joined(first: Repaired, second: Repaired) -> Repaired:
+    """Give two repairs of the books as one; what was found last counts for what is damaged still."""
+    damaged = first.found.damaged + second.found.damaged
+    return Repaired(replace(second.found, damaged=damaged), first.mended + second.mended, second.left)
+
+
+def _mended(take: Callable[[], tuple[list[Finding], Verification]]) -> Repaired:
+    findings, found = take()
+    mended: dict[str, Mended] = {}
+    left = found
+    while news := [finding for finding in findings if finding.damage.name not in mended]:
+        mended |= {finding.damage.name: finding.mended() for finding in news}
+        findings, left = take()  # what a damaged database said was not compared with anything
+    return Repaired(found, tuple(mended.values()), left.damaged)
+
+
+def _books(node: Node) -> tuple[list[Finding], Verification]:
+    """Look at the database and the names alone."""
+    findings = list(database(node)) or list(names(node))
+    return findings, Verification("", "", None, 0, 0, 0, tuple(finding.damage for finding in findings))
 
 
 def _taken(node: Node, progress: Progress | None) -> tuple[list[Finding], Verification]:
@@ -59,10 +88,11 @@ def _taken(node: Node, progress: Progress | None) -> tuple[list[Finding], Verifi
         if progress is not None:
             progress(count)
 
-    if broken := list(database(node)):
-        return broken, Verification("", "", None, 0, 0, 0, tuple(finding.damage for finding in broken))
+    findings, found = _books(node)
+    if any(finding.damage.kind == DATABASE for finding in findings):
+        return findings, found
     named = frozenset(_named(node))
-    findings = [*names(node), *files(node, named, count), *snapshots(node), *containers(node)]
+    findings += [*files(node, named, count), *snapshots(node), *containers(node)]
     others = sum(blob.digest not in named for blob in node.content.walk())
     damaged = tuple(finding.damage for finding in findings)
     return findings, Verification("", "", None, others, len(node.snapshots()), sum(read), damaged)
