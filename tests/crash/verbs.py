@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from prestow.admission import admit
 from prestow.container import Container, remove_container, write
 from prestow.content.verify import verify as commit
 from prestow.digest import Digest
@@ -31,7 +32,6 @@ from prestow.runtime.transform import transform_config
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.create import create_snapshot
 from prestow.snapshots.look import looked_at
-from prestow.space import admit
 
 ALIAS, BOX = "docker.io/library/alias:latest", "box"
 
@@ -81,7 +81,7 @@ def _pull(job: Job, *, unpacked: bool) -> None:
         image = fetch_manifest(source, node.content, target, host())
         node.protect(lease, image)
         say(f"blob {image.config.digest}")
-        admit(node, image, job.driver)
+        admit(node, lease, image, job.driver)
         for layer in image.largest_first:
             if not node.holds_download(layer):
                 with ahead(node.content, layer, scans=node.scans, progress=lambda _: None) as arrived:
@@ -118,6 +118,7 @@ def bundle(job: Job) -> None:
         record, image = node.image(job.name), job.image()
         node.protect(lease, image)
         node.leases.add(lease, "snapshot", [node.snapshot_key(BOX)])
+        admit(node, lease, image, job.driver, root=True)
         driver = node.snapshotter(job.driver)
         config = read_config(node.content, image.config)
         with looked_at(driver, image.chain_id, node.home / "looks") as rootfs:
