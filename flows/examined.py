@@ -9,7 +9,6 @@ from prestow.examine import Examined
 from prestow.repair import Repaired
 
 _KEY = "prestow-verify"
-_STORE = "the store"
 
 
 def told(examined: Examined) -> Examined:
@@ -21,9 +20,10 @@ def told(examined: Examined) -> Examined:
     table = [row for found in examined.every for row in _rows(found)]
     create_table_artifact(table=table, key=_KEY, description=f"{examined.damaged} of what was looked at is damaged")
     if examined.damaged:
-        first = next(damage for found in examined.every for damage in found.left)
+        name, first = next((found.found.shown, damage) for found in examined.every for damage in found.left)
         raise MismatchError(
-            f"{examined.damaged} of what is stored is damaged, the first {printable(first.name)}: {first.what}; "
+            f"{examined.damaged} of what is stored is damaged, the first {printable(first.name)} of "
+            f"{printable(name)}: {first.what}; "
             "`prestow verify --all --repair` repairs what can be repaired"
         )
     return examined
@@ -31,7 +31,7 @@ def told(examined: Examined) -> Examined:
 
 def _rows(found: Repaired) -> Iterator[dict[str, str]]:
     """Lay one name out, where text is Markdown: as code it stays what it is."""
-    name = f"`{printable(found.found.name)}`" if found.found.name else _STORE
+    name = f"`{printable(found.found.shown)}`" if found.found.name else found.found.shown
     if not found.found.damaged:
         yield {"image": name, "damaged": "-", "what": "all well", "became": "-"}
     became = {mended.name: mended.how or mended.why_not for mended in found.mended}

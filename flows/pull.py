@@ -67,6 +67,6 @@ def pull(
         run.reached("layer-applied", fetched, stored, applied)
         committed = commit_snapshots(home, run.name, image, tuple(a.result() for a in applied), driver)
         run.reached("unpacked")
-        tag(home, run.name, target, committed, namespace)
+        tag(home, run.name, reference, target, committed, namespace)
         run.reached("tagged")
     return run.pulled()

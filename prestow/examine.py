@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from prestow.inventory.database import KIND as DATABASE
 from prestow.inventory.take import inventory, joined, put_in_order, put_names_in_order
 from prestow.metadata.images import ImageRecord
+from prestow.namespace import qualified
 from prestow.node import Node
 from prestow.repair import Repaired, repair
 from prestow.snapshots.snapshotter import Progress
@@ -80,7 +81,10 @@ def _records(node: Node, store: Repaired) -> tuple[ImageRecord, ...]:
 def _images(
     node: Node, records: Iterable[ImageRecord], *, mend: bool, progress: Callable[[str], Progress] | None
 ) -> tuple[Repaired, ...]:
-    return tuple(_image(node, record, mend=mend, progress=_for(progress, record.name)) for record in records)
+    return tuple(
+        _image(node, record, mend=mend, progress=_for(progress, qualified(record.namespace, record.name)))
+        for record in records
+    )
 
 
 def _image(node: Node, record: ImageRecord, *, mend: bool, progress: Progress | None) -> Repaired:

@@ -29,3 +29,8 @@ def check_namespace(text: str) -> str:
             f"at most {_LONGEST} in all"
         )
     return text
+
+
+def qualified(namespace: str, name: str) -> str:
+    """Give a name for people, with its namespace if that is another than the default one."""
+    return name if namespace in ("", DEFAULT) else f"{namespace}: {name}"

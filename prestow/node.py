@@ -30,6 +30,7 @@ from prestow.lookup import find_image
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
+from prestow.metadata.labels import SOURCE
 from prestow.metadata.leases import Leases
 from prestow.metadata.reserve import Reserve
 from prestow.namespace import DEFAULT, check_namespace
@@ -227,13 +228,14 @@ class Node:
         status = self.content.status(layer_ref(layer))
         return status is not None and status.sealed
 
-    def is_tagged(self, name: str, target: Descriptor) -> bool:
-        """Tell whether a name points to a target that is here."""
+    def is_tagged(self, name: str, target: Descriptor, source: str | None) -> bool:
+        """Tell whether a name points to a target that is here, and says that it came from ``source``."""
         try:
             record = self.images.get(name)
         except NotFoundError:
             return False
-        return record.target.digest == target.digest and self.content.has(target.digest, target.size)
+        same = record.target.digest == target.digest and record.labels.get(SOURCE) == source
+        return same and self.content.has(target.digest, target.size)
 
     def recover(self) -> None:
         """Finish or remove what dead processes left; quick where there is nothing."""

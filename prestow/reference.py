@@ -18,7 +18,7 @@ tag is ``latest``.
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -194,6 +194,21 @@ def image_name(reference: str, name: str | None) -> str:
     if name is not None:
         return str(Reference.parse(name))
     return name_for(source) if isinstance(source, LayoutReference) else str(source)
+
+
+def canonical_source(text: str) -> str | None:
+    """Give a source so that it means the same from any folder; None if that cannot be written.
+
+    A reference is made canonical, a layout's path absolute. There is never a secret in it: neither has room for one.
+
+    Raises:
+        InvalidError: it breaks the grammar.
+    """
+    source = parse_source(text)
+    if isinstance(source, Reference):
+        return str(source)
+    path = source.path.absolute()
+    return None if ":" in str(path) else str(replace(source, path=path))
 
 
 def has_domain(text: str) -> bool:

@@ -20,7 +20,7 @@ from prestow.affected import Affected, affected
 from prestow.content.lock import FileLock
 from prestow.content.verify import verify as commit
 from prestow.digest import Digest
-from prestow.errors import ExhaustedError, MismatchError, NotFoundError, PrestowError
+from prestow.errors import CancelledError, ExhaustedError, MismatchError, NotFoundError, PrestowError
 from prestow.layers.apply import apply
 from prestow.lookup import read_config
 from prestow.metadata.images import ImageRecord
@@ -32,15 +32,11 @@ from prestow.oci.index import Index
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import MAX_DEPTH, parse_document
 from prestow.platforms import host
-from prestow.reference import LAYOUT_DOMAIN, Reference
 from prestow.registry.fetch import fetch_document, fetch_layer
 from prestow.registry.source import Fetcher
 from prestow.snapshots.driver import Driver
 from prestow.snapshots.snapshotter import Damage, Progress
 from prestow.verify import Verification, drivers_of, layers_of, present, verify
-
-SOURCE = "prestow.source"
-"""Label of an image: the reference that it was pulled from, where its name does not say."""
 
 _PATIENCE = 60.0
 _T = TypeVar("_T")
@@ -115,13 +111,6 @@ def repairing(node: Node) -> FileLock:
         UnavailableError: another repair had it for a minute.
     """
     return FileLock(node.home / "repair.lock", timeout=_PATIENCE, what=f"the repair of {node.home}")
-
-
-def sources_of(record: ImageRecord) -> list[str]:
-    """Give the references that an image can be fetched from: the one that was noted, and its own name."""
-    noted = record.labels.get(SOURCE)
-    named = Reference.parse(record.name)
-    return [*([noted] if noted else []), *([record.name] if named.domain != LAYOUT_DOMAIN else [])]
 
 
 @dataclass(slots=True)
@@ -249,23 +238,26 @@ class _Work:
         """Fetch from the first place of the image that has it.
 
         Raises:
-            PrestowError: none has, or nobody noted any; why the last one has not.
+            NotFoundError: none has, or nobody noted any.
         """
-        failure: PrestowError = NotFoundError(
-            f"where {self.record.name} came from was not noted: pull it again, under the same name"
-        )
-        for reference in sources_of(self.record):
+        failures = []
+        for reference in self.record.sources:
             try:
                 return fetch(self.node.source(reference))
+            except CancelledError:
+                raise
             except PrestowError as error:
-                failure = error
-        raise failure
+                failures.append(f"not from {reference}: {error}")
+        why = "; ".join(failures) or "nobody noted where it came from"
+        raise NotFoundError(f"cannot be fetched again ({why}); pull it again, with --name {self.record.name}")
 
     @contextmanager
     def _noting(self, *names: str) -> Iterator[None]:
         """Go on with the next thing if one cannot be made right, and note why."""
         try:
             yield
+        except CancelledError:
+            raise
         except PrestowError as error:
             for name in names:
                 self.failed[name] = str(error)

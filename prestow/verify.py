@@ -16,6 +16,7 @@ from prestow.digest import Digest
 from prestow.errors import MismatchError, NotFoundError, PrestowError, StorageError
 from prestow.lookup import read_config
 from prestow.metadata.images import ImageRecord
+from prestow.namespace import qualified
 from prestow.node import Node
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
@@ -48,6 +49,11 @@ class Verification:
     snapshots: int
     bytes: int
     damaged: tuple[Damage, ...]
+
+    @property
+    def shown(self) -> str:
+        """The name for people."""
+        return qualified(self.namespace, self.name) if self.name else "the store"
 
 
 def verify(node: Node, record: ImageRecord, *, progress: Progress | None = None) -> Verification:

@@ -4,6 +4,7 @@ from prestow.metadata import tag as engine
 from prestow.metadata.images import ImageRecord
 from prestow.node import open_node
 from prestow.oci.descriptor import Descriptor
+from prestow.reference import canonical_source
 from prestow.snapshots.commit import Committed
 from tasks.checkpoint import reached
 from tasks.journal import noted
@@ -12,20 +13,23 @@ from tasks.policy import step
 
 @step(
     lambda name: f"tag {name}",
-    version=2,
-    key=lambda name, target, namespace: f"{namespace} {name} {target.digest}",
-    hit=lambda home, name, target, namespace: open_node(home, namespace).is_tagged(name, target),
+    version=3,
+    key=lambda name, reference, target, namespace: f"{namespace} {name} {reference} {target.digest}",
+    hit=lambda home, name, reference, target, namespace: open_node(home, namespace).is_tagged(
+        name, target, canonical_source(reference)
+    ),
 )
 def tag(
     home: str,
     name: str,
+    reference: str,
     target: Descriptor,
     committed: Committed,  # noqa: ARG001 - orders the graph
     namespace: str | None = None,
 ) -> ImageRecord:
-    """Let ``name`` point to ``target``, of which everything is in the store by now."""
-    node = open_node(home, namespace)
+    """Let ``name`` point to ``target``, of which everything is in the store by now; ``reference`` is its source."""
+    node, source = open_node(home, namespace), canonical_source(reference)
     with noted("tag", name):
-        record = engine.tag(node.database, node.content, name, target, namespace=node.namespace)
+        record = engine.tag(node.database, node.content, name, target, source=source, namespace=node.namespace)
     reached("tagged", node, name, target.digest)
     return record

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, UnsupportedError
-from prestow.reference import LayoutReference, Reference, has_domain, name_for, parse_source
+from prestow.reference import LayoutReference, Reference, canonical_source, has_domain, name_for, parse_source
 
 SHA256 = "sha256:" + "0123456789abcdef" * 4
 SHA512 = "sha512:" + "0123456789abcdef" * 8
@@ -214,6 +214,32 @@ def test_a_layout_in_the_current_folder_is_named_after_that_folder(
     monkeypatch.chdir(folder)
 
     assert name_for(LayoutReference(Path())) == "localhost/images:latest"
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("ubuntu", "docker.io/library/ubuntu:latest"),
+        ("oci:/srv/layout:a", "oci:/srv/layout:a"),
+        ("oci:srv/layout", "oci:/srv/layout"),
+    ],
+)
+def test_a_source_is_written_so_that_it_means_the_same_anywhere(
+    text: str, canonical: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+
+    assert canonical_source(text) == canonical
+
+
+def test_a_source_below_a_folder_with_a_colon_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a:b"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    assert canonical_source("oci:layout") is None
 
 
 @pytest.mark.parametrize(("path", "ref"), [("/srv/My Images", None), ("/srv/x/..", None), ("/", None), ("/l", "Upper")])

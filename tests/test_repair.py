@@ -12,10 +12,12 @@ from prestow.content.verify import verify as commit
 from prestow.digest import Digest
 from prestow.layers.apply import apply
 from prestow.metadata.images import ImageRecord
+from prestow.metadata.labels import SOURCE
 from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
-from prestow.oci.image import Image
+from prestow.oci.image import Image, Layer
 from prestow.platforms import Platform
+from prestow.reference import canonical_source
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.repair import Repaired, repair
 from prestow.snapshots.commit import commit_snapshots
@@ -66,7 +68,8 @@ def pulled(node: Node, reference: str, name: str | None = None) -> tuple[ImageRe
         apply(node.content, layer, scans=node.scans)
     for driver in node.snapshotters:
         commit_snapshots(driver, image)
-    return tag(node.database, node.content, name or reference, target), image
+    origin = canonical_source(reference)
+    return tag(node.database, node.content, name or reference, target, source=origin), image
 
 
 def repaired(node: Node, record: ImageRecord) -> Repaired:
@@ -165,19 +168,43 @@ def test_what_has_no_source_any_more_is_told_with_the_reason_and_the_name_stays(
     assert node.images.get(record.name) == record
 
 
-def test_an_image_from_a_layout_is_repaired_from_the_place_that_was_noted(node: Node, demo_layout: Path) -> None:
-    reference = f"oci:{demo_layout}:demo"
-    record, image = pulled(node, reference, "localhost/demo:latest")
+def test_an_image_under_another_name_is_repaired_from_where_it_was_pulled(
+    node: Node, fault_registry: FaultRegistry
+) -> None:
+    record, image = pulled(node, f"{fault_registry.domain}/app:demo", "registry.invalid/mine:1")
+    flip(node.content.path(image.config.digest))
+    fault_registry.seen.clear()
+
+    repaired(node, record)
+
+    assert [request.path for request in fault_registry.seen] == [f"/v2/app/blobs/{image.config.digest}"]
+
+
+def test_an_image_from_a_layout_is_repaired_from_it_as_long_as_it_is_there(
+    node: Node, demo_layout: Path, tmp_path: Path
+) -> None:
+    layout = tmp_path / "layout"
+    shutil.copytree(demo_layout, layout)
+    record, image = pulled(node, f"oci:{layout}:demo", "localhost/demo:latest")
     layer = image.layers[0]
-    path = node.content.path(layer.diff_id)
+    _flip_both(node, layer)
+    repaired(node, record)
+    assert Digest.of(node.content.path(layer.diff_id).read_bytes()) == layer.diff_id
+
+    shutil.rmtree(layout)
+    _flip_both(node, layer)
+    told = repair(node, record).mended[0].why_not
+    assert f"cannot be fetched again (not from oci:{layout}:demo: " in told
+    assert told.endswith("; pull it again, with --name localhost/demo:latest")
+
+    nobody = node.images.label(record.name, {SOURCE: None})
+    assert "nobody noted where it came from" in repair(node, nobody).mended[0].why_not
+
+
+def _flip_both(node: Node, layer: Layer) -> None:
     for digest in (layer.descriptor.digest, layer.diff_id):
-        flip(node.content.path(digest))
-
-    assert "was not noted" in repair(node, record).mended[0].why_not
-
-    node.images.label(record.name, {"prestow.source": reference})
-    repaired(node, node.images.get(record.name))
-    assert Digest.of(path.read_bytes()) == layer.diff_id
+        if node.content.has(digest):
+            flip(node.content.path(digest))
 
 
 def test_without_other_blobs_a_damaged_diff_blob_is_fetched_and_the_blob_goes_again(

@@ -98,8 +98,9 @@ def tag(args: argparse.Namespace) -> int:
     from prestow.reference import Reference  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
-    name, target = str(Reference.parse(args.target)), node.image(args.source).target
-    record = engine.tag(node.database, node.content, name, target, namespace=node.namespace)
+    name, found = str(Reference.parse(args.target)), node.image(args.source)
+    origin, target = next(iter(found.sources), None), found.target
+    record = engine.tag(node.database, node.content, name, target, source=origin, namespace=node.namespace)
     emit({"name": record.name, "digest": target.digest}, f"{record.name} @ {target.digest}", as_json=args.json)
     return 0
 

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from flows.cli.arguments import Parser, Verbs, add_verb, source
 from flows.cli.output import emit, say, size, table
 from prestow.errors import InvalidError, MismatchError
-from prestow.namespace import DEFAULT
 
 if TYPE_CHECKING:
     from prestow.examine import Examined
     from prestow.repair import Repaired
 
 _SECONDS = 5.0  # between two lines about a long one
-_STORE = "the store"
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -28,7 +26,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     )  # fmt: skip
     verb.add_argument("name", metavar="NAME", nargs="?", type=source, help="as `prestow images` shows it")
     verb.add_argument(
-        "--all", action="store_true", help="every image of the namespace, and whether names, rows and the disk agree"
+        "--all", action="store_true", help="every image of all namespaces, and whether names, rows and the disk agree"
     )
     verb.add_argument(
         "--repair", action="store_true",
@@ -69,25 +67,20 @@ def _progress(name: str) -> Callable[[int], None]:
         read += count
         if time.monotonic() - told > _SECONDS:
             told = time.monotonic()
-            say(f"verify {name or _STORE}: {size(read)}")
+            say(f"verify {name or 'the store'}: {size(read)}")
 
     return progress
 
 
 def _page(examined: "Examined") -> str:
     each = examined.every
-    lines = [(_shown(e), e.found.blobs, e.found.snapshots, size(e.found.bytes), _result(e)) for e in each]
+    lines = [(e.found.shown, e.found.blobs, e.found.snapshots, size(e.found.bytes), _result(e)) for e in each]
     parts = [table(("IMAGE", "BLOBS", "SNAPSHOTS", "READ", "RESULT"), lines)]
     if damages := [row for e in each for row in _damages(e)]:
         parts.append(table(("IMAGE", "KIND", "DAMAGED", "WHAT", "BECAME"), damages))
     if containers := [(c.namespace, c.id, c.what) for e in each for c in e.containers]:
         parts.append(table(("NAMESPACE", "CONTAINER", "WHAT"), containers))
     return "\n\n".join(parts)
-
-
-def _shown(each: "Repaired") -> str:
-    namespace, name = each.found.namespace, each.found.name or _STORE
-    return name if namespace in ("", DEFAULT) else f"{namespace}: {name}"
 
 
 def _result(each: "Repaired") -> str:
@@ -100,8 +93,8 @@ def _damages(each: "Repaired") -> Iterator[tuple[str, ...]]:
     """Give what was repaired, or could not be, and then what nobody tried to."""
     for mended in each.mended:
         became = mended.how or f"still damaged: {mended.why_not}"
-        yield _shown(each), mended.kind, mended.name, mended.what, became
+        yield each.found.shown, mended.kind, mended.name, mended.what, became
     tried = {mended.name for mended in each.mended}
     for damage in each.left:
         if damage.name not in tried:
-            yield _shown(each), damage.kind, damage.name, damage.what, "still damaged"
+            yield each.found.shown, damage.kind, damage.name, damage.what, "still damaged"

@@ -7,7 +7,7 @@ from pathlib import Path
 from prestow.content.disk import translated
 from prestow.halfway import COPY
 from prestow.inventory.files import aside
-from prestow.inventory.finding import Finding
+from prestow.inventory.finding import Finding, made_again
 from prestow.metadata.containers import (
     ContainerRecord,
     Containers,
@@ -15,6 +15,7 @@ from prestow.metadata.containers import (
     publish_containers,
     read_containers,
 )
+from prestow.namespace import qualified
 from prestow.node import Node
 from prestow.runtime.bundle import CONFIG
 from prestow.snapshots.mountinfo import mounts_below
@@ -44,12 +45,17 @@ def _container(node: Node, record: ContainerRecord, *, has_snapshot: bool) -> It
     has_bundle = (Path(record.bundle) / CONFIG).is_file()
     has_snapshot = has_snapshot or record.driver == COPY
     if not has_bundle and (not has_snapshot or record.driver == COPY):
-        damage = Damage("container", record.id, f"has neither a bundle in {record.bundle} nor a snapshot")
+        damage = Damage(
+            "container",
+            qualified(record.namespace, record.id),
+            f"has neither a bundle in {record.bundle} nor a snapshot",
+        )
         yield Finding(damage, "the container was forgotten", partial(_forget, node, record))
     elif not has_bundle or not has_snapshot:
         gone = f"snapshot {record.snapshot_key}" if has_bundle else f"bundle {record.bundle}"
-        advice = f"remove it with `prestow containers rm {record.id}`, and make it again"
-        yield Finding(Damage("container", record.id, f"its {gone} is gone"), advice)
+        yield Finding(
+            Damage("container", qualified(record.namespace, record.id), f"its {gone} is gone"), made_again(record)
+        )
 
 
 def _forget(node: Node, record: ContainerRecord) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prestow.errors import PrestowError
+from prestow.metadata.containers import ContainerRecord
+from prestow.namespace import DEFAULT
 from prestow.repair import Mended
 from prestow.snapshots.snapshotter import Damage
 
@@ -32,3 +34,9 @@ class Finding:
         except PrestowError as error:
             return Mended(damage.kind, damage.name, damage.what, "", str(error))
         return Mended(damage.kind, damage.name, damage.what, self.how)
+
+
+def made_again(record: ContainerRecord) -> str:
+    """Say how a container of which something is lost comes back."""
+    namespace = "" if record.namespace == DEFAULT else f" --namespace {record.namespace}"
+    return f"remove the container with `prestow containers rm {record.id}{namespace}`, and make it again"

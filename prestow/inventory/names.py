@@ -13,7 +13,7 @@ from prestow.errors import PrestowError, printable
 from prestow.inventory.finding import Finding
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.tag import publish_names
-from prestow.namespace import DEFAULT
+from prestow.namespace import qualified
 from prestow.node import Node
 from prestow.snapshots.snapshotter import Damage
 
@@ -34,14 +34,14 @@ def names(node: Node) -> Iterator[Finding]:
         row, entry = rows.get(key), listed.get(key)
         if entry is None or (row is not None and not _same(row, entry)):
             what = "is not in index.json" if entry is None else "has another digest, or other labels, in index.json"
-            yield Finding(Damage("name", _shown(key), what), _WRITTEN, partial(_publish, node))
+            yield Finding(Damage("name", printable(qualified(*key), 400), what), _WRITTEN, partial(_publish, node))
         elif row is None:
             yield _unknown(node, entry)
 
 
 def _unknown(node: Node, entry: Named) -> Finding:
     """Judge a name that only ``index.json`` has."""
-    shown = _shown((entry.namespace, entry.name))
+    shown = printable(qualified(entry.namespace, entry.name), 400)
     if node.content.has(entry.target.digest, entry.target.size):
         damage = Damage("name", shown, "is in index.json, and not in the database")
         return Finding(damage, "the name is in the database again", partial(_restore, node, entry))
@@ -66,8 +66,3 @@ def _same(row: ImageRecord, entry: Named) -> bool:
     one, other = row.target, entry.target
     same = (one.digest, one.media_type, one.size) == (other.digest, other.media_type, other.size)
     return same and dict(row.labels) == dict(entry.labels)
-
-
-def _shown(key: tuple[str, str]) -> str:
-    namespace, name = key
-    return printable(name if namespace == DEFAULT else f"{namespace}: {name}", 400)

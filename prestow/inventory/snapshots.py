@@ -10,8 +10,8 @@ from functools import partial
 from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.inventory.files import aside
-from prestow.inventory.finding import Finding
-from prestow.metadata.containers import Containers
+from prestow.inventory.finding import Finding, made_again
+from prestow.metadata.containers import ContainerRecord, Containers
 from prestow.node import Node
 from prestow.oci.identity import chain_ids
 from prestow.snapshots.driver import Driver
@@ -24,7 +24,7 @@ Rows = Mapping[str, Info]
 
 def snapshots(node: Node) -> Iterator[Finding]:
     """Compare the rows of each driver with each other and with its folder."""
-    containers = {(each.driver, each.snapshot_key): each.id for each in Containers(node.database).every()}
+    containers = {(each.driver, each.snapshot_key): each for each in Containers(node.database).every()}
     for driver in node.snapshotters:
         rows = {info.key: info for info in driver.walk()}
         parents = {info.parent for info in rows.values()}
@@ -46,12 +46,12 @@ def _of_image(node: Node, driver: Driver, info: Info, rows: Rows, *, leaf: bool)
         yield _no_row(driver, info, "has neither its files nor all its layers here", leaf=leaf)
 
 
-def _lost(driver: Driver, info: Info, container: str | None, *, leaf: bool) -> Finding:
+def _lost(driver: Driver, info: Info, container: ContainerRecord | None, *, leaf: bool) -> Finding:
     """Judge a row whose folder is gone."""
     if container is None:
         return _no_row(driver, info, "has no folder: what was written into it is lost", leaf=leaf)
     damage = Damage("snapshot", f"{driver.driver} {info.key}", "has no folder: what its container wrote is lost")
-    return Finding(damage, f"remove the container with `prestow containers rm {container}`, and make it again")
+    return Finding(damage, made_again(container))
 
 
 def _no_row(driver: Driver, info: Info, what: str, *, leaf: bool) -> Finding:

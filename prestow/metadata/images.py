@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, printable
 from prestow.metadata.database import Cursor, Database, Row
-from prestow.metadata.labels import changed, dump_labels, load_labels
+from prestow.metadata.labels import SOURCE, changed, dump_labels, load_labels
 from prestow.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import LAYOUT_DOMAIN, Reference, has_domain, image_name
@@ -39,6 +39,13 @@ class ImageRecord:
     updated_at: float
     used_at: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where it can be had again: where it was pulled from, and what its own name says."""
+        noted = [self.labels[SOURCE]] if SOURCE in self.labels else []
+        named = [] if Reference.parse(self.name).domain == LAYOUT_DOMAIN else [self.name]
+        return tuple(dict.fromkeys([*noted, *named]))
 
 
 class Images:

@@ -3,13 +3,17 @@
     team=vision        a key and its value, together at most 4096 bytes
     keep               a key alone; its value is empty
 
-Nothing in the store depends on them.
+Those that begin with ``prestow.`` are written by prestow. Nothing in the store depends on any, but that repair asks
+first where ``prestow.source`` says.
 """
 
 import json
 from collections.abc import Mapping
 
 from prestow.errors import InvalidError, printable
+
+SOURCE = "prestow.source"
+"""Where an image was pulled from: a reference, or a layout (``oci:PATH[:REF]``)."""
 
 _LONGEST = 4096
 

@@ -13,13 +13,29 @@ from prestow.content.layout_index import Named, read_index, write_index
 from prestow.errors import ExhaustedError, PreconditionError, printable
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
-from prestow.metadata.labels import dump_labels
+from prestow.metadata.labels import SOURCE, dump_labels
 from prestow.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
 
 
-def tag(db: Database, content: Blobs, name: str, target: Descriptor, *, namespace: str = DEFAULT) -> ImageRecord:
+def tag(
+    db: Database,
+    content: Blobs,
+    name: str,
+    target: Descriptor,
+    *,
+    source: str | None = None,
+    namespace: str = DEFAULT,
+) -> ImageRecord:
     """Make ``name`` stand for ``target``, in the database and in ``index.json``; success if it does already.
+
+    Args:
+        db: the database.
+        content: where the target is.
+        name: the name.
+        target: a manifest or an index.
+        source: where it was pulled from, for the label ``prestow.source``; none if not known.
+        namespace: whose name it is.
 
     Raises:
         PreconditionError: the target is not in the content store.
@@ -27,7 +43,10 @@ def tag(db: Database, content: Blobs, name: str, target: Descriptor, *, namespac
     with db.transaction():
         if not content.has(target.digest, target.size):
             raise PreconditionError(f"tagging {printable(name)}: {target.digest} is not in the content store; fetch it")
-        record = Images(db, namespace).put(name, target)
+        images = Images(db, namespace)
+        record = images.put(name, target)
+        if record.labels.get(SOURCE) != source:
+            record = images.label(name, {SOURCE: source})
         publish_names(db, content)
         return record
 

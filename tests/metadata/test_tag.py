@@ -11,7 +11,7 @@ from prestow.content.layout_index import REF_NAME, Named, read_index, write_inde
 from prestow.errors import InvalidError, NotFoundError, PreconditionError, StorageError
 from prestow.metadata.database import Database
 from prestow.metadata.images import Images
-from prestow.metadata.tag import recover_names, tag, untag
+from prestow.metadata.tag import label, recover_names, tag, untag
 from tests.metadata.factory import Home, absent, make_image, make_index
 
 NAMES = [
@@ -63,6 +63,19 @@ def test_a_name_moves(home: Home) -> None:
     tag(home.db, home.content, "localhost/a:1", two.target)
 
     assert read_index(home.content.root) == [Named("localhost/a:1", two.target)]
+
+
+def test_a_name_says_where_its_image_came_from(home: Home) -> None:
+    one, two = make_image(home, b"1"), make_image(home, b"2")
+    for image, source in [(one, "registry.example/a:1"), (one, "oci:/b:2"), (two, "example/c:1"), (two, None)]:
+        record = tag(home.db, home.content, "localhost/a:1", image.target, source=source)
+        label(home.db, home.content, "localhost/a:1", {"mine": "stays"})
+
+        assert record.labels.get("prestow.source") == source
+        assert record.sources == ((source,) if source else ())
+        assert read_index(home.content.root)[0].labels.get("prestow.source") == source
+
+    assert Images(home.db).get("localhost/a:1").labels == {"mine": "stays"}
 
 
 def test_what_is_not_here_cannot_be_named(home: Home) -> None:

@@ -8,6 +8,7 @@ from flows.pull import pull
 from tests.flows.cli.conftest import Called
 
 NAME = "localhost/demo:latest"
+BASE = "docker.io/library/base:1"
 
 
 @pytest.fixture
@@ -32,17 +33,17 @@ def test_a_second_name_stands_for_the_same_image(called: Called, digest: str) ->
 def test_labels_are_shown_and_filtered_by(called: Called, digest: str) -> None:
     called("images", "tag", "demo", "base:1")
     assert called("images", "label", "demo", "team=vision", "keep=", "note=a=b").status == 0
-    assert called("images", "label", "base:1", "team=web").out == "team=web\n"
+    assert called("images", "label", "base:1", "team=web").out.splitlines()[1:] == ["team=web"]
 
     found = {image["name"]: image["labels"] for image in called("images", "--json").document}
-    assert found[NAME] == {"team": "vision", "keep": "", "note": "a=b"}
+    assert found[NAME] == {"team": "vision", "keep": "", "note": "a=b", "prestow.source": found[BASE]["prestow.source"]}
     assert called("images", "inspect", "demo", "--json").document["labels"] == found[NAME]
     assert listed(called, "--filter", "label=team") == ["docker.io/library/base:1", NAME]
     assert listed(called, "--filter", "label=team=vision") == [NAME]
     assert listed(called, "--filter", "label=team", "--filter", "label=keep=") == [NAME]
     assert listed(called, "--filter", "label=team=none") == []
 
-    assert called("images", "label", "demo", "team-", "keep-", "note-").out == "no labels\n"
+    assert called("images", "label", "demo", "team-", "keep-", "note-", "prestow.source-").out == "no labels\n"
     assert listed(called, "--filter", "label=team") == ["docker.io/library/base:1"]
 
 

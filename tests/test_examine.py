@@ -1,0 +1,61 @@
+"""Examine: one image, or all of all namespaces and the store's books; what is told names whose it is."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from prestow.digest import Digest
+from prestow.examine import examine
+from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.tag import tag
+from prestow.node import Node, open_node
+from prestow.oci.image import Image
+from tests.conformance.snapshotter_damage import flip
+from tests.test_repair import pulled
+
+NAME = "localhost/demo:latest"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    with closing(open_node(str(tmp_path / "store"))) as node:
+        yield node
+
+
+@pytest.fixture
+def image(node: Node, demo_layout: Path) -> Image:
+    """An image that two other namespaces have under the same name, and nobody else."""
+    record, image = pulled(node, f"oci:{demo_layout}:demo", NAME)
+    with node.database.transaction() as cursor:
+        cursor.execute("DELETE FROM images")
+    for namespace in ("ci", "web"):
+        tag(node.database, node.content, NAME, record.target, namespace=namespace)
+    return image
+
+
+def test_all_means_those_of_all_namespaces(node: Node, image: Image) -> None:
+    flip(node.content.path(image.layers[0].diff_id))
+
+    found = examine(node, None)
+    mended = examine(node, None, mend=True)
+
+    assert [each.found.shown for each in found.every] == [f"ci: {NAME}", f"web: {NAME}", "the store"]
+    assert [len(each.left) > 0 for each in found.every] == [True, True, False]
+    assert mended.damaged == 0
+    assert examine(node, None).damaged == 0
+    assert [(each.namespace, each.name) for each in node.images.every()] == [("ci", NAME), ("web", NAME)]
+
+
+def test_containers_of_one_id_are_told_apart(node: Node, image: Image) -> None:
+    for namespace in ("ci", "default"):
+        lost = ContainerRecord(namespace, "c1", NAME, Digest.of(b"manifest"), "copy", "", "/nowhere", 0.0)
+        Containers(node.database, namespace).put(lost)
+
+    found = examine(node, None, mend=True).store
+
+    assert found is not None
+    assert [damage.name for damage in found.found.damaged] == ["ci: c1", "c1"]
+    assert [mended.how for mended in found.mended] == ["the container was forgotten"] * 2
+    assert node.containers.every() == ()
