@@ -60,7 +60,7 @@ class Record:
         """Read the record in a server's folder, of whatever process; None if there is none, or a broken one."""
         try:
             found: dict[str, Any] = json.loads((directory / "server.json").read_bytes())
-            process = Process(str(found["boot"]), int(found["pid"]), int(found["started"]))
+            process = Process(str(found["boot"]), int(found["pid"]), int(found["started"]), int(found["namespace"]))
             return cls(int(found["port"]), str(found["auth"]), process, bool(found["ready"]))
         except (OSError, ValueError, LookupError, TypeError):
             return None
@@ -74,6 +74,7 @@ class Record:
             "boot": process.boot_id,
             "pid": process.pid,
             "started": process.started,
+            "namespace": process.namespace,
             "ready": self.ready,
         }
         draft = directory / "server.json.draft"

@@ -1,6 +1,6 @@
 """Which flow runs are under way in which process, so that the next one can tell whose process was killed.
 
-    <home>/prefect/runs/<flow run ID>      {"api": …, "boot": …, "pid": …, "started": …}; there while the run lasts
+    <home>/prefect/runs/<flow run ID>      {"api": …, "boot": …, "pid": …, …}; there while the run lasts
 
 Whoever is killed leaves its files behind. Prefect's own means against runs that are Running for ever, a heartbeat,
 costs each run up to a second at its end.
@@ -35,7 +35,13 @@ class Runs:
     def begin(self, run: UUID) -> None:
         """Note a run that begins here; where that cannot be written, the run goes on without."""
         process = self._process
-        document = {"api": self._api, "boot": process.boot_id, "pid": process.pid, "started": process.started}
+        document = {
+            "api": self._api,
+            "boot": process.boot_id,
+            "pid": process.pid,
+            "started": process.started,
+            "namespace": process.namespace,
+        }
         draft = self._folder / f".{run}"
         with suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,7 +105,7 @@ def left(home: Path, api: str) -> Iterator[UUID]:
 def _left(file: Path, api: str) -> UUID | None:
     try:
         run, found = UUID(file.name), json.loads(file.read_bytes())
-        ended = not Process(found["boot"], found["pid"], found["started"]).alive()
+        ended = Process(found["boot"], found["pid"], found["started"], found["namespace"]).ended()
         return run if ended and found["api"] == api else None
     except (OSError, ValueError, LookupError, TypeError):
         return None

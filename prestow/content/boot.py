@@ -1,17 +1,18 @@
 """This boot of the machine, and the processes of it: whether the same one as then, and whether it still lives.
 
-A wall clock may jump by years, and a process's number is given to another one when it is free; what was noted with
-boot, number and start time still tells afterwards who it was.
+A wall clock may jump by years, and a process's number is given to another one when it is free, or in another PID
+namespace; what was noted with boot, number, namespace and start time still tells afterwards who it was.
 """
 
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/self/ns/pid")
 _STATE, _STARTED = 0, 19  # of /proc/<pid>/stat, counted from behind the name, which may hold anything
 _ENDED = (b"Z", b"X", b"x")
 
@@ -28,11 +29,25 @@ def uptime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def pid_namespace() -> int:
+    """Give the kernel's name of the PID namespace that our numbers of processes count in; 0 where it gives none."""
+    with suppress(OSError):
+        return _NAMESPACE.stat().st_ino
+    return 0
+
+
 def start_time(pid: int) -> int | None:
     """Give when a process started, in clock ticks since the boot; None if it has ended (proc_pid_stat(5))."""
+    with suppress(OSError):
+        return _started(pid)
+    return None
+
+
+def _started(pid: int) -> int | None:
+    """Give the same, and fail where it is not to be found out."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     return int(fields[_STARTED]) if fields[_STATE] not in _ENDED else None
 
@@ -41,15 +56,19 @@ def start_time(pid: int) -> int | None:
 class Process:
     """A process, named so that no other one ever bears the name, on this machine.
 
+    One that runs in another container may be out of sight: then it is neither known to live nor known to have ended.
+
     Attributes:
         boot_id: the boot during which it ran.
         pid: its number.
         started: when it started, in clock ticks since that boot.
+        namespace: the PID namespace in which it has that number; ours if not given.
     """
 
     boot_id: str
     pid: int
     started: int
+    namespace: int = field(default_factory=pid_namespace)
 
     @classmethod
     def current(cls) -> Self:
@@ -58,5 +77,17 @@ class Process:
         return cls(boot_id(), pid, start_time(pid) or 0)
 
     def alive(self) -> bool:
-        """Whether it still runs. One whose boot or start is not known counts as ended."""
-        return bool(self.boot_id) and self.boot_id == boot_id() and self.started == start_time(self.pid)
+        """Whether it is known to run still."""
+        here = bool(self.boot_id) and self.boot_id == boot_id() and self.namespace == pid_namespace()
+        return here and self.started == start_time(self.pid)
+
+    def ended(self) -> bool:
+        """Whether it is known to have ended."""
+        boot = boot_id()
+        if not (boot and self.boot_id and self.started):
+            return False
+        if self.boot_id != boot:
+            return True
+        with suppress(OSError):
+            return self.namespace == pid_namespace() and self.started != _started(self.pid)
+        return False

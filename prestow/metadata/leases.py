@@ -15,7 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from prestow.content.boot import Process, uptime
@@ -101,11 +101,12 @@ class Leases:
         lease = Lease(secrets.token_hex(8), self._namespace, owner, now, now + ttl_seconds, process.pid)
         with self._db.transaction() as cursor:
             cursor.execute(
-                "INSERT INTO leases (id, namespace, owner, created_at, expires_at, boot_id, ends_at, pid, started)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO leases (id, namespace, owner, created_at, expires_at, boot_id, ends_at, pid, started,"
+                " pid_namespace) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(lease.id, lease.namespace, owner, now, lease.expires_at),
                     *(process.boot_id, self._since_boot() + ttl_seconds, process.pid, process.started),
+                    process.namespace,
                 ),
             )
         return lease
@@ -203,7 +204,8 @@ class Leases:
         if not self._db.read(sql, (self._namespace, owner)):
             return
         with self._db.transaction() as cursor:
-            left = [row["id"] for row in self._db.read(sql, (self._namespace, owner)) if not _works(row)]
+            rows = self._db.read(sql, (self._namespace, owner))
+            left = [row["id"] for row in rows if row["pid"] is None or _process(row).ended()]
             cursor.executemany("DELETE FROM leases WHERE id = ?", [(lease_id,) for lease_id in left])
 
     def list(self) -> tuple[Lease, ...]:
@@ -243,7 +245,12 @@ class Leases:
 
 def _works(row: Row) -> bool:
     """Whether the process that took a lease still works under it."""
-    return row["pid"] is not None and Process(row["boot_id"], row["pid"], row["started"]).alive()
+    return row["pid"] is not None and _process(row).alive()
+
+
+def _process(row: Row) -> Process:
+    known = Process(row["boot_id"], row["pid"], row["started"])
+    return known if row["pid_namespace"] is None else replace(known, namespace=row["pid_namespace"])
 
 
 def _lease(row: Row) -> Lease:

@@ -9,9 +9,9 @@
     announcements    lease ──▶ leases, manifest, driver       the image that will take room on the disk
 
 Times are seconds since the epoch, but ``ends_at``: seconds since the boot of ``boot_id``; and ``started``: when the
-process ``pid`` began, in clock ticks since that boot. ``labels`` is a JSON object of strings. Two rules are the
-database's own, so that no race can break them: a snapshot's parent stays as long as the snapshot, and a committed
-snapshot stays as long as a lease holds it. A row is a *name*, never proof that bytes exist.
+process ``pid``, counted in ``pid_namespace``, began, in clock ticks since that boot. ``labels`` is a JSON object of
+strings. Two rules are the database's own, so that no race can break them: a snapshot's parent stays as long as the
+snapshot, and a committed snapshot stays as long as a lease holds it. A row is a *name*, never proof that bytes exist.
 
 The schema only grows forward: step N of ``STEPS`` makes version N of version N-1, and a new database takes all of
 them, so that it cannot differ from one that was migrated. A step that was released is never changed.
@@ -140,6 +140,7 @@ _NAMESPACES_AND_LABELS = (
 )
 
 _ANNOUNCEMENTS = (
+    "ALTER TABLE leases ADD COLUMN pid_namespace INTEGER",
     """
     CREATE TABLE announcements (
         lease     TEXT PRIMARY KEY REFERENCES leases (id) ON DELETE CASCADE,

@@ -44,3 +44,34 @@ def test_another_process_with_the_same_number_is_not_the_one() -> None:
 def test_a_number_that_nobody_has_is_no_process() -> None:
     assert start_time(2**30) is None
     assert not replace(Process.current(), pid=2**30).alive()
+
+
+IN_ANOTHER_NAMESPACE = """
+import sys
+from prestow.content.boot import Process
+me = Process.current()
+print(me.boot_id, me.pid, me.started, me.namespace, flush=True)
+boot, *numbers = sys.argv[1:]
+caller = Process(boot, *map(int, numbers))
+print(caller.alive(), caller.ended())
+sys.stdin.read()
+"""
+
+
+def test_a_process_of_another_pid_namespace_is_neither_known_to_live_nor_to_have_ended() -> None:
+    me = Process.current()
+    known = map(str, (me.boot_id, me.pid, me.started, me.namespace))
+    command = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc", sys.executable, "-c"]
+    with subprocess.Popen(
+        [*command, IN_ANOTHER_NAMESPACE, *known], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        boot, *numbers = child.stdout.readline().split()
+        other = Process(boot, *map(int, numbers))
+
+        assert other.pid == 1
+        assert (other.alive(), other.ended()) == (False, False)
+        assert child.stdout.readline() == "False False\n"
+
+    assert (other.alive(), other.ended()) == (False, False)
+    assert replace(other, boot_id="00000000-0000-0000-0000-000000000000").ended()

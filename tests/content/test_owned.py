@@ -36,11 +36,13 @@ def test_what_this_process_makes_is_not_and_never_bears_the_same_name() -> None:
 
 
 def test_after_a_reboot_everything_is_abandoned() -> None:
-    stem, token, _, pid, started = owned_name("look").split(".")
+    stem, token, boot, namespace, pid, started = owned_name("look").split(".")
 
-    assert is_abandoned(f"{stem}.{token}.another-boot.{pid}.{started}")
+    assert is_abandoned(f"{stem}.{token}.another-boot.{namespace}.{pid}.{started}")
+    assert is_abandoned(f"{stem}.{token}.{boot}.{namespace}.{pid}.{int(started) - 1}")
+    assert not is_abandoned(f"{stem}.{token}.{boot}.1.{pid}.{int(started) - 1}"), "of another PID namespace"
 
 
-@pytest.mark.parametrize("name", ["", "a", ".index.json.0a1b", "a.b.c.d.e", "x.y.z.1.", "x.y.boot.1.0", "x.y..1.2"])
+@pytest.mark.parametrize("name", ["", "a", ".index.json.0a1b", "a.b.c.d.e", "x.y.z.1.", "x.y.boot.1.1.0", "x.y..1.1.2"])
 def test_what_does_not_say_whose_it_is_stays(name: str) -> None:
     assert not is_abandoned(name)

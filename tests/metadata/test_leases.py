@@ -160,6 +160,18 @@ def test_work_that_came_through_ends_what_killed_tries_of_it_left(home: Home, cl
     assert leases.list() == ()
 
 
+def test_a_process_of_another_pid_namespace_keeps_its_lease_until_it_expires(home: Home, clocks: Clocks) -> None:
+    foreign = Process(boot_id(), 1, 1, namespace=1)
+    leases = Leases(home.db, lambda: clocks.wall, since_boot=lambda: clocks.up, process=foreign)
+    leases.add(leases.create("pull a", 60).id, "content", ["x"])
+
+    leases.delete_left("pull a")
+    assert held(leases, "content") == {"x"}
+
+    clocks.pass_time(60)
+    assert held(leases, "content") == set()
+
+
 def test_an_unknown_lease_cannot_be_added_to(home: Home, clocks: Clocks) -> None:
     with pytest.raises(NotFoundError):
         clocks.leases(home).add("none", "content", ["x"])
