@@ -6,6 +6,8 @@ changed them since. Prefect's own ``prefect deploy`` sets all of that back to wh
 somebody switched on would be off again.
 """
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from prestow.errors import PreconditionError, printable
 Entry: TypeAlias = Mapping[str, Any]
 
 _PROJECT = "{{ $PRESTOW_PROJECT }}"
+_ENGINE = "-m prestow engine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ def _create(client: SyncPrefectClient, flow: Flow[..., Any], entry: Entry, code:
         parameters=entry.get("parameters", {}),
         schedules=_schedules(entry),
         enforce_parameter_schema=True,
+        job_variables={"command": _command()},
         **code,
     )
 
@@ -121,6 +125,8 @@ def _update(client: SyncPrefectClient, found: DeploymentResponse, entry: Entry, 
     """Bring a deployment up to date; add the schedules of a newer file, and the pool if it was deleted."""
     if found.work_pool_name is None:
         code["work_pool_name"] = entry["work_pool"]["name"]
+    if str(found.job_variables.get("command") or _ENGINE).endswith(_ENGINE):  # else it is a person's own
+        code["job_variables"] = {**found.job_variables, "command": _command()}
     try:
         client.update_deployment(found.id, DeploymentUpdate(**code))
     except PrefectHTTPStatusError as error:
@@ -134,6 +140,11 @@ def _update(client: SyncPrefectClient, found: DeploymentResponse, entry: Entry, 
     known = {schedule.slug for schedule in found.schedules}
     if missing := [schedule for schedule in _schedules(entry) if schedule.slug not in known]:
         client.create_deployment_schedules(found.id, missing)
+
+
+def _command() -> str:
+    """Give what a worker starts for a run: this installation, whose warm process forks a child for it."""
+    return f"{shlex.join([sys.executable, '-P'])} {_ENGINE}"
 
 
 def _schedules(entry: Entry) -> list[DeploymentScheduleCreate]:

@@ -20,19 +20,14 @@ _PATIENCE = 30
 class Worker:
     """A running worker."""
 
-    python: str
     log: Path
     pid: int
 
-    def run(self, deployment: str, *, directly: bool = False, **parameters: object) -> UUID:
-        """Create a run of a deployment, wait for its end, and give its ID if it completed.
-
-        ``directly`` tells the worker what to start, which saves the process in which it would find that out.
-        """
-        start = {"command": f"{self.python} -m prefect.engine"} if directly else None
+    def run(self, deployment: str, **parameters: object) -> UUID:
+        """Create a run of a deployment, wait for its end, and give its ID if it completed."""
         with get_client(sync_client=True) as client:
             found = client.read_deployment_by_name(deployment)
-            run = client.create_flow_run_from_deployment(found.id, parameters=parameters, job_variables=start)
+            run = client.create_flow_run_from_deployment(found.id, parameters=parameters)
         last = self._ended(run.id)
         assert last.state is not None
         assert last.state.is_completed(), f"{last.state}\n{self.log.read_text()}"
@@ -54,7 +49,7 @@ def worker(python: Path | str, environment: Mapping[str, str], log: Path, pool: 
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd="/", env=quick, stdout=output, stderr=subprocess.STDOUT)
     try:
-        yield Worker(str(python), log, process.pid)
+        yield Worker(log, process.pid)
     finally:
         process.terminate()
         try:

@@ -25,8 +25,10 @@ STREAMS = (0, 1, 2)
 LOOK, STOP = "look", "stop"
 """Keys of those who want to know the process, or its end, and no command run."""
 
-_READ_AT_START = ("PYTHON", "LC_", "LD_", "PREFECT_TASKS_", "PREFECT_FLOWS_", "PREFECT_RESULTS_", "PRESTOW_WARM_")
-_ALSO_READ = ("LANG", "PRESTOW_CONFIG")
+_READ_AT_START = ("PYTHON", "LD_", "PREFECT_TASKS_", "PREFECT_FLOWS_", "PREFECT_RESULTS_", "PRESTOW_WARM_")
+_ALSO_READ = ("PRESTOW_CONFIG",)
+_SAME_ANYWAY = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED")
+_FLAGS = ("bytes_warning", "dev_mode", "ignore_environment", "isolated", "no_site", "no_user_site", "optimize")
 _CREDENTIALS = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 _PYTHON = {
     signal.SIGINT: signal.default_int_handler, signal.SIGPIPE: signal.SIG_IGN, signal.SIGXFSZ: signal.SIG_IGN,
@@ -138,9 +140,10 @@ def _streams() -> tuple[Any, ...]:
 
 def _parts() -> Iterator[str]:
     """Say who we are, where, and what of."""
-    yield from (prestow.__version__, sys.executable, sys.prefix, str(sys.flags), sys.getfilesystemencoding())
+    yield from (prestow.__version__, sys.executable, sys.prefix, sys.getfilesystemencoding())
+    yield from (f"{flag}={getattr(sys.flags, flag)}" for flag in _FLAGS)
     for name in sorted(os.environ):
-        if name.startswith(_READ_AT_START) or name in _ALSO_READ:
+        if (name.startswith(_READ_AT_START) or name in _ALSO_READ) and name not in _SAME_ANYWAY:
             yield f"{name}={os.environ[name]}"
     with Path("/proc/self/status").open(encoding="ascii", errors="replace") as status:
         yield from (line for line in status if line.startswith(_CREDENTIALS))

@@ -154,7 +154,7 @@ def test_what_a_person_set_is_still_so_after_the_next_deploy() -> None:
                 tags=["mine"],
                 paused=True,
                 concurrency_limit=1,
-                job_variables={"env": {"PRESTOW_HOME": "/srv/prestow"}},
+                job_variables={"env": {"PRESTOW_HOME": "/srv/prestow"}, "command": "nice prefect-engine"},
             ),
         )
         client.update_work_pool("prestow", WorkPoolUpdate(is_paused=True, description="ours"))
@@ -177,7 +177,12 @@ def test_what_belongs_to_the_code_is_brought_up_to_date() -> None:
         client.update_deployment(
             pull.id,
             DeploymentUpdate(
-                entrypoint="old.py:pull", description="old", pull_steps=[], parameter_openapi_schema=old, version="old"
+                entrypoint="old.py:pull",
+                description="old",
+                pull_steps=[],
+                parameter_openapi_schema=old,
+                version="old",
+                job_variables={"command": "/old/bin/python -P -m prestow engine"},
             ),
         )
         client.update_deployment(pull.id, DeploymentUpdate(work_pool_name=None))  # as when its pool is deleted
@@ -254,7 +259,7 @@ def test_a_worker_pulls_and_pulling_again_is_cached(
     ]  # fmt: skip
     assert sorted(names[2:-2]) == sorted(LAYER_EVENTS)
 
-    again = pulled(checkout_worker.run("pull/pull", directly=True, reference=reference, home=home))
+    again = pulled(checkout_worker.run("pull/pull", reference=reference, home=home))
 
     assert again.pop(f"resolve {reference}") == "Completed"
     assert set(again) == set(found) - {f"resolve {reference}"}
@@ -266,7 +271,7 @@ def test_what_a_container_writes_is_in_the_log_of_its_run(
 ) -> None:
     reference = docker_registry.push(demo_layout, "demo", "deployments/run:1")
 
-    run = checkout_worker.run("run/run", directly=True, reference=reference, rm=True, home=home)
+    run = checkout_worker.run("run/run", reference=reference, rm=True, home=home)
 
     assert log_lines(run, "Hello") == ["Hello from a prestowed image."]
     assert [event.event for event in events(run, 18)][-2:] == ["prestow.running", "prestow.exited"]
@@ -277,7 +282,7 @@ def test_a_prepull_leaves_a_table_of_what_is_here(
 ) -> None:
     reference = docker_registry.push(demo_layout, "demo", "deployments/prepull:1")
 
-    run = checkout_worker.run("prepull/prepull", directly=True, images=[reference], home=home)
+    run = checkout_worker.run("prepull/prepull", images=[reference], home=home)
 
     with get_client(sync_client=True) as client:
         (table,) = client.read_artifacts(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -41,8 +42,7 @@ def start(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
 def created(**parameters: Any) -> UUID:
     with get_client(sync_client=True) as client:
         found = client.read_deployment_by_name("pull/pull")
-        start = {"command": f"{sys.executable} -m prefect.engine"}
-        return client.create_flow_run_from_deployment(found.id, parameters=parameters, job_variables=start).id
+        return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
 
 
 def read(run: UUID) -> FlowRun:
@@ -158,8 +158,7 @@ def test_a_run_that_was_killed_with_its_worker_goes_on_in_another_even_if_prefec
         for pid in [first.pid, *process_of(run)]:
             os.kill(pid, signal.SIGKILL)
     hung.recover()
-    for record in records(home).iterdir():
-        record.unlink()
+    shutil.rmtree(records(home))
     with get_client(sync_client=True) as client:
         client.delete_flow_run(run)
 

@@ -64,3 +64,8 @@ def mirror(mirror_home: Path) -> Mirror:
         pid = place.launch(mirror_home, key(), "tests.flows.warm.mirror")
     assert pid is not None
     return Mirror(mirror_home, pid)
+
+
+def children(pid: int) -> list[int]:
+    """Give the children of a process that has one thread."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.warm.conftest import PROJECT, Mirror
+from tests.flows.warm.conftest import PROJECT, Mirror, children
 
 
 def shown(mirror: Mirror, **options: Any) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def test_a_paused_caller_pauses_it(mirror: Mirror) -> None:
     with mirror.start("signals", str(int(signal.SIGTERM))) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        (child,) = _children(mirror.pid)
+        (child,) = children(mirror.pid)
 
         process.send_signal(signal.SIGTSTP)
         os.waitpid(process.pid, os.WUNTRACED)
@@ -145,10 +145,6 @@ def _until(terminal: int, text: bytes) -> bool:
     while text not in seen:
         seen += os.read(terminal, 1024)
     return True
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _becomes(pid: int, state: str) -> bool:

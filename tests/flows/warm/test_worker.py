@@ -1,0 +1,64 @@
+"""A worker's runs are children of the warm process, by nothing but the ``command`` of the deployments."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from prefect import get_client
+from prefect.states import Cancelling
+
+from flows.deploying import deploy
+from flows.local_server.ensure import Server, environment
+from flows.warm import client
+from tests.flows.warm.conftest import children
+from tests.prefect_records import ended, until
+from tests.registries import FaultRegistry
+from tests.stalled import stalled
+from tests.wheels import ROOT
+from tests.workers import without_prefect, worker
+
+
+@pytest.fixture
+def warm_home(prefect_server: Server, tmp_path: Path) -> Iterator[Path]:
+    """The store in whose warm process a worker's runs are executed; the worker stays for the test."""
+    deploy(ROOT)
+    folder = tmp_path / "warm-store"
+    variables = {**without_prefect(), **environment(prefect_server), "PRESTOW_HOME": str(folder), "PRESTOW_COLD": "0"}
+    with worker(sys.executable, variables, tmp_path / "log"):
+        yield folder
+    client.stop(folder)
+
+
+def created(reference: str, home: str) -> UUID:
+    with get_client(sync_client=True) as api:
+        found = api.read_deployment_by_name("pull/pull")
+        return api.create_flow_run_from_deployment(found.id, parameters={"reference": reference, "home": home}).id
+
+
+def alone(server: int) -> list[int]:
+    """Give the one child that is left when the one is gone that told us of the process."""
+    return until(lambda: found if len(found := children(server)) == 1 else [], 1, "one child")
+
+
+def test_a_workers_run_is_a_child_that_is_cancelled_and_goes_on_as_any_other(
+    warm_home: Path, home: str, fault_registry: FaultRegistry
+) -> None:
+    hung = stalled(fault_registry, home)
+    run = created(hung.reference, home)
+    hung.wait()
+    server = client.status(warm_home)
+    assert server is not None
+    (child,) = alone(server)
+
+    with get_client(sync_client=True) as api:
+        api.set_flow_run_state(run, Cancelling())
+    last = ended(run)
+    until(lambda: [0] if child not in children(server) else [], 1, "the end of the child")
+    hung.recover()
+    again = ended(created(hung.reference, home))
+
+    assert (last.state_name, again.state_name) == ("Cancelled", "Completed")
+    assert client.status(warm_home) == server
+    hung.check()
