@@ -7,7 +7,9 @@ from uuid import UUID
 
 import pytest
 from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.states import Cancelling
+from prefect.workers.process import ProcessWorker
 
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
@@ -19,21 +21,36 @@ from tests.stalled import stalled
 from tests.wheels import ROOT
 from tests.workers import without_prefect, worker
 
+POOL = "warm"
+
 
 @pytest.fixture
 def warm_home(prefect_server: Server, tmp_path: Path) -> Iterator[Path]:
     """The store in whose warm process a worker's runs are executed; the worker stays for the test."""
-    deploy(ROOT)
+    _deploy_for_us_alone()
     folder = tmp_path / "warm-store"
     variables = {**without_prefect(), **environment(prefect_server), "PRESTOW_HOME": str(folder), "PRESTOW_COLD": "0"}
-    with worker(sys.executable, variables, tmp_path / "log"):
+    with worker(sys.executable, variables, tmp_path / "log", POOL):
         yield folder
     client.stop(folder)
 
 
+def _deploy_for_us_alone() -> None:
+    """Deploy ``pull`` once more, to a pool whose runs no other test's worker takes."""
+    deploy(ROOT)
+    template = ProcessWorker.get_default_base_job_template()
+    with get_client(sync_client=True) as api:
+        api.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template), overwrite=True)
+        found = api.read_deployment_by_name("pull/pull")
+        api.create_deployment(
+            found.flow_id, name=POOL, work_pool_name=POOL, entrypoint=found.entrypoint, pull_steps=found.pull_steps,
+            job_variables=found.job_variables,
+        )  # fmt: skip
+
+
 def created(reference: str, home: str) -> UUID:
     with get_client(sync_client=True) as api:
-        found = api.read_deployment_by_name("pull/pull")
+        found = api.read_deployment_by_name(f"pull/{POOL}")
         return api.create_flow_run_from_deployment(found.id, parameters={"reference": reference, "home": home}).id
 
 
