@@ -75,8 +75,8 @@ def bundle(
             pull_image.fn(reference, platform=platform, driver=driver, home=home, namespace=namespace)
         name, image = run.find()
         admit(run.node, run.lease, image, driver, root=not copied)
-        applied = [apply.submit(home, name, layer, None) for layer in image.layers]
-        committed = commit_snapshots(home, name, image, tuple(a.result() for a in applied), driver)
+        applied = [apply.submit(home, name, None, layer, None) for layer in image.layers]
+        committed = commit_snapshots(home, name, None, image, tuple(a.result() for a in applied), driver)
         spec = transform_config(home, name, image, overrides, committed)
         created = None if copied else create_snapshot(home, name, run.snapshot, committed)
         written = write_bundle(home, name, run.id, image, spec, created, run.directory, namespace)

@@ -63,9 +63,9 @@ def pull(
         run.reached("layer-fetched", fetched)
         stored = [verify.submit(home, run.name, *each) for each in zip(layers, fetched, strict=True)]
         run.reached("layer-stored", fetched, stored)
-        applied = [apply.submit(home, run.name, *each) for each in zip(layers, stored, strict=True)]
+        applied = [apply.submit(home, run.name, reference, *each) for each in zip(layers, stored, strict=True)]
         run.reached("layer-applied", fetched, stored, applied)
-        committed = commit_snapshots(home, run.name, image, tuple(a.result() for a in applied), driver)
+        committed = commit_snapshots(home, run.name, reference, image, tuple(a.result() for a in applied), driver)
         run.reached("unpacked")
         tag(home, run.name, reference, target, committed, namespace)
         run.reached("tagged")

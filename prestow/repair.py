@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from prestow.affected import Affected, affected
-from prestow.content.lock import FileLock
-from prestow.content.verify import verify as commit
 from prestow.digest import Digest
 from prestow.errors import CancelledError, ExhaustedError, MismatchError, NotFoundError, PrestowError
+from prestow.heal import refetch, repairing
 from prestow.layers.apply import apply
 from prestow.lookup import read_config
 from prestow.metadata.images import ImageRecord
@@ -32,13 +31,12 @@ from prestow.oci.index import Index
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import MAX_DEPTH, parse_document
 from prestow.platforms import host
-from prestow.registry.fetch import fetch_document, fetch_layer
+from prestow.registry.fetch import fetch_document
 from prestow.registry.source import Fetcher
 from prestow.snapshots.driver import Driver
 from prestow.snapshots.snapshotter import Damage, Progress
 from prestow.verify import Verification, drivers_of, layers_of, present, verify
 
-_PATIENCE = 60.0
 _T = TypeVar("_T")
 
 
@@ -102,15 +100,6 @@ def repair(node: Node, record: ImageRecord, *, progress: Progress | None = None)
     names = {damage.name for damage in left}
     mended = tuple(work.told(damage, mended=damage.name not in names) for damage in work.damaged.values())
     return Repaired(found, mended, left, tuple(affected(node, work.renewed)))
-
-
-def repairing(node: Node) -> FileLock:
-    """Take the lock under which alone things are moved to quarantine.
-
-    Raises:
-        UnavailableError: another repair had it for a minute.
-    """
-    return FileLock(node.home / "repair.lock", timeout=_PATIENCE, what=f"the repair of {node.home}")
 
 
 @dataclass(slots=True)
@@ -219,8 +208,7 @@ class _Work:
         """Fetch a layer's blob, unless it is here."""
         content = self.node.content
         if not content.has(blob.digest, blob.size):
-            self._from_source(lambda source: fetch_layer(source, content, blob, progress=self.progress))
-            commit(content, blob)
+            self._from_source(lambda source: refetch(source, self.node, blob, progress=self.progress))
             self.done[blob.digest] = "fetched again"
 
     def _snapshot(self, driver: Driver, image: Image) -> None:

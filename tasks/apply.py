@@ -1,6 +1,7 @@
 """Step ``apply``: from a layer's blob to its decompressed blob, whose digest is the diff ID."""
 
 from prestow.content.verify import Verified
+from prestow.heal import healing
 from prestow.layers import apply as engine
 from prestow.layers.apply import Applied
 from prestow.node import open_node
@@ -16,12 +17,16 @@ from tasks.policy import step
     key=lambda layer: layer.diff_id,
     hit=lambda home, layer: open_node(home).content.has(layer.diff_id),
 )
-def apply(home: str, name: str, layer: Layer, verified: Verified | None) -> Applied:  # noqa: ARG001 - as in verify
-    """Decompress, hash and scan the layer; nothing of it is extracted."""
+def apply(home: str, name: str, reference: str | None, layer: Layer, verified: Verified | None) -> Applied:  # noqa: ARG001 - as in verify
+    """Decompress, hash and scan the layer; nothing of it is extracted. A blob that rotted comes from ``reference``."""
     node = open_node(home)
     with noted("apply", layer.diff_id, layer.descriptor.size) as advance:
-        applied = engine.apply(
-            node.content, layer, scans=node.scans, keep_blob=node.settings.keep_blobs, progress=advance
+        keep_blob = node.settings.keep_blobs
+        applied = healing(
+            node,
+            [layer],
+            reference,
+            lambda: engine.apply(node.content, layer, scans=node.scans, keep_blob=keep_blob, progress=advance),
         )
     reached("layer-applied", node, name, layer.diff_id)
     return applied

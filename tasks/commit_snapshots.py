@@ -1,5 +1,6 @@
 """Step ``commit_snapshots``: the applied layers become snapshots under their chain IDs."""
 
+from prestow.heal import healing
 from prestow.layers.apply import Applied
 from prestow.node import open_node
 from prestow.oci.image import Image
@@ -16,10 +17,19 @@ from tasks.policy import step
     key=lambda image, driver: f"{image.chain_id} {driver}",
     hit=lambda home, image, driver: open_node(home).snapshotter(driver).committed(image.chain_id),
 )
-def commit_snapshots(home: str, name: str, image: Image, applied: tuple[Applied, ...], driver: str) -> Committed:  # noqa: ARG001
-    """Merge the layers and commit every chain ID on its parent; ``applied`` orders the graph."""
+def commit_snapshots(
+    home: str,
+    name: str,
+    reference: str | None,
+    image: Image,
+    applied: tuple[Applied, ...],  # noqa: ARG001 - orders the graph
+    driver: str,
+) -> Committed:
+    """Merge the layers and commit every chain ID on its parent; blobs that rotted come from ``reference``."""
     node = open_node(home)
     with noted("commit_snapshots", image.chain_id):
-        committed = engine.commit_snapshots(node.snapshotter(driver), image)
+        committed = healing(
+            node, image.layers, reference, lambda: engine.commit_snapshots(node.snapshotter(driver), image)
+        )
     reached("unpacked", node, name, image.chain_id)
     return committed

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from prestow.digest import Digest
 from prestow.errors import PrestowError
+from prestow.heal import repairing
 from prestow.inventory.containers import containers
 from prestow.inventory.database import KIND as DATABASE
 from prestow.inventory.database import database
@@ -18,7 +19,7 @@ from prestow.node import Node
 from prestow.oci.image_config import ImageConfig
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import children, parse_document
-from prestow.repair import Mended, Repaired, repairing
+from prestow.repair import Mended, Repaired
 from prestow.snapshots.remove import remove_tree
 from prestow.snapshots.snapshotter import Progress
 from prestow.verify import Verification, present
