@@ -69,7 +69,8 @@ def examine(
     first = put_names_in_order(node)
     images = _images(node, _records(node, first), mend=True, progress=progress)
     # Only now: what a damaged image consists of was not known before, and is nothing to clear away.
-    return Examined(images, joined(first, put_in_order(node, progress=books)))
+    rest = put_in_order(node, unsure=any(image.left for image in images), progress=books)
+    return Examined(images, joined(first, rest))
 
 
 def _records(node: Node, store: Repaired) -> tuple[ImageRecord, ...]:

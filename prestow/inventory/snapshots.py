@@ -22,15 +22,16 @@ from prestow.snapshots.users import users_of
 Rows = Mapping[str, Info]
 
 
-def snapshots(node: Node) -> Iterator[Finding]:
-    """Compare the rows of each driver with each other and with its folder."""
+def snapshots(node: Node, *, unsure: bool = False) -> Iterator[Finding]:
+    """Compare the rows of each driver with each other and with its folder; those of images not, while ``unsure``."""
     containers = {(each.driver, each.snapshot_key): each for each in Containers(node.database).every()}
     for driver in node.snapshotters:
         rows = {info.key: info for info in driver.walk()}
         parents = {info.parent for info in rows.values()}
         for info in rows.values():
             if info.diff_id is not None:
-                yield from _of_image(node, driver, info, rows, leaf=info.key not in parents)
+                if not unsure:
+                    yield from _of_image(node, driver, info, rows, leaf=info.key not in parents)
             elif driver.lost(info):
                 yield _lost(driver, info, containers.get((driver.driver, info.key)), leaf=info.key not in parents)
         yield from _strays(node, driver)

@@ -45,8 +45,13 @@ def put_names_in_order(node: Node) -> Repaired:
         return _mended(lambda: _books(node))
 
 
-def put_in_order(node: Node, *, progress: Progress | None = None) -> Repaired:
+def put_in_order(node: Node, *, unsure: bool = False, progress: Progress | None = None) -> Repaired:
     """Take stock, make right what disagrees, and remove what has been in quarantine for long enough.
+
+    Args:
+        node: the store.
+        unsure: whether an image is damaged still, so that nobody knows what else may be of it: that stays then.
+        progress: told of bytes as they are read.
 
     Raises:
         UnavailableError: another repair has been under way all the time.
@@ -55,7 +60,7 @@ def put_in_order(node: Node, *, progress: Progress | None = None) -> Repaired:
     with repairing(node):
         for held in node.content.held.old():
             remove_tree(held.folder)
-        return _mended(lambda: _taken(node, progress))
+        return _mended(lambda: _taken(node, progress, unsure=unsure))
 
 
 def joined(first: Repaired, second: Repaired) -> Repaired:
@@ -80,7 +85,7 @@ def _books(node: Node) -> tuple[list[Finding], Verification]:
     return findings, Verification("", "", None, 0, 0, 0, tuple(finding.damage for finding in findings))
 
 
-def _taken(node: Node, progress: Progress | None) -> tuple[list[Finding], Verification]:
+def _taken(node: Node, progress: Progress | None, *, unsure: bool = False) -> tuple[list[Finding], Verification]:
     """Take stock once."""
     read: list[int] = []
 
@@ -92,9 +97,10 @@ def _taken(node: Node, progress: Progress | None) -> tuple[list[Finding], Verifi
     findings, found = _books(node)
     if any(finding.damage.kind == DATABASE for finding in findings):
         return findings, found
-    named = frozenset(_named(node))
-    findings += [*files(node, named, count), *snapshots(node), *containers(node)]
-    others = sum(blob.digest not in named for blob in node.content.walk())
+    blobs = [blob.digest for blob in node.content.walk()]
+    named = frozenset(blobs if unsure else _named(node))
+    findings += [*files(node, named, count), *snapshots(node, unsure=unsure), *containers(node)]
+    others = sum(blob not in named for blob in blobs)
     damaged = tuple(finding.damage for finding in findings)
     return findings, Verification("", "", None, others, len(node.snapshots()), sum(read), damaged)
 

@@ -117,7 +117,7 @@ def publish_containers(db: Database) -> None:
     records = Containers(db).every()
     path = containers_file(db.path.parent)
     with suppress(ExhaustedError), translated(f"writing {path}"):
-        replace_file(path, json.dumps([asdict(record) for record in records], indent=2).encode(), durable=False)
+        replace_file(path, json.dumps([asdict(record) for record in records], indent=2).encode())
 
 
 def read_containers(home: Path) -> tuple[ContainerRecord, ...] | None:

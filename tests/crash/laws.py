@@ -90,11 +90,13 @@ def _damaged(node: Node) -> list[Damage]:
 def _complete(node: Node) -> set[Digest]:
     """Give the blobs of which the store has all, as such or as ingests."""
     here = {blob.digest for blob in node.content.walk() if _sound(node, blob.digest)}
-    return here | {
-        Digest(status.ref.removeprefix("layer-"))
-        for status in node.content.statuses()
-        if status.ref.startswith("layer-") and status.offset == status.total
-    }
+    return here | {digest for digest in map(_fetched, node.content.ingests.glob("*/data")) if digest is not None}
+
+
+def _fetched(data: Path) -> Digest | None:
+    """Give what an ingest is of, if it has all of that."""
+    kind, _, digest = data.with_name("ref").read_text().partition("-")
+    return Digest(digest) if kind == "layer" and Digest.of(data.read_bytes()) == digest else None
 
 
 def _sound(node: Node, digest: Digest) -> bool:

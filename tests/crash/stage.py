@@ -45,14 +45,12 @@ class Stage:
         registry: has the image.
         reference: of the image.
         target: its digest.
-        driver: the snapshotter.
     """
 
     folder: Path
     registry: DockerRegistry
     reference: str
     target: Digest
-    driver: str = "auto"
 
     def attempts(self, name: str, count: int | None, fate: int, check: Check) -> int:
         """Let a verb meet its fate before call after call, and look each time at what is left.
@@ -78,7 +76,7 @@ class Stage:
         shutil.rmtree(home, ignore_errors=True)
         if verb.states:
             shutil.copytree(self._state(verb.states), home, symlinks=True)
-        job = Job(home, self.reference, _unheard, self.driver)
+        job = Job(home, self.reference, unheard, verb.driver)
         for step in verb.here:
             forked(lambda step=step: step(job))
         ended = supervised(lambda voice: verb.run(replace(job, say=voice.say)), judge)
@@ -94,7 +92,7 @@ class Stage:
         """Give a store that so many steps were done on, to be copied; made when it is first asked for."""
         place = self.folder / "-".join(["state", *(step.__name__ for step in steps)])
         if not place.exists():
-            job = Job(place, self.reference, _unheard, self.driver)
+            job = Job(place, self.reference, unheard)
             apart(lambda: [step(job) for step in steps])
         return place
 
@@ -105,10 +103,10 @@ class Stage:
 
     def warm(self) -> None:
         """Do everything once in this process, so that nothing is imported later on."""
-        job = Job(self.warmed, self.reference, _unheard, self.driver)
+        job = Job(self.warmed, self.reference, unheard)
         for step in (pull, bundle, end, tag, damage, repair, clear, store, unpack, clear):
             step(job)
 
 
-def _unheard(_: str) -> None:
+def unheard(_: str) -> None:
     """Tell nobody."""

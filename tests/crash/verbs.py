@@ -35,6 +35,9 @@ from prestow.snapshots.look import looked_at
 
 ALIAS, BOX = "docker.io/library/alias:latest", "box"
 
+EMPTY = "empty"
+"""What is said when nothing is left."""
+
 Say = Callable[[str], object]
 
 
@@ -153,7 +156,7 @@ def collect(job: Job) -> None:
     """Remove what nothing holds."""
     for left in prune(job.node).left:
         raise StorageError(left)
-    job.say("empty")
+    job.say(EMPTY)
 
 
 def repair(job: Job) -> None:
@@ -192,16 +195,20 @@ class Verb:
         run: does it; the same again is success.
         states: what makes the state from which it starts, one after the other.
         here: what is done on top, in each life anew, as mounts do not outlive one.
+        driver: by which snapshotter.
     """
 
     run: Callable[[Job], None]
     states: tuple[Callable[[Job], None], ...] = ()
     here: tuple[Callable[[Job], None], ...] = ()
+    driver: str = "auto"
 
 
 VERBS = {
     "pull": Verb(pull),
     "unpack": Verb(unpack, (store,)),
+    "unpack-overlay": Verb(unpack, (store,), driver="overlay"),
+    "unpack-native": Verb(unpack, (store,), driver="native"),
     "bundle": Verb(bundle, (pull,)),
     "remove": Verb(end, (pull,), (bundle,)),
     "tag": Verb(tag, (pull,)),
@@ -224,6 +231,6 @@ def holds(job: Job, word: str) -> bool:
             return (kind == "name") == (name in {record.name for record in node.images.list()})
         case "container" | "no-container":
             return (kind == "container") == (name in {record.id for record in node.containers.list()})
-        case "empty":
+        case _ if word == EMPTY:
             return not list(node.content.walk()) and not node.snapshots()
     raise AssertionError(word)

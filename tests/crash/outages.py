@@ -1,0 +1,76 @@
+"""Power cuts at the steps of a verb: what was said to be done is there at the next boot, the rest can be done again."""
+
+import json
+from dataclasses import replace
+
+from tests.crash.apart import forked
+from tests.crash.laws import Laws
+from tests.crash.power import Machine
+from tests.crash.stage import Stage, spread, unheard
+from tests.crash.supervisor import GO_ON, KILL, Call, supervised
+from tests.crash.verbs import EMPTY, VERBS, Job, Verb
+
+
+def outages(stage: Stage, name: str, count: int | None) -> int:
+    """Cut the power before call after call of a verb, and once when it is done; then hold the store against the laws.
+
+    Args:
+        stage: has the registry.
+        name: of the verb.
+        count: before how many calls, spread over all of them; None for each.
+
+    Returns:
+        How many calls there are.
+    """
+    verb = VERBS[name]
+    switched_off = _in_state(stage, verb)
+    total = _outage(stage, verb, switched_off, 0)
+    for at in spread(total, count):
+        _outage(stage, verb, switched_off, at)
+    return total
+
+
+def _in_state(stage: Stage, verb: Verb) -> Machine:
+    """Give a machine, switched off, in the state from which a verb starts; to be copied."""
+    machine = Machine(stage.folder / "-".join(["off", *(step.__name__ for step in verb.states)]))
+    if not machine.folder.exists():
+        machine.make()
+        job = _job(stage, verb, machine)
+        machine.boot(lambda: [forked(lambda step=step: step(job)) for step in verb.states])
+    return machine
+
+
+def _job(stage: Stage, verb: Verb, machine: Machine) -> Job:
+    return Job(machine.root / "store", stage.reference, unheard, verb.driver)
+
+
+def _outage(stage: Stage, verb: Verb, switched_off: Machine, at: int) -> int:
+    """Cut the power before one call, or after all for 0; boot, and look."""
+    machine = switched_off.copy(stage.folder / "machine")
+    job = _job(stage, verb, machine)
+    calls, told = json.loads(machine.boot(lambda: _until(verb, job, machine, at)))
+    try:
+        machine.boot(lambda: Laws(job, verb, stage.registry, stage.target).check(told))
+    except AssertionError as error:
+        error.add_note(f"power cut before call {at}; done: {told}")
+        raise
+    return int(calls)
+
+
+def _until(verb: Verb, job: Job, machine: Machine, at: int) -> str:
+    """Do what the verb does until the power is cut, and tell the number of calls and what was said to be done."""
+
+    def judge(call: Call) -> int:
+        if call.number != at:
+            return GO_ON
+        machine.cut()
+        return KILL
+
+    for step in verb.here:
+        forked(lambda step=step: step(job))
+    ended = supervised(lambda voice: verb.run(replace(job, say=voice.say)), judge)
+    if not ended.killed:
+        assert (ended.error, ended.foreign) == ("", "")
+        machine.cut()
+    # What was removed may come back, as rubbish: a removal is not waited for, since it is done again.
+    return json.dumps([ended.calls, [word for word in ended.told if word != EMPTY]])
