@@ -109,15 +109,16 @@ class Containers:
 
 
 def publish_containers(db: Database) -> None:
-    """Bring ``containers.json`` up to the database, within a transaction; on a full disk that waits for the next time.
+    """Bring ``containers.json`` up to the database, within a transaction; on a full disk that waits for a prune.
 
     Raises:
         StorageError: the disk failed.
     """
     records = Containers(db).every()
     path = containers_file(db.path.parent)
-    with suppress(ExhaustedError), translated(f"writing {path}"):
-        replace_file(path, json.dumps([asdict(record) for record in records], indent=2).encode())
+    if read_containers(db.path.parent) != records:
+        with suppress(ExhaustedError), translated(f"writing {path}"):
+            replace_file(path, json.dumps([asdict(record) for record in records], indent=2).encode())
 
 
 def read_containers(home: Path) -> tuple[ContainerRecord, ...] | None:

@@ -25,6 +25,7 @@ from prestow.content.layout_index import remove_leftovers
 from prestow.content.local import LocalStore
 from prestow.content.store import Info, Status
 from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, PrestowError
+from prestow.metadata.containers import publish_containers
 from prestow.metadata.database import Database, Row
 from prestow.metadata.holds import Thing, blob
 from prestow.metadata.images import Images
@@ -249,11 +250,12 @@ class _Collection:
         return lambda status: Thing("ingest", status.ref) in kept or status.updated_at > young
 
     def _finish(self) -> None:
-        """Give the bytes back to the disk, and then bring the names up to date that a full disk may have kept back."""
+        """Give the bytes back to the disk, and then bring the files up to date that a full disk may have kept back."""
         with self._listing(Thing("blob", ""), "trash"):
             self.content.empty_trash()
         with self._listing(Thing("image", ""), "index.json"), self.db.transaction():
             publish_names(self.db, self.content)
+            publish_containers(self.db)
             remove_leftovers(self.content.root)
         self.db.fill_reserve()
 

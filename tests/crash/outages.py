@@ -6,28 +6,24 @@ from dataclasses import replace
 from tests.crash.apart import forked
 from tests.crash.laws import Laws
 from tests.crash.power import Machine
-from tests.crash.stage import Stage, spread, unheard
+from tests.crash.stage import Stage, sampled, unheard
 from tests.crash.supervisor import GO_ON, KILL, Call, supervised
 from tests.crash.verbs import EMPTY, VERBS, Job, Verb
 
 
-def outages(stage: Stage, name: str, count: int | None) -> int:
+def outages(stage: Stage, name: str, count: int | None) -> None:
     """Cut the power before call after call of a verb, and once when it is done; then hold the store against the laws.
 
     Args:
         stage: has the registry.
         name: of the verb.
-        count: before how many calls, spread over all of them; None for each.
-
-    Returns:
-        How many calls there are.
+        count: before how many calls, from all parts of the verb; None for each.
     """
     verb = VERBS[name]
     switched_off = _in_state(stage, verb)
     total = _outage(stage, verb, switched_off, 0)
-    for at in spread(total, count):
+    for at in sampled(total, count, f"{name} power"):
         _outage(stage, verb, switched_off, at)
-    return total
 
 
 def _in_state(stage: Stage, verb: Verb) -> Machine:
@@ -45,7 +41,7 @@ def _job(stage: Stage, verb: Verb, machine: Machine) -> Job:
 
 
 def _outage(stage: Stage, verb: Verb, switched_off: Machine, at: int) -> int:
-    """Cut the power before one call, or after all for 0; boot, and look."""
+    """Cut the power before one call, or after all for 0; boot, look, and give the number of calls."""
     machine = switched_off.copy(stage.folder / "machine")
     job = _job(stage, verb, machine)
     calls, told = json.loads(machine.boot(lambda: _until(verb, job, machine, at)))

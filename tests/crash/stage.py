@@ -1,9 +1,10 @@
 """The stage: an image in a registry, stores in the states from which verbs start, and one attempt after the other."""
 
+import itertools
 import random
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prestow.digest import Digest
@@ -29,11 +30,13 @@ def push_image(registry: DockerRegistry, folder: Path) -> tuple[str, Digest]:
     return registry.push(folder, "crash", "crash/image:1"), target.digest
 
 
-def spread(total: int, count: int | None) -> Iterable[int]:
-    """Give so many of the numbers from 1 to ``total``, evenly; all of them for None."""
+def sampled(total: int, count: int | None, seed: str) -> Iterable[int]:
+    """Give one number from each of so many equal parts of 1 to ``total``, by a seed; all numbers for None."""
     if count is None or count >= total:
         return range(1, total + 1)
-    return sorted({1 + (total - 1) * at // (count - 1) for at in range(count)})
+    dice = random.Random(seed)
+    edges = [1 + total * part // count for part in range(count + 1)]
+    return [dice.randrange(*part) for part in itertools.pairwise(edges)]
 
 
 @dataclass(slots=True)
@@ -51,24 +54,22 @@ class Stage:
     registry: DockerRegistry
     reference: str
     target: Digest
+    _totals: dict[str, int] = field(default_factory=dict)
 
-    def attempts(self, name: str, count: int | None, fate: int, check: Check) -> int:
+    def attempts(self, name: str, count: int | None, fate: int, check: Check) -> None:
         """Let a verb meet its fate before call after call, and look each time at what is left.
 
         Args:
             name: of the verb.
-            count: before how many calls, spread over all of them; None for each.
+            count: before how many calls, from all parts of the verb; None for each.
             fate: ``KILL``, or the number of an error.
             check: looks at the store and at how the verb ended.
-
-        Returns:
-            How many calls there are.
         """
         verb = VERBS[name]
-        total = int(apart(lambda: self._attempt(verb, lambda _: GO_ON, check)))
-        for at in spread(total, count):
+        if name not in self._totals:
+            self._totals[name] = int(apart(lambda: self._attempt(verb, lambda _: GO_ON, check)))
+        for at in sampled(self._totals[name], count, f"{name} {fate}"):
             apart(lambda at=at: self._attempt(verb, lambda call: fate if call.number == at else GO_ON, check))
-        return total
 
     def _attempt(self, verb: Verb, judge: Judge, check: Check) -> int:
         """Make one attempt on a fresh store, and give the number of calls."""
