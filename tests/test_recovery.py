@@ -1,14 +1,12 @@
 """Recovery: what dead processes left goes, what living ones have stays, and a store in order is not touched."""
 
-import os
-import secrets
 from pathlib import Path
 
 import pytest
 
-from prestow.content.boot import Process, boot_id
 from prestow.content.owned import owned_name
 from prestow.node import Node, open_node
+from tests.crash.apart import forked
 
 PLACES = (".store.json", "content/.index.json", "snapshots/.probe.json")
 
@@ -22,11 +20,7 @@ def node(tmp_path: Path) -> Node:
 
 def abandoned_name(stem: str) -> str:
     """Give a name as :func:`owned_name` does, of a process that died."""
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    return f"{stem}.{secrets.token_hex(8)}.{boot_id()}.{child}.{Process.current().started}"
+    return forked(lambda: owned_name(stem))
 
 
 def listed(home: Path) -> dict[str, int]:
