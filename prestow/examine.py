@@ -7,6 +7,7 @@ no name      the store's own books, which are names, rows and the disk; and then
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from prestow.affected import affected, damaged_chains
 from prestow.inventory.database import KIND as DATABASE
 from prestow.inventory.take import inventory, joined, put_in_order, put_names_in_order
 from prestow.metadata.images import ImageRecord
@@ -92,7 +93,8 @@ def _image(node: Node, record: ImageRecord, *, mend: bool, progress: Progress | 
     if mend:
         return repair(node, record, progress=progress)
     found = verify(node, record, progress=progress)
-    return Repaired(found, left=found.damaged)
+    told = affected(node, damaged_chains(node, found.damaged), repaired=False) if found.damaged else ()
+    return Repaired(found, left=found.damaged, containers=tuple(told))
 
 
 def _for(progress: Callable[[str], Progress] | None, name: str) -> Progress | None:

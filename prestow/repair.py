@@ -99,7 +99,7 @@ def repair(node: Node, record: ImageRecord, *, progress: Progress | None = None)
             left = verify(node, record, progress=progress).damaged
     names = {damage.name for damage in left}
     mended = tuple(work.told(damage, mended=damage.name not in names) for damage in work.damaged.values())
-    return Repaired(found, mended, left, tuple(affected(node, work.renewed)))
+    return Repaired(found, mended, left, tuple(affected(node, work.renewed, repaired=True)))
 
 
 @dataclass(slots=True)

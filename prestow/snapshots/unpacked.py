@@ -176,6 +176,12 @@ class Unpacked(ABC):
         chains = [Chain.of_line(self._catalog.line(info.key)) for info in rows]
         return [chain.chain_id for chain in chains if not set(diff_ids).isdisjoint(chain.diff_ids)]
 
+    def having(self, paths: Collection[Path]) -> list[Digest]:
+        """Give the chain IDs that have one of these files, themselves or in their folders."""
+        parts = {part for path in paths for part in (path, *path.parents)}
+        rows = [info for info in self._catalog.walk() if info.diff_id is not None]
+        return [Digest(info.key) for info in rows if not parts.isdisjoint(self._files(info))]
+
     def detach(self, chain_ids: Collection[Digest]) -> None:  # noqa: B027 - most drivers share no mounts
         """Let whoever mounts these chain IDs next see the files there are now; others go on seeing the old ones."""
 

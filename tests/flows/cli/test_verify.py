@@ -1,5 +1,6 @@
 """The verb ``verify``: a table or a document, and an exit status."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,30 @@ def test_what_is_damaged_is_repaired(called: Called, layer: Path) -> None:
     assert "decompressed again" in done.out
     assert "2 repaired" in done.out
     assert "damaged" not in again.out
+
+
+def test_a_container_that_runs_is_told_and_goes_on(prestow: Prestow, called: Called, waiting_layout: Path) -> None:
+    with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
+        fifo = prestow.home / "bundles/busy/rootfs/etc/motd"
+        while not fifo.exists() and process.poll() is None:
+            _ = called("containers")
+        writer = os.open(fifo, os.O_WRONLY)  # waits until the container's process has opened it
+        node = open_node(str(prestow.home))
+        for info in node.snapshots():
+            if info.diff_id is not None:
+                flip(node.content.path(info.diff_id))
+
+        done = called("verify", "waiting", "--repair", "--json")
+
+        os.write(writer, b"at last\n")
+        os.close(writer)
+        out, _ = process.communicate()
+
+    told = done.document["images"][0]["containers"]
+    assert [(each["namespace"], each["id"]) for each in told] == [("default", "busy")]
+    assert "until it is started again" in told[0]["what"]
+    assert done.status == 0
+    assert (process.returncode, out) == (0, "at last\n")
 
 
 def test_prefect_is_not_loaded(alone: Prestow, layer: Path) -> None:
