@@ -20,7 +20,8 @@ from pathlib import Path
 from config.home import server_variables
 from flows.local_server.record import Record, Server, environment, living, status
 from prestow.content.boot import start_time
-from prestow.errors import PreconditionError, StorageError, UnavailableError
+from prestow.content.disk import translated
+from prestow.errors import PreconditionError, UnavailableError
 
 __all__ = ["Server", "begin", "ensure", "environment", "status", "stop"]
 
@@ -91,16 +92,15 @@ def stop(home: Path, *, grace: float = 10.0) -> bool:
 
 def _launch(directory: Path) -> int | None:
     """Start a server that holds the lock from its first moment; None if another process holds it."""
-    lock = os.open(directory / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return _spawn(directory, lock)
-    except BlockingIOError:
-        return None
-    except OSError as error:
-        raise StorageError(f"cannot start the local Prefect server in {directory}: {error}") from error
-    finally:
-        os.close(lock)
+    with translated(f"starting the local Prefect server in {directory}"):
+        lock = os.open(directory / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return _spawn(directory, lock)
+        except BlockingIOError:
+            return None
+        finally:
+            os.close(lock)
 
 
 def _spawn(directory: Path, lock: int) -> int:
@@ -149,11 +149,9 @@ def _exited(pid: int) -> bool:
 def _private(home: Path) -> Path:
     """Make the folders, or refuse those that others may write to: a server runs what its database says."""
     for folder in (home, home / "prefect"):
-        try:
+        with translated(f"making {folder} for the local Prefect server"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = folder.stat()
-        except OSError as error:
-            raise StorageError(f"cannot make {folder} for the local Prefect server: {error.strerror}") from error
         if found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise PreconditionError(f"{folder}: others may write here; expected mode 0700 and owner {os.geteuid()}")
     return home / "prefect"

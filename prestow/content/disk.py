@@ -8,7 +8,7 @@ failed is never tried again: the kernel has marked the lost pages clean, and the
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from prestow.content.owned import is_abandoned, owned_name
@@ -16,7 +16,9 @@ from prestow.digest import Digester
 from prestow.errors import ExhaustedError, PrestowError, StorageError, UnavailableError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_SCARCE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors that are this process's, or this moment's, and not those of the disk."""
+
 _BUFFER = 1 << 20
 
 
@@ -25,7 +27,7 @@ def translated(what: str) -> Iterator[None]:
     """Raise our errors for the disk's, within ``what`` (say it as "writing ingest x").
 
     Raises:
-        ExhaustedError: disk or quota is full.
+        ExhaustedError: disk or quota is full, or a file too large.
         UnavailableError: too many open files, or no memory: may pass.
         StorageError: everything else.
     """
@@ -40,13 +42,27 @@ def failure(error: OSError, what: str) -> PrestowError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in _FULL:
         return ExhaustedError(f"{what}: {reason}; free some space, for example with `prestow prune`")
-    if error.errno in _SCARCE:
-        return UnavailableError(f"{what}: {reason}")
+    if error.errno == errno.EFBIG:
+        return ExhaustedError(f"{what}: {reason}, for this process (`ulimit -f`) or for the file system")
+    if error.errno in SCARCE:
+        limit = " (`ulimit -n`)" if error.errno == errno.EMFILE else ""
+        return UnavailableError(f"{what}: {reason}{limit}")
     if error.errno == errno.EROFS:
         return StorageError(f"{what}: the store is on a read-only file system")
     if error.errno == errno.EXDEV:
         return StorageError(f"{what}: all folders of a store must be on one file system")
     return StorageError(f"{what}: {reason}")
+
+
+def check_descriptors(what: str, count: int = 1) -> None:
+    """Make sure that so many files can be opened, where somebody could not and does not say why.
+
+    Raises:
+        UnavailableError: too many are open.
+    """
+    with translated(what), ExitStack() as opened:
+        for _ in range(count):
+            opened.callback(os.close, os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
 def sync_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from prestow.content.boot import boot_id
-from prestow.content.disk import make_folder, remove_flat, replace_file, set_aside, translated
+from prestow.content.disk import check_descriptors, make_folder, remove_flat, replace_file, set_aside, translated
 from prestow.content.lock import FileLock
 from prestow.content.store import Status
 from prestow.digest import Digest
@@ -147,6 +147,7 @@ class Ingest:
         try:
             fd = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
+            check_descriptors(f"reading ingest {self.key}")
             return None
         with os.fdopen(fd, "rb") as file:
             return file.read(4 * _REF_LENGTH) if stat.S_ISREG(os.fstat(fd).st_mode) else None

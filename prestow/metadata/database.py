@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from prestow.content.disk import check_descriptors
 from prestow.errors import (
     AlreadyExistsError,
     ExhaustedError,
@@ -36,6 +37,7 @@ Cursor: TypeAlias = sqlite3.Cursor
 Row: TypeAlias = sqlite3.Row
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_DESCRIPTORS = 4  # what SQLite opens at most: the file, its log, the index of that, their folder
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _TAKEN = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_ROWID}
 _REFERENCES = "PRAGMA foreign_key_check"
@@ -216,6 +218,7 @@ class Database:
         if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:
             return ExhaustedError(f"{self.path}: disk is full; free some space, for example with `prestow prune`")
         if primary in _READ_ONLY:
+            check_descriptors(f"opening {self.path}", _DESCRIPTORS)
             return StorageError(f"{self.path}: cannot be opened for writing ({error}); is the store read-only?")
         if is_damage(error):
             return StorageError(

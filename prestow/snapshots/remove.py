@@ -16,7 +16,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from prestow.content.disk import failure
+from prestow.content.disk import SCARCE, failure
 from prestow.errors import PreconditionError, StorageError, printable
 from prestow.snapshots.descent import FOLDER, Descent
 from prestow.snapshots.mountinfo import mounts_below
@@ -111,6 +111,8 @@ def _is_folder(name: str, folder: int) -> bool:
 
 
 def _keep(name: str, error: OSError, kept: list[str]) -> None:
+    if error.errno in SCARCE:  # the next entry would not fare better
+        raise error
     kept.append(f"{printable(os.fsencode(name))}: {error.strerror}")
 
 

@@ -175,7 +175,7 @@ with store.writer("r") as writer:
 def test_a_short_write_is_counted_to_the_byte(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", WRITE, str(tmp_path)], capture_output=True, text=True, check=True)
 
-    assert run.stdout.split() == ["StorageError", "2500", "StorageError", "2500"]
+    assert run.stdout.split() == ["ExhaustedError", "2500", "ExhaustedError", "2500"]
     with open_store(tmp_path).writer("r") as writer:
         assert writer.offset == 2500
         writer.write(DATA[2500:])
