@@ -1,8 +1,11 @@
 """What the Prefect server recorded of a flow run; it arrives a little after the run's end, so ask until it is there."""
 
+import base64
+import json
 import time
+import urllib.request
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import get_client
@@ -10,6 +13,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFi
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
 from prefect.events.filters import EventFilter, EventNameFilter, EventRelatedFilter
 from prefect.events.schemas.events import ReceivedEvent
+
+from flows.local_server.ensure import Server
 
 DEADLINE = 60.0
 
@@ -31,6 +36,15 @@ def ended(run: UUID) -> FlowRun:
         return [found] if found.state is not None and found.state.is_final() else []
 
     return until(final, 1, f"the end of {run}")[0]
+
+
+def asked(server: Server, kind: str, key: str) -> list[Any]:
+    """Give what another server than that of the tests knows of all its ``flow_runs`` or ``task_runs``."""
+    token = base64.b64encode(server.auth.encode()).decode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
+    request = urllib.request.Request(f"{server.url}/{kind}/filter", b"{}", headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return [found[key] for found in json.loads(answer.read())]
 
 
 def log_lines(run: UUID, containing: str) -> list[str]:

@@ -35,10 +35,10 @@ _PASSED_ON = (
 )  # fmt: skip
 
 
-def run(home: Path, words: Sequence[str]) -> int | None:
+def run(home: Path, words: Sequence[str], program: str = place.PROGRAM) -> int | None:
     """Run the command ``words`` on a store, and give its exit status; None if it must be run here.
 
-    A command that a signal has ended ends this process by the same one.
+    A command that a signal has ended ends this process by the same one. ``program`` makes the warm process.
 
     Raises:
         PrestowError: this is no store.
@@ -46,7 +46,7 @@ def run(home: Path, words: Sequence[str]) -> int | None:
     """
     ours, deadline = key(), time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        connection = _connected(home, ours)
+        connection = _connected(home, ours, program)
         if connection is None:
             return None
         with connection:
@@ -83,14 +83,14 @@ def _server(home: Path, wanted: str) -> int | None:
     return None if isinstance(answer, int) else answer.get("server")
 
 
-def _connected(home: Path, ours: str) -> socket.socket | None:
+def _connected(home: Path, ours: str, program: str) -> socket.socket | None:
     """Connect to the process, which is started if need be; None if that cannot be."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         if (connection := place.connect(home)) is not None:
             return connection
         try:
-            launched = place.launch(home, ours)
+            launched = place.launch(home, ours, program)
         except OSError:
             return None
         if launched is None:

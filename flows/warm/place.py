@@ -27,6 +27,9 @@ LOCK_FD, SOCKET_FD = 3, 4
 
 SOCKET = "process.sock"
 
+PROGRAM = "flows.cli.warmed"
+"""The module that makes the process: it takes the folder and the key, and runs a ``Server``."""
+
 _WAITING = 64
 _LOG_LIMIT = 1 << 20
 _KEPT = ("PYTHON", "LC_", "LD_", "PREFECT_TASKS_", "PREFECT_FLOWS_", "PREFECT_RESULTS_", "PRESTOW_")
@@ -50,10 +53,8 @@ def connect(home: Path) -> socket.socket | None:
     return connection
 
 
-def launch(home: Path, key: str, program: str = "flows.cli.warmed") -> int | None:
+def launch(home: Path, key: str, program: str = PROGRAM) -> int | None:
     """Start a warm process for callers with this key, and give its pid; None if another one holds the lock.
-
-    ``program`` is the module that makes it: it takes the folder and the key, and runs a ``Server``.
 
     Raises:
         PrestowError: this is no store.

@@ -1,11 +1,9 @@
 """What is left when the server, the command, or both are killed in the middle: a whole record, or one that says so."""
 
-import base64
 import json
 import os
 import signal
 import time
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 
 from flows.local_server.ensure import Server, ensure, stop
 from tests.flows.cli.conftest import Prestow
+from tests.prefect_records import asked
 from tests.registries import Fault, FaultRegistry
 
 LATER = Fault(status=503, headers={"Retry-After": "3"})
@@ -65,23 +64,13 @@ def test_a_run_that_was_killed_with_its_server_is_known_as_crashed(
 
 def _task_runs(server: Server) -> list[str]:
     """Give the states of all task runs once the last of a pull has ended, and none is under way."""
-    runs = _asked(server, "task_runs")
-    states = [run["state_type"] for run in runs]
-    whole = any(run["name"].startswith("tag ") for run in runs) and FINAL.issuperset(states)
+    states = asked(server, "task_runs", "state_type")
+    whole = any(name.startswith("tag ") for name in asked(server, "task_runs", "name")) and FINAL.issuperset(states)
     return states if whole else []
 
 
 def _flow_runs(server: Server) -> list[str]:
-    return sorted(run["state_type"] for run in _asked(server, "flow_runs"))
-
-
-def _asked(server: Server, kind: str) -> list[dict[str, Any]]:
-    token = base64.b64encode(server.auth.encode()).decode()
-    headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
-    request = urllib.request.Request(f"{server.url}/{kind}/filter", b"{}", headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        found: list[dict[str, Any]] = json.loads(answer.read())
-    return found
+    return sorted(asked(server, "flow_runs", "state_type"))
 
 
 def until(ask: Any) -> Any:

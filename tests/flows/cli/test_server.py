@@ -10,20 +10,30 @@ import pytest
 
 from prestow.content.boot import start_time
 from tests.flows.cli.conftest import Called, Prestow
+from tests.flows.warm.conftest import Mirror
 
 
 @pytest.fixture
 def fresh(alone: Prestow) -> Iterator[Prestow]:
-    """The command on a store that is not there yet; its server is stopped."""
+    """The command on a store that is not there yet; its server and its warm process are stopped."""
     yield alone
+    alone("warm", "stop")
     alone("server", "stop")
 
 
-def test_three_first_commands_at_once_start_one_server_and_all_succeed(fresh: Prestow, demo_layout: Path) -> None:
-    commands = [fresh.start("pull", f"oci:{demo_layout}:demo", "--json") for _ in range(3)]
+def test_three_first_commands_at_once_start_one_server_and_one_warm_process(fresh: Prestow, demo_layout: Path) -> None:
+    warm = {"PRESTOW_COLD": "0"}
+    commands = [fresh.start("pull", f"oci:{demo_layout}:demo", "--json", env=warm) for _ in range(3)]
     ends = [(process.communicate(), process.returncode) for process in commands]
 
     assert [(status, "Traceback" in err) for (_, err), status in ends] == [(0, False)] * 3, ends
+    process = fresh("warm", "status", "--json").document
+    assert process["running"]
+    assert str(process["pid"]) in fresh("warm").out
+    assert Mirror(fresh.home).launched() == [process["pid"]]
+    assert fresh("warm", "stop").out == "stopped\n"
+    assert fresh("warm", "stop", "--json").document == {"stopped": False}
+    assert fresh("warm", "status").out == "not running; the next flow starts it\n"
     url = fresh("server", "start", "--json").document["url"]
     assert _pulls(url, fresh("server", "env", "--json").document["PREFECT_API_AUTH_STRING"]) == ["COMPLETED"] * 3
     server = fresh("server", "status", "--json").document

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,13 @@ import pytest
 from flows.warm import client, place
 from flows.warm.caller import key
 
+MIRROR = "tests.flows.warm.mirror"
 PROJECT = Path(__file__).parents[3]
 _CLIENT = """
 import sys
 from pathlib import Path
 from flows.warm import client
-ended = client.run(Path(sys.argv[1]), sys.argv[2:])
+ended = client.run(Path(sys.argv[1]), sys.argv[2:], "tests.flows.warm.mirror")
 sys.exit("not run" if ended is None else ended)
 """
 
@@ -28,7 +31,22 @@ class Mirror:
     """The process, and the way to it."""
 
     home: Path
-    pid: int
+
+    def pid(self, runs: int = 0) -> int:
+        """Give the process, once it has no more children than those ``runs``: one of them told us."""
+        pid = client.status(self.home)
+        assert pid is not None
+        until(lambda: len(children(pid)) == runs, "the end of the child that told of its server")
+        return pid
+
+    def launched(self) -> list[int]:
+        """Find the processes of this store, and their children."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if str(self.home / "warm").encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+        return found
 
     def start(self, *words: str, prefix: tuple[str, ...] = (), **options: Any) -> "subprocess.Popen[str]":
         """Start a command from a process of its own; ``prefix`` are words such as ``nice`` before it."""
@@ -61,11 +79,29 @@ def mirror(mirror_home: Path) -> Mirror:
     """The process."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("PYTHONPATH", str(PROJECT))
-        pid = place.launch(mirror_home, key(), "tests.flows.warm.mirror")
-    assert pid is not None
-    return Mirror(mirror_home, pid)
+        assert place.launch(mirror_home, key(), MIRROR) is not None
+    return Mirror(mirror_home)
+
+
+def until(ask: Callable[[], bool], what: str) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + 30
+    while not ask():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
 
 
 def children(pid: int) -> list[int]:
     """Give the children of a process that has one thread."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def descriptors(pid: int) -> int:
+    """Count the open files of a process."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def resident(pid: int) -> int:
+    """Give the resident KiB of a process."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1])

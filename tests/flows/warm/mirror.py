@@ -80,4 +80,5 @@ def signals(*numbers: str) -> int:
 
 if __name__ == "__main__":
     keep_only_ours()
-    Server(*sys.argv[1:], run, 600.0).serve()  # type: ignore[misc]
+    idle = 60 * float(os.environ.get("PRESTOW_WARM_MINUTES", "10"))
+    Server(*sys.argv[1:], run, idle).serve()  # type: ignore[misc]

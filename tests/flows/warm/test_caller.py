@@ -118,7 +118,7 @@ def test_a_paused_caller_pauses_it(mirror: Mirror) -> None:
     with mirror.start("signals", str(int(signal.SIGTERM))) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        (child,) = children(mirror.pid)
+        (child,) = children(mirror.pid(runs=1))
 
         process.send_signal(signal.SIGTSTP)
         os.waitpid(process.pid, os.WUNTRACED)
