@@ -6,7 +6,7 @@ from dataclasses import replace
 from tests.crash.apart import forked
 from tests.crash.laws import Laws
 from tests.crash.power import Machine
-from tests.crash.stage import Stage, sampled, unheard
+from tests.crash.stage import Stage, each, sampled, unheard
 from tests.crash.supervisor import GO_ON, KILL, Call, supervised
 from tests.crash.verbs import EMPTY, VERBS, Job, Verb
 
@@ -22,8 +22,7 @@ def outages(stage: Stage, name: str, count: int | None) -> None:
     verb = VERBS[name]
     switched_off = _in_state(stage, verb)
     total = _outage(stage, verb, switched_off, 0)
-    for at in sampled(total, count, f"{name} power"):
-        _outage(stage, verb, switched_off, at)
+    each(sampled(total, count, f"{name} power"), lambda at: _outage(stage, verb, switched_off, at))
 
 
 def _in_state(stage: Stage, verb: Verb) -> Machine:

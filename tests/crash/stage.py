@@ -21,6 +21,7 @@ Check = Callable[[Laws, Ended], object]
 
 _CONFIG = {"Entrypoint": ["/bin/hello"], "User": "app"}
 _LARGE = 300_000
+_SHOWN = 3
 
 
 def push_image(registry: DockerRegistry, folder: Path) -> tuple[str, Digest]:
@@ -37,6 +38,21 @@ def sampled(total: int, count: int | None, seed: str) -> Iterable[int]:
     dice = random.Random(seed)
     edges = [1 + total * part // count for part in range(count + 1)]
     return [dice.randrange(*part) for part in itertools.pairwise(edges)]
+
+
+def each(numbers: Iterable[int], attempt: Callable[[int], object]) -> None:
+    """Make all attempts, and then tell of those that failed.
+
+    Raises:
+        AssertionError: with what the first ones found.
+    """
+    failed: dict[int, str] = {}
+    for number in numbers:
+        try:
+            attempt(number)
+        except AssertionError as error:
+            failed[number] = str(error)
+    assert not failed, f"at {[*failed]}; the first:\n" + "\n".join([*failed.values()][:_SHOWN])
 
 
 @dataclass(slots=True)
@@ -68,8 +84,11 @@ class Stage:
         verb = VERBS[name]
         if name not in self._totals:
             self._totals[name] = int(apart(lambda: self._attempt(verb, lambda _: GO_ON, check)))
-        for at in sampled(self._totals[name], count, f"{name} {fate}"):
-            apart(lambda at=at: self._attempt(verb, lambda call: fate if call.number == at else GO_ON, check))
+
+        def meet(at: int) -> None:
+            apart(lambda: self._attempt(verb, lambda call: fate if call.number == at else GO_ON, check))
+
+        each(sampled(self._totals[name], count, f"{name} {fate}"), meet)
 
     def _attempt(self, verb: Verb, judge: Judge, check: Check) -> int:
         """Make one attempt on a fresh store, and give the number of calls."""
@@ -85,7 +104,7 @@ class Stage:
         try:
             check(Laws(job, verb, self.registry, self.target), ended)
         except BaseException as error:
-            error.add_note(f"{ended.last}, {ended.error}, {ended.told}")
+            error.add_note(f"{ended.last}; {ended.error or 'no error'}; done: {ended.told}")
             raise
         return ended.calls
 
