@@ -16,7 +16,7 @@ demo: setup runtime ## pull, unpack, bundle and run an image; REF=docker.io/libr
 	@$(BIN)/python -m tests.demo $(REF)
 
 test: packages setup lint types contracts ## everything: lint, types, import contracts, tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile
 
 large: packages setup ## the tests with large real images (debootstrap, pip), which take minutes to make
 	$(BIN)/pytest -m large

@@ -7,10 +7,22 @@ import pytest
 
 from tests import registries
 from tests.image_factory import write_demo_image
-from tests.prefect_harness import prefect_server
+from tests.prefect_harness import deploying, prefect_server
 from tests.wheels import installed
 
-__all__ = ["demo_layout", "docker_registry", "fault_registry", "installed", "prefect_server"]
+__all__ = ["demo_layout", "deploying", "docker_registry", "fault_registry", "installed", "prefect_server"]
+
+
+_LONG = ("flows", "crash", "hostile", "metadata", "snapshots", "content")
+"""Rooms whose tests take longest."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long rooms: at the end, all that is left is short, and no worker waits long for another one."""
+    here = Path(__file__).parent
+    rank = {room: number for number, room in enumerate(_LONG)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(here).parts[0], len(rank)))
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """A real Prefect server for the tests of flows: started once, by our own launcher, and shared by all xdist workers.
 
-``from tests.prefect_harness import prefect_server`` in ``conftest.py`` makes the fixture known. A test that asks for it
-runs its flows in the pytest process; ``tests.prefect_records`` then tells what the server recorded. Importing this
-module does not import Prefect, so that the engine's tests need not wait for it.
+``from tests.prefect_harness import deploying, prefect_server`` in ``conftest.py`` makes the fixtures known. A test that
+asks for them runs its flows in the pytest process; ``tests.prefect_records`` then tells what the server recorded.
+Importing this module does not import Prefect, so that the engine's tests need not wait for it.
 """
 
 import fcntl
@@ -33,6 +33,14 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
         except BlockingIOError:
             return  # another worker still uses it, and will stop it
         stop(home)
+
+
+@pytest.fixture(scope="module")
+def deploying(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have the deployments and their pool for the tests of one file: the server is shared with other workers' tests."""
+    with (_shared(tmp_path_factory) / "deployments.lock").open("w") as others:
+        fcntl.flock(others, fcntl.LOCK_EX)
+        yield
 
 
 def _shared(factory: pytest.TempPathFactory) -> Path:

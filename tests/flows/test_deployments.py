@@ -29,7 +29,7 @@ LAYER_EVENTS = ["prestow.layer-fetched", "prestow.layer-stored", "prestow.layer-
 
 
 @pytest.fixture(scope="module")
-def api(prefect_server: Server) -> dict[str, str]:
+def api(deploying: None, prefect_server: Server) -> dict[str, str]:
     """The variables that lead a process to the server of the tests."""
     return environment(prefect_server)
 

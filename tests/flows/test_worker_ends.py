@@ -31,7 +31,9 @@ POOL = "prestow"
 
 
 @pytest.fixture(scope="module")
-def start(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., UUID]]:
+def start(
+    deploying: None, prefect_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., UUID]]:
     """Give what creates a run of ``pull``, which a worker takes; the worker stays for all tests."""
     deploy(ROOT)
     log = tmp_path_factory.mktemp("worker") / "log"
@@ -147,7 +149,7 @@ def test_a_suspended_run_that_is_refused_is_cancelled_with_the_reason(
 
 
 def test_a_run_that_was_killed_with_its_worker_goes_on_in_another_even_if_prefect_forgot_it(
-    prefect_server: Server, home: str, fault_registry: FaultRegistry, tmp_path: Path
+    deploying: None, prefect_server: Server, home: str, fault_registry: FaultRegistry, tmp_path: Path
 ) -> None:
     deploy(ROOT)
     hung = stalled(fault_registry, home)

@@ -27,12 +27,14 @@ def mounting(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def memory(mounting: Path) -> Path:
+def memory(mounting: Path) -> Iterator[Path]:
     """Give a folder on a tmpfs: quick, and where EROFS cannot be mounted from files."""
     folder = mounting / "tmpfs"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "prestow-test", folder], check=True)
-    return folder
+    yield folder
+    # A loop device lets go of its file a moment later if another process tries the same device just then.
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture(params=["disk", "a:b,c d\\e", "tmpfs"])

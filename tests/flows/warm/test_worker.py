@@ -25,7 +25,7 @@ POOL = "warm"
 
 
 @pytest.fixture
-def warm_home(prefect_server: Server, tmp_path: Path) -> Iterator[Path]:
+def warm_home(deploying: None, prefect_server: Server, tmp_path: Path) -> Iterator[Path]:
     """The store in whose warm process a worker's runs are executed; the worker stays for the test."""
     _deploy_for_us_alone()
     folder = tmp_path / "warm-store"
