@@ -1,0 +1,34 @@
+"""Prefect's database is lost between two runs: the store knows how far a pull had come, and needs nobody to tell."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from flows.local_server.ensure import stop
+from tests.flows.cli.conftest import Prestow
+from tests.registries import FaultRegistry
+
+
+@pytest.fixture
+def alone(alone: Prestow) -> Iterator[Prestow]:
+    """The command on a store with a server of its own."""
+    yield alone
+    stop(alone.home)
+
+
+def test_a_pull_that_was_stopped_goes_on_from_its_checkpoint_with_an_empty_database(
+    alone: Prestow, fault_registry: FaultRegistry
+) -> None:
+    reference = f"{fault_registry.domain}/team/demo:demo"
+    first = alone("pull", reference, "--stop-after", "layer-stored", "--json")
+    assert first.document["checkpoint"] == "layer-stored", first.err
+    fetched = len(fault_registry.requests("sha256:", "GET"))
+
+    stop(alone.home)
+    shutil.rmtree(alone.home / "prefect")
+    second = alone("pull", reference, "--json")
+
+    assert second.document["checkpoint"] == "tagged", second.err
+    assert second.document["fetched_bytes"] == 0
+    assert len(fault_registry.requests("sha256:", "GET")) == fetched
