@@ -195,19 +195,20 @@ class Access:
 class FaultRegistry:
     """A registry over an OCI layout, and a token service at ``/token``; serves while its context is open."""
 
-    def __init__(self, layout: Path, *, certificate: Path | None = None) -> None:
+    def __init__(self, layout: Path, *, certificate: Path | None = None, host: str = "127.0.0.1") -> None:
         """Serve what is in ``layout``, in repositories of any name; its refs are the tags.
 
-        With ``certificate``, a file that has its key too, it speaks TLS.
+        It listens at an address of this ``host``. With ``certificate``, a file that has its key too, it speaks TLS.
         """
         self.layout = layout
+        self._host = host
         self.seen: list[Seen] = []
         self.access: Access | None = None
         self.accepted = 0
         self.ended = threading.Event()
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), lambda *arguments: _Handler(self, *arguments))
+        self._server = _Server((host, 0), lambda *arguments: _Handler(self, *arguments))
         self._scheme = "http"
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -221,8 +222,8 @@ class FaultRegistry:
 
     @property
     def domain(self) -> str:
-        """Where it listens, ``127.0.0.1:port``."""
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        """Where it listens, ``host:port``."""
+        return f"{self._host}:{self._server.server_address[1]}"
 
     @property
     def url(self) -> str:

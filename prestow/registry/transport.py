@@ -29,6 +29,7 @@ _SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tupl
 
 _IDLE_CONNECTIONS = 16
 _IDLE_SECONDS = 15
+_MOST_AHEAD = 1 << 20  # bytes that may come before an answer: headers, and answers that are not yet the answer
 _LARGE = 8 << 20  # bytes of a body for which a connection is given up
 _PIECE = 1 << 20
 _RECORD = 1 << 14  # of TLS; no read gives more
@@ -150,6 +151,7 @@ class _Connection(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream, peer: tuple[str, int], budgets: Budgets) -> None:
         self.budget: Budget | None = None
         self.parsed = 0
+        self._ahead = 0
         self._stream = stream
         self._peer = peer  # the socket forgets it when the other side resets the connection
         self._budgets = budgets
@@ -157,6 +159,10 @@ class _Connection(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the budget knows it
         data = self._current.receive(lambda longest: self._stream.read(max_bytes, longest))
         self.parsed = len(data)
+        if self.budget is None:
+            self._ahead += len(data)
+            if self._ahead > _MOST_AHEAD:
+                raise httpcore.RemoteProtocolError(f"more than {_MOST_AHEAD} bytes before the answer")
         return data
 
     def take(self, most: int) -> bytes:
@@ -181,6 +187,7 @@ class _Connection(httpcore.NetworkStream):
         return b"".join(parts)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._ahead = 0
         self._stream.write(buffer, timeout)
 
     def close(self) -> None:

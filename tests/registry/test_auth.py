@@ -1,5 +1,7 @@
 """Authentication: tokens, passwords, who gets them and for how long."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ from prestow.registry.hosts import Options, endpoints
 from prestow.registry.registry import RegistrySource
 from prestow.registry.url import Url
 from tests.registries import PASSWORD, USER, Access, DockerRegistry, Fault, FaultRegistry, docker_registry
+
+ROOT = Path(__file__).parents[2]
 
 Connect = Callable[..., RegistrySource]
 SECRET = "canary-secret"
@@ -338,3 +342,36 @@ def test_the_real_registry_lets_in_who_has_the_password(
     for credentials in (me, anonymous):
         with pytest.raises(UnauthorizedError):
             connect(locked_registry.domain, credentials).resolve()
+
+
+FAR_AWAY = """
+import sys
+from pathlib import Path
+from prestow.errors import InvalidError
+from prestow.reference import Reference
+from prestow.registry.credentials import Credential
+from prestow.registry.hosts import Options
+from prestow.registry.source import Sources
+from tests.registries import Access, FaultRegistry, PASSWORD, USER
+
+with FaultRegistry(Path(sys.argv[1]), host="192.0.2.1") as registry:
+    registry.access = Access(None)
+    for insecure in (frozenset(), {registry.domain}):
+        with Sources(Options(insecure=insecure), credentials=lambda name: Credential(USER, PASSWORD)) as sources:
+            try:
+                print(sources.open(Reference.parse(f"{registry.domain}/team/app:demo")).resolve().digest)
+            except InvalidError as error:
+                assert "name the host insecure" in str(error), error
+            print(sum("Authorization" in seen.headers for seen in registry.seen))
+"""
+
+
+def test_a_password_goes_in_the_clear_only_where_that_was_configured(demo_layout: Path) -> None:
+    network = 'ip link set lo up && ip address add 192.0.2.1/32 dev lo && exec "$@"'
+    command = ["unshare", "--map-root-user", "--net", "sh", "-c", network, "sh", sys.executable, "-c", FAR_AWAY]
+
+    done = subprocess.run([*command, demo_layout], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    refused, digest, sent = done.stdout.split()
+    assert (refused, digest[:7], sent) == ("0", "sha256:", "1")

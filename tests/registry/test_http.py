@@ -81,6 +81,7 @@ def test_cookies_are_not_kept(fault_registry: FaultRegistry) -> None:
         Fault(silent=True),
         Fault(raw=b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000, pieces=1),
         Fault(raw=b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000, pieces=28),
+        Fault(raw=b"HTTP/1.1 103 Early Hints\r\n\r\n" * 40_000 + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         Fault(pieces=1),
     ],
     ids=lambda fault: repr(fault)[:60],
@@ -90,6 +91,27 @@ def test_a_broken_or_endless_answer_is_an_error_that_may_pass(fault_registry: Fa
 
     with pytest.raises(UnavailableError, match=fault_registry.domain):
         read(fault_registry, options=Options(timeouts=SHORT))
+
+
+def test_a_few_answers_before_the_answer_are_none(fault_registry: FaultRegistry) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 100
+    fault_registry.on("", Fault(raw=early + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+
+    assert read(fault_registry) == b"ok"
+
+
+def test_proxies_of_the_environment_are_not_used(
+    fault_registry: FaultRegistry, demo_layout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultRegistry(demo_layout) as proxy:
+        for scheme in ("http", "https", "all"):
+            for name in (f"{scheme}_proxy", f"{scheme}_proxy".upper()):
+                monkeypatch.setenv(name, f"http://user:canary@{proxy.domain}")
+
+        read(fault_registry)
+
+    assert proxy.accepted == 0
+    assert "Proxy-Authorization" not in fault_registry.seen[0].headers
 
 
 def test_a_blob_that_trickles_is_too_slow(fault_registry: FaultRegistry) -> None:
