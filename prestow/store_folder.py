@@ -1,7 +1,8 @@
 """The store's own folder: who may see it, which format it has, and its name.
 
 Layers hold setuid programs and secrets, so the folder is its owner's alone: made with mode 0700, and refused when
-others could write to it or replace it.
+others could write to it. Nor may they be able to put another one in its place: who can write to a folder above it can,
+unless that is sticky, and so can who owns a symbolic link on the way to it.
 """
 
 import json
@@ -10,11 +11,14 @@ import stat
 import uuid
 from pathlib import Path
 
-from prestow.content.disk import create_file
+from prestow.content.disk import create_file, make_folder
 from prestow.errors import InvalidError, StorageError, UnsupportedError, printable
 
 FORMAT = 1
 """Format of the store's folders; greater ones are of a newer prestow."""
+
+_OVERFLOW = Path("/proc/sys/kernel/overflowuid")
+"""Holds the user that all have here whom our user namespace does not know, such as the root above it."""
 
 
 def open_folder(home: Path) -> str:
@@ -26,8 +30,10 @@ def open_folder(home: Path) -> str:
         StorageError: the disk failed.
     """
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(home.parent, durable=False)  # none of them for others to write to, whatever the umask
+        home.mkdir(mode=0o700, exist_ok=True)
         _check_owner(home)
+        _check_way(home)
         return _store_id(home)
     except OSError as error:
         raise StorageError(f"store {home}: {error.strerror}; choose another one with --home or PRESTOW_HOME") from error
@@ -41,6 +47,22 @@ def _check_owner(home: Path) -> None:
         raise InvalidError(f"store {home} can be written by others (mode {found.st_mode & 0o7777:o}); chmod 0700 it")
     if found.st_mode & 0o077:
         home.chmod(0o700)
+
+
+def _check_way(home: Path) -> None:
+    trusted = {0, os.geteuid(), int(_OVERFLOW.read_text("ascii"))}
+    way = (home.absolute(), *home.absolute().parents)
+    for path in way:
+        if path.is_symlink() and path.lstat().st_uid not in trusted:
+            raise InvalidError(f"store {home}: user {path.lstat().st_uid} made the link {path}; choose another --home")
+    for folder in {*way[1:], *home.resolve().parents}:
+        found = folder.stat()
+        others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+        if others or found.st_uid not in trusted:
+            raise InvalidError(
+                f"store {home}: others can replace it, since they may write to {folder} (user {found.st_uid}, mode "
+                f"{found.st_mode & 0o7777:o}); take that from them (chmod go-w), or choose another --home"
+            )
 
 
 def _store_id(home: Path) -> str:

@@ -1,0 +1,93 @@
+"""Who could put another folder in the store's place: nobody but its owner and root, or the store is refused."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prestow.errors import InvalidError
+from prestow.store_folder import open_folder
+
+SOMEBODY = 12345
+
+
+def written_by_all(above: Path) -> Path:
+    above.chmod(0o777)
+    return above / "store"
+
+
+def written_by_a_group(above: Path) -> Path:
+    above.chmod(0o770)
+    return above / "store"
+
+
+def further_up(above: Path) -> Path:
+    above.chmod(0o777)
+    return above / "a" / "b" / "store"
+
+
+def of_somebody(above: Path) -> Path:
+    os.chown(above, SOMEBODY, SOMEBODY)
+    return above / "store"
+
+
+def behind_a_link(above: Path) -> Path:
+    (above / "store").mkdir(0o700)
+    (above.parent / "link").symlink_to(above / "store")
+    above.chmod(0o777)
+    return above.parent / "link"
+
+
+def behind_a_link_of_somebody(above: Path) -> Path:
+    above.chmod(0o1777)
+    (above / "store").symlink_to(above.parent)
+    os.lchown(above / "store", SOMEBODY, SOMEBODY)
+    return above / "store"
+
+
+@pytest.fixture
+def above(tmp_path: Path) -> Path:
+    folder = tmp_path / "above"
+    folder.mkdir(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [written_by_all, written_by_a_group, further_up, of_somebody, behind_a_link, behind_a_link_of_somebody],
+)
+def test_a_store_that_others_could_replace_is_refused(above: Path, spoil: Callable[[Path], Path]) -> None:
+    home = spoil(above)
+
+    with pytest.raises(InvalidError, match=str(above)) as refused:
+        open_folder(home)
+
+    assert str(home) in str(refused.value)
+    assert "choose another --home" in str(refused.value)
+
+
+def test_in_a_sticky_folder_nobody_else_can_replace_it(above: Path) -> None:
+    above.chmod(0o1777)
+
+    assert open_folder(above / "store") == open_folder(above / "store")
+
+
+def test_links_of_ours_lead_to_the_store(above: Path) -> None:
+    (above / "link").symlink_to("real", target_is_directory=True)
+    (above / "real").mkdir(0o700)
+
+    assert open_folder(above / "link" / "store") == open_folder(above / "real" / "store")
+
+
+@pytest.mark.parametrize("mask", [0, 0o077, 0o777])
+def test_what_is_made_is_for_nobody_else_whatever_the_umask(above: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        open_folder(above / "a" / "b" / "store")
+    finally:
+        os.umask(before)
+
+    made = [above / "a", above / "a" / "b", above / "a" / "b" / "store"]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in made] == [0o700 & ~mask] * 3
