@@ -11,6 +11,7 @@ would be taken for rubbish. Nothing else is moved, and nothing removed.
 """
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -22,16 +23,20 @@ from prestow.content.local import LocalStore
 from prestow.content.store import MAX_DOCUMENT
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError
-from prestow.metadata.containers import ContainerRecord, read_containers
-from prestow.metadata.database import Cursor
+from prestow.halfway import COPY
+from prestow.metadata.containers import ContainerRecord, Containers, read_containers
+from prestow.metadata.database import Cursor, Database
 from prestow.metadata.tag import recover_names
 from prestow.oci.identity import chain_ids
 from prestow.oci.image_config import ImageConfig
-from prestow.snapshots.row_file import read_row
+from prestow.runtime.bundle import CONFIG
+from prestow.snapshots.catalog import every_snapshot
+from prestow.snapshots.row_file import RowFile, read_row
 from prestow.snapshots.snapshotter import Info, Kind
 
 _DRIVERS = ("erofs", "overlay", "native")
 _IMAGE = ".erofs"
+_NUMBER = re.compile(r"-?[0-9]+")
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +78,15 @@ def _names(cursor: Cursor, content: LocalStore) -> None:
         recover_names(content)(cursor)
     except InvalidError as error:
         _log.warning("names cannot be read back: %s; pull the images again", error)
-        content.held.take(content.root / "index.json", str(error))
+        _set_aside(content, content.root / "index.json", str(error))
+
+
+def _set_aside(content: LocalStore, path: Path, why: str) -> None:
+    """Move something to quarantine; where that is not possible, it is in nobody's way."""
+    try:
+        content.held.take(path, why)
+    except PrestowError as error:
+        _log.warning("%s stays where it is: %s", path, error)
 
 
 def _snapshots(folder: Path, content: LocalStore) -> list[Info]:
@@ -81,7 +94,7 @@ def _snapshots(folder: Path, content: LocalStore) -> list[Info]:
     with translated(f"listing {folder}"):
         entries = sorted(folder.iterdir()) if folder.is_dir() else []
     images = [path.stem for path in entries if path.suffix == _IMAGE]
-    numbers = sorted((path for path in entries if path.name.isdecimal()), key=lambda path: int(path.name))
+    numbers = sorted((path for path in entries if _NUMBER.fullmatch(path.name)), key=lambda path: int(path.name))
     rows: dict[str, Info] = {}
     if images:
         known = _chains(content)
@@ -89,7 +102,7 @@ def _snapshots(folder: Path, content: LocalStore) -> list[Info]:
             _add_layers(rows, folder.name, layers)
     for path in numbers:
         if not _add_folder(rows, path, folder.name):
-            content.held.take(path, "a folder of snapshots, found without a row when the database was made again")
+            _set_aside(content, path, "a folder of snapshots that does not tell its row, when the database was lost")
     return _numbered(rows)
 
 
@@ -131,9 +144,10 @@ def _add_folder(rows: dict[str, Info], path: Path, driver: str) -> bool:
 
 
 def _numbered(rows: Mapping[str, Info]) -> list[Info]:
-    """Number the rows that have no folder, below zero, where no folder's number can be; parents first."""
+    """Number the rows that have no folder, below all that have one, which may stand on them; parents first."""
     without = [key for key, info in rows.items() if info.id == 0]
-    numbers = {key: at - len(without) for at, key in enumerate(without)}
+    lowest = min([0, *(info.id for info in rows.values())])
+    numbers = {key: lowest + at - len(without) for at, key in enumerate(without)}
     return [replace(info, id=numbers.get(key, info.id)) for key, info in rows.items()]
 
 
@@ -142,3 +156,26 @@ def _containers(home: Path, snapshots: set[tuple[str, str]]) -> Iterator[Contain
     for record in read_containers(home) or ():
         if Path(record.bundle).is_dir() or (record.driver, record.snapshot_key) in snapshots:
             yield record
+
+
+def has_lost_its_log(home: Path, database: Database) -> bool:
+    """Whether a database that is whole is older than the store: somebody removed its log, and what was in that.
+
+    A container tells: it is listed and has its bundle, and its folder if it needs one, and the database knows neither
+    it nor its snapshot. Whoever makes or ends one never leaves it so, wherever he dies.
+    """
+    known = {(record.namespace, record.id) for record in Containers(database).every()}
+    listed = [record for record in read_containers(home) or () if (record.namespace, record.id) not in known]
+    complete = [record for record in listed if (Path(record.bundle) / CONFIG).is_file()]
+    if not complete:
+        return False
+    rows = {(info.driver, info.key) for info in every_snapshot(database)}
+    folders = {(driver, told.info.key) for driver in _DRIVERS for told in _told(home / "snapshots" / driver)}
+    places = [(record.driver, record.snapshot_key) for record in complete]
+    return any(place[0] == COPY or (place in folders and place not in rows) for place in places)
+
+
+def _told(folder: Path) -> Iterator[RowFile]:
+    for path in folder.glob("*"):
+        if _NUMBER.fullmatch(path.name) and (told := read_row(path, folder.name)) is not None:
+            yield told

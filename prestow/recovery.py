@@ -1,5 +1,6 @@
 """Recovery: what dead processes left is finished or removed, before anything new is begun.
 
+    metadata.db                   made again, if somebody removed its log
     trash/  ingest/  content/     removals finished; what was to replace a file, or never got its data, removed
     snapshots/                    what no row names; shared mounts that nobody needs; attempts of the probe
     looks/                        views that nobody looks at any more, with their mounts
@@ -23,6 +24,7 @@ from prestow.halfway import finish, notes
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database
 from prestow.namespace import DEFAULT
+from prestow.rebuild import has_lost_its_log
 from prestow.snapshots.driver import Driver
 from prestow.snapshots.look import abandoned, end_look
 from prestow.snapshots.probe import end_probes
@@ -40,6 +42,9 @@ def recover(home: Path, content: LocalStore, database: Database, snapshotters: S
         database: its names, of all namespaces.
         snapshotters: its drivers.
     """
+    with _told(database.path):
+        if has_lost_its_log(home, database):  # what that told of would be taken for rubbish
+            database.rebuild("its log was removed: containers.json tells of a container that it does not know")
     with _told(home):
         _remove_files(home)
     with _told(home / "looks"):

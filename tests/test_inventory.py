@@ -68,6 +68,11 @@ def _row(node: Node) -> None:
         )
 
 
+def _folder(node: Node) -> Path:
+    driver = node.snapshotter("overlay")
+    return node.home / "snapshots/overlay" / str(next(driver.walk()).id)
+
+
 def _container(node: Node) -> None:
     digest = Digest.of(b"manifest")
     node.containers.put(ContainerRecord("default", "gone", "x", digest, "native", "gone", "/nowhere", 0.0))
@@ -91,6 +96,8 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "a row without anything": (_row, "row"),
     "a container without anything": (_container, "container"),
     "stale containers": (lambda node: (node.home / "containers.json").write_text('[{"id": 1}]'), "containers.json"),
+    "a folder that does not tell": (lambda node: _folder(node).joinpath("row.json").write_text("{}"), "row.json"),
+    "a folder that tells nothing": (lambda node: _folder(node).joinpath("row.json").unlink(), "row.json"),
     "a row that refers to none": (_reference, "database"),
 }
 

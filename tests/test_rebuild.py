@@ -13,9 +13,12 @@ import pytest
 from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.examine import examine
+from prestow.lookup import find_image
 from prestow.metadata.containers import ContainerRecord
 from prestow.metadata.tag import label
 from prestow.node import Node, open_node
+from prestow.oci.descriptor import Descriptor
+from prestow.platforms import Platform
 from prestow.snapshots.create import create_snapshot
 from prestow.snapshots.mount import unmount
 from prestow.snapshots.mountinfo import mounts_below
@@ -34,20 +37,30 @@ def node(tmp_path: Path, demo_layout: Path) -> Iterator[Node]:
         record, image = pulled(node, f"oci:{demo_layout}:demo", "localhost/demo:latest")
         label(node.database, node.content, record.name, {"team": "vision"})
         for driver in node.snapshotters:
-            create_snapshot(driver, driver.driver, image.chain_id)
-            bundle = node.bundle_folder(driver.driver)
-            bundle.mkdir()
-            (bundle / "config.json").write_text("{}")
-            digest = image.manifest.digest
-            container = (driver.driver, record.name, digest, driver.driver, driver.driver, str(bundle), 1.5)
-            node.containers.put(ContainerRecord("default", *container))
+            make_container(node, driver.driver, driver.driver, record.name)
             driver.prepare("mine", image.layers[0].chain_id)
             driver.commit("kept", "mine")
             driver.prepare("on-top", "kept")
-            _upper(node, driver.driver, driver.driver).joinpath("written").write_text("by the container")
         yield node
     for mount in reversed(mounts_below(tmp_path)):
         unmount(Path(mount.path))
+
+
+def make_container(node: Node, container_id: str, driver: str, image: str) -> Path:
+    """Make a container of an image, without a mount, and give the file that it has written."""
+    record = node.images.get(image)
+    found = find_image(node.content, record.target, Platform("linux", "amd64"))
+    bundle = node.bundle_folder(container_id)
+    (bundle / "rootfs").mkdir(parents=True)
+    (bundle / "config.json").write_text("{}")
+    key, root = "", bundle / "rootfs"
+    if driver != "copy":
+        key = create_snapshot(node.snapshotter(driver), container_id, found.chain_id).key
+        root = _upper(node, driver, key)
+    digest = found.manifest.digest
+    node.containers.put(ContainerRecord("default", container_id, image, digest, driver, key, str(bundle), 1.5))
+    (root / "written").write_text("by the container")
+    return root / "written"
 
 
 def _upper(node: Node, driver: str, key: str) -> Path:
@@ -115,17 +128,66 @@ def test_damage_in_the_middle_is_found_by_verify_and_repaired(node: Node) -> Non
     assert known(Node(node.home, node.store_id)) == before
 
 
-def test_a_log_that_was_removed_costs_only_what_was_in_it(node: Node) -> None:
-    before = known(node)
-    data = node.database.path.read_bytes()
+@pytest.mark.parametrize("driver", ["erofs", "overlay", "native", "copy"])
+def test_a_log_that_was_removed_takes_no_container_with_it(node: Node, driver: str) -> None:
     node.database.close()
-    node.database.path.write_bytes(data)  # as it was before its log was written back
+    data = node.database.path.read_bytes()
+    written = make_container(node, "late", driver, node.containers.list()[0].image)
+    label(node.database, node.content, node.images.list()[0].name, {"team": "audio"})
+    before = known(node)
+    node.database.close()
+    node.database.path.write_bytes(data)
 
-    fresh = Node(node.home, node.store_id)
-    examine(fresh, None, mend=True)
+    with closing(Node(node.home, node.store_id)) as fresh:
+        fresh.recover()
 
-    assert examine(Node(node.home, node.store_id), None).damaged == 0
-    assert known(fresh)[0] == before[0]
+        assert known(fresh) == before
+        assert written.read_text() == "by the container"
+        assert examine(fresh, None).damaged == 0
+
+
+def test_whoever_dies_while_he_makes_a_container_does_not_look_like_a_lost_log(node: Node) -> None:
+    written = make_container(node, "late", "overlay", node.containers.list()[0].image)
+    with node.database.transaction() as cursor:
+        cursor.execute("DELETE FROM containers WHERE id = 'late'")
+    used = node.images.list()
+
+    node.recover()
+
+    assert node.content.held.list() == ()
+    assert (node.images.list(), written.read_text()) == (used, "by the container")
+
+
+def test_what_is_nowhere_else_is_taken_over_as_far_as_it_can_be_read(node: Node) -> None:
+    record = node.images.list()[0]
+    other = next(blob for blob in node.content.walk() if blob.digest != record.target.digest)
+    node.images.put(record.name, Descriptor(record.target.media_type, other.digest, other.size))
+    node.images.put(record.name, record.target)
+    lease = node.leases.create("somebody", 3600)
+    node.leases.add(lease.id, "content", [other.digest])
+    with node.database.transaction() as cursor:
+        cursor.execute("PRAGMA ignore_check_constraints = ON")
+        cursor.execute("INSERT INTO generations VALUES ('default', 'x', 'nonsense', '', -1, 0)")
+        cursor.execute("PRAGMA ignore_check_constraints = OFF")
+
+    node.database.rebuild("a test wants it")
+
+    assert [row["digest"] for row in node.database.read("SELECT digest FROM generations")] == [other.digest]
+    assert node.leases.list() == (lease,)
+    assert node.leases.resources(lease.id)["content"] == (other.digest,)
+
+
+def test_layers_that_had_rows_only_can_be_made_after_it_and_are_found_by_the_next(node: Node) -> None:
+    node.database.rebuild("a test wants it")
+    lower = next(info for info in node.snapshotter("native").walk() if info.diff_id)
+    assert node.snapshotter("native").prepare("on-lower", lower.key)
+    before = known(node)
+
+    node.database.rebuild("a test wants it again")
+
+    assert known(node) == before
+    assert node.content.held.list()[-1].path == str(node.database.path)
+    assert examine(node, None).damaged == 0
 
 
 def test_processes_that_find_it_damaged_at_once_make_it_again_once(node: Node) -> None:

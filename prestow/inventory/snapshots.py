@@ -35,6 +35,9 @@ def snapshots(node: Node, *, unsure: bool = False) -> Iterator[Finding]:
             elif driver.lost(info):
                 yield _lost(driver, info, containers.get((driver.driver, info.key)), leaf=info.key not in parents)
         yield from _strays(node, driver)
+        for folder in driver.untold():
+            damage = Damage("row.json", str(folder / "row.json"), "does not say what the database says")
+            yield Finding(damage, "written again", partial(driver.tell, folder))
 
 
 def _of_image(node: Node, driver: Driver, info: Info, rows: Rows, *, leaf: bool) -> Iterator[Finding]:

@@ -41,6 +41,8 @@ _DESCRIPTORS = 4  # what SQLite opens at most: the file, its log, the index of t
 _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _TAKEN = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_ROWID}
 _REFERENCES = "PRAGMA foreign_key_check"
+_NOWHERE_ELSE = ("generations", "leases", "lease_resources", "announcements")  # tables of which no file tells
+_OF_LEASES = ("lease_resources", "announcements")
 _OUTER = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
 _NESTED = ("SAVEPOINT inner", "RELEASE inner", ("ROLLBACK TO inner", "RELEASE inner"))
 
@@ -174,6 +176,8 @@ class Database:
     def rebuild(self, why: str) -> None:
         """Move the file to quarantine, and make it anew from what ``on_create`` knows.
 
+        What is nowhere else is taken over from the old file as far as it can be read: generations and leases.
+
         Raises:
             UnavailableError: another process has been doing that all the time.
             StorageError: the disk failed.
@@ -181,9 +185,24 @@ class Database:
         with self._opening.making(), ExitStack() as held:
             with suppress(StorageError), self._translated():  # damaged too much even for that
                 self._begun(held)  # who waits to write goes over to the new file
+            kept = {table: self._readable(table) for table in _NOWHERE_ELSE}
             self._opening.set_aside(why)
             self.close()
-        self._here()
+        with self.transaction() as cursor:
+            cursor.execute("PRAGMA defer_foreign_keys = ON")
+            for table, rows in kept.items():
+                for row in rows:
+                    columns, marks = ", ".join(row.keys()), ", ".join("?" * len(row))
+                    with suppress(sqlite3.IntegrityError):  # nonsense
+                        cursor.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)  # noqa: S608 - ours
+            for table in _OF_LEASES:
+                cursor.execute(f"DELETE FROM {table} WHERE lease NOT IN (SELECT id FROM leases)")  # noqa: S608 - ours
+
+    def _readable(self, table: str) -> list[Row]:
+        """Give the rows of a table; none if it is damaged."""
+        with suppress(StorageError):
+            return self.read(f"SELECT * FROM {table}")  # noqa: S608 - ours
+        return []
 
     def check(self) -> list[str]:
         """Tell what contradicts itself in the file, or the rows; nothing if all is well.

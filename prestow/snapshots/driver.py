@@ -21,7 +21,7 @@ from prestow.snapshots.folders import check_folder
 from prestow.snapshots.mount import bound, overlaid
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.remove import empty_trash, remove_tree
-from prestow.snapshots.row_file import write_row
+from prestow.snapshots.row_file import tells, write_row
 from prestow.snapshots.snapshotter import Info, Kind, Mount, Usage
 from prestow.snapshots.tree_copy import copy_root, copy_tree
 from prestow.snapshots.unpacked import Unpacked
@@ -183,6 +183,18 @@ class Driver(Unpacked):
     def lost(self, info: Info) -> bool:
         """Whether the folder of a snapshot that is not of an image is gone, with all that was written into it."""
         return info.diff_id is None and not self._folders.fs(info.id).is_dir()
+
+    def untold(self) -> list[Path]:
+        """Give the folders that do not tell their rows, as they must should the database be lost."""
+        folders = [(self._folders.root / str(info.id), info) for info in self._catalog.walk()]
+        there = [(folder, self._catalog.line(info.key)) for folder, info in folders if folder.is_dir()]
+        return [folder for folder, (info, *below) in there if not tells(folder, info, below)]
+
+    def tell(self, folder: Path) -> None:
+        """Write its row into a folder again; nothing if it has none any more."""
+        with self._catalog.change() as change:
+            for info in [info for info in change.walk() if str(info.id) == folder.name]:
+                write_row(folder, info, self._catalog.line(info.key)[1:])
 
     def cleanup(self) -> None:
         """Put the disk in order after crashes."""

@@ -49,17 +49,25 @@ def write_row(folder: Path, info: Info, line: Sequence[Info]) -> None:
         ExhaustedError: the disk is full.
         StorageError: the disk failed.
     """
-    layers = [each.diff_id for each in reversed([info, *line]) if each.diff_id is not None]
     fields = {
         "key": info.key,
         "kind": info.kind.value,
         "parent": info.parent,
         "diff_id": info.diff_id,
         "created_at": info.created_at,
-        "layers": layers,
+        "layers": _layers(info, line),
     }
     with translated(f"writing {folder / NAME}"):
         replace_file(folder / NAME, json.dumps(fields).encode(), durable=False)
+
+
+def tells(folder: Path, info: Info, line: Sequence[Info]) -> bool:
+    """Whether a folder says what :func:`write_row` would write."""
+    return read_row(folder, info.driver) == RowFile(info, _layers(info, line))
+
+
+def _layers(info: Info, line: Sequence[Info]) -> tuple[Digest, ...]:
+    return tuple(each.diff_id for each in reversed([info, *line]) if each.diff_id is not None)
 
 
 def read_row(folder: Path, driver: str) -> RowFile | None:
