@@ -7,12 +7,13 @@ A driver says what files a chain of layers needs, makes them (see :mod:`.unpacke
 a committed snapshot.
 """
 
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from prestow.content.disk import sync_folder, translated
+from prestow.content.disk import translated
 from prestow.errors import AlreadyExistsError, PreconditionError
 from prestow.snapshots.catalog import check_key, check_parent
 from prestow.snapshots.chain import Chain
@@ -90,11 +91,10 @@ class Driver(Unpacked):
                 (folder / "fs").chmod(0o755)
                 if kind is Kind.ACTIVE and line:
                     self._fill(folder / "fs", line)
-                if self._folders.durable:
-                    sync_folder(folder)
+            row = Info(self.driver, key, kind, parent, 0, time.time())
+            write_row(folder, row, line, durable=self._folders.durable)
             with self._catalog.change() as change:
                 info = change.add(key, kind, parent, above=self._folders.last())
-                write_row(folder, info, line)
                 self._folders.publish([(folder, str(info.id))])
         return self.mounts(key)
 
@@ -136,7 +136,7 @@ class Driver(Unpacked):
         with self._catalog.change() as change:
             change.commit(name, key)
             committed, *line = self._catalog.line(name)
-            write_row(self._folders.root / str(info.id), committed, line)
+            write_row(self._folders.root / str(info.id), committed, line, durable=self._folders.durable)
         remove_tree(self._folders.work(info.id))
 
     def remove(self, key: str) -> None:
@@ -194,7 +194,7 @@ class Driver(Unpacked):
         """Write its row into a folder again; nothing if it has none any more."""
         with self._catalog.change() as change:
             for info in [info for info in change.walk() if str(info.id) == folder.name]:
-                write_row(folder, info, self._catalog.line(info.key)[1:])
+                write_row(folder, info, self._catalog.line(info.key)[1:], durable=self._folders.durable)
 
     def cleanup(self) -> None:
         """Put the disk in order after crashes."""

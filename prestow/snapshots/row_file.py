@@ -3,14 +3,14 @@
     <driver>/<id>/row.json    {"key": …, "kind": …, "parent": …, "diff_id": …, "created_at": …, "layers": [diff ID, …]}
 
 ``layers`` are those of the image below, lowest first, its own included: they tell the rows of the whole chain. It is
-never read while there is a database, and not synced by itself: it matters only where that is lost.
+never read while there is a database.
 """
 
 import json
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,14 @@ class RowFile:
     layers: tuple[Digest, ...]
 
 
-def write_row(folder: Path, info: Info, line: Sequence[Info]) -> None:
+def write_row(folder: Path, info: Info, line: Sequence[Info], *, durable: bool) -> None:
     """Write a row into its folder, published or not.
 
     Args:
         folder: the folder.
-        info: the row.
+        info: the row; its number is not written, which is the folder's name.
         line: the rows below it, the nearest first.
+        durable: whether to wait for the disk, also for what is in the folder otherwise.
 
     Raises:
         ExhaustedError: the disk is full.
@@ -58,12 +59,16 @@ def write_row(folder: Path, info: Info, line: Sequence[Info]) -> None:
         "layers": _layers(info, line),
     }
     with translated(f"writing {folder / NAME}"):
-        replace_file(folder / NAME, json.dumps(fields).encode(), durable=False)
+        replace_file(folder / NAME, json.dumps(fields).encode(), durable=durable)
 
 
 def tells(folder: Path, info: Info, line: Sequence[Info]) -> bool:
-    """Whether a folder says what :func:`write_row` would write."""
-    return read_row(folder, info.driver) == RowFile(info, _layers(info, line))
+    """Whether a folder says what :func:`write_row` would write, but for the time."""
+    told = read_row(folder, info.driver)
+    return told is not None and (replace(told.info, created_at=info.created_at), told.layers) == (
+        info,
+        _layers(info, line),
+    )
 
 
 def _layers(info: Info, line: Sequence[Info]) -> tuple[Digest, ...]:

@@ -9,6 +9,7 @@ Rows of lower chain IDs may have no files yet: those are made when a child first
 
 import itertools
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -125,19 +126,27 @@ class Unpacked(ABC):
     def _make_missing(self, chain: Chain) -> None:
         with self._folders.stage() as staged:
             made = self._make(chain, self._missing(chain), staged)
+            self._write_rows(chain, made)
             with self._catalog.change() as change:
                 rows = _rows(change, chain, self._folders.last())
                 self._folders.publish(self._unpublished(rows, made))
 
     def _unpublished(self, rows: Sequence[tuple[Info, bool]], made: Sequence[Made]) -> Iterator[tuple[Path, str]]:
         """Give what was made, with its names, but for what others made meanwhile: that is in use perhaps."""
-        line: list[Info] = []
         for info, fresh in rows:
-            files = [file for file in made if file.chain_id == info.key]
+            files = [(file.path, file.name or str(info.id)) for file in made if file.chain_id == info.key]
             if files and (fresh or not self._has(info)):
-                for folder in [file.path for file in files if file.name is None]:
-                    write_row(folder, info, line)
-                yield from ((file.path, file.name or str(info.id)) for file in files)
+                yield from files
+
+    def _write_rows(self, chain: Chain, made: Sequence[Made]) -> None:
+        """Let the folders that were made tell the rows that they will have."""
+        line: list[Info] = []
+        for link in chain.links:
+            parent = line[0].key if line else None
+            info = Info(self.driver, link.chain_id, Kind.COMMITTED, parent, 0, time.time(), link.diff_id)
+            for file in made:
+                if file.chain_id == link.chain_id and file.name is None:
+                    write_row(file.path, info, line, durable=self._folders.durable)
             line.insert(0, info)
 
     def _missing(self, chain: Chain) -> set[Digest]:
