@@ -66,7 +66,7 @@ def rebuild(home: Path, content: LocalStore, cursor: Cursor) -> None:
     names = cursor.execute("SELECT count(*) FROM images").fetchone()[0]
     if names or rows or containers:
         _log.warning(
-            "%s was lost, and is made again from what is on disk: %d names, %d snapshots, %d containers; "
+            "%s was lost, and is made again from what is on disk (names: %d, snapshots: %d, containers: %d); "
             "`prestow verify --all` tells whether all is well",
             home / "metadata.db", names, len(rows), len(containers),
         )  # fmt: skip

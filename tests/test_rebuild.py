@@ -101,7 +101,7 @@ def test_a_lost_database_is_made_again_and_nothing_is_lost(
 
     with closing(Node(node.home, node.store_id)) as fresh:
         assert known(fresh) == before
-        assert "made again from what is on disk: 1 names" in caplog.text
+        assert "made again from what is on disk (names: 1, " in caplog.text
         assert examine(fresh, None).damaged == 0
         fresh.recover()
         assert known(fresh) == before
