@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from prefect.artifacts import create_table_artifact
 
+from flows.quoting import code
 from prestow.errors import MismatchError, printable
 from prestow.examine import Examined
 from prestow.repair import Repaired
@@ -31,14 +32,14 @@ def told(examined: Examined) -> Examined:
 
 def _rows(found: Repaired) -> Iterator[dict[str, str]]:
     """Lay one name out, where text is Markdown: as code it stays what it is."""
-    name = f"`{printable(found.found.shown)}`" if found.found.name else found.found.shown
+    name = code(found.found.shown) if found.found.name else found.found.shown
     if not found.found.damaged:
         yield {"image": name, "damaged": "-", "what": "all well", "became": "-"}
     became = {mended.name: mended.how or mended.why_not for mended in found.mended}
     for damage in found.found.damaged:
         yield {
             "image": name,
-            "damaged": f"`{printable(damage.name)}`",
-            "what": f"`{printable(damage.what)}`",
-            "became": f"`{printable(became.get(damage.name, 'still damaged'))}`",
+            "damaged": code(damage.name),
+            "what": code(damage.what),
+            "became": code(became.get(damage.name, "still damaged")),
         }

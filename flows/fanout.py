@@ -8,12 +8,15 @@ from functools import partial
 from prefect.artifacts import create_table_artifact
 
 from flows.pull import pull
+from flows.quoting import code
 from flows.results import Prepulled, PrepulledImage, Pulled
 from prestow.cancellation import check, current
 from prestow.errors import PrestowError, printable
 from prestow.node import open_node
 
 _KEY = "prestow-prepull"
+_REASON = 500  # characters of why an image is not here
+_TOLD = 10  # images that are named when some are not here; the table names all
 _LAST = 1.0  # seconds that the pulls of a pre-pull that is to end have, to tell the API so
 
 
@@ -23,7 +26,8 @@ class PrepullError(PrestowError):
     def __init__(self, result: Prepulled) -> None:
         """Name the images that failed, with the reason of each."""
         failed = [image for image in result.images if image.error is not None]
-        reasons = "; ".join(f"{image.reference}: {image.error}" for image in failed)
+        reasons = "; ".join(f"{printable(image.reference)}: {image.error}" for image in failed[:_TOLD])
+        reasons += f"; and {len(failed) - _TOLD} more" if len(failed) > _TOLD else ""
         super().__init__(f"{len(failed)} of {len(result.images)} images are not here: {reasons}")
         self.result = result
 
@@ -72,14 +76,14 @@ def _pulled(reference: str, **options: object) -> PrepulledImage:
     if state.is_completed():
         pulled: Pulled = state.result()
         return PrepulledImage(reference, pulled.name, pulled.digest, pulled.fetched_bytes, None)
-    return PrepulledImage(reference, None, None, 0, printable(str(state.result(raise_on_failure=False)), 500))
+    return PrepulledImage(reference, None, None, 0, printable(str(state.result(raise_on_failure=False)), _REASON))
 
 
 def _row(image: PrepulledImage) -> dict[str, str | int]:
     """Lay one image out for the artifact, where text is Markdown: as code it stays what it is."""
     return {
-        "image": f"`{printable(image.reference)}`",
+        "image": code(image.reference),
         "digest": image.digest or "-",
         "fetched bytes": image.fetched_bytes,
-        "state": f"not here: {image.error}" if image.error else "here",
+        "state": f"not here: {code(image.error, _REASON)}" if image.error else "here",
     }

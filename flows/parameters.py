@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from flows.limits import MOST_IMAGES
+
 
 def _field(title: str, description: str, **rules: Any) -> Any:
     """Describe a field of the form, in the schema itself: Prefect puts the name where pydantic's own title was."""
@@ -68,7 +70,9 @@ Interactive = Annotated[bool, _field("Standard input", "Hand on the standard inp
 Tty = Annotated[bool, _field("Terminal", "Give the container's process a terminal; only where a person sits at one")]
 ReadOnly = Annotated[bool, _field("Read-only", "Let the container write to nothing of its image")]
 Remove = Annotated[bool, _field("Remove", "Remove the container when its process has ended")]
-Images = Annotated[list[Source], _field("Images", "References of the images that are to be here", min_length=1)]
+Images = Annotated[
+    list[Source], _field("Images", "References of the images that are to be here", min_length=1, max_length=MOST_IMAGES)
+]
 Parallel = Annotated[
     int | None, _field("At the same time", "Images at once; the host's setting if not given", ge=1, le=32)
 ]

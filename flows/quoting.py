@@ -1,0 +1,19 @@
+"""Foreign text in Markdown, which Prefect shows in forms and tables: as code it stays what it is.
+
+Its control characters are escaped, and there is only so much of it.
+"""
+
+import re
+
+from prestow.errors import printable
+
+_TEXT = 200  # characters
+
+
+def code(text: str, limit: int = _TEXT) -> str:
+    """Set foreign text as code, between more backticks than it has in a row (CommonMark 0.31, 6.1)."""
+    shown = printable(text, limit)
+    if not shown.strip():
+        return "none"
+    fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
+    return f"{fence} {shown} {fence}" if "`" in shown or shown != shown.strip() else f"{fence}{shown}{fence}"
