@@ -1,10 +1,12 @@
-"""Fixtures of the flows' tests: a store, and images of other people's tools."""
+"""Fixtures of the flows' tests: a store, one that has the demo image, and images of other people's tools."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from flows.local_server.ensure import Server
 from prestow.container import remove_container
 from prestow.node import open_node
 from prestow.snapshots.mountinfo import mounts_below
@@ -26,3 +28,23 @@ def home(tmp_path: Path) -> Iterator[str]:
             snapshotter.cleanup()
         node.close()
     assert mounts_below(folder) == ()
+
+
+@pytest.fixture(scope="session")
+def pulled_store(prefect_server: Server, demo_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store as a pull of the demo image leaves it; only to be copied."""
+    from flows.pull import pull  # noqa: PLC0415 - Prefect, for which those wait who want it
+
+    folder = tmp_path_factory.mktemp("pulled") / "store"
+    pull(f"oci:{demo_layout}:demo", home=str(folder))
+    open_node(str(folder)).close()
+    assert mounts_below(folder) == ()
+    return folder
+
+
+@pytest.fixture
+def demo(home: str | Path, pulled_store: Path) -> str:
+    """The name of the demo image, which is in ``home`` as if it had been pulled there."""
+    subprocess.run(["cp", "-a", pulled_store, home], check=True)
+    (record,) = open_node(str(home)).images.list()
+    return record.name

@@ -72,26 +72,22 @@ def test_containers_of_one_image_share_one_mount_of_it(home: str, tmp_path: Path
     assert not (tmp_path / "one").exists()
 
 
-def test_the_same_bundle_again_is_success_and_another_one_is_refused(
-    home: str, tmp_path: Path, demo_layout: Path
-) -> None:
-    pull(f"oci:{demo_layout}:demo", home=home)
+def test_the_same_bundle_again_is_success_and_another_one_is_refused(home: str, tmp_path: Path, demo: str) -> None:
     place = str(tmp_path / "bundle")
-    first = bundle("demo", place, id="c", home=home)
+    first = bundle(demo, place, id="c", home=home)
 
-    assert bundle("demo", place, id="c", home=home).directory == first.directory
+    assert bundle(demo, place, id="c", home=home).directory == first.directory
     with pytest.raises(AlreadyExistsError):
-        bundle("demo", place, id="c", args=("other",), home=home)
+        bundle(demo, place, id="c", args=("other",), home=home)
     assert [record.id for record in open_node(home).containers.list()] == ["c"]
 
 
-def test_a_folder_with_other_things_is_left_alone(home: str, tmp_path: Path, demo_layout: Path) -> None:
-    pull(f"oci:{demo_layout}:demo", home=home)
+def test_a_folder_with_other_things_is_left_alone(home: str, tmp_path: Path, demo: str) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter").write_text("dear")
 
     with pytest.raises(AlreadyExistsError, match="letter"):
-        bundle("demo", str(tmp_path / "mine"), home=home)
+        bundle(demo, str(tmp_path / "mine"), home=home)
 
     assert (tmp_path / "mine/letter").read_text() == "dear"
     assert open_node(home).containers.list() == ()
@@ -124,42 +120,37 @@ def test_layers_that_are_stored_but_not_unpacked_are_unpacked_and_not_fetched(
 
 
 @pytest.mark.parametrize("container_id", ["", "../x", "-x", "a/b", "x" * 200])
-def test_a_container_id_that_is_none_is_refused(
-    home: str, tmp_path: Path, demo_layout: Path, container_id: str
-) -> None:
-    pull(f"oci:{demo_layout}:demo", home=home)
+def test_a_container_id_that_is_none_is_refused(home: str, tmp_path: Path, demo: str, container_id: str) -> None:
 
     with pytest.raises(InvalidError):
-        bundle("demo", str(tmp_path / "bundle"), id=container_id, home=home)
+        bundle(demo, str(tmp_path / "bundle"), id=container_id, home=home)
 
 
 @pytest.mark.parametrize("options", [{"copied": True}, {}], ids=["copied", "mounted"])
 def test_a_root_that_holds_other_things_is_left_alone(
-    home: str, tmp_path: Path, demo_layout: Path, options: dict[str, bool]
+    home: str, tmp_path: Path, demo: str, options: dict[str, bool]
 ) -> None:
-    pull(f"oci:{demo_layout}:demo", home=home)
     letter = tmp_path / "mine/rootfs/letter"
     letter.parent.mkdir(parents=True)
     letter.write_text("dear")
 
     with pytest.raises(AlreadyExistsError, match="rootfs"):
-        bundle("demo", str(tmp_path / "mine"), home=home, **options)
+        bundle(demo, str(tmp_path / "mine"), home=home, **options)
 
     assert letter.read_text() == "dear"
     assert mounts_below(tmp_path / "mine") == ()
     assert open_node(home).containers.list() == ()
 
 
-def test_a_copy_that_was_cut_off_is_made_anew(home: str, tmp_path: Path, demo_layout: Path) -> None:
-    pull(f"oci:{demo_layout}:demo", home=home)
+def test_a_copy_that_was_cut_off_is_made_anew(home: str, tmp_path: Path, demo: str) -> None:
     place = tmp_path / "bundle"
-    bundle("demo", str(place), copied=True, home=home)
+    bundle(demo, str(place), copied=True, home=home)
     expected = listing(place / "rootfs")
     (place / "config.json").unlink()
     (place / "rootfs/etc/motd").unlink()
     (place / FILLING).touch()  # as a killed copy leaves it
 
-    bundle("demo", str(place), copied=True, home=home)
+    bundle(demo, str(place), copied=True, home=home)
 
     assert listing(place / "rootfs") == expected
     assert not (place / FILLING).exists()

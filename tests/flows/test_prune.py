@@ -20,19 +20,17 @@ DAY = 86400.0
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-def test_what_a_name_holds_stays(home: str, demo_layout: Path) -> None:
-    pull(f"oci:{demo_layout}:demo", home=home)
+def test_what_a_name_holds_stays(home: str, demo: str) -> None:
 
     swept = prune(home=home)
 
     assert swept == Swept()
 
 
-def test_what_a_container_holds_stays_and_then_goes(home: str, tmp_path: Path, demo_layout: Path) -> None:
-    pull(f"oci:{demo_layout}:demo", home=home)
-    bundle("demo", str(tmp_path / "bundle"), id="c", home=home)
+def test_what_a_container_holds_stays_and_then_goes(home: str, tmp_path: Path, demo: str) -> None:
+    bundle(demo, str(tmp_path / "bundle"), id="c", home=home)
     node = open_node(home)
-    untag(node.database, node.content, "localhost/demo:latest")
+    untag(node.database, node.content, demo)
 
     held = prune(home=home)
     assert (tmp_path / "bundle/rootfs/etc/motd").read_text()
@@ -45,10 +43,9 @@ def test_what_a_container_holds_stays_and_then_goes(home: str, tmp_path: Path, d
     assert freed.bytes > 0
 
 
-def test_after_a_prune_everything_is_pulled_again(home: str, demo_layout: Path) -> None:
-    pull(f"oci:{demo_layout}:demo", home=home)
+def test_after_a_prune_everything_is_pulled_again(home: str, demo: str, demo_layout: Path) -> None:
     node = open_node(home)
-    untag(node.database, node.content, "localhost/demo:latest")
+    untag(node.database, node.content, demo)
     prune(home=home)
 
     state = pull(f"oci:{demo_layout}:demo", home=home, return_state=True)
@@ -57,10 +54,9 @@ def test_after_a_prune_everything_is_pulled_again(home: str, demo_layout: Path) 
     assert state.result().reused_bytes == 0
 
 
-def test_a_dry_run_removes_nothing(home: str, demo_layout: Path) -> None:
-    pull(f"oci:{demo_layout}:demo", home=home)
+def test_a_dry_run_removes_nothing(home: str, demo: str) -> None:
     node = open_node(home)
-    untag(node.database, node.content, "localhost/demo:latest")
+    untag(node.database, node.content, demo)
 
     told = prune(dry_run=True, home=home)
     done = prune(home=home)
@@ -93,15 +89,14 @@ def test_what_a_stopped_or_failed_pull_has_stays_until_one_of_the_name_is_comple
     assert node.image(reference).used_at is not None
 
 
-def test_rules_of_retention_are_parameters_of_the_flow(home: str, demo_layout: Path) -> None:
-    pull(f"oci:{demo_layout}:demo", home=home)
+def test_rules_of_retention_are_parameters_of_the_flow(home: str, demo: str) -> None:
     node = open_node(home)
     with node.database.transaction() as cursor:
         cursor.execute("UPDATE images SET used_at = 0, updated_at = 0")
-    node.images.label("localhost/demo:latest", {"prestow.keep": "true"})
+    node.images.label(demo, {"prestow.keep": "true"})
 
     assert prune(unused_days=30, above=0.001, home=home) == Swept()
 
-    node.images.label("localhost/demo:latest", {"prestow.keep": None})
-    assert prune(unused_days=30, home=home).of("image") == ("localhost/demo:latest",)
+    node.images.label(demo, {"prestow.keep": None})
+    assert prune(unused_days=30, home=home).of("image") == (demo,)
     assert list(node.content.walk()) == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.pull import pull
+from prestow.node import open_node
 from tests.flows.cli.conftest import Called
 
 NAME = "localhost/demo:latest"
@@ -12,9 +12,9 @@ BASE = "docker.io/library/base:1"
 
 
 @pytest.fixture
-def digest(prefect_server: object, home: Path, demo_layout: Path) -> str:
+def digest(home: Path, demo: str) -> str:
     """The digest of the demo image, pulled under its own name."""
-    return pull(f"oci:{demo_layout}:demo", home=str(home)).digest
+    return open_node(str(home)).images.get(demo).target.digest
 
 
 def listed(called: Called, *options: str) -> list[str]:

@@ -30,12 +30,6 @@ def loaded(command: Prestow, *arguments: str) -> set[str]:
     return set(done.stderr.splitlines()[-1].split())
 
 
-@pytest.fixture
-def image(prefect_server: object, home: Path, demo_layout: Path) -> str:
-    """The demo image, pulled."""
-    return pull(f"oci:{demo_layout}:demo", home=str(home)).name
-
-
 @pytest.mark.parametrize(
     ("line", "unwanted"),
     [
@@ -53,42 +47,42 @@ def image(prefect_server: object, home: Path, demo_layout: Path) -> str:
     ],
 )
 def test_a_verb_that_reads_loads_nothing_that_it_does_not_need(
-    alone: Prestow, image: str, line: str, unwanted: set[str]
+    alone: Prestow, demo: str, line: str, unwanted: set[str]
 ) -> None:
     assert loaded(alone, *line.split()) & unwanted == set()
 
 
-def test_a_verb_that_reads_starts_no_server(called: Called, image: str) -> None:
+def test_a_verb_that_reads_starts_no_server(called: Called, demo: str) -> None:
     for line in ("images", "snapshots", "containers", "prune --dry-run", "explain demo", "doctor"):
         assert called(*line.split()).status == 0
 
     assert called("server", "status", "--json").document == {"running": False, "url": None, "pid": None}
 
 
-def test_images_are_listed_by_name(called: Called, image: str) -> None:
+def test_images_are_listed_by_name(called: Called, demo: str) -> None:
     table = called("images").out.splitlines()
     (document,) = called("images", "--json").document
 
     assert table[0].split() == ["NAME", "DIGEST", "PLATFORM", "SIZE", "UPDATED"]
-    assert table[1].split()[:3] == [image, document["digest"][:19], "linux/amd64"]
+    assert table[1].split()[:3] == [demo, document["digest"][:19], "linux/amd64"]
     assert set(document) == {
         "namespace", "name", "digest", "media_type", "platforms", "size", "created_at", "updated_at", "used_at",
         "labels",
     }  # fmt: skip
-    assert document["name"] == image
+    assert document["name"] == demo
 
 
-def test_an_image_is_looked_into(called: Called, image: str) -> None:
+def test_an_image_is_looked_into(called: Called, demo: str) -> None:
     document = called("images", "inspect", "demo", "--json").document
     page = called("images", "inspect", "demo").out
 
-    assert document["name"] == image
+    assert document["name"] == demo
     assert document["config"]["entrypoint"] == ["/bin/hello"]
     assert [layer["state"] for layer in document["layers"]] == ["applied"] * 3
     assert all(layer["diff_id"][:19] in page for layer in document["layers"])
 
 
-def test_a_platform_that_is_not_here_is_said(called: Called, image: str) -> None:
+def test_a_platform_that_is_not_here_is_said(called: Called, demo: str) -> None:
     done = called("images", "inspect", "demo", "--platform", "linux/arm64")
 
     assert (done.status, done.out, done.err.count("\n")) == (3, "", 1)
@@ -106,7 +100,7 @@ def test_a_config_cannot_move_the_cursor_or_forge_a_line(
     assert called("images", "inspect", "nasty", "--json").document["config"]["user"].startswith("\x1b[2J")
 
 
-def test_snapshots_are_listed_parents_first(called: Called, image: str) -> None:
+def test_snapshots_are_listed_parents_first(called: Called, demo: str) -> None:
     found = called("snapshots", "--json").document
 
     assert [(s["kind"], s["parent"]) for s in found] == [
@@ -115,8 +109,8 @@ def test_snapshots_are_listed_parents_first(called: Called, image: str) -> None:
     assert len(called("snapshots").out.splitlines()) == 4
 
 
-def test_a_name_is_forgotten_and_then_absent(called: Called, image: str) -> None:
-    assert [name["name"] for name in called("images", "rm", "demo", "--json").document] == [image]
+def test_a_name_is_forgotten_and_then_absent(called: Called, demo: str) -> None:
+    assert [name["name"] for name in called("images", "rm", "demo", "--json").document] == [demo]
 
     again = called("images", "rm", "demo")
 
@@ -124,7 +118,7 @@ def test_a_name_is_forgotten_and_then_absent(called: Called, image: str) -> None
     assert "demo:latest" in again.err
 
 
-def test_what_prune_would_free_is_told_and_kept(called: Called, image: str, home: Path) -> None:
+def test_what_prune_would_free_is_told_and_kept(called: Called, demo: str, home: Path) -> None:
     assert called("prune", "--dry-run").out == "would free 0 B\n"
     called("images", "rm", "demo")
 
@@ -137,15 +131,15 @@ def test_what_prune_would_free_is_told_and_kept(called: Called, image: str, home
     assert len(open_node(str(home)).snapshots()) == 3
 
 
-def test_why_something_is_kept_is_told(called: Called, image: str) -> None:
-    (document,) = called("explain", image, "--json").document
+def test_why_something_is_kept_is_told(called: Called, demo: str) -> None:
+    (document,) = called("explain", demo, "--json").document
     digest = called("images", "--json").document[0]["digest"]
 
     assert document == {
-        "kind": "image", "name": image, "bytes": None, "kept": True, "removal": "",
-        "reasons": [{"why": f"image {image}", "way": [{"kind": "image", "name": image}]}],
+        "kind": "image", "name": demo, "bytes": None, "kept": True, "removal": "",
+        "reasons": [{"why": f"image {demo}", "way": [{"kind": "image", "name": demo}]}],
     }  # fmt: skip
-    assert called("explain", digest[:19]).out.splitlines()[1:] == [f"  image {image}", f"    -> index {digest}"]
+    assert called("explain", digest[:19]).out.splitlines()[1:] == [f"  image {demo}", f"    -> index {digest}"]
 
     called("images", "rm", "demo")
     assert called("explain", digest).out.endswith(
@@ -157,18 +151,18 @@ def test_why_something_is_kept_is_told(called: Called, image: str) -> None:
 @pytest.mark.parametrize(
     "line", ["--unused-for 30", "--unused-for 0d", "--keep-generations -1", "--above 101", "--below 0", "--below 50"]
 )
-def test_a_rule_of_retention_that_is_none_is_refused(called: Called, image: str, line: str) -> None:
+def test_a_rule_of_retention_that_is_none_is_refused(called: Called, demo: str, line: str) -> None:
     done = called("prune", "--dry-run", *line.split())
 
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
 
 
-def test_a_dry_run_tells_what_a_rule_forgets_and_why(called: Called, image: str) -> None:
+def test_a_dry_run_tells_what_a_rule_forgets_and_why(called: Called, demo: str) -> None:
     assert called("prune", "--dry-run", "--unused-for", "1h", "--above", "100").out == "would free 0 B\n"
 
     told = called("prune", "--dry-run", "--above", "0.001")
 
-    assert told.out.splitlines()[1].startswith(f"image     {image}")
+    assert told.out.splitlines()[1].startswith(f"image     {demo}")
     assert "used longest ago, and the disk is" in told.out
     assert told.out.splitlines()[-1].startswith("would free ")
     assert "1 image, 3 snapshots" in told.out.splitlines()[-1]
@@ -181,5 +175,5 @@ def test_an_absent_container_is_said(called: Called) -> None:
     assert "nobody" in done.err
 
 
-def test_json_is_ascii_whatever_it_holds(called: Called, image: str) -> None:
+def test_json_is_ascii_whatever_it_holds(called: Called, demo: str) -> None:
     assert json.loads(called("images", "--json").out.encode("ascii").decode())
