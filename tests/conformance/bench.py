@@ -33,15 +33,17 @@ class Bench:
     Attributes:
         home: folder of the store.
         kind: the snapshotter's class.
+        durable: whether blobs and snapshots wait for the disk.
     """
 
     home: Path
     kind: Callable[..., Driver]
+    durable: bool = True
 
     def __post_init__(self) -> None:
         """Open the store."""
         self.home.mkdir()
-        self.content = LocalStore(self.home / "content", self.home / "ingest")
+        self.content = LocalStore(self.home / "content", self.home / "ingest", durable=self.durable)
         self.database = Database(self.home / "metadata.db")
         self.snapshotter = self.open()
 
@@ -55,7 +57,8 @@ class Bench:
 
     def open(self) -> Driver:
         """Open the snapshotter once more, as another process would."""
-        return self.kind(self.home / "snapshots", self.database, self.content, trash=self.home / "trash")
+        trash = self.home / "trash"
+        return self.kind(self.home / "snapshots", self.database, self.content, trash=trash, durable=self.durable)
 
     @property
     def folder(self) -> Path:

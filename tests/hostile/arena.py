@@ -44,6 +44,7 @@ class Arena:
 
     bench: Bench
     dropped: list[str] = field(default_factory=list)
+    last: State | None = None
 
     def warm_up(self) -> None:
         """Let the store make what it has from its first image on."""
@@ -52,7 +53,7 @@ class Arena:
 
     def hold(self, case: Case) -> None:
         """Unpack an image; see that what must come of it comes of it, and that nothing is left then."""
-        before = self.state()
+        before, self.last = self.last or self.state(), None
         self.dropped.clear()
         try:
             match case.outcome:
@@ -65,6 +66,7 @@ class Arena:
         after = self.state()
         for name in State.__slots__:
             assert (name, getattr(after, name)) == (name, getattr(before, name))
+        self.last = after
 
     def state(self) -> State:
         """Look at everything."""

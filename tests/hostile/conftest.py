@@ -42,7 +42,7 @@ def arena(request: pytest.FixtureRequest, victim: Path, tmp_path_factory: pytest
     """Give a store for each driver, at a path that mount options cannot stand; a test leaves it as it was."""
     folder = tmp_path_factory.mktemp("hostile") / "a:b,c d\\e"
     folder.mkdir()
-    with Bench(folder / "store", request.param) as bench:
+    with Bench(folder / "store", request.param, durable=False) as bench:
         arena = Arena(bench)
         arena.warm_up()
         yield arena
