@@ -82,7 +82,7 @@ class Database:
         self.path = path
         self._timeout = timeout
         self._opening = Opening(path, timeout=timeout, on_create=on_create)
-        self._connecting = threading.Lock()
+        self._connecting: dict[int, threading.Lock] = {}  # of each process: one that was forked may inherit a held one
         self._left: list[_Connection] = []
         self._current: _Connection | None = None
         self._here()
@@ -155,7 +155,7 @@ class Database:
         """Give this process's connection."""
         here = self._current
         if here is None or self._is_stale(here):
-            with self._connecting, self._translated():
+            with self._connecting.setdefault(os.getpid(), threading.Lock()), self._translated():
                 here = self._current
                 if here is None or self._is_stale(here):
                     if here is not None:
@@ -184,10 +184,10 @@ class Database:
         """
         with self._opening.making(), ExitStack() as held:
             with suppress(StorageError), self._translated():  # damaged too much even for that
-                self._begun(held)  # who waits to write goes over to the new file
+                connection, _ = self._begun(held)  # who waits to write goes over to the new file
+                held.callback(connection.rollback)
             kept = {table: self._readable(table) for table in _NOWHERE_ELSE}
             self._opening.set_aside(why)
-            self.close()
         with self.transaction() as cursor:
             cursor.execute("PRAGMA defer_foreign_keys = ON")
             for table, rows in kept.items():

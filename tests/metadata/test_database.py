@@ -13,6 +13,7 @@ import pytest
 from prestow.content.quarantine import Quarantine
 from prestow.errors import AlreadyExistsError, PreconditionError, StorageError, UnavailableError, UnsupportedError
 from prestow.metadata.database import Cursor, Database
+from prestow.metadata.leases import Leases
 from prestow.metadata.schema import VERSION
 
 INSERT = "INSERT INTO leases (id, owner, created_at, expires_at, boot_id, ends_at) VALUES (?, 'owner', 1, 2, 'boot', 3)"
@@ -207,6 +208,26 @@ def test_who_had_a_damaged_file_open_goes_over_to_the_new_one(tmp_path: Path) ->
     assert count(old) == 1
     old.close()
     other.close()
+
+
+def test_what_is_written_while_it_is_made_again_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.db"
+    db = Database(path)
+
+    def write() -> None:
+        for number in range(15):
+            Leases(db if number % 2 else Database(path)).create("a thread", 3600)
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(3):
+        db.rebuild(f"for the {number}. time")
+    for thread in threads:
+        thread.join()
+
+    assert len(Leases(db).list()) == 3 * 15
+    db.close()
 
 
 def test_rows_that_contradict_each_other_are_told(tmp_path: Path) -> None:
