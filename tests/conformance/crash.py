@@ -5,6 +5,7 @@ into the kernel, until it comes through alive. ``failing_at_each_call(work, erro
 are seen through ``sys.setprofile``: those of ``posix`` and ``fcntl``, files' flushes, and statements of SQLite.
 """
 
+import gc
 import os
 import signal
 import sqlite3
@@ -80,6 +81,7 @@ def failing_at_each_call(work: Callable[[], object], error: OSError) -> Iterator
         n += 1
         countdown = _Countdown(n, _raising(error))
         came: PrestowError | None = None
+        gc.disable()  # else what others left could be finalised meanwhile, and its calls be those that fail
         sys.setprofile(countdown)
         try:
             work()
@@ -87,6 +89,7 @@ def failing_at_each_call(work: Callable[[], object], error: OSError) -> Iterator
             came = found
         finally:
             sys.setprofile(None)
+            gc.enable()
         if countdown.left > 0:
             return
         yield came
