@@ -4,11 +4,13 @@
     diff blob   to quarantine, and decompressed again
 
 Nothing is hashed unless a step fails in a way that a rotten blob explains, so this costs nothing as a rule; where all
-blobs are sound, the image itself is to blame, and the failure stays what it was.
+blobs are sound, the image itself is to blame, and the failure stays what it was. A blob that was there when the step
+began, and is another file now, had rotted too: another process has set it aside meanwhile.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from prestow.content.lock import FileLock
@@ -41,10 +43,13 @@ def healing(node: Node, layers: Sequence[Layer], reference: str | None, work: Ca
         MismatchError: a blob rotted, is in quarantine now, and is not to be fetched.
         PrestowError: as ``work``, or as fetching and applying a layer.
     """
+    before = _files(node, layers)
     try:
         return work()
     except (InvalidError, MismatchError, ExhaustedError):
-        rotten = set(_set_aside(node, layers))
+        set_aside = set(_set_aside(node, before))
+        now = _files(node, layers)
+        rotten = {digest for digest in before if digest in set_aside or now.get(digest) != before[digest]}
         if not rotten:
             raise
     for layer in layers:
@@ -67,10 +72,19 @@ def refetch(source: Fetcher, node: Node, blob: Descriptor, *, progress: Progress
     commit(node.content, blob)
 
 
-def _set_aside(node: Node, layers: Sequence[Layer]) -> Iterator[Digest]:
-    """Hash what is here of the layers, and move what rotted to quarantine."""
+def _files(node: Node, layers: Sequence[Layer]) -> dict[Digest, int]:
+    """Give the inode of each blob of the layers that is here."""
+    found = {}
+    for digest in [digest for layer in layers for digest in (layer.descriptor.digest, layer.diff_id)]:
+        with suppress(OSError):
+            found[digest] = node.content.path(digest).lstat().st_ino
+    return found
+
+
+def _set_aside(node: Node, digests: Collection[Digest]) -> Iterator[Digest]:
+    """Hash blobs, and move what rotted to quarantine."""
     with repairing(node):
-        for digest in {digest for layer in layers for digest in (layer.descriptor.digest, layer.diff_id)}:
+        for digest in digests:
             try:
                 node.content.check(digest)
             except NotFoundError:
@@ -81,10 +95,10 @@ def _set_aside(node: Node, layers: Sequence[Layer]) -> Iterator[Digest]:
                 yield digest
 
 
-def _make_again(node: Node, layer: Layer, reference: str | None, rotten: set[Digest]) -> None:
+def _make_again(node: Node, layer: Layer, reference: str | None, rotten: Collection[Digest]) -> None:
     """Make again what rotted of a layer, if a step has to find it: the blob only where there is no diff blob."""
     content, blob = node.content, layer.descriptor
-    if rotten.isdisjoint({blob.digest, layer.diff_id}) or content.has(layer.diff_id):
+    if not {blob.digest, layer.diff_id} & set(rotten) or content.has(layer.diff_id):
         return
     if not content.has(blob.digest, blob.size):
         if reference is None:

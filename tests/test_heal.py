@@ -137,6 +137,29 @@ def test_where_nothing_is_to_be_fetched_it_goes_to_quarantine_and_the_advice_is_
     node.content.check(layer.diff_id)
 
 
+def test_who_comes_second_finds_what_the_first_made_again(
+    node: Node, image: Image, reference: str, fault_registry: FaultRegistry
+) -> None:
+    layer = image.layers[0]
+    flip(node.content.path(layer.descriptor.digest))
+    fault_registry.seen.clear()
+    tried = []
+
+    def work() -> None:
+        tried.append(layer)
+        try:
+            apply(node.content, layer, scans=node.scans)
+        finally:
+            if len(tried) == 1:  # another process fails at the same time, and is quicker
+                applied(node, layer, reference)
+
+    healing(node, [layer], None, work)
+
+    assert len(tried) == 2
+    assert asked(fault_registry) == [layer.descriptor.digest]
+    assert held(node) == [layer.descriptor.digest.encoded]
+
+
 def test_an_image_that_is_broken_itself_stays_broken_and_nothing_is_moved(
     node: Node, fault_registry: FaultRegistry
 ) -> None:
