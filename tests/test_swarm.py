@@ -33,6 +33,7 @@ def layout(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("processes", [8, pytest.param(32, marks=pytest.mark.large)])
 def test_each_blob_is_fetched_and_decompressed_once(tmp_path: Path, layout: Path, processes: int) -> None:
     home = tmp_path / "store"
+    assert open_node(str(home)).images.list() == ()
     with FaultRegistry(layout) as registry:
         references = [f"{registry.domain}/team/{name}:{name}" for name in IMAGES]
         command = [sys.executable, "-m", "tests.swarm", str(home), str(processes), *references]

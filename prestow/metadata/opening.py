@@ -22,6 +22,7 @@ from prestow.metadata.reserve import Reserve
 
 _log = logging.getLogger(__name__)
 
+_MOMENT = 1.0  # an empty one is made sooner, and nobody need hear of it
 _PATIENCE = 900.0  # reading back what was lost takes as long as reading the store's documents
 _PRIMARY = 0xFF
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -71,7 +72,7 @@ class Opening:
         """
         path, what = self.path.with_suffix(".lock"), f"the making of {self.path} from what is on disk"
         with suppress(UnavailableError):
-            return FileLock(path, timeout=0, what=what)
+            return FileLock(path, timeout=_MOMENT, what=what)
         _log.warning("%s is being made by another process, from what is on disk: waiting", self.path)
         return FileLock(path, timeout=_PATIENCE, what=what)
 
