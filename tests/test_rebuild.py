@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.examine import examine
 from prestow.lookup import find_image
-from prestow.metadata.containers import ContainerRecord
-from prestow.metadata.tag import label
+from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
@@ -41,6 +42,9 @@ def node(tmp_path: Path, demo_layout: Path) -> Iterator[Node]:
             driver.prepare("mine", image.layers[0].chain_id)
             driver.commit("kept", "mine")
             driver.prepare("on-top", "kept")
+        tag(node.database, node.content, "localhost/theirs:1", record.target, source="elsewhere/a:1", namespace="ci")
+        theirs = ContainerRecord("ci", "native", "localhost/theirs:1", image.manifest.digest, "copy", "", "", 2.5)
+        Containers(node.database, "ci").put(replace(theirs, bundle=str(_bundle(node, "theirs"))))
         yield node
     for mount in reversed(mounts_below(tmp_path)):
         unmount(Path(mount.path))
@@ -50,9 +54,7 @@ def make_container(node: Node, container_id: str, driver: str, image: str) -> Pa
     """Make a container of an image, without a mount, and give the file that it has written."""
     record = node.images.get(image)
     found = find_image(node.content, record.target, Platform("linux", "amd64"))
-    bundle = node.bundle_folder(container_id)
-    (bundle / "rootfs").mkdir(parents=True)
-    (bundle / "config.json").write_text("{}")
+    bundle = _bundle(node, container_id)
     key, root = "", bundle / "rootfs"
     if driver != "copy":
         key = create_snapshot(node.snapshotter(driver), container_id, found.chain_id).key
@@ -61,6 +63,13 @@ def make_container(node: Node, container_id: str, driver: str, image: str) -> Pa
     node.containers.put(ContainerRecord("default", container_id, image, digest, driver, key, str(bundle), 1.5))
     (root / "written").write_text("by the container")
     return root / "written"
+
+
+def _bundle(node: Node, name: str) -> Path:
+    bundle = node.bundle_folder(name)
+    (bundle / "rootfs").mkdir(parents=True)
+    (bundle / "config.json").write_text("{}")
+    return bundle
 
 
 def _upper(node: Node, driver: str, key: str) -> Path:
@@ -101,7 +110,7 @@ def test_a_lost_database_is_made_again_and_nothing_is_lost(
 
     with closing(Node(node.home, node.store_id)) as fresh:
         assert known(fresh) == before
-        assert "made again from what is on disk (names: 1, " in caplog.text
+        assert "made again from what is on disk (names: 2, " in caplog.text
         assert examine(fresh, None).damaged == 0
         fresh.recover()
         assert known(fresh) == before
@@ -124,7 +133,7 @@ def test_damage_in_the_middle_is_found_by_verify_and_repaired(node: Node) -> Non
     assert found.store is not None
     assert [damage.kind for damage in found.store.left] == ["database"]
     assert repaired.damaged == 0
-    assert [len(each.found.damaged) for each in repaired.images] == [0]
+    assert [len(each.found.damaged) for each in repaired.images] == [0, 0]
     assert known(Node(node.home, node.store_id)) == before
 
 

@@ -3,8 +3,8 @@
     team=vision        a key and its value, together at most 4096 bytes
     keep               a key alone; its value is empty
 
-Those that begin with ``prestow.`` are written by prestow. Nothing in the store depends on any, but that repair asks
-first where ``prestow.source`` says.
+Nothing in the store depends on them, but on two: prune spares a name with ``prestow.keep=true``, and repair asks first
+where ``prestow.source`` says, which a pull writes.
 """
 
 import json

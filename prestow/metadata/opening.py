@@ -83,6 +83,7 @@ class Opening:
             ExhaustedError: the disk is full.
             StorageError: the disk failed.
         """
+        self.reserve.make_room()
         held = Quarantine(self.path.with_name("quarantine"))
         for path in (f"{self.path}-wal", f"{self.path}-shm", self.path):
             held.take(Path(path), f"{self.path} is damaged: {why}")
