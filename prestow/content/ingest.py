@@ -143,13 +143,17 @@ class Ingest:
                 replace_file(self.folder / "total", str(total).encode(), durable=False)
 
     def _read(self, name: str) -> bytes | None:
-        """Give one of the small files, None if it is not there or not a file."""
+        """Give one of the small files, None if it is not there or not a file.
+
+        Raises:
+            StorageError: the disk failed.
+        """
         try:
             fd = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             check_descriptors(f"reading ingest {self.key}")
             return None
-        with os.fdopen(fd, "rb") as file:
+        with os.fdopen(fd, "rb") as file, translated(f"reading {self.folder / name}"):
             return file.read(4 * _REF_LENGTH) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
     def seal(self, digest: Digest, found: os.stat_result) -> None:

@@ -141,7 +141,8 @@ class ErofsSnapshotter(Driver):
         """Give the places of shared mounts to which no active snapshot and no view leads."""
         rows = {info.key: info for info in self._catalog.walk()}
         needed = {_base(info, rows) for info in rows.values() if info.kind is not Kind.COMMITTED}
-        return [path for path in self._folders.root.glob(f"*{MOUNT_POINT}") if path.stem not in needed]
+        with translated(f"listing {self._folders.root}"):
+            return [path for path in self._folders.root.glob(f"*{MOUNT_POINT}") if path.stem not in needed]
 
     def detach(self, chain_ids: Collection[Digest]) -> None:
         """Take the shared mounts of chain IDs down; overlays on them hold on to what they show."""

@@ -123,9 +123,10 @@ def end_probes(root: Path) -> None:
         PreconditionError: somebody is in there.
         StorageError: the disk failed.
     """
-    for folder in root.resolve().glob(f"{_PROBE}.*"):
-        if is_abandoned(folder.name):
-            _end_probe(folder)
+    with translated(f"listing {root}"):
+        left = [folder for folder in root.resolve().glob(f"{_PROBE}.*") if is_abandoned(folder.name)]
+    for folder in left:
+        _end_probe(folder)
 
 
 def _need_root() -> None:

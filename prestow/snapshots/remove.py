@@ -48,13 +48,20 @@ def empty_trash(trash: Path) -> None:
         StorageError: something is still there; all else is gone.
     """
     errors = []
-    for grave in sorted(trash.glob(f"{_GRAVE}*")):
+    for grave in _listed(trash):
         try:
             remove_tree(grave)
         except (PreconditionError, StorageError) as error:
             errors.append(error)
     if errors:
         raise StorageError(f"{len(errors)} of the things in {trash} cannot be removed; the first: {errors[0]}")
+
+
+def _listed(trash: Path) -> list[Path]:
+    try:
+        return sorted(trash.glob(f"{_GRAVE}*"))
+    except OSError as error:
+        raise failure(error, f"listing {trash}") from error
 
 
 def remove_tree(path: Path) -> None:

@@ -70,9 +70,9 @@ class Stage:
     registry: DockerRegistry
     reference: str
     target: Digest
-    _totals: dict[str, int] = field(default_factory=dict)
+    _totals: dict[tuple[str, bool], int] = field(default_factory=dict)
 
-    def attempts(self, name: str, count: int | None, fate: int, check: Check) -> None:
+    def attempts(self, name: str, count: int | None, fate: int, check: Check, *, reading: bool = False) -> None:
         """Let a verb meet its fate before call after call, and look each time at what is left.
 
         Args:
@@ -80,17 +80,19 @@ class Stage:
             count: before how many calls, from all parts of the verb; None for each.
             fate: ``KILL``, or the number of an error.
             check: looks at the store and at how the verb ended.
+            reading: whether calls that only read count, too.
         """
         verb = VERBS[name]
-        if name not in self._totals:
-            self._totals[name] = int(apart(lambda: self._attempt(verb, lambda _: GO_ON, check)))
 
-        def meet(at: int) -> None:
-            apart(lambda: self._attempt(verb, lambda call: fate if call.number == at else GO_ON, check))
+        def attempt(judge: Judge) -> str:
+            return apart(lambda: self._attempt(verb, judge, check, reading=reading))
 
-        each(sampled(self._totals[name], count, f"{name} {fate}"), meet)
+        if (name, reading) not in self._totals:
+            self._totals[name, reading] = int(attempt(lambda _: GO_ON))
+        numbers = sampled(self._totals[name, reading], count, f"{name} {fate}")
+        each(numbers, lambda at: attempt(lambda call: fate if call.number == at else GO_ON))
 
-    def _attempt(self, verb: Verb, judge: Judge, check: Check) -> int:
+    def _attempt(self, verb: Verb, judge: Judge, check: Check, *, reading: bool) -> int:
         """Make one attempt on a fresh store, and give the number of calls."""
         home = self.folder / "store"
         shutil.rmtree(home, ignore_errors=True)
@@ -99,7 +101,7 @@ class Stage:
         job = Job(home, self.reference, unheard, verb.driver)
         for step in verb.here:
             forked(lambda step=step: step(job))
-        ended = supervised(lambda voice: verb.run(replace(job, say=voice.say)), judge)
+        ended = supervised(lambda voice: verb.run(replace(job, say=voice.say)), judge, reading=reading)
         assert ended.foreign == "", ended.foreign
         try:
             check(Laws(job, verb, self.registry, self.target), ended)
