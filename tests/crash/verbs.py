@@ -180,6 +180,12 @@ def damage(job: Job) -> None:
         path.write_bytes(raw)
 
 
+def spoil(job: Job) -> None:
+    """Leave a database that is none any more."""
+    job.node.database.close()
+    job.node.database.path.write_bytes(b"garbage" * 1000)
+
+
 def clear(job: Job) -> None:
     """Bring a store to where nothing is in it."""
     end(job)
@@ -215,6 +221,7 @@ VERBS = {
     "forget": Verb(forget, (pull, tag)),
     "prune": Verb(collect, (pull, forget)),
     "repair": Verb(repair, (pull, damage)),
+    "rebuild": Verb(repair, (pull, tag, spoil)),
 }
 
 
