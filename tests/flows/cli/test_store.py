@@ -50,11 +50,6 @@ def of_a_newer_format(home: Path) -> None:
     (home / "store.json").write_text('{"format": 99, "id": "x"}')
 
 
-def with_a_damaged_database(home: Path) -> None:
-    home.mkdir(0o700)
-    (home / "metadata.db").write_bytes(b"not SQLite " * 1000)
-
-
 @pytest.mark.parametrize(
     ("spoil", "status", "said"),
     [
@@ -64,7 +59,6 @@ def with_a_damaged_database(home: Path) -> None:
         (written_by_others, 2, "chmod 0700"),
         (damaged, 2, "store.json is damaged"),
         (of_a_newer_format, 9, "upgrade"),
-        (with_a_damaged_database, 11, "damaged"),
     ],
 )
 def test_a_store_that_is_none_is_refused_in_one_line(
