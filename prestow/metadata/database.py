@@ -30,7 +30,7 @@ from prestow.errors import (
     StorageError,
     UnavailableError,
 )
-from prestow.metadata.opening import Opening, is_damage, primary_code
+from prestow.metadata.opening import Opening, is_damage, is_unread, primary_code
 
 Value: TypeAlias = str | int | float | bytes | None
 Cursor: TypeAlias = sqlite3.Cursor
@@ -208,15 +208,18 @@ class Database:
         """Tell what contradicts itself in the file, or the rows; nothing if all is well.
 
         Raises:
-            StorageError: it cannot be read at all.
+            StorageError: it cannot be read, at all or somewhere: what is there may be well.
         """
         try:
             found = [row[0] for row in self.read("PRAGMA integrity_check(5)") if row[0] != "ok"]
-            return found + [f"a row of {row[0]} refers to none of {row[2]}" for row in self.read(_REFERENCES)]
+            found += [f"a row of {row[0]} refers to none of {row[2]}" for row in self.read(_REFERENCES)]
         except StorageError as error:
             if is_damage(error.__cause__):
                 return [str(error.__cause__)]
             raise
+        if unread := next(filter(is_unread, found), ""):
+            raise StorageError(f"{self.path}: cannot be read: {unread.splitlines()[-1]}")
+        return found
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ What a new database begins with, its caller knows: in a store that had one, what
 
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 _MOMENT = 1.0  # an empty one is made sooner, and nobody need hear of it
 _PATIENCE = 900.0  # reading back what was lost takes as long as reading the store's documents
 _PRIMARY = 0xFF
+_CODE = re.compile(r"error code[ =](\d+)")
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -158,3 +160,9 @@ def primary_code(error: sqlite3.Error) -> int:
 def is_damage(error: BaseException | None) -> bool:
     """Whether the file itself is damaged, rather than the disk, or what was asked for."""
     return isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGED
+
+
+def is_unread(fault: str) -> bool:
+    """Whether what SQLite's integrity check tells of is a page that the disk did not give, rather than a wrong one."""
+    code = _CODE.search(fault)
+    return code is not None and int(code[1]) & _PRIMARY == sqlite3.SQLITE_IOERR
