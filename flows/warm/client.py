@@ -26,6 +26,7 @@ from flows.warm import place, wire
 from flows.warm.caller import LOOK, STOP, STREAMS, key, this_one
 from prestow.errors import UnavailableError
 
+_GONE = {"refused": "gone", "stale": True}
 _PATIENCE = 30.0  # for a process that has to start
 _POLL = 0.01
 _GRACE = 10.0  # for a child whose server was killed
@@ -46,7 +47,7 @@ def run(home: Path, words: Sequence[str], program: str = place.PROGRAM) -> int |
     """
     ours, deadline = key(), time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        connection = _connected(home, ours, program)
+        connection, started = _connected(home, ours, program)
         if connection is None:
             return None
         with connection:
@@ -54,8 +55,8 @@ def run(home: Path, words: Sequence[str], program: str = place.PROGRAM) -> int |
             pid = _asked(connection, ours, words)
             if isinstance(pid, int):
                 return _ended_as(_followed(connection, pid))
-            if not pid["stale"]:
-                return None
+            if not pid["stale"] or (started and pid is _GONE):
+                return None  # it would not come up the next time either
         time.sleep(_POLL)
     return None
 
@@ -83,19 +84,19 @@ def _server(home: Path, wanted: str) -> int | None:
     return None if isinstance(answer, int) else answer.get("server")
 
 
-def _connected(home: Path, ours: str, program: str) -> socket.socket | None:
-    """Connect to the process, which is started if need be; None if that cannot be."""
-    deadline = time.monotonic() + _PATIENCE
+def _connected(home: Path, ours: str, program: str) -> tuple[socket.socket | None, bool]:
+    """Connect to the process, which is started if need be, and tell whether it was; None if that cannot be."""
+    deadline, started = time.monotonic() + _PATIENCE, False
     while time.monotonic() < deadline:
         if (connection := place.connect(home)) is not None:
-            return connection
+            return connection, started
         try:
-            launched = place.launch(home, ours, program)
+            started = place.launch(home, ours, program) is not None
         except OSError:
-            return None
-        if launched is None:
+            break
+        if not started:
             time.sleep(_POLL)  # somebody else is at it
-    return None
+    return None, started
 
 
 def _asked(connection: socket.socket, ours: str, words: Sequence[str]) -> int | dict[str, Any]:
@@ -110,7 +111,7 @@ def _asked(connection: socket.socket, ours: str, words: Sequence[str]) -> int | 
     except TimeoutError:
         return {"refused": "no answer", "stale": False}
     except (OSError, EOFError, ValueError):  # it ended just now
-        return {"refused": "gone", "stale": True}
+        return _GONE
     finally:
         os.close(directory)
     return int(answer["pid"]) if "pid" in answer else dict(answer)

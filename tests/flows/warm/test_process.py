@@ -67,6 +67,12 @@ def test_it_ends_by_itself_when_it_was_idle_for_long(fresh: Mirror) -> None:
     assert [path.name for path in (fresh.home / "warm").iterdir() if "sock" in path.name] == []
 
 
+def test_where_it_does_not_come_up_the_caller_is_told_at_once(tmp_path: Path) -> None:
+    assert client.run(tmp_path / "store", ["exit", "0"], "tests.flows.warm.no_such_program") is None
+
+    assert "No module named tests.flows.warm.no_such_program" in (tmp_path / "store/warm/process.log").read_text()
+
+
 def test_a_caller_with_other_settings_gets_a_newer_process_and_the_older_one_ends_its_runs(served: Mirror) -> None:
     older, running = served.pid(), waiting(served)
 
