@@ -22,7 +22,7 @@ from prestow.content.disk import translated
 from prestow.content.local import LocalStore
 from prestow.content.store import MAX_DOCUMENT
 from prestow.digest import Digest
-from prestow.errors import InvalidError, PrestowError
+from prestow.errors import InvalidError, PrestowError, StorageError
 from prestow.halfway import COPY
 from prestow.metadata.containers import ContainerRecord, Containers, read_containers
 from prestow.metadata.database import Cursor, Database
@@ -112,9 +112,18 @@ def _chains(content: LocalStore) -> dict[str, tuple[Digest, ...]]:
     for blob in content.walk():
         if blob.size <= MAX_DOCUMENT:
             with suppress(PrestowError):
-                diff_ids = ImageConfig.parse(content.read(blob.digest)).diff_ids
+                diff_ids = ImageConfig.parse(_read(content, blob.digest)).diff_ids
                 found |= {chain.encoded: diff_ids[: at + 1] for at, chain in enumerate(chain_ids(diff_ids))}
     return found
+
+
+def _read(content: LocalStore, digest: Digest) -> bytes:
+    """Read a blob; one that the disk does not give is asked for once more, for what it tells is forgotten otherwise."""
+    try:
+        return content.read(digest)
+    except StorageError as error:
+        _log.warning("%s; trying again", error)
+        return content.read(digest)
 
 
 def _add_layers(rows: dict[str, Info], driver: str, layers: tuple[Digest, ...]) -> None:
@@ -154,7 +163,9 @@ def _numbered(rows: Mapping[str, Info]) -> list[Info]:
 def _containers(home: Path, snapshots: set[tuple[str, str]]) -> Iterator[ContainerRecord]:
     """Give the containers of which there is anything left."""
     for record in read_containers(home) or ():
-        if Path(record.bundle).is_dir() or (record.driver, record.snapshot_key) in snapshots:
+        with translated(f"looking at {record.bundle}"):
+            here = Path(record.bundle).is_dir()
+        if here or (record.driver, record.snapshot_key) in snapshots:
             yield record
 
 
@@ -163,10 +174,14 @@ def has_lost_its_log(home: Path, database: Database) -> bool:
 
     A container tells: it is listed and has its bundle, and its folder if it needs one, and the database knows neither
     it nor its snapshot. Whoever makes or ends one never leaves it so, wherever he dies.
+
+    Raises:
+        StorageError: the disk does not tell.
     """
     known = {(record.namespace, record.id) for record in Containers(database).every()}
     listed = [record for record in read_containers(home) or () if (record.namespace, record.id) not in known]
-    complete = [record for record in listed if (Path(record.bundle) / CONFIG).is_file()]
+    with translated(f"looking at the bundles of {home}"):
+        complete = [record for record in listed if (Path(record.bundle) / CONFIG).is_file()]
     if not complete:
         return False
     rows = {(info.driver, info.key) for info in every_snapshot(database)}
@@ -176,6 +191,8 @@ def has_lost_its_log(home: Path, database: Database) -> bool:
 
 
 def _told(folder: Path) -> Iterator[RowFile]:
-    for path in folder.glob("*"):
+    with translated(f"listing {folder}"):
+        paths = list(folder.iterdir()) if folder.is_dir() else []
+    for path in paths:
         if _NUMBER.fullmatch(path.name) and (told := read_row(path, folder.name)) is not None:
             yield told

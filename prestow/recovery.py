@@ -42,9 +42,13 @@ def recover(home: Path, content: LocalStore, database: Database, snapshotters: S
         database: its names, of all namespaces.
         snapshotters: its drivers.
     """
-    with _told(database.path):
-        if has_lost_its_log(home, database):  # what that told of would be taken for rubbish
+    with _told(database.path):  # until that is known, nothing is rubbish
+        if has_lost_its_log(home, database):
             database.rebuild("its log was removed: containers.json tells of a container that it does not know")
+        _tidy(home, content, database, snapshotters)
+
+
+def _tidy(home: Path, content: LocalStore, database: Database, snapshotters: Sequence[Driver]) -> None:
     with _told(home):
         _remove_files(home)
     with _told(home / "looks"):

@@ -13,7 +13,7 @@ from prestow.metadata.containers import (
     Containers,
     containers_file,
     publish_containers,
-    read_containers,
+    says,
 )
 from prestow.namespace import qualified
 from prestow.node import Node
@@ -25,8 +25,9 @@ from prestow.snapshots.snapshotter import Damage
 def containers(node: Node) -> Iterator[Finding]:
     """Compare the containers of all namespaces with their bundles and snapshots."""
     with node.database.transaction():
-        records, listed = Containers(node.database).every(), read_containers(node.home)
-    if listed is None or set(records) != set(listed):
+        records = Containers(node.database).every()
+        told = says(node.home, records)
+    if not told:
         damage = Damage("containers.json", str(containers_file(node.home)), "does not say what the database says")
         yield Finding(damage, "written again", partial(_publish, node))
     busy = {lease.owner.removeprefix("bundle ") for lease in node.leases.list() if lease.owner.startswith("bundle ")}

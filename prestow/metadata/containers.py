@@ -6,7 +6,7 @@ The file is derived, as ``index.json`` is from the names, and replaced with ever
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from prestow.content.disk import replace_file, translated
 from prestow.digest import Digest
-from prestow.errors import AlreadyExistsError, ExhaustedError, NotFoundError, PrestowError, printable
+from prestow.errors import AlreadyExistsError, ExhaustedError, NotFoundError, PrestowError, StorageError, printable
 from prestow.metadata.database import Database, Row
 from prestow.namespace import DEFAULT
 
@@ -116,18 +116,33 @@ def publish_containers(db: Database) -> None:
     """
     records = Containers(db).every()
     path = containers_file(db.path.parent)
-    if read_containers(db.path.parent) != records:
+    if not says(db.path.parent, records):
         with suppress(ExhaustedError), translated(f"writing {path}"):
             replace_file(path, json.dumps([asdict(record) for record in records], indent=2).encode())
 
 
-def read_containers(home: Path) -> tuple[ContainerRecord, ...] | None:
-    """Give the containers that the file tells of, none if there is no file; None if it makes no sense."""
+def says(home: Path, records: Sequence[ContainerRecord]) -> bool:
+    """Whether the file tells of these containers, in this order."""
     try:
-        return tuple(map(_of_fields, json.loads(containers_file(home).read_bytes())))
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError, TypeError, LookupError, RecursionError, PrestowError):
+        return read_containers(home) == tuple(records)
+    except StorageError:
+        return False
+
+
+def read_containers(home: Path) -> tuple[ContainerRecord, ...] | None:
+    """Give the containers that the file tells of, none if there is no file; None if it makes no sense.
+
+    Raises:
+        StorageError: the disk does not give it.
+    """
+    path = containers_file(home)
+    try:
+        with translated(f"reading {path}"):
+            raw = path.read_bytes() if path.exists() else b"[]"
+        return tuple(map(_of_fields, json.loads(raw)))
+    except StorageError:
+        raise
+    except (ValueError, TypeError, LookupError, RecursionError, PrestowError):
         return None
 
 

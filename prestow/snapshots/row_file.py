@@ -16,7 +16,7 @@ from typing import Any
 
 from prestow.content.disk import replace_file, translated
 from prestow.digest import Digest
-from prestow.errors import PrestowError
+from prestow.errors import PrestowError, StorageError
 from prestow.snapshots.snapshotter import Info, Kind
 
 NAME = "row.json"
@@ -64,7 +64,10 @@ def write_row(folder: Path, info: Info, line: Sequence[Info], *, durable: bool) 
 
 def tells(folder: Path, info: Info, line: Sequence[Info]) -> bool:
     """Whether a folder says what :func:`write_row` would write, but for the time."""
-    told = read_row(folder, info.driver)
+    try:
+        told = read_row(folder, info.driver)
+    except StorageError:
+        return False
     return told is not None and (replace(told.info, created_at=info.created_at), told.layers) == (
         info,
         _layers(info, line),
@@ -76,14 +79,28 @@ def _layers(info: Info, line: Sequence[Info]) -> tuple[Digest, ...]:
 
 
 def read_row(folder: Path, driver: str) -> RowFile | None:
-    """Read a row back; None if there is none, or nothing that makes sense."""
+    """Read a row back; None if there is none, or nothing that makes sense.
+
+    Raises:
+        StorageError: the disk does not give it.
+    """
     try:
-        fd = os.open(folder / NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
-            raw = file.read(_LONGEST) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        with translated(f"reading {folder / NAME}"):
+            raw = _bytes(folder / NAME)
         return _parsed(json.loads(raw), driver, int(folder.name))
-    except (OSError, ValueError, LookupError, TypeError, RecursionError, PrestowError):
+    except StorageError:
+        raise
+    except (ValueError, LookupError, TypeError, RecursionError, PrestowError):
         return None
+
+
+def _bytes(path: Path) -> bytes:
+    """Read a file, if it is one: anything else is as good as nothing."""
+    if not (path.exists() and stat.S_ISREG(path.lstat().st_mode)):
+        return b""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        return file.read(_LONGEST)
 
 
 def _parsed(fields: dict[str, Any], driver: str, number: int) -> RowFile:
