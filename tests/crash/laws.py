@@ -6,6 +6,7 @@ then all is in order, nothing is in quarantine
 what is taken away leaves nothing                no file, no row, no mount
 """
 
+import time
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ class Laws:
     def gone(self) -> None:
         """What is taken away leaves nothing."""
         node = self.job.node
-        Leases(node.database, since_boot=lambda: uptime() + _LONG).purge()  # of repairs with nothing left to do
+        later = Leases(node.database, lambda: time.time() + _LONG, since_boot=lambda: uptime() + _LONG)
+        later.purge()  # the leases of repairs with nothing left to do
         clear(self.job)
         _none(_damaged(node))
         _none([tuple(row) for table in _TABLES for row in node.database.read(f"SELECT * FROM {table}")])

@@ -19,8 +19,8 @@ from prestow.snapshots.mountinfo import mounts_below
 from tests.crash.apart import apart, forked
 
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004_587D, 2
-_SIZE = "4G"  # sparse
-_MAKE = ("mkfs.ext4", "-q", "-q", "-J", "size=4", "-E", "lazy_itable_init=1,lazy_journal_init=1", "-N", "8192")
+_SIZE = 4 << 30  # sparse
+_MAKE = ("mkfs.ext4", "-q", "-J", "size=4", "-E", "lazy_itable_init=1,lazy_journal_init=1", "-N", "8192")
 _OPTIONS = "loop,commit=300"  # nothing is written merely because time passes
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -48,7 +48,9 @@ class Machine:
     def make(self) -> None:
         """Give it a new disk, with an empty file system."""
         self.root.mkdir(parents=True)
-        subprocess.run([*_MAKE, self.disk, _SIZE], check=True)
+        with self.disk.open("xb") as disk:
+            disk.truncate(_SIZE)
+        subprocess.run([*_MAKE, self.disk], check=True)
 
     def copy(self, folder: Path) -> "Machine":
         """Make another machine, switched off, with the same on its disk."""

@@ -4,13 +4,14 @@ A sample of the calls, spread over all; more of them with ``make large``, and al
 """
 
 import errno
+from dataclasses import replace
 
 import pytest
 
 from tests.crash.laws import Laws
 from tests.crash.outages import outages
 from tests.crash.stage import Stage
-from tests.crash.supervisor import KILL, Ended
+from tests.crash.supervisor import GO_ON, KILL, Ended, supervised
 from tests.crash.verbs import VERBS
 
 SAMPLED = [
@@ -19,6 +20,8 @@ SAMPLED = [
     pytest.param(None, marks=[pytest.mark.matrix, pytest.mark.timeout(7200)]),
 ]
 
+_EARLY = 50  # calls within which recovery has been
+
 
 @pytest.mark.parametrize("count", SAMPLED)
 @pytest.mark.parametrize("verb", VERBS)
@@ -26,6 +29,20 @@ def test_killed_before_any_system_call(stage: Stage, verb: str, count: int | Non
     def check(laws: Laws, ended: Ended) -> None:
         assert ended.error == ""
         laws.check(ended.told)
+
+    stage.attempts(verb, count, KILL, check)
+
+
+@pytest.mark.parametrize("count", SAMPLED)
+@pytest.mark.parametrize("verb", VERBS)
+def test_killed_again_while_it_puts_in_order_what_the_first_left(stage: Stage, verb: str, count: int | None) -> None:
+    def check(laws: Laws, ended: Ended) -> None:
+        at = ended.calls % _EARLY
+        again = supervised(
+            lambda voice: laws.verb.run(replace(laws.job, say=voice.say)),
+            lambda call: KILL if call.number == 1 + at else GO_ON,
+        )
+        laws.check([*ended.told, *again.told])
 
     stage.attempts(verb, count, KILL, check)
 
