@@ -24,7 +24,7 @@ from prestow.content.store import MAX_DOCUMENT
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, StorageError
 from prestow.halfway import COPY
-from prestow.metadata.containers import ContainerRecord, Containers, read_containers
+from prestow.metadata.containers import ContainerRecord, Containers, containers_file, read_containers
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.tag import recover_names
 from prestow.oci.identity import chain_ids
@@ -53,7 +53,7 @@ def rebuild(home: Path, content: LocalStore, cursor: Cursor) -> None:
         "INSERT INTO snapshots (driver, key, kind, parent, id, diff_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(r.driver, r.key, r.kind.value, r.parent, r.id, r.diff_id, r.created_at) for r in rows],
     )
-    containers = list(_containers(home, {(row.driver, row.key) for row in rows}))
+    containers = list(_containers(home, content, {(row.driver, row.key) for row in rows}))
     cursor.executemany(
         "INSERT OR IGNORE INTO containers"
         " (namespace, id, image, manifest_digest, driver, snapshot_key, bundle, created_at)"
@@ -160,9 +160,14 @@ def _numbered(rows: Mapping[str, Info]) -> list[Info]:
     return [replace(info, id=numbers.get(key, info.id)) for key, info in rows.items()]
 
 
-def _containers(home: Path, snapshots: set[tuple[str, str]]) -> Iterator[ContainerRecord]:
+def _containers(home: Path, content: LocalStore, snapshots: set[tuple[str, str]]) -> Iterator[ContainerRecord]:
     """Give the containers of which there is anything left."""
-    for record in read_containers(home) or ():
+    listed = read_containers(home)
+    if listed is None:
+        path = containers_file(home)
+        _log.warning("%s makes no sense: containers are forgotten; save what they wrote before the next prune", path)
+        _set_aside(content, path, "makes no sense")
+    for record in listed or ():
         with translated(f"looking at {record.bundle}"):
             here = Path(record.bundle).is_dir()
         if here or (record.driver, record.snapshot_key) in snapshots:

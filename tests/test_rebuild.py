@@ -15,7 +15,7 @@ from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.examine import examine
 from prestow.lookup import find_image
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.containers import ContainerRecord, Containers, containers_file
 from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node
 from prestow.oci.descriptor import Descriptor
@@ -249,6 +249,20 @@ def test_an_index_that_is_lost_too_costs_the_names_only(node: Node) -> None:
     fresh = Node(node.home, node.store_id)
 
     assert (fresh.images.every(), known(fresh)[1]) == ((), snapshots)
+
+
+def test_a_list_of_containers_that_is_lost_too_costs_the_containers_only(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, snapshots, _ = known(node)
+    node.database.close()
+    node.database.path.unlink()
+    containers_file(node.home).write_text("[{}]")
+
+    fresh = Node(node.home, node.store_id)
+
+    assert known(fresh) == (images, snapshots, ())
+    assert "save what they wrote before the next prune" in caplog.text
 
 
 def test_a_store_of_a_newer_prestow_is_left_alone(node: Node) -> None:
