@@ -13,6 +13,7 @@ from flows.results import Prepulled, PrepulledImage, Pulled
 from prestow.cancellation import check, current
 from prestow.errors import PrestowError, printable
 from prestow.node import open_node
+from tasks.threads import waited
 
 _KEY = "prestow-prepull"
 _REASON = 500  # characters of why an image is not here
@@ -54,7 +55,7 @@ def pull_each(
     runs: list[Future[PrepulledImage]] = []
     try:
         runs += [pool.submit(copy_context().run, partial(_pulled, reference, **options)) for reference in wanted]
-        result = Prepulled(node.host, tuple(run.result() for run in runs))
+        result = Prepulled(node.host, tuple(waited(run) for run in runs))
         check()
     except BaseException:
         if (token := current()) is not None:

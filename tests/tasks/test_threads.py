@@ -1,11 +1,15 @@
-"""Threads of a flow: the state of a step that was submitted is known where it runs."""
+"""Threads of a flow: the state of a step is known where it runs, and a signal is obeyed while one is waited for."""
 
+import os
+import signal
 import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from prefect import flow, task
 
-from tasks.threads import THREADS
+from tasks.threads import THREADS, waited
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -31,3 +35,42 @@ def test_the_state_of_a_step_is_known_without_asking_the_api() -> None:
         return before, waiting.state.is_completed(), failing.state.is_failed(), result
 
     assert run() == (True, True, True, 3)
+
+
+class CaughtError(Exception):
+    """The handler of a signal has run."""
+
+
+@pytest.fixture
+def unheard() -> Iterator[None]:
+    """Let SIGUSR1 be delivered to any thread but this one, in whose place its handler runs."""
+
+    def handle(_number: int, _frame: object) -> None:
+        raise CaughtError
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_the_work_gave_or_raised_comes_out() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert waited(pool.submit(lambda: 7)) == 7
+        with pytest.raises(ZeroDivisionError):
+            waited(pool.submit(lambda: 1 // 0))
+
+
+@pytest.mark.usefixtures("unheard")
+def test_a_signal_that_another_thread_got_ends_the_wait() -> None:
+    never: Future[None] = Future()
+
+    def kill() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    threading.Timer(0.05, kill).start()
+
+    with pytest.raises(CaughtError):
+        waited(never)
