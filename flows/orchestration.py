@@ -39,6 +39,8 @@ _NOBODY = Path(__file__).parent / "local_server" / "nobody.pem"
 none at a local server."""
 
 _PATIENCE = 10.0
+_ATTEMPTS = 30  # of the events' client, a second each: as long as Prefect's other client asks
+_LOCAL = "local"
 
 
 @contextmanager
@@ -88,12 +90,15 @@ def _client(home: Path, url: str) -> Iterator[None]:
     """Use one client in this block, note its runs, and send the events that wait before it leaves."""
     from httpx import TransportError  # noqa: PLC0415 - once Prefect is needed
     from prefect.context import SyncClientContext  # noqa: PLC0415 - likewise
+    from prefect.events.clients import PrefectEventsClient  # noqa: PLC0415 - likewise
     from prefect.events.worker import EventsWorker  # noqa: PLC0415 - likewise
     from prefect.exceptions import CancelledRun, PrefectHTTPStatusError  # noqa: PLC0415 - likewise
 
     from flows.crashed import mark_crashed  # noqa: PLC0415 - likewise
 
     api = _lasting_name(home, url)
+    if api == _LOCAL:  # another server of the store may take longer to come than the client asks for by itself
+        EventsWorker.set_client_override(PrefectEventsClient, reconnection_attempts=_ATTEMPTS)
     try:
         with SyncClientContext.get_or_create(), noting(home, api):
             mark_crashed(home, api)
@@ -107,6 +112,7 @@ def _client(home: Path, url: str) -> Iterator[None]:
         raise _refused(url, error.response.status_code, error.response.text) from error
     finally:
         EventsWorker.drain_all(timeout=_PATIENCE, at_exit=False)
+        EventsWorker.set_client_override(None)
 
 
 def _begin(home: Path, announce: Callable[[str], object] | None) -> None:
@@ -125,7 +131,7 @@ def _own(server: Server) -> dict[str, str]:
 def _lasting_name(home: Path, url: str) -> str:
     """Name an API for as long as it is the same: the store's own server, wherever it listens, or what is at a URL."""
     own = Record.read(home / "prefect")
-    return "local" if own is not None and own.server(home).url == url else url
+    return _LOCAL if own is not None and own.server(home).url == url else url
 
 
 def read_again(env: Mapping[str, str]) -> None:

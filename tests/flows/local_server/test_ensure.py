@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from flows.local_server.ensure import Server, begin, ensure, environment, status
 from flows.local_server.record import Record, living
 from prestow.content.boot import Process, start_time
 from prestow.errors import PreconditionError, UnavailableError
+from tests.prefect_records import until
 
 PROJECT = Path(__file__).parents[3]
 PROGRAM = "import sys; from pathlib import Path; from flows.local_server.ensure import ensure; s = ensure(Path({!r})); "
@@ -61,12 +63,11 @@ def test_a_server_that_was_begun_is_found_and_replaced_when_it_hangs(home: Path)
 def test_a_server_that_nobody_needs_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRESTOW_SERVER_IDLE_HOURS", "0.0001")
     begin(home)
-    _, status_of_child = os.wait()
+    first = until(lambda: [found for found in [Record.read(home / "prefect")] if found is not None], 1, "a record")[0]
+    _, status_of_child = os.waitpid(first.process.pid, 0)
 
-    record = Record.read(home / "prefect")
     assert os.waitstatus_to_exitcode(status_of_child) == 0
-    assert record is not None
-    assert record.ready
+    assert Record.read(home / "prefect") == replace(first, ready=True)
     assert (home / "prefect" / "server.log").read_text() == ""
 
 
