@@ -172,7 +172,8 @@ def ends(store: Store, folder: Path, rounds: int) -> list[Row]:
             layers = [f"/blobs/{layer['digest']}" for layer in known["layers"]]
             for layer in layers:
                 registry.on(layer, Fault(stall_after=1))  # what came stays, so little may come
-            process = subprocess.Popen([PRESTOW, "pull", name], env=store.environment, stderr=subprocess.DEVNULL)
+            command = ["env", "--default-signal=INT", str(PRESTOW), "pull", name]  # a shell's background ignores it
+            process = subprocess.Popen(command, env=store.environment, stderr=subprocess.DEVNULL)
             while process.poll() is None and not all(map(registry.requests, layers)):
                 time.sleep(0.01)
             began = time.perf_counter()
