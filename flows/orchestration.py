@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from flows.local_server.ensure import begin, environment
 from flows.local_server.keep import kept
 from flows.local_server.named import may_be_named
-from flows.local_server.record import Record, Server, living
+from flows.local_server.record import Record, living
 from flows.local_server.runs import noting
 from prestow.errors import CancelledError, PrestowError, UnauthorizedError, UnavailableError, printable
 
 if TYPE_CHECKING:
+    from prefect.settings import Settings
     from prefect.settings.models.logging import LoggingSettings
 
 LEAN = {
@@ -35,8 +36,8 @@ QUIET = {"PREFECT_LOGGING_LEVEL": LEAN["PREFECT_LOGGING_LEVEL"], "PREFECT_LOGGIN
 """What keeps Prefect's log out of a terminal."""
 
 _NOBODY = Path(__file__).parent / "local_server" / "nobody.pem"
-"""An authority whose key was never kept. Prefect's clients read all authorities of the world each, for 20 ms, and ask
-none at a local server."""
+"""An authority whose key was never kept. Each client of Prefect's reads all authorities of the world, for 20 ms, and
+asks none at an API without TLS."""
 
 _PATIENCE = 10.0
 _ATTEMPTS = 30  # of the events' client, a second each: as long as Prefect's other client asks
@@ -69,17 +70,16 @@ def connected(
 
     with ExitStack() as around:
         if own:
-            env.update(_own(around.enter_context(kept(Path(home)))))
+            env.update(environment(around.enter_context(kept(Path(home)))))
         if read_before:
             read_again(env)
         elif own:
             refresh_global_settings_context()
         if get_current_settings().api.url is None:
             _begin(Path(home), announce)
-            env.update(_own(around.enter_context(kept(Path(home)))))
+            env.update(environment(around.enter_context(kept(Path(home)))))
             refresh_global_settings_context()
-        settings = get_current_settings()
-        settings.flows.heartbeat_frequency = None  # the end of a flow would wait for its thread, up to a second
+        settings = lightened()
         logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # it warns of events that wait, and sends them
         around.enter_context(_client(Path(home), str(settings.api.url)))
         yield str(settings.api.url)
@@ -123,9 +123,16 @@ def _begin(home: Path, announce: Callable[[str], object] | None) -> None:
         begin(home)
 
 
-def _own(server: Server) -> dict[str, str]:
-    """Give the variables that make this process a light client of the store's own server."""
-    return {**environment(server), "PREFECT_API_SSL_CERT_FILE": str(_NOBODY)}
+def lightened() -> "Settings":
+    """Give Prefect's settings, made those of a process that is there for one run, but for what somebody has set."""
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - the slow import
+
+    settings = get_current_settings()
+    if "heartbeat_frequency" not in settings.flows.model_fields_set:
+        settings.flows.heartbeat_frequency = None  # the end of a flow would wait for its thread, up to a second
+    if "ssl_cert_file" not in settings.api.model_fields_set and str(settings.api.url).startswith("http://"):
+        settings.api.ssl_cert_file = str(_NOBODY)
+    return settings
 
 
 def _lasting_name(home: Path, url: str) -> str:

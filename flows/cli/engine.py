@@ -9,6 +9,9 @@ from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.session import elsewhere
 from prestow.errors import PrestowError, UnavailableError
 
+_LEAN = ("DO_NOT_TRACK", "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED")
+"""What of a command's lean settings is a worker's, too, who has chosen what is logged."""
+
 
 def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
@@ -22,16 +25,14 @@ def add(verbs: Verbs, common: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Be Prefect's engine."""
     _elsewhere(args)
-    read_before = "prefect" in sys.modules
-    from prefect.settings import get_current_settings  # noqa: PLC0415 - the slow import
+    from flows.orchestration import LEAN, lightened, read_again  # noqa: PLC0415 - keep `prestow --help` quick
 
-    if read_before:
-        from flows.orchestration import read_again  # noqa: PLC0415 - keep `prestow --help` quick
-
+    for name in _LEAN:
+        os.environ.setdefault(name, LEAN[name])
+    if "prefect" in sys.modules:
         read_again(os.environ)
-    flows = get_current_settings().flows
-    if "heartbeat_frequency" not in flows.model_fields_set:
-        flows.heartbeat_frequency = None  # the end of a flow would wait for its thread; the worker sees how we end
+    lightened()
+    sys.modules.pop("prefect.engine", None)  # what is run is no import's leftover
     sys.argv = ["prefect.engine"]
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
     return 0

@@ -13,7 +13,7 @@ from flows.warm.place import keep_only_ours
 _ROOMS = (
     "flows.bundle", "flows.prepull", "flows.prune", "flows.pull", "flows.run", "flows.verify", "flows.crashed",
     "flows.cli.person", "flows.cli.progress", *(f"flows.cli.{verb}" for verb in VERBS), "config.settings",
-    "prefect.engine", "prefect.task_engine", "prefect.deployments.steps.core", "prefect.runner.storage",
+    "prefect.flow_engine", "prefect.task_engine", "prefect.deployments.steps.core", "prefect.runner.storage",
     "prestow.registry.client", "prestow.registry.registry", "prestow.snapshots.drivers", "prestow.snapshots.probe",
     "prestow.recovery", "isal.igzip", "zstandard",
     # what Prefect, and what it uses, imports at the first run
