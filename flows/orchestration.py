@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from flows.local_server.ensure import begin, environment
 from flows.local_server.keep import kept
 from flows.local_server.named import may_be_named
-from flows.local_server.record import Record, living
+from flows.local_server.record import Record, Server, living
 from flows.local_server.runs import noting
 from prestow.errors import CancelledError, PrestowError, UnauthorizedError, UnavailableError, printable
 
@@ -39,6 +39,7 @@ _NOBODY = Path(__file__).parent / "local_server" / "nobody.pem"
 """An authority whose key was never kept. Each client of Prefect's reads all authorities of the world, for 20 ms, and
 asks none at an API without TLS."""
 
+_NOWHERE = "http://127.0.0.1:0/api"
 _PATIENCE = 10.0
 _ATTEMPTS = 30  # of the events' client, a second each: as long as Prefect's other client asks
 _LOCAL = "local"
@@ -69,12 +70,13 @@ def connected(
     from prefect.settings import get_current_settings  # noqa: PLC0415 - likewise
 
     with ExitStack() as around:
-        if own:
-            env.update(environment(around.enter_context(kept(Path(home)))))
-        if read_before:
-            read_again(env)
-        elif own:
+        server = around.enter_context(kept(Path(home))) if own else None
+        if server is not None:
+            env.update(environment(server))
+        if not read_before:
             refresh_global_settings_context()
+        elif server is None or not _adopted(env, server):
+            read_again(env)
         if get_current_settings().api.url is None:
             _begin(Path(home), announce)
             env.update(environment(around.enter_context(kept(Path(home)))))
@@ -121,6 +123,29 @@ def _begin(home: Path, announce: Callable[[str], object] | None) -> None:
         if announce is not None:
             announce("starting the Prefect server of this store; it stays for the next command")
         begin(home)
+
+
+def prepared(home: Path) -> dict[str, str]:
+    """Give the variables with which a process imports Prefect that may wait for commands on the store's own server."""
+    return LEAN | QUIET | environment(Server(_NOWHERE, 0, "nobody:nothing", home / "prefect"))
+
+
+def _adopted(env: Mapping[str, str], server: Server) -> bool:
+    """Use the store's own server in a process that was prepared for it; False if anything else is set.
+
+    Reading all of Prefect's settings again takes longer than any step of a small pull.
+    """
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - the slow import
+    from pydantic import SecretStr  # noqa: PLC0415 - likewise
+
+    settings, expected = get_current_settings(), LEAN | QUIET | environment(server)
+    found = {name: env[name] for name in env if name in expected or name.upper().startswith("PREFECT_")}
+    for_it = settings.api.url == _NOWHERE and settings.home == server.directory
+    if not for_it or found != expected or settings.profiles_path.exists():
+        return False
+    settings.api.url, settings.api.auth_string = server.url, SecretStr(server.auth)
+    settings.ui_url = expected["PREFECT_UI_URL"]
+    return True
 
 
 def lightened() -> "Settings":

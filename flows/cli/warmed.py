@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from flows.cli.main import VERBS
 from flows.cli.main import main as command
@@ -25,9 +26,10 @@ _ROOMS = (
 def main(folder: str, key: str) -> None:
     """Import all that a run needs, and serve."""
     keep_only_ours()
+    os.chdir("/")  # where the first caller was is no place to stay, nor to look for settings
     gc.disable()  # nothing that is imported is garbage
     idle = _idle()
-    _import_all()
+    _import_all(Path(folder).parent)
     from flows.warm.server import Server  # noqa: PLC0415 - no command needs it
 
     gc.enable()
@@ -46,12 +48,12 @@ def _idle() -> float:
     return load().warm_minutes * 60
 
 
-def _import_all() -> None:
-    """Import the rooms, with Prefect as quiet as it is for a command, which saves each of them setting it up."""
-    from flows.orchestration import LEAN, QUIET  # noqa: PLC0415 - as the rest
+def _import_all(home: Path) -> None:
+    """Import the rooms, with Prefect as it is for a command that uses the store's own server, which saves it much."""
+    from flows.orchestration import prepared  # noqa: PLC0415 - as the rest
 
     before = dict(os.environ)
-    os.environ.update(LEAN | QUIET)
+    os.environ.update(prepared(home))
     for room in _ROOMS:
         import_module(room)
     _complete_models()
