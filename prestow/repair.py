@@ -223,13 +223,14 @@ class _Work:
         self.node.content.held.take(path, why)
 
     def _from_source(self, fetch: Callable[[Fetcher], _T]) -> _T:
-        """Fetch from the first place of the image that has it.
+        """Fetch from the first place of the image, under whatever name, that has it.
 
         Raises:
             NotFoundError: none has, or nobody noted any.
         """
         failures = []
-        for reference in self.record.sources:
+        names = [self.record, *(record for record in self.node.images.every() if record.target == self.record.target)]
+        for reference in dict.fromkeys(source for record in names for source in record.sources):
             try:
                 return fetch(self.node.source(reference))
             except CancelledError:

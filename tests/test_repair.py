@@ -180,6 +180,16 @@ def test_an_image_under_another_name_is_repaired_from_where_it_was_pulled(
     assert [request.path for request in fault_registry.seen] == [f"/v2/app/blobs/{image.config.digest}"]
 
 
+def test_any_name_of_an_image_tells_where_it_comes_from(node: Node, fault_registry: FaultRegistry) -> None:
+    record, image = pulled(node, f"{fault_registry.domain}/app:demo")
+    alias = tag(node.database, node.content, "localhost/alias:1", record.target, namespace="ci")
+    flip(node.content.path(image.config.digest))
+
+    done = repair(node, alias)
+
+    assert [mended.how for mended in done.mended if mended.name == image.config.digest] == ["fetched again"]
+
+
 def test_an_image_from_a_layout_is_repaired_from_it_as_long_as_it_is_there(
     node: Node, demo_layout: Path, tmp_path: Path
 ) -> None:
