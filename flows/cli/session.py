@@ -14,10 +14,12 @@ from pathlib import Path
 
 from flows.cli.interruption import interruptible
 from flows.cli.output import answer_reserved, say
+from prestow.content.disk import check_descriptors
 
 _LEVEL = "PREFECT_LOGGING_LEVEL"
 _CONSOLE_LEVEL = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 _ALLOCATIONS = 100_000
+_DESCRIPTORS = 24  # with fewer, Prefect's threads end without a word, and the run waits for them
 
 
 @contextmanager
@@ -41,9 +43,10 @@ def connection(args: argparse.Namespace) -> Iterator[str]:
     """Use Prefect in this block, and no store; gives the URL of its API.
 
     Raises:
-        UnavailableError: the Prefect API does not answer.
+        UnavailableError: the Prefect API does not answer, or hardly any file can be opened.
     """
     elsewhere(args)
+    check_descriptors("beginning a flow", _DESCRIPTORS)
     # Prefect is a million objects, none of them garbage: do not look for any among them all the time, nor at the end
     gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     with ExitStack() as around:

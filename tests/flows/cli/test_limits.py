@@ -9,8 +9,17 @@ from tests.image_factory import write_image
 from tests.registries import FaultRegistry
 from tests.tar_builder import Tar
 
-FEW = 64
+FEW, TOO_FEW = 64, 16
 LAYERS = 40
+
+
+def test_where_a_flow_cannot_run_for_want_of_descriptors_that_is_said_at_once(prestow: Prestow) -> None:
+    limited = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (TOO_FEW, TOO_FEW))
+
+    done = prestow("pull", "127.0.0.1:1/team/many:many", preexec_fn=limited)
+
+    assert (done.status, done.out, done.err.count("\n")) == (8, "", 1)
+    assert "ulimit -n" in done.err
 
 
 def test_an_image_of_many_layers_needs_few_descriptors(prestow: Prestow, tmp_path: Path) -> None:
