@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -80,5 +81,7 @@ def signals(*numbers: str) -> int:
 
 if __name__ == "__main__":
     keep_only_ours()
+    if "PRESTOW_MIRROR_THREAD" in os.environ:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     idle = 60 * float(os.environ.get("PRESTOW_WARM_MINUTES", "10"))
     Server(*sys.argv[1:], run, idle).serve()  # type: ignore[misc]

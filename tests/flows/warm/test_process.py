@@ -73,6 +73,13 @@ def test_where_it_does_not_come_up_the_caller_is_told_at_once(tmp_path: Path) ->
     assert "No module named tests.flows.warm.no_such_program" in (tmp_path / "store/warm/process.log").read_text()
 
 
+def test_it_does_not_fork_while_it_has_another_thread(fresh: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESTOW_MIRROR_THREAD", "1")
+
+    assert client.run(fresh.home, ["exit", "0"], MIRROR) is None
+    assert "cannot fork with these threads" in (fresh.home / "warm" / "process.log").read_text()
+
+
 def test_a_caller_with_other_settings_gets_a_newer_process_and_the_older_one_ends_its_runs(served: Mirror) -> None:
     older, running = served.pid(), waiting(served)
 
