@@ -15,11 +15,10 @@ from tests.crash.supervisor import GO_ON, KILL, Ended, supervised
 from tests.crash.verbs import VERBS
 
 SAMPLED = [
-    2,
+    1,
     pytest.param(12, marks=[pytest.mark.large, pytest.mark.timeout(1200)]),
     pytest.param(None, marks=[pytest.mark.matrix, pytest.mark.timeout(7200)]),
 ]
-
 _EARLY = 50  # calls within which recovery has been
 
 
