@@ -11,8 +11,8 @@ import stat
 import uuid
 from pathlib import Path
 
-from prestow.content.disk import create_file, make_folder
-from prestow.errors import InvalidError, StorageError, UnsupportedError, printable
+from prestow.content.disk import create_file, failure, make_folder
+from prestow.errors import InvalidError, UnsupportedError, printable
 
 FORMAT = 1
 """Format of the store's folders; greater ones are of a newer prestow."""
@@ -27,7 +27,8 @@ def open_folder(home: Path) -> str:
     Raises:
         InvalidError: it is something else, or others may write to it.
         UnsupportedError: a newer prestow made it.
-        StorageError: the disk failed.
+        StorageError: the disk failed; ExhaustedError where it is full.
+        UnavailableError: too many files are open.
     """
     try:
         make_folder(home.parent, durable=False)  # none of them for others to write to, whatever the umask
@@ -36,7 +37,10 @@ def open_folder(home: Path) -> str:
         _check_way(home)
         return _store_id(home)
     except OSError as error:
-        raise StorageError(f"store {home}: {error.strerror}; choose another one with --home or PRESTOW_HOME") from error
+        found = failure(error, f"store {home}")
+        if found.transient:
+            raise found from error
+        raise type(found)(f"{found}; choose another one with --home or PRESTOW_HOME") from error
 
 
 def _check_owner(home: Path) -> None:
