@@ -67,7 +67,7 @@ def test_too_few_descriptors_are_told_and_again_succeeds(tmp_path: Path, registr
 
     ended = limited(tmp_path, reference, "RLIMIT_NOFILE", DESCRIPTORS)
 
-    assert {kind for kind, _ in ended} == {"UnavailableError", ""}, ended
+    assert {"UnavailableError", ""} <= {kind for kind, _ in ended} <= {"UnavailableError", "StorageError", ""}, ended
     assert ended[-1] == ("", "")
     assert any("ulimit -n" in said for _, said in ended)
     for number in DESCRIPTORS:
