@@ -34,7 +34,8 @@ def registry(tmp_path: Path) -> Iterator[FaultRegistry]:
 
 def limited(folder: Path, reference: str, limit: str, values: tuple[str, ...]) -> list[tuple[str, str]]:
     """Pull under each of the limits, and give how that ended."""
-    command = [sys.executable, "-m", "tests.limited", str(folder), reference, limit, *values]
+    # -B, for Python itself would cut off the byte code that it writes, and keep it
+    command = [sys.executable, "-B", "-m", "tests.limited", str(folder), reference, limit, *values]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
