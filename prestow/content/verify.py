@@ -1,9 +1,11 @@
 """The step *verify*: a fetched ingest becomes a blob, if it is what its descriptor says."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from prestow.content.store import Store
 from prestow.digest import Digest
+from prestow.errors import UnavailableError
 from prestow.oci.descriptor import Descriptor
 
 
@@ -35,7 +37,12 @@ def verify(content: Store, descriptor: Descriptor, *, unless: Digest | None = No
     """
     digest, size = descriptor.digest, descriptor.size
     ref = f"layer-{digest}"
-    needless = unless is not None and content.has(unless) and content.status(ref) is None
-    if not (needless or content.has(digest, size)):
+    if content.has(digest, size):
+        return Verified(digest, size)
+    status = content.status(ref)
+    if unless is None or not content.has(unless) or (status is not None and status.sealed):
         content.commit_ingest(ref, size, digest)
+    elif status is not None:  # cut off, or what a power cut left of it; nobody goes on with it
+        with suppress(UnavailableError):
+            content.abort(ref)
     return Verified(digest, size)

@@ -61,6 +61,16 @@ def test_a_layer_half_fetched_says_so_and_stays(store: LocalStore) -> None:
     assert [status.offset for status in store.statuses()] == [10]
 
 
+def test_of_a_layer_that_is_not_needed_no_part_is_kept(store: LocalStore) -> None:
+    put(store, b"the diff blob")
+    fetched(store, DATA[:10], seal=False)
+
+    assert verify(store, LAYER, unless=Digest.of(b"the diff blob")) == Verified(DIGEST, len(DATA))
+
+    assert not store.has(DIGEST)
+    assert list(store.statuses()) == []
+
+
 @pytest.mark.parametrize("data", [DATA[:-1], DATA + b"x", DATA[:-1] + b"x", b""])
 def test_wrong_bytes_are_dropped_so_that_they_are_fetched_again(store: LocalStore, data: bytes) -> None:
     fetched(store, data)

@@ -16,8 +16,11 @@ from prestow.content.boot import uptime
 from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.examine import examine
+from prestow.lookup import find_image
 from prestow.metadata.leases import Leases
 from prestow.node import Node
+from prestow.oci.descriptor import Descriptor
+from prestow.platforms import host
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.snapshotter import Damage
 from tests.crash.verbs import Job, Verb, clear, holds, repair
@@ -44,7 +47,7 @@ class Laws:
     job: Job
     verb: Verb
     registry: DockerRegistry
-    target: Digest
+    target: Descriptor
 
     def check(self, told: Sequence[str], *, full: bool = False) -> None:
         """Hold the store against them.
@@ -66,10 +69,10 @@ class Laws:
     def again(self, behind: AbstractSet[str]) -> None:
         """The same command succeeds, and fetches nothing that was here."""
         words: list[str] = []
-        with self.registry.without(_complete(self.job.node) - {self.target}):
+        node = self.job.node
+        with self.registry.without((_complete(node) | self._needless(node)) - {self.target.digest}):
             self.verb.run(Job(self.job.home, self.job.reference, words.append, self.job.driver))
         self._done(words)
-        node = self.job.node
         _none(_damaged(node, behind))
         if self.verb.run is not repair:
             _none([*node.content.held.list(), *node.leases.list()])
@@ -84,6 +87,14 @@ class Laws:
         _none([tuple(row) for table in _TABLES for row in node.database.read(f"SELECT * FROM {table}")])
         _none(mounts_below(node.home))
         _none(_litter(node.home, spared="quarantine" if self.verb.run is repair else ""))
+
+    def _needless(self, node: Node) -> set[Digest]:
+        """Give the layers that are not needed, where their diff blobs will do and are here."""
+        try:
+            layers = find_image(node.content, self.target, host()).layers
+        except PrestowError:
+            return set()
+        return {layer.descriptor.digest for layer in layers if node.replacement(layer) and node.holds_blob(layer)}
 
     def _done(self, told: Sequence[str]) -> None:
         _none([word for word in told if not holds(self.job, word)])

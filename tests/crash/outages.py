@@ -1,6 +1,8 @@
 """Power cuts at the steps of a verb: what was said to be done is there at the next boot, the rest can be done again."""
 
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.crash.apart import forked
@@ -45,7 +47,7 @@ def _outage(stage: Stage, verb: Verb, switched_off: Machine, at: int) -> int:
     job = _job(stage, verb, machine)
     calls, told = json.loads(machine.boot(lambda: _until(verb, job, machine, at)))
     try:
-        machine.boot(lambda: Laws(job, verb, stage.registry, stage.target).check(told))
+        machine.boot(lambda: _check(Laws(job, verb, stage.registry, stage.target), told))
     except AssertionError as error:
         error.add_note(f"power cut before call {at}; done: {told}")
         raise
@@ -61,6 +63,7 @@ def _until(verb: Verb, job: Job, machine: Machine, at: int) -> str:
         machine.cut()
         return KILL
 
+    os.environ.update(verb.settings)
     for step in verb.here:
         forked(lambda step=step: step(job))
     ended = supervised(lambda voice: verb.run(replace(job, say=voice.say)), judge)
@@ -69,3 +72,8 @@ def _until(verb: Verb, job: Job, machine: Machine, at: int) -> str:
         machine.cut()
     # What was removed may come back, as rubbish: a removal is not waited for, since it is done again.
     return json.dumps([ended.calls, [word for word in ended.told if word != EMPTY]])
+
+
+def _check(laws: Laws, told: Sequence[str]) -> None:
+    os.environ.update(laws.verb.settings)
+    laws.check(told)

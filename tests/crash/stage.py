@@ -1,13 +1,14 @@
 """The stage: an image in a registry, stores in the states from which verbs start, and one attempt after the other."""
 
 import itertools
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prestow.digest import Digest
+from prestow.oci.descriptor import Descriptor
 from tests.crash.apart import apart, forked
 from tests.crash.laws import Laws
 from tests.crash.supervisor import GO_ON, Call, Ended, supervised
@@ -24,11 +25,11 @@ _LARGE = 300_000
 _SHOWN = 3
 
 
-def push_image(registry: DockerRegistry, folder: Path) -> tuple[str, Digest]:
-    """Put a small image into a registry, with a layer that comes in several pieces; give its reference and digest."""
+def push_image(registry: DockerRegistry, folder: Path) -> tuple[str, Descriptor]:
+    """Put a small image into a registry, with a layer that comes in several pieces; give its reference and target."""
     large = Tar().file("srv/large", random.Random(4).randbytes(_LARGE)).file("srv/small", b"x")
     target = write_image(folder, [*demo_layers("amd64"), large.to_bytes()], config=_CONFIG, ref="crash")
-    return registry.push(folder, "crash", "crash/image:1"), target.digest
+    return registry.push(folder, "crash", "crash/image:1"), target
 
 
 def sampled(total: int, count: int | None, seed: str) -> Iterable[int]:
@@ -63,13 +64,13 @@ class Stage:
         folder: stores and their states.
         registry: has the image.
         reference: of the image.
-        target: its digest.
+        target: what that stands for.
     """
 
     folder: Path
     registry: DockerRegistry
     reference: str
-    target: Digest
+    target: Descriptor
     _totals: dict[tuple[str, bool], int] = field(default_factory=dict)
 
     def attempts(self, name: str, count: int | None, fate: int, check: Check, *, reading: bool = False) -> None:
@@ -94,6 +95,7 @@ class Stage:
 
     def _attempt(self, verb: Verb, judge: Judge, check: Check, *, reading: bool) -> int:
         """Make one attempt on a fresh store, and give the number of calls."""
+        os.environ.update(verb.settings)
         home = self.folder / "store"
         shutil.rmtree(home, ignore_errors=True)
         if verb.states:

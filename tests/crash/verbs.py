@@ -4,9 +4,9 @@ Each verb starts from a state of the store, which an earlier one made, and says 
 done: whatever then happens to the machine, it must stay done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prestow.admission import admit
@@ -16,7 +16,7 @@ from prestow.digest import Digest
 from prestow.errors import NotFoundError, StorageError
 from prestow.examine import examine
 from prestow.layers.ahead import ahead
-from prestow.layers.apply import apply
+from prestow.layers.apply import apply, settle
 from prestow.lookup import find_image, read_config
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import tag as write_name
@@ -86,11 +86,15 @@ def _pull(job: Job, *, unpacked: bool) -> None:
         say(f"blob {image.config.digest}")
         admit(node, lease, image, job.driver)
         for layer in image.largest_first:
+            needless = node.replacement(layer)
             if not node.holds_download(layer):
                 with ahead(node.content, layer, scans=node.scans, progress=lambda _: None) as arrived:
-                    fetch_layer(source, node.content, layer.descriptor, progress=arrived)
-            commit(node.content, layer.descriptor)
-            say(f"blob {layer.descriptor.digest}")
+                    fetch_layer(source, node.content, layer.descriptor, unless=needless, progress=arrived)
+                if needless:
+                    settle(node.content, layer)
+            commit(node.content, layer.descriptor, unless=needless)
+            if not needless:
+                say(f"blob {layer.descriptor.digest}")
         if unpacked:
             _unpack(job, image)
         write_name(node.database, node.content, job.name, target)
@@ -108,7 +112,8 @@ def unpack(job: Job) -> None:
 
 def _unpack(job: Job, image: Image) -> None:
     for layer in image.layers:
-        applied = apply(job.node.content, layer, scans=job.node.scans)
+        keep_blob = job.node.settings.keep_blobs
+        applied = apply(job.node.content, layer, scans=job.node.scans, keep_blob=keep_blob)
         job.say(f"blob {applied.diff_id}")
     commit_snapshots(job.node.snapshotter(job.driver), image)
     job.say(f"snapshot {image.chain_id}")
@@ -202,16 +207,19 @@ class Verb:
         states: what makes the state from which it starts, one after the other.
         here: what is done on top, in each life anew, as mounts do not outlive one.
         driver: by which snapshotter.
+        settings: what the operator set.
     """
 
     run: Callable[[Job], None]
     states: tuple[Callable[[Job], None], ...] = ()
     here: tuple[Callable[[Job], None], ...] = ()
     driver: str = "auto"
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 VERBS = {
     "pull": Verb(pull),
+    "pull-without-blobs": Verb(pull, settings={"PRESTOW_KEEP_BLOBS": "false"}),
     "unpack": Verb(unpack, (store,)),
     "unpack-overlay": Verb(unpack, (store,), driver="overlay"),
     "unpack-native": Verb(unpack, (store,), driver="native"),
