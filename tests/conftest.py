@@ -13,8 +13,8 @@ from tests.wheels import installed
 __all__ = ["demo_layout", "deploying", "docker_registry", "fault_registry", "installed", "prefect_server"]
 
 
-_LONG = ("flows", "crash", "hostile", "metadata", "snapshots", "content")
-"""Rooms whose tests take longest."""
+_LONG = ("hostile", "flows", "crash", "metadata", "snapshots", "content")
+"""Rooms whose tests take longest; the first waits for nobody, while most of the second wait for Prefect."""
 
 
 @pytest.hookimpl(tryfirst=True)

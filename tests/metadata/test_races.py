@@ -20,7 +20,7 @@ home = Home.open(Path(sys.argv[1]))
 leases = Leases(home.db)
 name = f"localhost/pulled:{sys.argv[2]}"
 reused = 0
-for turn in range(10):
+for turn in range(40):
     layers = [b"shared", b"of all", sys.argv[2].encode(), str(turn).encode()]
     lease = leases.create("pull", 600)
     keys = [Digest.of(layer) for layer in layers]
@@ -50,8 +50,12 @@ from prestow.metadata.gc import sweep
 from tests.metadata.factory import Home
 
 home = Home.open(Path(sys.argv[1]))
-while not Path(sys.argv[2]).exists():
-    sweep(home.db, home.content)
+stop, seen = Path(sys.argv[2]), 0
+while not stop.exists():
+    now = home.db.read("PRAGMA data_version")[0][0]
+    if now != seen:  # where nobody wrote there is nothing to collect: let others have the lock
+        seen = now
+        sweep(home.db, home.content)
 """
 
 ROOT = Path(__file__).parents[2]

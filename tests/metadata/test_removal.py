@@ -3,12 +3,15 @@
 import pytest
 
 from prestow.content.layout_index import read_index
+from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PreconditionError
 from prestow.metadata.containers import ContainerRecord, Containers
 from prestow.metadata.images import Images, is_digest
 from prestow.metadata.removal import containers_of, remove_images
 from prestow.metadata.tag import tag
-from tests.metadata.factory import Home, Made, make_image
+from prestow.oci import mediatypes
+from prestow.oci.descriptor import Descriptor
+from tests.metadata.factory import Home, Made, config, make_image, manifest
 
 A, B, C = "docker.io/library/a:1", "localhost/b:1", "docker.io/library/c:1"
 
@@ -68,19 +71,22 @@ def test_what_is_not_there_keeps_all(home: Home, images: tuple[Made, Made]) -> N
 
 
 def test_a_beginning_that_two_images_share_is_refused(home: Home, images: tuple[Made, Made]) -> None:
-    beginnings: dict[str, str] = {}
+    layers = make_image(home, b"1").layers
+    beginnings: dict[str, int] = {}
     for number in range(1000):  # of 65536 beginnings: two that are alike come soon
-        image = make_image(home, b"1", note=str(number))
-        name = f"localhost/n:{number}"
-        tag(home.db, home.content, name, image.target)
-        beginning = image.target.digest[: len("sha256:") + 4]
+        document = config([Digest.of(b"1")], str(number))
+        described = Descriptor(mediatypes.OCI_CONFIG, Digest.of(document), len(document))
+        beginning = Digest.of(manifest(described, *layers))[: len("sha256:") + 4]
         if beginning in beginnings:
             break
-        beginnings[beginning] = name
+        beginnings[beginning] = number
+    pair = [make_image(home, b"1", note=str(n)) for n in (beginnings[beginning], number)]
+    for image, name in zip(pair, ("localhost/n:1", "localhost/n:2"), strict=True):
+        tag(home.db, home.content, name, image.target)
 
     with pytest.raises(InvalidError, match="several images begin so"):
         Images(home.db).find(beginning)
-    assert Images(home.db).find(image.target.digest).name == name
+    assert Images(home.db).find(pair[1].target.digest).name == "localhost/n:2"
 
 
 def test_a_name_that_a_container_was_made_of_stays_unless_forced(home: Home, images: tuple[Made, Made]) -> None:
