@@ -160,18 +160,38 @@ class Database:
                 if here is None or self._is_stale(here):
                     if here is not None:
                         self._left.append(here)  # closing it could harm the parent's, or a thread that uses it
-                    here = self._current = _Connection(os.getpid(), self._opening.connect(), self.path.stat())
+                    here = self._current = self._connected()
         return here
+
+    def _connected(self) -> _Connection:
+        """Open the file that is there before and afterwards, and not one that is replaced while we open it."""
+        while True:
+            before = self._file()
+            try:
+                connection = self._opening.connect()
+            except sqlite3.Error:
+                if before is None or self._is_here(before):
+                    raise
+                continue  # its log went away as well
+            if before is not None and self._is_here(before):
+                return _Connection(os.getpid(), connection, before)
+            connection.close()
+
+    def _is_here(self, file: os.stat_result) -> bool:
+        now = self._file()
+        return now is not None and os.path.samestat(file, now)
+
+    def _file(self) -> os.stat_result | None:
+        with suppress(FileNotFoundError):
+            return self.path.stat()
+        return None
 
     def _is_stale(self, here: _Connection) -> bool:
         return here.pid != os.getpid() or not (here.connection.in_transaction or not self._replaced(here))
 
     def _replaced(self, here: _Connection) -> bool:
         """Whether another process made the file anew, or it is gone."""
-        try:
-            return not os.path.samestat(here.file, self.path.stat())
-        except FileNotFoundError:
-            return True
+        return not self._is_here(here.file)
 
     def rebuild(self, why: str) -> None:
         """Move the file to quarantine, and make it anew from what ``on_create`` knows.

@@ -79,7 +79,9 @@ class Opening:
         return FileLock(path, timeout=_PATIENCE, what=what)
 
     def set_aside(self, why: str) -> None:
-        """Move the file to quarantine, its log first: without its database SQLite would delete that.
+        """Move the file to quarantine, before its log and the locks that lie with that.
+
+        Whoever opened it without those could write to it, and lose that; who finds no file waits for the new one.
 
         Raises:
             ExhaustedError: the disk is full.
@@ -87,7 +89,7 @@ class Opening:
         """
         self.reserve.make_room()
         held = Quarantine(self.path.with_name("quarantine"))
-        for path in (f"{self.path}-wal", f"{self.path}-shm", self.path):
+        for path in (self.path, f"{self.path}-wal", f"{self.path}-shm"):
             held.take(Path(path), f"{self.path} is damaged: {why}")
 
     def _open(self, *, make: bool) -> sqlite3.Connection:
