@@ -195,7 +195,7 @@ def test_layers_that_had_rows_only_can_be_made_after_it_and_are_found_by_the_nex
     node.database.rebuild("a test wants it again")
 
     assert known(node) == before
-    assert node.content.held.list()[-1].path == str(node.database.path)
+    assert [held.path for held in node.content.held.list()].count(str(node.database.path)) == 2
     assert examine(node, None).damaged == 0
 
 
