@@ -1,6 +1,7 @@
 """Every verb: killed before any system call that changes something, any of them failing, the power cut at any.
 
-A sample of the calls, spread over all; more of them with ``make large``, and all with ``make matrix``.
+One call of each verb, another for each fate; more of them, and the other drivers, with ``make large``; all of them with
+``make matrix``.
 """
 
 import errno
@@ -14,16 +15,18 @@ from tests.crash.stage import Stage
 from tests.crash.supervisor import GO_ON, KILL, Ended, supervised
 from tests.crash.verbs import VERBS
 
-SAMPLED = [
-    1,
-    pytest.param(12, marks=[pytest.mark.large, pytest.mark.timeout(1200)]),
-    pytest.param(None, marks=[pytest.mark.matrix, pytest.mark.timeout(7200)]),
+_LARGE = (pytest.mark.large, pytest.mark.timeout(1200))
+_MATRIX = (pytest.mark.matrix, pytest.mark.timeout(7200))
+
+CASES = [
+    *(pytest.param(verb, 1, id=verb) for verb in VERBS if verb.isalpha()),  # not those in another way than usual
+    *(pytest.param(verb, 8, marks=_LARGE, id=f"{verb}-8") for verb in VERBS),
+    *(pytest.param(verb, None, marks=_MATRIX, id=f"{verb}-all") for verb in VERBS),
 ]
 _EARLY = 50  # calls within which recovery has been
 
 
-@pytest.mark.parametrize("count", SAMPLED)
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("verb", "count"), CASES)
 def test_killed_before_any_system_call(stage: Stage, verb: str, count: int | None) -> None:
     def check(laws: Laws, ended: Ended) -> None:
         assert ended.error == ""
@@ -32,8 +35,7 @@ def test_killed_before_any_system_call(stage: Stage, verb: str, count: int | Non
     stage.attempts(verb, count, KILL, check)
 
 
-@pytest.mark.parametrize("count", SAMPLED)
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("verb", "count"), CASES)
 def test_killed_again_while_it_puts_in_order_what_the_first_left(stage: Stage, verb: str, count: int | None) -> None:
     def check(laws: Laws, ended: Ended) -> None:
         at = ended.calls % _EARLY
@@ -47,8 +49,7 @@ def test_killed_again_while_it_puts_in_order_what_the_first_left(stage: Stage, v
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
-@pytest.mark.parametrize("count", SAMPLED)
-@pytest.mark.parametrize("verb", [verb for verb, how in VERBS.items() if how.driver == "auto"])
+@pytest.mark.parametrize(("verb", "count"), CASES)
 def test_any_system_call_may_fail(stage: Stage, verb: str, count: int | None, code: int) -> None:
     def check(laws: Laws, ended: Ended) -> None:
         assert not ended.killed
@@ -57,13 +58,11 @@ def test_any_system_call_may_fail(stage: Stage, verb: str, count: int | None, co
     stage.attempts(verb, count, code, check)
 
 
-@pytest.mark.parametrize("count", SAMPLED)
-@pytest.mark.parametrize("verb", [verb for verb, how in VERBS.items() if how.driver == "auto"])
+@pytest.mark.parametrize(("verb", "count"), CASES)
 def test_any_reading_may_fail(stage: Stage, verb: str, count: int | None) -> None:
     stage.attempts(verb, count, errno.EIO, lambda laws, ended: laws.check(ended.told), reading=True)
 
 
-@pytest.mark.parametrize("count", SAMPLED)
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("verb", "count"), CASES)
 def test_after_a_power_cut_what_was_done_is_there(stage: Stage, verb: str, count: int | None) -> None:
     outages(stage, verb, count)

@@ -120,18 +120,28 @@ def _unpack(job: Job, image: Image) -> None:
 
 
 def bundle(job: Job) -> None:
-    """Make a container."""
+    """Make a container on a snapshot."""
+    _bundle(job, copied=False)
+
+
+def copy(job: Job) -> None:
+    """Make a container on a full copy."""
+    _bundle(job, copied=True)
+
+
+def _bundle(job: Job, *, copied: bool) -> None:
     node = job.node
     with node.lease(f"bundle {BOX}") as lease:
         record, image = node.image(job.name), job.image()
         node.protect(lease, image)
         node.leases.add(lease, "snapshot", [node.snapshot_key(BOX)])
-        admit(node, lease, image, job.driver, root=True)
+        admit(node, lease, image, job.driver, root=not copied)
         driver = node.snapshotter(job.driver)
+        commit_snapshots(driver, image)
         config = read_config(node.content, image.config)
         with looked_at(driver, image.chain_id, node.home / "looks") as rootfs:
             spec = transform_config(config, Overrides(), rootfs, host=host())
-        created = create_snapshot(driver, node.snapshot_key(BOX), image.chain_id)
+        created = None if copied else create_snapshot(driver, node.snapshot_key(BOX), image.chain_id)
         write(node, Container(BOX, record.name, image, created), spec, node.bundle_folder(BOX))
     job.say(f"container {BOX}")
 
@@ -224,7 +234,11 @@ VERBS = {
     "unpack-overlay": Verb(unpack, (store,), driver="overlay"),
     "unpack-native": Verb(unpack, (store,), driver="native"),
     "bundle": Verb(bundle, (pull,)),
+    "bundle-overlay": Verb(bundle, (pull,), driver="overlay"),
+    "bundle-native": Verb(bundle, (pull,), driver="native"),
+    "bundle-copy": Verb(copy, (pull,)),
     "remove": Verb(end, (pull,), (bundle,)),
+    "remove-copy": Verb(end, (pull,), (copy,)),
     "tag": Verb(tag, (pull,)),
     "forget": Verb(forget, (pull, tag)),
     "prune": Verb(collect, (pull, forget)),
