@@ -67,6 +67,8 @@ def settings(directory: Path, *, port: int, auth: str) -> dict[str, str]:
         f"{recorder}_READ_BATCH_SIZE": "100",
         f"{recorder}_BATCH_SIZE": "100",
         f"{recorder}_FLUSH_INTERVAL": "1",
+        # events once a second, not each twenty: writing them takes longer than a request in the middle should wait
+        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
         # runs are kept for the default 90 days, not for ever
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",

@@ -17,6 +17,9 @@ from prestow.node import Node, open_node
 from prestow.prune import prune
 from tests.benchmarks import engine
 
+REST = 1.5
+"""Seconds after which the server has written what it was told of a run."""
+
 
 def forget(node: Node) -> None:
     """Leave nothing of the image in the store."""
@@ -47,6 +50,7 @@ def main(home: str, reference: str, rounds: str) -> None:
             for name, call in contestants.items():
                 forget(node)
                 for case in ("new", "re-pulled"):
+                    time.sleep(REST)
                     took = timed(call)
                     if turn:
                         times.setdefault(f"{name} {case}", []).append(took)

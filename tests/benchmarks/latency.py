@@ -4,7 +4,7 @@
 
 Needs a quiet machine, and Debian's docker-registry and skopeo. The image is ``tiny`` of ``tests/make-images``, 3 MiB
 in 3 layers, in a registry on loopback; everything is on the disk of the temporary folder. Medians, wall time, from
-before the command is started until it has ended.
+before the command is started until it has ended; each begins when the server has written what it knows of the last.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from flows.cli.output import table
 from flows.local_server.ensure import ensure, environment, stop
 from flows.orchestration import connected
 from flows.warm import client
+from tests.benchmarks.calling import REST
 from tests.image_factory import write_demo_image
 from tests.real_images import RealImages
 from tests.registries import Fault, FaultRegistry, docker_registry
@@ -75,6 +76,7 @@ def repeated(rounds: int, call: Callable[[], float], before: Callable[[], object
     times = []
     for _ in range(rounds + 1):
         before()
+        time.sleep(REST)
         times.append(call())
     return statistics.median(times[1:])
 
