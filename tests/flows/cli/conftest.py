@@ -17,6 +17,7 @@ import pytest
 
 from flows.cli.main import main
 from flows.local_server.ensure import Server, environment
+from prestow.container import remove_container
 from prestow.errors import PrestowError
 from prestow.node import open_node
 from tests.image_factory import put_image, tag
@@ -112,8 +113,9 @@ def prestow(home: Path, tmp_path: Path, prefect_server: Server) -> Iterator[Pres
     command = Prestow(home, api, tmp_path)
     yield command
     if home.exists():
-        for container in command("containers", "--json").document:
-            assert command("containers", "rm", container["id"]).status == 0
+        node = open_node(str(home))
+        for record in node.containers.list():
+            remove_container(node, record.id)
 
 
 @pytest.fixture(scope="session")
