@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
@@ -206,6 +207,7 @@ class FaultRegistry:
         self.access: Access | None = None
         self.accepted = 0
         self.ended = threading.Event()
+        self._folder = f"team-{token_hex(4)}"
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         self._server = _Server((host, 0), lambda *arguments: _Handler(self, *arguments))
@@ -224,6 +226,11 @@ class FaultRegistry:
     def domain(self) -> str:
         """Where it listens, ``host:port``."""
         return f"{self._host}:{self._server.server_address[1]}"
+
+    @property
+    def own(self) -> str:
+        """The domain with a folder of its own: no other test names its images so, even if it gets the same port."""
+        return f"{self.domain}/{self._folder}"
 
     @property
     def url(self) -> str:

@@ -45,7 +45,7 @@ class Stalled:
 
 def stalled(registry: FaultRegistry, home: str) -> Stalled:
     """Let the lowest layer of an image hang."""
-    reference = f"{registry.domain}/team/demo:demo"
+    reference = f"{registry.own}/demo:demo"
     first, *others = pull(reference, stop_after="manifest-stored", home=home).layers
     registry.on(f"/blobs/{first.digest}", Fault(stall_after=_PART))
     return Stalled(registry, home, reference, first.digest, tuple(other.digest for other in others))

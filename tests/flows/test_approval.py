@@ -62,7 +62,7 @@ def meanwhile(name: str, then: Callable[[FlowRun], object]) -> None:
 def test_a_run_is_held_shows_the_image_and_goes_on_when_somebody_approves(
     home: str, fault_registry: FaultRegistry
 ) -> None:
-    reference = f"{fault_registry.domain}/team/demo:demo"
+    reference = f"{fault_registry.own}/demo:demo"
     seen: list[Any] = []
 
     def look(run: FlowRun) -> None:
@@ -93,7 +93,7 @@ def test_a_run_is_held_shows_the_image_and_goes_on_when_somebody_approves(
 
 
 def test_a_run_that_is_refused_ends_as_cancelled_with_the_reason(home: str, fault_registry: FaultRegistry) -> None:
-    reference = f"{fault_registry.domain}/team/demo:demo"
+    reference = f"{fault_registry.own}/demo:demo"
     meanwhile(f"pull {reference}", lambda run: answer(run.id, decision="refuse", reason="runs as root\x1b"))
 
     state = pull(reference, hold_after="unpacked", home=home, return_state=True)
@@ -107,7 +107,7 @@ def test_a_run_that_is_refused_ends_as_cancelled_with_the_reason(home: str, faul
 
 
 def test_a_run_that_is_held_can_be_cancelled(home: str, fault_registry: FaultRegistry) -> None:
-    reference = f"{fault_registry.domain}/team/demo:demo"
+    reference = f"{fault_registry.own}/demo:demo"
 
     def cancel(run: FlowRun) -> None:
         with get_client(sync_client=True) as client:
@@ -141,7 +141,7 @@ class Somebody:
 def test_at_every_checkpoint_a_person_at_the_terminal_may_be_asked_and_the_run_may_stop(
     home: str, fault_registry: FaultRegistry, checkpoint: Any
 ) -> None:
-    reference = f"{fault_registry.domain}/team/demo:demo"
+    reference = f"{fault_registry.own}/demo:demo"
     somebody = Somebody()
     with asking(somebody):
         state = pull(reference, hold_after=checkpoint, stop_after=checkpoint, home=home, return_state=True)
@@ -157,7 +157,7 @@ def test_at_every_checkpoint_a_person_at_the_terminal_may_be_asked_and_the_run_m
 def test_what_was_approved_is_what_is_pulled_though_its_tag_moves_meanwhile(
     home: str, fault_registry: FaultRegistry
 ) -> None:
-    reference = f"{fault_registry.domain}/team/demo:demo"
+    reference = f"{fault_registry.own}/demo:demo"
     somebody = Somebody(lambda: tag(fault_registry.layout, other, "demo"))
     other = put_image(fault_registry.layout, [Tar().file("other", b"x").to_bytes()])
     with asking(somebody):

@@ -105,7 +105,7 @@ def test_ctrl_c_in_a_program_is_a_keyboard_interrupt_and_the_run_is_cancelled(
 def test_cancelling_a_pre_pull_cancels_its_pulls(home: str, fault_registry: FaultRegistry) -> None:
     hung = stalled(fault_registry, home)
     reference = hung.reference
-    other = f"{fault_registry.domain}/team/other:demo"
+    other = f"{fault_registry.own}/other:demo"
     with watched(Token()) as token:
         when_stalled(hung, lambda: token.cancel("enough"))
         state = prepull([reference, other], parallel=2, home=home, return_state=True)

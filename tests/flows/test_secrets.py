@@ -63,7 +63,7 @@ def test_a_password_and_a_token_are_in_no_record_log_artifact_or_file(
     config = command.scratch / "docker.json"
     config.write_text(json.dumps({"auths": {fault_registry.domain: {"auth": login}}}))
     fault_registry.access = Access(f"{fault_registry.url}/token", extra={"token": token}, tokens={token: 1000})
-    here, absent = (f"{fault_registry.domain}/team/demo:{tag}" for tag in ("demo", "absent"))
+    here, absent = (f"{fault_registry.own}/demo:{tag}" for tag in ("demo", "absent"))
 
     done = [command("pull", name, "--json", env={"PRESTOW_DOCKER_CONFIG": str(config)}) for name in (here, absent)]
 

@@ -58,7 +58,7 @@ def test_a_pull_stops_where_it_is_told(called: Called, demo_layout: Path) -> Non
 def test_a_failure_is_one_sentence_here_and_a_log_with_everything_at_the_api(
     prestow: Prestow, fault_registry: FaultRegistry
 ) -> None:
-    reference = f"{fault_registry.domain}/team/demo:absent"
+    reference = f"{fault_registry.own}/demo:absent"
 
     done = prestow("pull", reference, "--json")
 
@@ -172,7 +172,7 @@ def test_a_container_that_runs_is_not_removed(prestow: Prestow, called: Called, 
 def test_of_several_images_one_that_fails_stops_no_other(
     called: Called, demo_layout: Path, fault_registry: FaultRegistry
 ) -> None:
-    done = called("prepull", f"oci:{demo_layout}:demo", f"{fault_registry.domain}/team/demo:absent", "--json")
+    done = called("prepull", f"oci:{demo_layout}:demo", f"{fault_registry.own}/demo:absent", "--json")
 
     assert done.status == 1
     assert [image["error"] is None for image in done.document["images"]] == [True, False]
@@ -240,7 +240,7 @@ def test_a_dumb_terminal_gets_plain_lines(prestow: Prestow, demo_layout: Path) -
 def test_a_signal_ends_a_pull_that_waits_and_the_next_one_goes_on_from_there(
     prestow: Prestow, called: Called, fault_registry: FaultRegistry, number: int, status: int
 ) -> None:
-    reference = f"{fault_registry.domain}/team/demo:demo"
+    reference = f"{fault_registry.own}/demo:demo"
     layer = called("pull", reference, "--stop-after", "manifest-stored", "--json").document["layers"][0]["digest"]
     fault_registry.on(f"/blobs/{layer}", Fault(drop_after=300), times=1)
     fault_registry.on(f"/blobs/{layer}", Fault(silent=True))

@@ -31,7 +31,7 @@ def on_a_terminal(prestow: Prestow, *arguments: str, typed: str) -> tuple[int, s
 def test_a_person_who_says_yes_lets_it_go_on_and_the_answer_stays_clean(
     prestow: Prestow, fault_registry: FaultRegistry
 ) -> None:
-    arguments = ("pull", f"{fault_registry.domain}/team/demo:demo", "--hold-after", "manifest-stored", "--json")
+    arguments = ("pull", f"{fault_registry.own}/demo:demo", "--hold-after", "manifest-stored", "--json")
     status, out, shown = on_a_terminal(prestow, *arguments, typed="what?\ny\n")
 
     assert (status, out[0]) == (0, "{")
@@ -40,7 +40,7 @@ def test_a_person_who_says_yes_lets_it_go_on_and_the_answer_stays_clean(
 
 
 def test_a_person_who_says_no_ends_it_with_the_reason(prestow: Prestow, fault_registry: FaultRegistry) -> None:
-    reference = f"{fault_registry.domain}/team/demo:demo"
+    reference = f"{fault_registry.own}/demo:demo"
     status, out, shown = on_a_terminal(prestow, "pull", reference, "--hold-after", "unpacked", typed="n too large\n")
 
     assert (status, out) == (130, "")
@@ -49,7 +49,7 @@ def test_a_person_who_says_no_ends_it_with_the_reason(prestow: Prestow, fault_re
 
 
 def test_without_a_terminal_the_answer_is_expected_in_the_ui(prestow: Prestow, fault_registry: FaultRegistry) -> None:
-    reference = f"{fault_registry.domain}/team/demo:demo"
+    reference = f"{fault_registry.own}/demo:demo"
     name = FlowRunFilter(name=FlowRunFilterName(any_=[f"pull {reference}"]))
 
     def approve() -> None:

@@ -109,7 +109,7 @@ def test_many_pulls_leave_no_memory_no_files_and_no_processes(quick: Quick, demo
 def test_a_warm_process_that_is_killed_takes_its_runs_along_and_the_next_command_goes_on(
     quick: Quick, fault_registry: FaultRegistry
 ) -> None:
-    reference = f"{fault_registry.domain}/app:demo"
+    reference = f"{fault_registry.own}/app:demo"
     fault_registry.on("/manifests/", Fault(status=503, headers={"Retry-After": "60"}), times=1)
     with quick.start("pull", reference) as pull:
         until(lambda: bool(fault_registry.requests("/manifests/")), "the first question")
@@ -129,7 +129,7 @@ def test_a_warm_process_that_is_killed_takes_its_runs_along_and_the_next_command
 def test_killed_in_any_order_nothing_is_left_and_the_store_is_usable(
     alone: Quick, fault_registry: FaultRegistry, order: tuple[str, ...]
 ) -> None:
-    reference = f"{fault_registry.domain}/app:demo"
+    reference = f"{fault_registry.own}/app:demo"
     fault_registry.on("/blobs/", Fault(stall_after=300))
     with alone.start("pull", reference) as pull:
         until(lambda: bool(fault_registry.requests("/blobs/")), "the first blob")
