@@ -10,7 +10,10 @@ import pytest
 from flows.bundle import bundle
 from flows.pull import pull
 from prestow.container import remove_container
+from prestow.lookup import find_image
 from prestow.node import open_node
+from prestow.platforms import platform_or_host
+from tests.layers.erofs_kernel import sound_image
 from tests.real_images import VARIANTS, RealImages
 from tests.registries import DockerRegistry
 from tests.trees import differences, listing
@@ -45,4 +48,7 @@ def test_a_mounted_root_is_what_umoci_unpacks(
     bundle(tag, str(tmp_path / "bundle"), id="seen", driver=driver, home=home)
 
     assert differences(listing(tmp_path / "bundle/rootfs"), real_images.unpacked(tag, tmp_path / "umoci")) == []
-    remove_container(open_node(home), "seen")
+    node = open_node(home)
+    remove_container(node, "seen")
+    if driver == "erofs":
+        assert sound_image(node.content, find_image(node.content, node.image(tag).target, platform_or_host(None)))

@@ -19,6 +19,7 @@ from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.mountinfo import mounts_below
 from tests.conformance.bench import Bench
 from tests.hostile.case import VICTIM, Accepted, Blob, Case, Refused, accepted, content_word, word
+from tests.layers.erofs_kernel import sound_image
 from tests.tar_builder import Tar
 from tests.trees import Listed, differences, listing
 
@@ -127,6 +128,8 @@ class Arena:
     def _show(self, case: Case, outcome: Accepted) -> None:
         blobs = case.blobs()
         image = self.unpack(blobs, case.limits)
+        if self.bench.snapshotter.driver == "erofs":
+            assert sound_image(self.bench.content, image)
         expected = self.bench.expected(*(blob.tar for blob in blobs))
         for key, make in (("view", self.bench.snapshotter.view), ("active", self.bench.snapshotter.prepare)):
             with self.bench.mounted(make(key, image.chain_id)) as root:
