@@ -22,8 +22,8 @@ from prestow.runtime.spec import Spec
 from prestow.snapshots.chain import Chain
 from prestow.space import free_space, needs
 from tests.image_factory import demo_layers, write_image
+from tests.pulling import pulled_demo
 from tests.tar_builder import Tar
-from tests.test_verify import pulled
 
 HUGE = str(1 << 60)
 LAYER = 1 << 20
@@ -37,7 +37,7 @@ def node(tmp_path: Path) -> Node:
 @pytest.fixture
 def image(node: Node, demo_layout: Path) -> Image:
     """The demo image, of which only the documents are here."""
-    return pulled(node, demo_layout, drivers=())
+    return pulled_demo(node, demo_layout, drivers=())
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_what_fits_or_is_not_checked_is_admitted_all_at_once(
 def test_what_is_complete_is_admitted_on_a_full_disk(
     node: Node, demo_layout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = pulled(node, demo_layout, drivers=("native",))
+    image = pulled_demo(node, demo_layout, drivers=("native",))
     monkeypatch.setenv("PRESTOW_MIN_FREE_BYTES", HUGE)
 
     assert admitted(again(node), image, "native") == 1

@@ -17,9 +17,9 @@ from prestow.snapshots.create import create_snapshot
 from prestow.snapshots.mount import mount_all, unmount
 from prestow.snapshots.mountinfo import mounts_below
 from tests.image_factory import MOTD, put_image, tag
+from tests.pulling import pulled
 from tests.registries import FaultRegistry
 from tests.tar_builder import Tar
-from tests.test_repair import pulled
 
 Place = Callable[[Node, Image, str], Path]
 

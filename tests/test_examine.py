@@ -13,7 +13,7 @@ from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from tests.conformance.snapshotter_damage import flip
-from tests.test_repair import pulled
+from tests.pulling import pulled
 
 NAME = "localhost/demo:latest"
 

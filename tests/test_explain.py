@@ -17,7 +17,7 @@ from prestow.oci.image import Image
 from prestow.prune import Choice, prune
 from prestow.snapshots.mount import mount_all, unmount
 from prestow.snapshots.mountinfo import mounts_below
-from tests.test_verify import NAME, pulled
+from tests.pulling import NAME, pulled_demo
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 @pytest.fixture
 def image(node: Node, demo_layout: Path) -> Image:
-    return pulled(node, demo_layout, drivers=("erofs",))
+    return pulled_demo(node, demo_layout, drivers=("erofs",))
 
 
 def one(node: Node, text: str) -> Explanation:
@@ -115,7 +115,7 @@ def test_what_nothing_keeps_is_said_to_go_and_goes(node: Node, image: Image) -> 
 
 
 def test_it_agrees_with_prune_about_everything(node: Node, image: Image, demo_layout: Path) -> None:
-    other = pulled(node, demo_layout, "arm64", drivers=("native",))
+    other = pulled_demo(node, demo_layout, "arm64", drivers=("native",))
     tag(node.database, node.content, "localhost/other:1", other.manifest)
     untag(node.database, node.content, NAME)
     with node.content.writer("layer-young") as writer:

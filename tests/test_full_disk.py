@@ -15,12 +15,12 @@ from flows.cli.main import main
 from prestow.errors import ExhaustedError
 from prestow.node import Node, open_node
 from prestow.prune import prune
-from tests.test_verify import pulled
+from tests.pulling import pulled_demo
 
 disk, layout, driver = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", disk], check=True)
 node = open_node(str(disk / "store"))
-image = pulled(node, layout, drivers=(driver,))
+image = pulled_demo(node, layout, drivers=(driver,))
 snapshotter = node.snapshotter(driver)
 try:
     with open(disk / "filler", "ab", buffering=0) as file:
@@ -59,7 +59,7 @@ COLD = """
 import json, os, subprocess, sys
 from pathlib import Path
 from prestow.node import open_node
-from tests.test_verify import pulled
+from tests.pulling import pulled_demo
 
 disk, layout, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 if kind == "ext4":
@@ -71,7 +71,7 @@ if kind == "ext4":
 else:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", disk], check=True)
 node = open_node(str(disk / "store"))
-pulled(node, layout)
+pulled_demo(node, layout)
 before = len(list(node.content.walk()))
 node.database.close()
 try:

@@ -17,10 +17,9 @@ from prestow.oci.image import Image, Layer
 from prestow.platforms import Platform
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
-from tests.conformance.snapshotter_damage import flip
+from tests.conformance.snapshotter_damage import cut, flip
 from tests.image_factory import put_image, tag
 from tests.registries import FaultRegistry
-from tests.test_repair import cut
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from prestow.metadata.containers import ContainerRecord
 from prestow.node import Node, open_node
 from prestow.snapshots.create import create_snapshot
 from tests.conformance.snapshotter_damage import flip
-from tests.test_repair import pulled
+from tests.pulling import pulled
 
 Change = Callable[[Node], object]
 

@@ -20,7 +20,7 @@ from prestow.plan import layer_ref
 from prestow.registry.fetch import fetch_layer
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.folders import Folders
-from tests.test_verify import pulled
+from tests.pulling import pulled_demo
 
 HOLD_INGEST = """
 import sys
@@ -97,7 +97,7 @@ def _impatient(node: Node) -> LocalStore:
 def case(request: pytest.FixtureRequest, tmp_path: Path, demo_layout: Path) -> Case:
     """An image that is here, but for what the lock is about."""
     node = open_node(str(tmp_path / "store"))
-    image = pulled(node, demo_layout, drivers=("erofs",))
+    image = pulled_demo(node, demo_layout, drivers=("erofs",))
     made: Case = request.param(node, demo_layout, image)
     return made
 

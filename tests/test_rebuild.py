@@ -24,7 +24,7 @@ from prestow.snapshots.create import create_snapshot
 from prestow.snapshots.mount import unmount
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.row_file import NAME
-from tests.test_repair import pulled
+from tests.pulling import pulled
 
 _LIST = "from prestow.node import open_node; import sys; print(len(open_node(sys.argv[1]).images.list()))"
 

@@ -8,21 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from prestow.content.verify import verify as commit
 from prestow.digest import Digest
-from prestow.layers.apply import apply
 from prestow.metadata.images import ImageRecord
 from prestow.metadata.labels import SOURCE
 from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
-from prestow.oci.image import Image, Layer
-from prestow.platforms import Platform
-from prestow.reference import canonical_source
-from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.oci.image import Layer
 from prestow.repair import Repaired, repair
-from prestow.snapshots.commit import commit_snapshots
 from prestow.verify import verify
-from tests.conformance.snapshotter_damage import flip, replaced
+from tests.conformance.snapshotter_damage import cut, flip, replaced
+from tests.pulling import pulled
 from tests.registries import Fault, FaultRegistry
 
 _ANEW = "made again from the layers"
@@ -33,11 +28,6 @@ Change = Callable[[Path], object]
 def emptied(path: Path) -> None:
     """Take all bytes away."""
     os.truncate(path, 0)
-
-
-def cut(path: Path) -> None:
-    """Take the last byte away."""
-    os.truncate(path, path.stat().st_size - 1)
 
 
 DAMAGE: Mapping[str, Change] = {
@@ -55,21 +45,6 @@ DAMAGE: Mapping[str, Change] = {
 def node(tmp_path: Path) -> Iterator[Node]:
     with closing(open_node(str(tmp_path / "store"))) as node:
         yield node
-
-
-def pulled(node: Node, reference: str, name: str | None = None) -> tuple[ImageRecord, Image]:
-    """Pull for every driver, without Prefect."""
-    source = node.source(reference)
-    target = source.resolve()
-    image = fetch_manifest(source, node.content, target, Platform("linux", "amd64"))
-    for layer in image.layers:
-        fetch_layer(source, node.content, layer.descriptor)
-        commit(node.content, layer.descriptor)
-        apply(node.content, layer, scans=node.scans)
-    for driver in node.snapshotters:
-        commit_snapshots(driver, image)
-    origin = canonical_source(reference)
-    return tag(node.database, node.content, name or reference, target, source=origin), image
 
 
 def repaired(node: Node, record: ImageRecord) -> Repaired:

@@ -12,7 +12,7 @@ from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from prestow.snapshots.chain import Chain
 from prestow.space import RATIO, Needs, free_space, needs, of_root, of_tree
-from tests.test_verify import pulled
+from tests.pulling import pulled_demo
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def node(tmp_path: Path) -> Node:
 @pytest.fixture
 def image(node: Node, demo_layout: Path) -> Image:
     """The demo image, of which only the documents are here."""
-    return pulled(node, demo_layout, drivers=())
+    return pulled_demo(node, demo_layout, drivers=())
 
 
 def test_of_an_image_that_is_not_here_everything_is_needed(node: Node, image: Image) -> None:
@@ -47,7 +47,7 @@ def test_drivers_that_write_files_need_them_once_more(node: Node, image: Image, 
 
 
 def test_of_an_image_that_is_here_nothing_is_needed(node: Node, demo_layout: Path) -> None:
-    image = pulled(node, demo_layout, drivers=("erofs",))
+    image = pulled_demo(node, demo_layout, drivers=("erofs",))
 
     assert needs(image, node.content, driver="erofs", unpacked=True) == Needs((), 0, 0, 0)
     assert needs(image, node.content, driver="native").bytes > 0
@@ -65,7 +65,7 @@ def test_what_is_here_of_a_layer_is_not_needed_again(node: Node, image: Image) -
 
 
 def test_a_blob_is_needless_beside_its_diff_blob_where_blobs_do_not_stay(node: Node, demo_layout: Path) -> None:
-    image = pulled(node, demo_layout, drivers=("erofs",))
+    image = pulled_demo(node, demo_layout, drivers=("erofs",))
     for layer in image.layers:
         node.content.delete(layer.descriptor.digest)
 
@@ -103,7 +103,7 @@ def test_layers_that_somebody_else_makes_are_not_needed(node: Node, image: Image
 
 
 def test_of_a_tree_a_copy_takes_as_many_inodes_and_no_more_bytes(node: Node, demo_layout: Path, tmp_path: Path) -> None:
-    image = pulled(node, demo_layout, drivers=("erofs",))
+    image = pulled_demo(node, demo_layout, drivers=("erofs",))
     tree = Chain.of_image(image).tree(node.scans.tree)
 
     found = of_tree(tree)

@@ -6,37 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from prestow.content.verify import verify as commit
 from prestow.digest import Digest
-from prestow.layers.apply import apply
-from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
-from prestow.oci.image import Image
-from prestow.platforms import Platform
-from prestow.registry.fetch import fetch_layer, fetch_manifest
-from prestow.snapshots.commit import commit_snapshots
 from prestow.verify import Verification, verify
 from tests.conformance.snapshotter_damage import flip
-
-NAME = "localhost/demo:latest"
-DRIVERS = ("erofs", "overlay", "native")
-
-
-def pulled(node: Node, layout: Path, architecture: str = "amd64", *, drivers: tuple[str, ...] = DRIVERS) -> Image:
-    """Do what the flow does, without Prefect."""
-    source = node.source(f"oci:{layout}:demo")
-    target = source.resolve()
-    image = fetch_manifest(source, node.content, target, Platform("linux", architecture))
-    if drivers:
-        for layer in image.layers:
-            fetch_layer(source, node.content, layer.descriptor)
-            commit(node.content, layer.descriptor)
-            apply(node.content, layer, scans=node.scans)
-        for driver in node.snapshotters:
-            if driver.driver in drivers:
-                commit_snapshots(driver, image)
-    tag(node.database, node.content, NAME, target)
-    return image
+from tests.pulling import NAME, pulled_demo
 
 
 @pytest.fixture
@@ -56,7 +30,7 @@ def damages(node: Node) -> set[tuple[str, str]]:
 
 
 def test_an_image_that_nobody_touched_is_well_and_all_of_it_was_read(node: Node, demo_layout: Path) -> None:
-    pulled(node, demo_layout)
+    pulled_demo(node, demo_layout)
     read: list[int] = []
 
     found = verify(node, node.images.get(NAME), progress=read.append)
@@ -68,12 +42,12 @@ def test_an_image_that_nobody_touched_is_well_and_all_of_it_was_read(node: Node,
 
 
 def test_platforms_that_were_not_pulled_are_not_missed(node: Node, demo_layout: Path) -> None:
-    pulled(node, demo_layout)
-    pulled(node, demo_layout, "arm64", drivers=())  # its documents alone
+    pulled_demo(node, demo_layout)
+    pulled_demo(node, demo_layout, "arm64", drivers=())  # its documents alone
 
     assert verified(node).damaged == ()
 
-    pulled(node, demo_layout, "arm64")
+    pulled_demo(node, demo_layout, "arm64")
     assert verified(node).snapshots == 6
 
 
@@ -84,7 +58,7 @@ def _cut(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [flip, _cut, os.unlink])
 def test_every_blob_is_looked_at(node: Node, demo_layout: Path, change: Callable[[Path], None]) -> None:
-    image = pulled(node, demo_layout, drivers=("native",))
+    image = pulled_demo(node, demo_layout, drivers=("native",))
     documents = [image.target, image.manifest, image.config]
     kinds = {part.digest: "document" for part in documents} | {layer.diff_id: "diff blob" for layer in image.layers}
     if change is not os.unlink:  # what is applied needs no other blob
@@ -108,7 +82,7 @@ def test_every_blob_is_looked_at(node: Node, demo_layout: Path, change: Callable
 
 
 def test_damaged_folders_and_metadata_images_are_told_with_their_paths(node: Node, demo_layout: Path) -> None:
-    image = pulled(node, demo_layout)
+    image = pulled_demo(node, demo_layout)
     metadata = node.home / "snapshots/erofs" / f"{image.chain_id.encoded}.erofs"
     motd = node.home / "snapshots/native" / str(node.snapshotter("native").stat(image.chain_id).id) / "fs/etc/motd"
     flip(metadata)
@@ -118,7 +92,7 @@ def test_damaged_folders_and_metadata_images_are_told_with_their_paths(node: Nod
 
 
 def test_a_snapshot_whose_files_are_gone_is_told(node: Node, demo_layout: Path) -> None:
-    image = pulled(node, demo_layout, drivers=("native",))
+    image = pulled_demo(node, demo_layout, drivers=("native",))
     folder = node.home / "snapshots/native" / str(node.snapshotter("native").stat(image.chain_id).id)
     folder.rename(node.home / "elsewhere")
 
@@ -126,7 +100,7 @@ def test_a_snapshot_whose_files_are_gone_is_told(node: Node, demo_layout: Path) 
 
 
 def test_something_else_in_the_place_of_a_blob_is_told(node: Node, demo_layout: Path) -> None:
-    image = pulled(node, demo_layout, drivers=("native",))
+    image = pulled_demo(node, demo_layout, drivers=("native",))
     path = node.content.path(Digest(image.layers[0].diff_id))
     path.unlink()
     os.mkfifo(path)

@@ -33,6 +33,11 @@ def flip(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+def cut(path: Path) -> None:
+    """Take the last byte away."""
+    os.truncate(path, path.stat().st_size - 1)
+
+
 def replaced(make: Change) -> Change:
     """Put something else in the place of a file or folder."""
 
