@@ -1,7 +1,7 @@
 """Cancelling a run: whoever asks for it, the work stops within a second, and the API knows the run as Cancelled.
 
     Ctrl-C, SIGTERM ─▶ exception in the flow ─┐
-    UI, API ─▶ watcher (a read each second) ──┼─▶ token ─▶ steps stop at their next chunk ─▶ state Cancelled
+    UI, API ─▶ watcher (two reads a second) ──┼─▶ token ─▶ steps stop at their next chunk ─▶ state Cancelled
     a person refuses to approve ──────────────┘
 
 A run that a worker started is told of a cancellation in the UI by the worker's SIGTERM, and the worker sets the state;
@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 INTERRUPTED = "interrupted by a person or a signal"
 
-_SECONDS = 1.0  # between two looks at the API
+_SECONDS = 0.5  # between two looks at the API
 _GRACE = 2.0  # seconds that the process of a worker's run has to end by itself
 _KILLED = 143  # 128 and the number of SIGTERM
 

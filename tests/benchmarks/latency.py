@@ -186,7 +186,7 @@ def ends(store: Store, folder: Path, rounds: int) -> list[Row]:
     with at_server_of(store):
         return [
             row("Ctrl-C, to the end", "", repeated(rounds, lambda: ended(lambda pid: os.kill(pid, signal.SIGINT))), 1),
-            row("cancelled at the API, to the end", "", repeated(rounds, lambda: ended(lambda _: cancel())), 5),
+            row("cancelled at the API, to the end", "", repeated(rounds, lambda: ended(lambda _: cancel())), 1),
         ]
 
 
