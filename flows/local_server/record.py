@@ -60,23 +60,13 @@ class Record:
         """Read the record in a server's folder, of whatever process; None if there is none, or a broken one."""
         try:
             found: dict[str, Any] = json.loads((directory / "server.json").read_bytes())
-            process = Process(str(found["boot"]), int(found["pid"]), int(found["started"]), int(found["namespace"]))
-            return cls(int(found["port"]), str(found["auth"]), process, bool(found["ready"]))
+            return cls(int(found["port"]), str(found["auth"]), Process.parse(found), bool(found["ready"]))
         except (OSError, ValueError, LookupError, TypeError):
             return None
 
     def write(self, directory: Path) -> None:
         """Replace the record in a server's folder, at once."""
-        process = self.process
-        document = {
-            "port": self.port,
-            "auth": self.auth,
-            "boot": process.boot_id,
-            "pid": process.pid,
-            "started": process.started,
-            "namespace": process.namespace,
-            "ready": self.ready,
-        }
+        document = {"port": self.port, "auth": self.auth, **self.process.document(), "ready": self.ready}
         draft = directory / "server.json.draft"
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

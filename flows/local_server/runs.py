@@ -34,14 +34,7 @@ class Runs:
 
     def begin(self, run: UUID) -> None:
         """Note a run that begins here; where that cannot be written, the run goes on without."""
-        process = self._process
-        document = {
-            "api": self._api,
-            "boot": process.boot_id,
-            "pid": process.pid,
-            "started": process.started,
-            "namespace": process.namespace,
-        }
+        document = {"api": self._api, **self._process.document()}
         draft = self._folder / f".{run}"
         with suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,8 +98,7 @@ def left(home: Path, api: str) -> Iterator[UUID]:
 def _left(file: Path, api: str) -> UUID | None:
     try:
         run, found = UUID(file.name), json.loads(file.read_bytes())
-        ended = Process(found["boot"], found["pid"], found["started"], found["namespace"]).ended()
-        return run if ended and found["api"] == api else None
+        return run if Process.parse(found).ended() and found["api"] == api else None
     except (OSError, ValueError, LookupError, TypeError):
         return None
 

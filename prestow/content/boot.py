@@ -6,10 +6,11 @@ namespace; what was noted with boot, number, namespace and start time still tell
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/pid")
@@ -75,6 +76,21 @@ class Process:
         """Name this process; one that was forked is another."""
         pid = os.getpid()
         return cls(boot_id(), pid, start_time(pid) or 0)
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`document` gave, or an older prestow, which names no namespace and knew only ours.
+
+        Raises:
+            LookupError: a field is missing.
+            TypeError, ValueError: a number is none.
+        """
+        namespace = document.get("namespace", pid_namespace())
+        return cls(str(document["boot"]), int(document["pid"]), int(document["started"]), int(namespace))
+
+    def document(self) -> dict[str, str | int]:
+        """Give the fields, ready for JSON."""
+        return {"boot": self.boot_id, "pid": self.pid, "started": self.started, "namespace": self.namespace}
 
     def alive(self) -> bool:
         """Whether it is known to run still."""

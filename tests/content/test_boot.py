@@ -1,5 +1,6 @@
 """Processes are known by boot, number and start time."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,15 @@ from prestow.content.boot import Process, start_time
 def test_this_process_lives() -> None:
     assert Process.current().alive()
     assert Process.current() == Process.current()
+
+
+def test_what_is_noted_of_a_process_is_read_back_also_as_older_ones_noted_it() -> None:
+    me = Process.current()
+    document = json.loads(json.dumps(me.document()))
+
+    assert Process.parse(document) == me
+    del document["namespace"]
+    assert Process.parse(document) == me
 
 
 def test_a_forked_child_is_another_process() -> None:
