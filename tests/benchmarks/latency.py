@@ -112,6 +112,7 @@ def from_a_shell(store: Store, reference: str, rounds: int) -> list[Row]:
         row("all is warm", "new", new, 0.6),
         row("all is warm", "re-pulled", again, 0.4),
         row("images", "", repeated(rounds, lambda: store.run("images")), 0.12),
+        row("--version", "", repeated(rounds, lambda: store.run("--version")), 0.06),
     ]
 
 
