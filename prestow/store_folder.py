@@ -3,6 +3,8 @@
 Layers hold setuid programs and secrets, so the folder is its owner's alone: made with mode 0700, and refused when
 others could write to it. Nor may they be able to put another one in its place: who can write to a folder above it can,
 unless that is sticky, and so can who owns a symbolic link on the way to it.
+
+A folder in which other things lie becomes no store, and is left as it is: somebody meant another one.
 """
 
 import json
@@ -17,6 +19,14 @@ from prestow.errors import InvalidError, UnsupportedError, printable
 FORMAT = 1
 """Format of the store's folders; greater ones are of a newer prestow."""
 
+_OURS = frozenset({
+    "bundles", "containers.json", "content", "ingest", "looks", "metadata.db", "metadata.lock", "namespaces", "prefect",
+    "quarantine", "repair.lock", "runtime", "snapshots", "store.json", "trash", "warm",
+})  # fmt: skip
+"""What may lie in a store whose name was lost, or is just being made."""
+
+_BESIDE = (".store.json", "metadata.db-", "lost+found")  # one being made, what SQLite has, a disk of its own
+
 _OVERFLOW = Path("/proc/sys/kernel/overflowuid")
 """Holds the user that all have here whom our user namespace does not know, such as the root above it."""
 
@@ -25,7 +35,7 @@ def open_folder(home: Path) -> str:
     """Check the store's folder, or make it, and give the store's ID.
 
     Raises:
-        InvalidError: it is something else, or others may write to it.
+        InvalidError: it is something else, or has other things in it, or others may write to it.
         UnsupportedError: a newer prestow made it.
         StorageError: the disk failed; ExhaustedError where it is full.
         UnavailableError: too many files are open.
@@ -33,6 +43,7 @@ def open_folder(home: Path) -> str:
     try:
         make_folder(home.parent, durable=False)  # none of them for others to write to, whatever the umask
         home.mkdir(mode=0o700, exist_ok=True)
+        _check_content(home)
         _check_owner(home)
         _check_way(home)
         return _store_id(home)
@@ -41,6 +52,19 @@ def open_folder(home: Path) -> str:
         if found.transient:
             raise found from error
         raise type(found)(f"{found}; choose another one with --home or PRESTOW_HOME") from error
+
+
+def _check_content(home: Path) -> None:
+    """Refuse a folder that is none of ours, before its mode is touched: it may be any one of the system's."""
+    if (home / "store.json").exists():
+        return
+    foreign = sorted(
+        path.name for path in home.iterdir() if path.name not in _OURS and not path.name.startswith(_BESIDE)
+    )
+    if foreign:
+        raise InvalidError(
+            f"store {home} is no store, and not empty: {printable(foreign[0], 60)!r} is in it; choose another --home"
+        )
 
 
 def _check_owner(home: Path) -> None:

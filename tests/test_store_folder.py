@@ -91,3 +91,27 @@ def test_what_is_made_is_for_nobody_else_whatever_the_umask(above: Path, mask: i
 
     made = [above / "a", above / "a" / "b", above / "a" / "b" / "store"]
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in made] == [0o700 & ~mask] * 3
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_a_folder_with_other_things_in_it_is_refused_and_stays_as_it_is(above: Path, mode: int) -> None:
+    (above / "passwd").touch()
+    (above / "ssh").mkdir()
+    above.chmod(mode)
+
+    with pytest.raises(InvalidError, match=r"not empty: 'passwd' is in it"):
+        open_folder(above)
+
+    assert stat.S_IMODE(above.stat().st_mode) == mode
+    assert sorted(path.name for path in above.iterdir()) == ["passwd", "ssh"]
+
+
+def test_a_store_that_lost_its_name_gets_another_and_one_may_have_a_disk_to_itself(above: Path) -> None:
+    (above / "lost+found").mkdir()
+    first = open_folder(above)
+    for name in ("content", "metadata.db", "metadata.db-wal"):
+        (above / name).touch()
+    (above / "store.json").unlink()
+
+    assert open_folder(above) not in ("", first)
+    assert stat.S_IMODE(above.stat().st_mode) == 0o700
