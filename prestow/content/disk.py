@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from prestow.cancellation import check
 from prestow.content.owned import is_abandoned, owned_name
 from prestow.digest import Digester
 from prestow.errors import ExhaustedError, PrestowError, StorageError, UnavailableError
@@ -166,11 +167,16 @@ def remove_flat(path: Path) -> None:
 
 
 def hash_file(fd: int, algorithm: str, progress: Callable[[int], None] | None = None) -> Digester:
-    """Hash a whole file, from its start to its end, wherever its position is; ``progress`` is told of the bytes."""
+    """Hash a whole file, from its start to its end, wherever its position is; ``progress`` is told of the bytes.
+
+    Raises:
+        CancelledError: the work that this is part of is to end.
+    """
     digester = Digester(algorithm)
     buffer = memoryview(bytearray(_BUFFER))
     offset = 0
     while count := os.preadv(fd, [buffer], offset):
+        check()
         digester.write(buffer[:count])
         offset += count
         if progress is not None:

@@ -3,9 +3,10 @@
 import errno
 import os
 
+from prestow.cancellation import check
 from prestow.errors import MismatchError
 
-_CHUNK = 1 << 30
+_CHUNK = 64 << 20  # between two looks whether the work is to end
 _NOT_THERE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
 
 
@@ -14,11 +15,13 @@ def copy_range(source: int, target: int, *, source_offset: int, target_offset: i
 
     Raises:
         MismatchError: the source ends before.
+        CancelledError: the work that this is part of is to end.
         OSError: the target cannot be written.
     """
     done = 0
     by_kernel = True
     while done < length:
+        check()
         wanted = min(length - done, _CHUNK)
         try:
             if by_kernel:

@@ -17,8 +17,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from prestow.cancellation import check
 from prestow.content.disk import failure
-from prestow.errors import AlreadyExistsError, ExhaustedError, InvalidError, PrestowError, UnsupportedError, printable
+from prestow.errors import (
+    AlreadyExistsError,
+    CancelledError,
+    ExhaustedError,
+    InvalidError,
+    PrestowError,
+    UnsupportedError,
+    printable,
+)
 from prestow.layers.attributes import Attributes
 from prestow.layers.copying import copy_range
 from prestow.layers.entry import Kind
@@ -73,6 +82,7 @@ def materialise(root: Node, open_layer: Callable[[int], int], target: Path, *, p
         MismatchError: the tar of a layer ends too early.
         ExhaustedError: the disk is full, or the tree too deep.
         StorageError: any other refusal of the disk.
+        CancelledError: the work that this is part of is to end.
     """
     try:
         target.mkdir(0o700)
@@ -85,6 +95,8 @@ def materialise(root: Node, open_layer: Callable[[int], int], target: Path, *, p
         sink.fill(root, target)
     except OSError as error:
         raise _translated(error, f"{printable(sink.path())!r} in {target}") from error
+    except CancelledError:
+        raise
     except PrestowError as error:
         raise type(error)(f"{printable(sink.path())!r} in {target}: {error}") from error
     finally:
@@ -149,6 +161,7 @@ class _Sink:
         self._enter(b"", root, os.open(target, _FOLDER))
         _disinherit(self._folders[0].descriptor)
         while self._folders:
+            check()
             folder = self._folders[-1]
             name, node = next(folder.rest, (b"", folder.node))
             self._name = name

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from prestow.cancellation import check
 from prestow.content.store import Provider
 from prestow.digest import Digest
 from prestow.errors import PreconditionError
@@ -89,9 +90,11 @@ class Chain:
 
         Raises:
             InvalidError: the layers do not make a tree.
+            CancelledError: the work that this is part of is to end.
         """
         tree: Node | None = None
         for index, diff_id in enumerate(self.diff_ids):
+            check()
             tree = merge(tree, scan(diff_id, index))
             yield tree
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from prestow.content.disk import make_folder, sync_folder, translated
 from prestow.content.lock import FileLock
 from prestow.digest import Digest
-from prestow.errors import StorageError
+from prestow.errors import CancelledError, StorageError
 from prestow.snapshots import syscalls
 from prestow.snapshots.remove import bury, remove_tree
 
@@ -91,17 +91,24 @@ class Folders:
     def stage(self) -> Iterator[Path]:
         """Give a new folder to make something in; what is not published from it goes away.
 
+        To remove what was made may take nearly as long as to make it: work that is to end leaves that to the next.
+
         Raises:
             StorageError: the disk failed.
         """
         staged = self.root / f"{_NEW}{secrets.token_hex(8)}"
         with translated(f"making {staged}"):
             held = self._hold(staged)
+        unwanted: Path | None = staged
         try:
             yield staged
+        except CancelledError:
+            unwanted = None
+            raise
         finally:
             try:
-                remove_tree(staged)
+                if unwanted is not None:
+                    remove_tree(unwanted)
             finally:
                 os.close(held)
 

@@ -10,6 +10,7 @@ What a layer changes depends on what is below it, so a folder belongs to a chain
 import os
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class OverlaySnapshotter(Driver):
 
         with ThreadPoolExecutor(_WORKERS) as workers:
             made = [
-                workers.submit(make, link.chain_id, lower, merged)
+                workers.submit(copy_context().run, make, link.chain_id, lower, merged)
                 for link, (lower, merged) in zip(chain.links, pairwise(trees), strict=False)
                 if link.chain_id in wanted and merged is not None
             ]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from prestow.cancellation import check
 from prestow.layers.copying import copy_range
 from prestow.snapshots.descent import Descent, opened
 from prestow.snapshots.syscalls import open_below
@@ -27,6 +28,7 @@ def copy_tree(source: Path, target: Path) -> None:
 
     Raises:
         OSError: something cannot be read or written; without root, also what its owner has closed to himself.
+        CancelledError: the work that this is part of is to end.
     """
     with opened(source) as start, opened(target) as root, Descent(start) as here, Descent(root) as there:
         _Copier(here, there).copy(root)
@@ -68,6 +70,7 @@ class _Copier:
         """Copy all below the places at hand; ``root`` is the directory where the target started."""
         pending = [self._source.names()]
         while pending:
+            check()
             if pending[-1]:
                 name = pending[-1].pop()
                 if self._copy_entry(name, root):
