@@ -15,6 +15,7 @@ from typing import Literal
 
 from prestow.cancellation import Token, check, current
 from prestow.errors import printable
+from tasks.heard import heard
 
 _WHY = 1000  # characters of a reason
 
@@ -25,16 +26,17 @@ class Line:
 
     Attributes:
         what: ``began``, ``moved`` (``count`` more bytes), ``ended``, ``failed``; ``waiting`` for another
-            attempt; ``held`` after a checkpoint.
-        step: the step's word; the title of the task run that is ``waiting``; the checkpoint where the run is ``held``.
+            attempt; ``held`` after a checkpoint; ``told``, by the engine, what concerns the run.
+        step: the step's word; the title of the task run that is ``waiting``; the checkpoint where the run is ``held``;
+            empty for what is ``told``.
         subject: what it works on: a digest, a name, a container ID.
         total: bytes expected in all, where the step knows.
         count: bytes moved since the last line.
         seconds: duration, when it ended; how long it waits, when it is tried again.
-        why: why it failed, or is tried again.
+        why: why it failed, or is tried again; what is told.
     """
 
-    what: Literal["began", "moved", "ended", "failed", "waiting", "held"]
+    what: Literal["began", "moved", "ended", "failed", "waiting", "held", "told"]
     step: str
     subject: str
     total: int | None = None
@@ -99,7 +101,8 @@ def journal() -> Iterator[Journal]:
     opened = Journal(_listener.get())
     token = _journal.set(opened)
     try:
-        yield opened
+        with heard(lambda text: opened.write(Line("told", "", "", why=text))):
+            yield opened
     finally:
         _journal.reset(token)
 

@@ -115,7 +115,7 @@ def holding(home: Path, case: Case) -> Iterator["subprocess.Popen[str]"]:
 def test_who_waits_says_for_what_and_for_whom_and_goes_on_when_it_is_free(
     case: Case, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "prestow.content.lock")
+    caplog.set_level(logging.WARNING, "prestow.content.lock")
     done = threading.Event()
     with holding(tmp_path / "store", case) as other:
         thread = threading.Thread(target=lambda: (case.work(), done.set()))

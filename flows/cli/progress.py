@@ -53,7 +53,12 @@ def _title(line: Line) -> str:
     return f"{line.step.replace('_', ' ')} {subject}"
 
 
-def _again(line: Line) -> str:
+def _said(line: Line) -> str | None:
+    """Give the sentence that a line is for a person, if it is one."""
+    if line.what == "told":
+        return line.why
+    if line.what != "waiting":
+        return None
     return f"{line.step}: tried again in {line.seconds:.1f} s: {line.why}"
 
 
@@ -105,8 +110,8 @@ class _Lines(Display):
             say(f"{_title(line)}: {line.seconds:.2f} s{f', {size(moved)}' if moved else ''}")
         elif line.what == "failed":
             say(f"{_title(line)}: failed")
-        elif line.what == "waiting":
-            say(_again(line))
+        elif sentence := _said(line):
+            say(sentence)
         elif line.what == "moved" and now - told > _SECONDS:
             self._told[where] = now
             say(f"{_title(line)}: {size(moved)}{f' of {size(line.total)}' if line.total else ''}")
@@ -129,8 +134,8 @@ class _Bars(Display):
         self._shown = True
 
     def _show(self, line: Line) -> None:
-        if line.what == "waiting":
-            say(_again(line))  # above the bars
+        if sentence := _said(line):
+            say(sentence)  # above the bars
         self._show_bars(wanted=line.what != "held")
         where = (line.step, line.subject)
         if line.what == "began" and where not in self._known:

@@ -5,8 +5,8 @@ was removed would lock a file that no longer has a name, next to a second holder
 remove it by hand, or its holder retire it, the comparison after locking finds out.) A child that was forked meanwhile
 shares the lock, so releasing is done in so many words, not left to closing the file.
 
-Who waits says once for what and for whom, and for whose deadline passes, the error says it. Where the holder's work
-can be seen to go on, the deadline is counted from the last time that it did.
+Who waits for longer than half a second says once for what and for whom, and for whose deadline passes, the error says
+it. Where the holder's work can be seen to go on, the deadline is counted from the last time that it did.
 """
 
 import fcntl
@@ -50,7 +50,7 @@ class FileLock:
         """
         self._fd, self._path = -1, path
         begun = time.monotonic()
-        deadline, wait, seen = begun + timeout, _FIRST_PAUSE, None
+        deadline, wait, seen, told = begun + timeout, _FIRST_PAUSE, None, False
         while not self._take(path, what):
             now = time.monotonic()
             if progress is not None and timeout and (found := progress()) != seen:
@@ -58,8 +58,9 @@ class FileLock:
             if now >= deadline:
                 waited = f"waited {now - begun:.0f} s, try again later"
                 raise UnavailableError(f"{what} is in use by {_holder(path)}; {waited}")
-            if wait == _FIRST_PAUSE:
-                _log.info("waiting for %s, which is in use by %s", what, _holder(path))
+            if wait == _LONGEST_PAUSE and not told:
+                told = True
+                _log.warning("waiting for %s, which is in use by %s", what, _holder(path))
             pause(min(wait, deadline - now))
             wait = min(2 * wait, _LONGEST_PAUSE)
 

@@ -220,3 +220,11 @@ def test_lock_files_stay(store: LocalStore) -> None:
         writer.commit(1, Digest.of(b"x"))
 
     assert len(list((store.ingests / ".locks").iterdir())) == 1
+
+
+def test_who_waits_for_work_that_goes_on_waits_until_it_stands_still(tmp_path: Path) -> None:
+    moved = iter(range(20))
+    with FileLock(tmp_path / "lock", timeout=0, what="it"), pytest.raises(UnavailableError):
+        FileLock(tmp_path / "lock", timeout=0.05, what="it", progress=lambda: next(moved, "still"))
+
+    assert next(moved, "all were seen") == "all were seen"

@@ -66,20 +66,37 @@ def test_a_failure_is_one_sentence_here_and_a_log_with_everything_at_the_api(
     assert done.err.splitlines()[-1].startswith("prestow: ")
     assert "Traceback" not in done.err
     assert [line for line in done.err.splitlines()[:-1] if not line.startswith("resolve ")] == []
-    assert any("Traceback" in message for message in logged(f"pull {reference}"))
+    assert logged(f"pull {reference}", "Traceback")
 
 
-def logged(name: str) -> list[str]:
-    """Wait until the API has the traceback of the flow run of that name, and give its log."""
+def test_a_pull_that_waits_for_another_process_says_so_here_and_in_its_log(
+    prestow: Prestow, called: Called, fault_registry: FaultRegistry
+) -> None:
+    reference = f"{fault_registry.own}/demo:demo"
+    layer = called("pull", reference, "--stop-after", "manifest-stored", "--json").document["layers"][0]["digest"]
+    said = f"waiting for ingest layer-{layer}, which is in use by process {os.getpid()}"
+
+    with open_node(prestow.home).content.writer(f"layer-{layer}") as held, prestow.start("pull", reference) as process:
+        assert process.stderr is not None
+        told = next(line for line in process.stderr if line.startswith("waiting for"))
+        held.close()
+        process.communicate()
+
+    assert (told, process.returncode) == (f"{said}\n", 0)
+    assert logged(f"pull {reference}", said)
+
+
+def logged(name: str, word: str) -> list[str]:
+    """Wait until the API has something in the log of the last flow run of that name, and give it."""
     with get_client(sync_client=True) as client:
-        (run,) = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
 
-    def tracebacks() -> list[str]:
+    def found() -> list[str]:
         with get_client(sync_client=True) as client:
-            logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run.id))])))
-        return [log.message for log in logs if "Traceback" in log.message]
+            logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run.id)) for run in runs])))
+        return [log.message for log in logs if word in log.message]
 
-    return until(tracebacks, 1, f"a traceback in the log of {name}")
+    return until(found, 1, f"{word} in the log of {name}")
 
 
 def ends(name: str) -> list[str | None]:

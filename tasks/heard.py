@@ -1,0 +1,54 @@
+"""What the engine has to say while a run works: it waits for another process, a blob had rotted, something stayed.
+
+The engine says it by Python's ``logging``, as warnings below ``prestow``. Here they reach whoever watches the run, and
+its log at the API. A context variable tells whose they are: a run hears its own threads, and no other run's.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from prestow.errors import printable
+
+_ENGINE = logging.getLogger("prestow")
+_LONGEST = 1000  # characters of what is said
+
+
+class _Ear(logging.Handler):
+    """Hears warnings of one run."""
+
+    def __init__(self, listen: Callable[[str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self._listen = listen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass on what is said in this run."""
+        if _ear.get() is self:
+            self._listen(printable(record.getMessage(), _LONGEST))
+            _send(record)
+
+
+_ear: ContextVar[_Ear | None] = ContextVar("ear", default=None)
+
+
+@contextmanager
+def heard(listen: Callable[[str], object]) -> Iterator[None]:
+    """Let ``listen`` hear what the engine says in this block, and in threads that take its context along."""
+    ear = _Ear(listen)
+    before = _ear.set(ear)
+    _ENGINE.addHandler(ear)
+    try:
+        yield
+    finally:
+        _ENGINE.removeHandler(ear)
+        _ear.reset(before)
+
+
+def _send(record: logging.LogRecord) -> None:
+    """Add a line to the log of the flow run, if there is one."""
+    from prefect.context import FlowRunContext, TaskRunContext  # noqa: PLC0415 - a terminal opens a journal before
+    from prefect.logging.handlers import APILogHandler  # noqa: PLC0415 - likewise
+
+    if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
+        APILogHandler().emit(record)
