@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flows.local_server.record import Record
+from prestow.content.disk import translated
 
 
 def bind(port: int) -> socket.socket:
@@ -41,7 +42,11 @@ def bind(port: int) -> socket.socket:
 
 @contextmanager
 def held(directory: Path, record: Record) -> Iterator[bool]:
-    """Hold the address of a living server in this block; gives False where that server ended before we had it."""
+    """Hold the address of a living server in this block; gives False where that server ended before we had it.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
     try:
         bound = bind(record.port)
     except OSError:
@@ -66,4 +71,6 @@ def is_held(directory: Path) -> bool:
 
 
 def _users(directory: Path) -> BinaryIO:
-    return os.fdopen(os.open(directory / "server.users", os.O_RDWR | os.O_CREAT, 0o600), "rb")
+    path = directory / "server.users"
+    with translated(f"opening {path}"):
+        return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb")

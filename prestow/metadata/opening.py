@@ -99,7 +99,13 @@ class Opening:
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         elif not self._is_there():
             raise _LostError
-        connection = sqlite3.connect(self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            f"{self.path.absolute().as_uri()}{'?immutable=1' if self._is_still() else ''}",
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=True,
+        )
         try:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode = WAL")
@@ -111,6 +117,13 @@ class Opening:
             connection.close()
             raise
         return connection
+
+    def _is_still(self) -> bool:
+        """Whether nobody can be at the file: on a read-only disk SQLite does not open it before it was told so."""
+        with suppress(OSError):
+            read_only = os.statvfs(self.path.parent).f_flag & os.ST_RDONLY
+            return bool(read_only) and not Path(f"{self.path}-wal").exists()
+        return False
 
     def _is_there(self) -> bool:
         try:

@@ -34,7 +34,7 @@ OLD_CONTAINERS = st.lists(
 )
 OLD_LEASES = st.lists(st.tuples(WORDS, WORDS, TIMES, st.just(9e18), WORDS, TIMES), unique_by=lambda r: r[0], max_size=4)
 
-_ELSEWHERE = Process("none", 1, 1)
+_ELSEWHERE = Process("longer than any of WORDS", 1, 1)
 
 
 def old(path: Path, rows: Rows, version: int = 1) -> None:
@@ -90,6 +90,39 @@ def test_an_old_database_means_the_same_in_the_newest_version(
         assert db.read("PRAGMA integrity_check")[0][0] == "ok"
 
 
+@pytest.mark.parametrize("version", range(2, VERSION + 1))
+def test_what_an_old_version_knew_besides_survives(path: Path, version: int) -> None:
+    one, two = str(Digest.of(b"one")), str(Digest.of(b"two"))
+    me = Process.current()
+    old(
+        path,
+        {
+            "images": [
+                ("team", "a", one, "type", 7, '{"k": "v"}', 1.0, 2.0, 3.0),
+                ("b", "a", two, "t", 1, "{}", 1.0, 2.0, None),
+            ],
+            "generations": [("team", "a", two, "type", 8, 2.0)],
+            "containers": [("team", "box", "a", one, "erofs", "team/box", "/b", 4.0)],
+            "leases": [
+                ("work", "pull a", 5.0, 6.0, me.boot_id, 0.0, "team", me.pid, me.started, *[None] * (version > 2))
+            ],
+            "lease_resources": [("work", "content", one)],
+        },
+        version,
+    )
+
+    with closing(Database(path)) as db:
+        assert Images(db, "team").list() == (
+            ImageRecord("team", "a", Descriptor("type", Digest.parse(one), 7), 1.0, 2.0, 3.0, {"k": "v"}),
+        )
+        assert Images(db, "b").get("a").used_at is None
+        assert [tuple(row) for row in db.read("SELECT * FROM generations")] == [("team", "a", two, "type", 8, 2.0)]
+        assert [record.snapshot_key for record in Containers(db, "team").list()] == ["team/box"]
+        leases = Leases(db)
+        assert leases.list() == (Lease("work", "team", "pull a", 5.0, 6.0, me.pid),), "its process lives"
+        assert leases.resources("work")["content"] == (one,)
+
+
 def test_rules_and_what_leases_hold_survive_the_migration(path: Path) -> None:
     chain = str(Digest.of(b"chain"))
     snapshot = ("erofs", chain, "committed", None, 1, None, 1.0)
@@ -112,7 +145,11 @@ def test_rules_and_what_leases_hold_survive_the_migration(path: Path) -> None:
 
 
 def test_a_step_that_was_released_is_never_changed() -> None:
-    released = ["c6baf8370313ca53f8bac5149d7b968322f285a3c382da3bb97e9331d52c6fc8"]
+    released = [
+        "c6baf8370313ca53f8bac5149d7b968322f285a3c382da3bb97e9331d52c6fc8",
+        "a77b71b70349b7eb229b1573b854737017bd30c6576cce0c60852c9c2a5d2951",
+        "0b86664f24308d58642a71a01e645286dd2b5e51a1903281a0e325f7a7e4c51d",
+    ]
 
     assert [hashlib.sha256("".join(step).encode()).hexdigest() for step in STEPS[: len(released)]] == released
 

@@ -11,6 +11,7 @@ import pytest
 from flows.local_server.address import bind, held, is_held
 from flows.local_server.record import Record
 from prestow.content.boot import Process
+from prestow.errors import StorageError
 
 NOBODY = 65534
 
@@ -74,3 +75,12 @@ def test_a_free_port_is_never_one_that_is_shared() -> None:
     assert len({each.getsockname()[1] for each in taken}) == 200
     for each in taken:
         each.close()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "server.users").mkdir()
+    with bind(0) as taken:
+        record = Record(taken.getsockname()[1], "a:b", Process.current(), ready=True)
+
+        with pytest.raises(StorageError, match=r"server\.users"), held(tmp_path, record):
+            pass
