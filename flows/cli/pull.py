@@ -10,7 +10,7 @@ from flows.cli.session import session
 from prestow.checkpoints import CHECKPOINTS
 
 if TYPE_CHECKING:
-    from flows.results import Pulled
+    from flows.results import Pulled, PulledLayer
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -57,21 +57,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _page(pulled: "Pulled") -> str:
-    rows = [
-        (
-            layer.digest[:19],
-            size(layer.size),
-            layer.state,
-            size(layer.fetched_bytes) if layer.fetched_bytes else "reused",
-        )
-        for layer in pulled.layers
-    ]
+    rows = [(layer.digest[:19], size(layer.size), layer.state, _fetched(layer)) for layer in pulled.layers]
     moved = f"fetched {size(pulled.fetched_bytes)}, reused {size(pulled.reused_bytes)}"
     if pulled.reused_bytes and not pulled.fetched_bytes:
         moved = f"all of it was here, fetched nothing, reused {size(pulled.reused_bytes)}"
     lines = [
         f"{pulled.name} @ {pulled.digest}",
-        table(("LAYER", "SIZE", "STATE", "FETCHED"), rows),
+        table(("LAYER", "SIZE", "STATE", "FETCHED"), rows) if rows else "",
         f"{pulled.checkpoint}: {moved}, {pulled.seconds['total']:.2f} s",
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _fetched(layer: "PulledLayer") -> str:
+    if layer.fetched_bytes:
+        return size(layer.fetched_bytes)
+    return "-" if layer.state == "missing" else "reused"

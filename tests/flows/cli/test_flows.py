@@ -55,6 +55,16 @@ def test_a_pull_stops_where_it_is_told(called: Called, demo_layout: Path) -> Non
     assert called("images", "--json").document == []
 
 
+def test_a_pull_that_stops_early_claims_no_layer_that_is_not_here(called: Called, demo_layout: Path) -> None:
+    resolved, stored = (
+        called("pull", f"oci:{demo_layout}:demo", "--stop-after", checkpoint).out.splitlines()
+        for checkpoint in ("resolved", "manifest-stored")
+    )
+
+    assert [line.split()[0] for line in resolved] == ["localhost/demo:latest", "resolved:"]
+    assert [line.split()[3:] for line in stored[2:-1]] == [["missing", "-"]] * 3
+
+
 def test_a_failure_is_one_sentence_here_and_a_log_with_everything_at_the_api(
     prestow: Prestow, fault_registry: FaultRegistry
 ) -> None:
