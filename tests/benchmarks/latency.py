@@ -155,26 +155,48 @@ def through_a_worker(store: Store, folder: Path, reference: str, rounds: int) ->
         deployed()
         new = repeated(rounds, deployed, lambda: store.forget(reference))
         again = repeated(rounds, deployed)
+        cancelled = repeated(rounds, lambda: cancelled_at_a_worker(store, folder))
     return [
         row("deployed, by a worker", "new", new, 1.3),
         row("deployed, by a worker", "re-pulled", again, 1.3),
+        row("cancelled at the API, by a worker, until Cancelled", "", cancelled, 5),
     ]
+
+
+def cancelled_at_a_worker(store: Store, folder: Path) -> float:
+    """Cancel a run that hangs as the UI does, and give the seconds until the API knows it as Cancelled."""
+    with hanging(store, folder) as (registry, name, layers), get_client(sync_client=True) as api:
+        deployment = api.read_deployment_by_name("pull/pull")
+        run = api.create_flow_run_from_deployment(deployment.id, parameters={"reference": name}).id
+        while not all(map(registry.requests, layers)):
+            time.sleep(0.01)
+        began = time.perf_counter()
+        api.set_flow_run_state(run, Cancelling())
+        while api.read_flow_run(run).state_name != "Cancelled":
+            time.sleep(0.02)
+        return time.perf_counter() - began
+
+
+@contextmanager
+def hanging(store: Store, folder: Path) -> Iterator[tuple[FaultRegistry, str, list[str]]]:
+    """Give a registry whose layers hang after a byte, the name of an image in it, and how its layers are asked for."""
+    if not (folder / "hanging").exists():
+        write_demo_image(folder / "hanging")
+    with FaultRegistry(folder / "hanging") as registry:
+        name = f"{registry.domain}/team/demo:demo"
+        command = [PRESTOW, "pull", name, "--json", "--stop-after", "manifest-stored"]
+        known = json.loads(subprocess.run(command, env=store.environment, check=True, stdout=subprocess.PIPE).stdout)
+        layers = [f"/blobs/{layer['digest']}" for layer in known["layers"]]
+        for layer in layers:
+            registry.on(layer, Fault(stall_after=1))  # what came stays, so little may come
+        yield registry, name, layers
 
 
 def ends(store: Store, folder: Path, rounds: int) -> list[Row]:
     """Time the end of a pull whose layers hang, once it is interrupted, and once it is cancelled at the API."""
-    write_demo_image(folder / "hanging")
 
     def ended(how: Callable[[int], None]) -> float:
-        with FaultRegistry(folder / "hanging") as registry:
-            name = f"{registry.domain}/team/demo:demo"
-            command = [PRESTOW, "pull", name, "--json", "--stop-after", "manifest-stored"]
-            known = json.loads(
-                subprocess.run(command, env=store.environment, check=True, stdout=subprocess.PIPE).stdout
-            )
-            layers = [f"/blobs/{layer['digest']}" for layer in known["layers"]]
-            for layer in layers:
-                registry.on(layer, Fault(stall_after=1))  # what came stays, so little may come
+        with hanging(store, folder) as (registry, name, layers):
             command = ["env", "--default-signal=INT", str(PRESTOW), "pull", name]  # a shell's background ignores it
             process = subprocess.Popen(command, env=store.environment, stderr=subprocess.DEVNULL)
             while process.poll() is None and not all(map(registry.requests, layers)):
