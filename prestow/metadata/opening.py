@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 _MOMENT = 1.0  # an empty one is made sooner, and nobody need hear of it
 _PATIENCE = 900.0  # reading back what was lost takes as long as reading the store's documents
+_LOOKS = 2  # SQLite takes some pages that the disk did not give for wrong ones; what is wrong is so each time
 _PRIMARY = 0xFF
 _CODE = re.compile(r"error code[ =](\d+)")
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -58,12 +59,15 @@ class Opening:
             if not (isinstance(error, _LostError) or is_damage(error)):
                 raise
         with self.making():
-            try:
-                return self._open(make=True)  # there is none, or another process has made it meanwhile
-            except sqlite3.Error as error:
-                if not is_damage(error):
-                    raise
-                self.set_aside(str(error))
+            why = ""
+            for _ in range(_LOOKS):
+                try:
+                    return self._open(make=True)  # there is none, or another process has made it meanwhile
+                except sqlite3.Error as error:
+                    if not is_damage(error):
+                        raise
+                    why = str(error)
+            self.set_aside(why)
             return self._open(make=True)
 
     def making(self) -> FileLock:

@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 
 from prestow.metadata.database import Database
+from tests.crash.stage import Judge
 from tests.crash.supervisor import GO_ON, Call, Voice, supervised
 
 
@@ -26,3 +27,23 @@ def test_a_page_that_cannot_be_read_is_no_damage(tmp_path: Path) -> None:
         assert ended.told == [] if ended.error else ended.told == ["[]"]
         errors += ended.error.startswith("StorageError")
     assert errors > 5
+
+
+def test_a_page_that_is_not_read_while_the_database_is_made_is_no_damage(tmp_path: Path) -> None:
+    pages: list[int] = []
+
+    def make(path: Path, judge: Judge) -> None:
+        ended = supervised(lambda _: Database(path / "metadata.db"), judge, reading=True)
+        assert (ended.foreign, list(path.glob("quarantine/*"))) == ("", [])
+        assert Database(path / "metadata.db").check() == []
+
+    def note(call: Call) -> int:
+        pages.extend([call.number] if call.name == "pread64" else [])
+        return GO_ON
+
+    (tmp_path / "good").mkdir()
+    make(tmp_path / "good", note)
+    for page in pages:
+        (tmp_path / str(page)).mkdir()
+        make(tmp_path / str(page), lambda call, page=page: errno.EIO if call.number == page else GO_ON)
+    assert len(pages) > 5
