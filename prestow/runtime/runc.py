@@ -7,8 +7,9 @@ streams, no other descriptor, no environment of ours and ``/`` for its working d
 may get hold of. Whether the container's process ever started is known from the pid file, which the runtime writes then:
 without it, a failure is the runtime's own, and its log says why.
 
-If the caller is interrupted by an exception, the container is killed before the exception goes on. If the caller is
-killed, the container lives on, as with other engines; the next run of its id says so.
+If the caller is interrupted by an exception, or cancelled, the container is asked to stop and, after a grace, killed
+before the exception goes on. If the caller is killed, the container lives on, as with other engines; the next run of
+its id says so.
 """
 
 import json
@@ -16,10 +17,14 @@ import os
 import select
 import subprocess
 import termios
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from prestow.cancellation import PROMPT, current
 from prestow.content.disk import translated
@@ -27,12 +32,15 @@ from prestow.errors import AlreadyExistsError, PreconditionError, RuntimeFailedE
 from prestow.runtime.binary import ENVIRONMENT, Runtime
 from prestow.runtime.bundle import LOG, PID, check_container_id, read_spec, running
 from prestow.runtime.relay import Relay
-from prestow.runtime.state import container_state, delete_container
+from prestow.runtime.state import container_state, delete_container, stop_container
+
+if TYPE_CHECKING:
+    from io import FileIO
 
 _PIECE = 1 << 16
 _LOG_LIMIT = 1 << 20
 _COMPLAINT_LIMIT = 1000
-_DEADLINE_SECONDS = 30  # for the runtime to end after its container
+_GRACE_SECONDS = 3  # for a container to end when its run is cancelled, which is to take no more than five
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,9 @@ def run_container(
 ) -> Exit:
     """Run a bundle until its process ends.
 
-    SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 go to the container while this runs in the main thread; to
-    stop what runs in another thread, use :func:`~prestow.runtime.state.stop_container`.
+    While this runs in the main thread and the container has our streams, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and
+    SIGUSR2 go to it. Whoever captures the output stops it by an exception from a signal's handler, by cancelling, or,
+    from any thread or process, by :func:`~prestow.runtime.state.stop_container`.
 
     Args:
         runtime: what runs it.
@@ -74,20 +83,31 @@ def run_container(
         AlreadyExistsError: a container of this id, or this bundle, is running.
         PreconditionError: the bundle wants a terminal, and ``stdin`` is none or the output is captured.
         RuntimeFailedError: the process was not started.
-        CancelledError: the run was cancelled; the container was killed.
+        CancelledError: the run was cancelled; the container was stopped, by the image's own signal if it names one.
     """
     check_container_id(container_id)
-    terminal = read_spec(bundle).terminal
+    spec = read_spec(bundle)
+    terminal = spec.terminal
     if terminal and (output is not None or stdin < 0 or not os.isatty(stdin)):
         raise PreconditionError(f"container {container_id}: its bundle wants a terminal, and here is none")
+    stop = partial(
+        stop_container,
+        runtime,
+        container_id,
+        state_root=state_root,
+        signal=spec.stop_signal,
+        grace_seconds=_GRACE_SECONDS,
+    )
     with running(bundle), _cleared(runtime, container_id, bundle, state_root):
         command = [str(runtime.binary), "--root", str(state_root.absolute())]
         command += ["--log", str(bundle.absolute() / LOG), "--log-format", "json", "run"]
         command += ["--pid-file", str(bundle.absolute() / PID), "--bundle", str(bundle.absolute()), "--", container_id]
-        with Relay() as relay, _terminal_restored(stdin if terminal else None):
+        relay = Relay() if output is None else nullcontext()
+        with relay as signals, _terminal_restored(stdin if terminal else None):
             process = _started(command, stdin, captured=output is not None, own_group=not terminal)
-            relay.to(process)
-            status = _watched(process, output, lambda: delete_container(runtime, container_id, state_root=state_root))
+            if signals is not None:
+                signals.to(process)
+            status = _watched(process, output, stop)
         return _exit(runtime, bundle, container_id, status)
 
 
@@ -139,36 +159,70 @@ def _started(command: list[str], stdin: int, *, captured: bool, own_group: bool)
         raise RuntimeFailedError(f"container runtime {command[0]}: it does not run: {error.strerror}") from error
 
 
-def _watched(process: subprocess.Popen[bytes], output: Callable[[bytes], None] | None, kill: Callable[[], None]) -> int:
-    """Pass the output on until the runtime ends, and give its return code; kill the container on an exception."""
+def _watched(process: subprocess.Popen[bytes], output: Callable[[bytes], None] | None, stop: Callable[[], None]) -> int:
+    """Pass the output on until the runtime ends, and give its return code; stop the container on an exception."""
     try:
-        if process.stdout is not None and output is not None:
-            with process.stdout as stream:
-                while piece := stream.read(_PIECE):
-                    output(piece)
-        return _waited_for(process)
+        if output is not None:
+            _pass_on(process, output)
+        _wait_for(process)
+        return process.wait()
     except BaseException:
-        kill()
+        with suppress(RuntimeFailedError), _last_words(process, output):
+            stop()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
         raise
     finally:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_DEADLINE_SECONDS)
         process.kill()
         process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
-def _waited_for(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process, as long as the work that it is for is not cancelled."""
-    if (token := current()) is not None:
-        descriptor = os.pidfd_open(process.pid)
-        try:
-            poll = select.poll()
-            poll.register(descriptor, select.POLLIN)
-            while not poll.poll(PROMPT * 1000):
-                token.check()
-        finally:
-            os.close(descriptor)
-    return process.wait()
+def _pass_on(process: subprocess.Popen[bytes], output: Callable[[bytes], None]) -> None:
+    """Pass on what the process writes, as long as the work that it is for is not cancelled."""
+    stream = cast("FileIO", process.stdout)
+    _until_ready(stream.fileno())
+    while piece := stream.read(_PIECE):
+        output(piece)
+        _until_ready(stream.fileno())
+
+
+def _wait_for(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process to end, as long as the work that it is for is not cancelled."""
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        _until_ready(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _until_ready(descriptor: int) -> None:
+    token = current()
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while not poll.poll(None if token is None else PROMPT * 1000):
+        if token is not None:
+            token.check()
+
+
+@contextmanager
+def _last_words(process: subprocess.Popen[bytes], output: Callable[[bytes], None] | None) -> Iterator[None]:
+    """Pass on what a container writes while it stops; it would wait for us if nobody read it."""
+    if output is None:
+        yield
+        return
+
+    def read() -> None:
+        stream = cast("FileIO", process.stdout)
+        while piece := stream.read(_PIECE):
+            with suppress(Exception):  # this may be what ended the run
+                output(piece)
+
+    reader = threading.Thread(target=copy_context().run, args=(read,), daemon=True)
+    reader.start()
+    yield
+    reader.join(_GRACE_SECONDS)
 
 
 def _exit(runtime: Runtime, bundle: Path, container_id: str, status: int) -> Exit:

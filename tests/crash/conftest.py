@@ -29,4 +29,4 @@ def stage(tmp_path_factory: pytest.TempPathFactory, docker_registry: DockerRegis
         yield stage
     finally:
         open_node(stage.warmed).database.close()
-        subprocess.run(["umount", "--recursive", folder], check=True)
+        subprocess.run(["umount", "--recursive", "--lazy", folder], check=True)  # a process that ends may be in it

@@ -18,10 +18,13 @@ from prefect.states import Cancelling
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
 from prestow.node import open_node
+from prestow.runtime.binary import find_runtime
+from prestow.runtime.state import container_state
 from tasks.policy import records
 from tests.image_factory import put_image, tag
 from tests.prefect_records import ended, task_runs, until
-from tests.registries import FaultRegistry
+from tests.real_images import RealImages
+from tests.registries import DockerRegistry, FaultRegistry
 from tests.stalled import stalled
 from tests.tar_builder import Tar
 from tests.wheels import ROOT
@@ -41,9 +44,9 @@ def start(
         yield created
 
 
-def created(**parameters: Any) -> UUID:
+def created(deployment: str = "pull/pull", **parameters: Any) -> UUID:
     with get_client(sync_client=True) as client:
-        found = client.read_deployment_by_name("pull/pull")
+        found = client.read_deployment_by_name(deployment)
         return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
 
 
@@ -88,6 +91,28 @@ def test_a_run_that_is_cancelled_in_the_ui_ends_its_process_and_the_next_run_goe
     assert (cancelled.timestamp - cancelling.timestamp).total_seconds() < 30  # after that a worker kills
     assert process_of(run) == []
     hung.check()
+
+
+def test_a_container_ends_with_its_cancelled_run(
+    start: Callable[..., UUID], home: str, docker_registry: DockerRegistry, real_images: RealImages
+) -> None:
+    image = real_images.push(docker_registry, "tiny", "oci")
+    script = ("-c", "echo waiting; sleep 1000 & wait")  # the first process of a container ignores SIGTERM
+    run = start("run/run", reference=image, args=script, id="box", rm=True, home=home)
+    until(lambda: ["it"] if container_started(home) else [], 1, "the container to run")
+
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run, Cancelling())
+
+    assert ended(run).state_name == "Cancelled"
+    assert not container_started(home)
+    assert process_of(run) == []
+    assert open_node(home).containers.list() == ()
+
+
+def container_started(home: str) -> bool:
+    state = container_state(find_runtime("runc"), "box", state_root=open_node(home).own / "runtime")
+    return state is not None and state.alive
 
 
 def test_a_suspended_run_shows_the_image_and_another_process_goes_on_after_the_answer(

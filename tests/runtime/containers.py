@@ -3,15 +3,22 @@
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
+from prestow.cancellation import Token, watched
 from prestow.runtime.binary import Runtime, find_runtime
 from prestow.runtime.bundle import write_bundle
 from prestow.runtime.overrides import Overrides
-from prestow.runtime.runc import run_container
+from prestow.runtime.runc import Exit, run_container
+from prestow.runtime.state import State, container_state
 from tests.runtime.busybox import make_rootfs, make_spec
+
+WAIT = "trap 'exit 3' TERM; echo ready; sleep 1000 & wait"
+"""A script that says so when it has started, and ends when it is asked to."""
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -66,7 +73,44 @@ class Box:
         command = [sys.executable, "-c", SCRIPT, self.directory, self.container_id, self.state_root]
         return subprocess.Popen([str(word) for word in command], cwd=ROOT, **streams)
 
+    def state(self) -> State | None:
+        """Ask the runtime what the container does."""
+        return container_state(self.runtime, self.container_id, state_root=self.state_root)
+
     def leftovers(self) -> list[Path]:
         """List what a container has left in the runtime's records and in the control groups."""
         groups = Path("/sys/fs/cgroup").glob(f"*/**/{self.container_id}")
         return [*self.state_root.glob("*"), *groups]
+
+
+class Background:
+    """A container that runs in another thread until it is stopped."""
+
+    def __init__(self, box: Box, script: str, config: dict[str, Any] | None = None) -> None:
+        """Start it, and wait until it says so."""
+        self.box, self.results, self.lines = box, SimpleQueue[Exit | BaseException](), SimpleQueue[bytes]()
+        self.token = Token()
+        box.bundle(["sh", "-c", script], config)
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+        assert self.lines.get(timeout=60) == b"ready\n"
+
+    def _run(self) -> None:
+        box = self.box
+        try:
+            with watched(self.token):
+                done = run_container(
+                    box.runtime, box.directory, box.container_id, state_root=box.state_root, output=self.lines.put
+                )
+            self.results.put(done)
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            self.results.put(error)
+
+    def result(self) -> Exit | BaseException:
+        """Give how it ended."""
+        self.thread.join(timeout=60)
+        return self.results.get(timeout=60)
+
+    def said(self) -> bytes:
+        """Give what it wrote since it was ready; once it has ended."""
+        return b"".join(self.lines.get_nowait() for _ in range(self.lines.qsize()))

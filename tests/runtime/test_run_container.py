@@ -7,33 +7,21 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from queue import SimpleQueue
 
 import pytest
 
-from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError, PreconditionError, RuntimeFailedError
+from prestow.errors import (
+    InvalidError,
+    PreconditionError,
+    RuntimeFailedError,
+)
 from prestow.runtime.overrides import Overrides, Resources, Rootless
-from prestow.runtime.runc import Exit, run_container
+from prestow.runtime.runc import run_container
 from prestow.runtime.spec import Mount
-from prestow.runtime.state import State, container_state, delete_container, signal_container, stop_container
+from prestow.runtime.state import State, container_state, delete_container
 from tests.runtime.busybox import make_rootfs, make_spec
-from tests.runtime.containers import Box
-
-WAIT = "trap 'exit 3' TERM; echo ready; sleep 1000 & wait"
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
-    box = Box(tmp_path)
-    yield box
-    delete_container(box.runtime, box.container_id, state_root=box.state_root)
-
-
-def state(box: Box) -> State | None:
-    return container_state(box.runtime, box.container_id, state_root=box.state_root)
+from tests.runtime.containers import WAIT, Box
 
 
 def test_a_user_of_the_image_has_its_groups(box: Box) -> None:
@@ -232,114 +220,11 @@ def test_a_bundle_for_a_terminal_does_not_run_without(box: Box) -> None:
         box.try_("id", overrides=Overrides(tty=True))
 
 
-class Background:
-    """A container that runs in another thread until it is stopped."""
-
-    def __init__(self, box: Box, script: str) -> None:
-        """Start it, and wait until it says so."""
-        self.box, self.results, self.lines = box, SimpleQueue[Exit | BaseException](), SimpleQueue[bytes]()
-        box.bundle(["sh", "-c", script])
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
-        assert self.lines.get(timeout=60) == b"ready\n"
-
-    def _run(self) -> None:
-        box = self.box
-        try:
-            done = run_container(
-                box.runtime, box.directory, box.container_id, state_root=box.state_root, output=self.lines.put
-            )
-            self.results.put(done)
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            self.results.put(error)
-
-    def result(self) -> Exit | BaseException:
-        """Give how it ended."""
-        self.thread.join(timeout=60)
-        return self.results.get(timeout=60)
-
-
-def test_a_container_in_a_thread_is_asked_to_stop(box: Box) -> None:
-    running = Background(box, WAIT)
-    found = state(box)
-    assert found is not None
-    assert found.status == "running"
-    assert found.alive
-
-    stop_container(box.runtime, box.container_id, state_root=box.state_root)
-
-    assert running.result() == Exit(3)
-    assert state(box) is None
-
-
-def test_a_container_that_does_not_listen_is_killed_when_the_grace_is_over(box: Box) -> None:
-    running = Background(box, "trap '' TERM INT; echo ready; sleep 1000 & wait")
-
-    stop_container(box.runtime, box.container_id, state_root=box.state_root, signal="SIGINT", grace_seconds=0)
-
-    assert running.result() == Exit(137)
-
-
-def test_a_signal_goes_by_its_name(box: Box) -> None:
-    running = Background(box, "trap 'exit 9' USR1; echo ready; sleep 1000 & wait")
-
-    with pytest.raises(RuntimeFailedError, match="SIGNONE"):
-        signal_container(box.runtime, box.container_id, "SIGNONE", state_root=box.state_root)
-    signal_container(box.runtime, box.container_id, "SIGUSR1", state_root=box.state_root)
-
-    assert running.result() == Exit(9)
-    with pytest.raises(NotFoundError):
-        signal_container(box.runtime, box.container_id, "SIGUSR1", state_root=box.state_root)
-    stop_container(box.runtime, box.container_id, state_root=box.state_root)
-
-
-def test_an_id_runs_once_at_a_time(box: Box, tmp_path: Path) -> None:
-    running = Background(box, WAIT)
-    (tmp_path / "other").mkdir()
-    other = Box(tmp_path / "other")
-    other.container_id, other.state_root = box.container_id, box.state_root
-
-    with pytest.raises(AlreadyExistsError, match="being run"):
-        run_container(box.runtime, box.directory, box.container_id, state_root=box.state_root)
-    with pytest.raises(AlreadyExistsError, match="is running"):
-        other.run("id")
-
-    stop_container(box.runtime, box.container_id, state_root=box.state_root)
-    assert running.result() == Exit(3)
-
-
-def test_an_exception_of_the_caller_ends_the_container(box: Box) -> None:
-    def stop(_piece: bytes) -> None:
-        raise ZeroDivisionError
-
-    box.bundle(["sh", "-c", WAIT])
-    with pytest.raises(ZeroDivisionError):
-        run_container(box.runtime, box.directory, box.container_id, state_root=box.state_root, output=stop)
-
-    assert box.leftovers() == []
-
-
-def test_a_killed_caller_leaves_a_container_that_is_named_and_can_be_stopped(box: Box) -> None:
-    box.bundle(["sh", "-c", WAIT])
-    with box.start(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        process.kill()
-        process.wait()
-
-        with pytest.raises(AlreadyExistsError, match="it is running"):
-            run_container(box.runtime, box.directory, box.container_id, state_root=box.state_root)
-        stop_container(box.runtime, box.container_id, state_root=box.state_root)
-        assert process.stdout.read() == b""
-
-    assert box.run("sh", "-c", "echo again") == "again\n"
-
-
 def test_a_container_that_was_created_and_forgotten_is_cleared(box: Box) -> None:
     box.bundle(["sh"])
     command = ["runc", "--root", str(box.state_root), "create", "--bundle", str(box.directory), box.container_id]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    found = state(box)
+    found = box.state()
     assert found is not None
     assert found.status == "created"
 
@@ -348,7 +233,7 @@ def test_a_container_that_was_created_and_forgotten_is_cleared(box: Box) -> None
 
 def test_a_broken_record_is_cleared(box: Box) -> None:
     (box.state_root / box.container_id).mkdir(parents=True)
-    assert state(box) == State("broken", 0)
+    assert box.state() == State("broken", 0)
 
     assert box.run("sh", "-c", "echo fresh") == "fresh\n"
 
