@@ -260,7 +260,7 @@ def test_a_link_for_dev_does_not_reach_the_host(box: Box, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("network", ["none", "host"])
 def test_a_user_without_privileges_runs_a_rootless_container(network: str) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="rootless-"))  # tmp_path is closed to other users
+    folder = Path(tempfile.mkdtemp(prefix="rootless-", dir="/var/tmp"))  # tmp_path is closed to other users
     try:
         uid = 61234
         rootfs = make_rootfs(folder / "rootfs")
