@@ -39,7 +39,9 @@ def add(verbs: Verbs, common: Parser) -> None:
         parts, common, "tag", tag,
         help="let another name stand for an image", example="prestow images tag alpine:3.20 registry.example/base:1",
     )  # fmt: skip
-    tagging.add_argument("source", metavar="SOURCE", type=source, help=_NAME)
+    tagging.add_argument(
+        "source", metavar="SOURCE", type=source, help=f"{_NAME}; that of a kept earlier target as well"
+    )
     tagging.add_argument("target", metavar="TARGET", type=image_name, help="the name; one that is there moves")
     labelling = add_verb(
         parts, common, "label", label,
@@ -98,7 +100,7 @@ def tag(args: argparse.Namespace) -> int:
     from prestow.reference import Reference  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
-    name, found = str(Reference.parse(args.target)), node.image(args.source)
+    name, found = str(Reference.parse(args.target)), node.images.recall(args.source)
     origin, target = next(iter(found.sources), None), found.target
     record = engine.tag(node.database, node.content, name, target, source=origin, namespace=node.namespace)
     emit({"name": record.name, "digest": target.digest}, f"{record.name} @ {target.digest}", as_json=args.json)
@@ -111,7 +113,7 @@ def label(args: argparse.Namespace) -> int:
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
-    name = node.image(args.name).name
+    name = node.images.only(args.name).name
     record = engine.label(node.database, node.content, name, dict(args.changes), namespace=node.namespace)
     emit({"name": name, "labels": dict(record.labels)}, _labels(record.labels) or "no labels", as_json=args.json)
     return 0
@@ -132,7 +134,12 @@ def _page(document: dict[str, Any]) -> str:
         (layer["diff_id"][:19], layer["media_type"], size(layer["size"]), layer["state"])
         for layer in document["layers"]
     ]
-    head = {key: document[key] for key in document if key not in ("layers", "config")}
+    head = {key: document[key] for key in document if key not in ("layers", "config")} | {
+        "labels": ", ".join(_labels(document["labels"]).splitlines()),
+        "earlier": ", ".join(
+            f"{each['digest'][:19]} until {_age(each['replaced_at'])}" for each in document["earlier"]
+        ),
+    }
     config = {key: value for key, value in document["config"].items() if value}
     parts = (page(head), "config", page(config, indent="  "), "layers")
     return "\n".join([*parts, table(("DIFF ID", "MEDIA TYPE", "SIZE", "STATE"), layers)])

@@ -74,7 +74,7 @@ def details(node: Node, name: str, platform: str | None) -> dict[str, Any]:
     Raises:
         NotFoundError: no such name, or nothing here for the platform.
     """
-    record = node.image(name)
+    record = node.images.recall(name)
     image = find_image(node.content, record.target, platform_or_host(platform))
     config = read_config(node.content, image.config)
     process = config.process
@@ -86,6 +86,11 @@ def details(node: Node, name: str, platform: str | None) -> dict[str, Any]:
         "config_digest": image.config.digest,
         "platform": str(image.platform),
         "chain_id": image.chain_id,
+        "earlier": [
+            {"digest": each.target.digest, "replaced_at": each.replaced_at}
+            for each in node.images.generations()
+            if each.name == record.name
+        ],
         "created": config.created,
         "author": config.author,
         "config": {

@@ -3,10 +3,11 @@
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from prestow.digest import Digest
-from prestow.errors import InvalidError, NotFoundError, printable
+from prestow.errors import InvalidError, NotFoundError, PreconditionError, printable
 from prestow.metadata.database import Cursor, Database, Row
 from prestow.metadata.labels import SOURCE, changed, dump_labels, load_labels
 from prestow.namespace import DEFAULT
@@ -14,6 +15,9 @@ from prestow.oci.descriptor import Descriptor
 from prestow.reference import LAYOUT_DOMAIN, Reference, has_domain, image_name
 
 _DIGEST = re.compile(r"sha(?:256:[0-9a-f]{4,64}|512:[0-9a-f]{4,128})")
+_ALMOST = re.compile(r"(?:sha(?:256|512):)?[0-9A-Fa-f]{2,128}")
+_HINT = "`prestow images` lists what is"
+_DIGEST_HINT = "a digest is written sha256: and then four or more of its hex digits, in small letters"
 
 _MINUTE = 60.0
 
@@ -48,6 +52,15 @@ class ImageRecord:
         return tuple(dict.fromkeys([*noted, *named]))
 
 
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a name stood for before, until ``replaced_at``, in seconds since the epoch."""
+
+    name: str
+    target: Descriptor
+    replaced_at: float
+
+
 class Images:
     """The names of one namespace in a metadata database."""
 
@@ -80,17 +93,50 @@ class Images:
         if is_digest(text):
             return self.by_digest(text)[0]
         name = image_name(text, None)
-        try:
+        with suppress(NotFoundError):
             return self.get(name)
-        except NotFoundError:
-            if has_domain(text):
-                raise
+        if not has_domain(text):
+            with suppress(NotFoundError):
+                return self.get(str(Reference.parse(f"{LAYOUT_DOMAIN}/{text}")))
+        hint = _DIGEST_HINT if _ALMOST.fullmatch(text) else _HINT
+        raise NotFoundError(f"image {name} is not in the store{self._within}; {hint}")
+
+    def only(self, text: str, advice: str = "name one of them") -> ImageRecord:
+        """Look a name up as :meth:`find` does; a digest must be of an image with one name.
+
+        Raises:
+            InvalidError: as there.
+            NotFoundError: as there.
+            PreconditionError: it has several; the message ends with ``advice``.
+        """
+        found = self.by_digest(text) if is_digest(text) else (self.find(text),)
+        if len(found) > 1:
+            names = ", ".join(printable(record.name) for record in found)
+            raise PreconditionError(f"image {found[0].target.digest.short} has {len(found)} names: {names}; {advice}")
+        return found[0]
+
+    def recall(self, text: str) -> ImageRecord:
+        """Look a name up as :meth:`find` does; a digest also finds what a name stood for before.
+
+        Raises:
+            InvalidError: as there.
+            NotFoundError: as there.
+        """
         try:
-            return self.get(str(Reference.parse(f"{LAYOUT_DOMAIN}/{text}")))
+            return self.find(text)
         except NotFoundError:
-            raise NotFoundError(
-                f"image {name} is not in the store{self._within}; `prestow images` lists what is"
-            ) from None
+            earlier = [each for each in self.generations() if is_digest(text) and each.target.digest.startswith(text)]
+            if not earlier:
+                raise
+        if len({each.target.digest for each in earlier}) > 1:
+            raise _ambiguous(text)
+        return replace(self.get(earlier[0].name), target=earlier[0].target)
+
+    def generations(self) -> tuple[Generation, ...]:
+        """Give what the names stood for before, the newest first."""
+        sql = "SELECT * FROM generations WHERE namespace = ? ORDER BY replaced_at DESC, name, digest"
+        rows = self._db.read(sql, (self._namespace,))
+        return tuple(Generation(row["name"], _target(row), row["replaced_at"]) for row in rows)
 
     def by_digest(self, beginning: str) -> tuple[ImageRecord, ...]:
         """Give the names of the image whose digest is, or begins with, a text; there is one at least.
@@ -101,9 +147,9 @@ class Images:
         """
         found = tuple(record for record in self.list() if record.target.digest.startswith(beginning))
         if len({record.target.digest for record in found}) > 1:
-            raise InvalidError(f"image {beginning}: several images begin so; give more of the digest")
+            raise _ambiguous(beginning)
         if not found:
-            raise NotFoundError(f"image {beginning} is not in the store{self._within}; `prestow images` lists what is")
+            raise NotFoundError(f"image {beginning} is not in the store{self._within}; {_HINT}")
         return found
 
     def list(self) -> tuple[ImageRecord, ...]:
@@ -187,6 +233,10 @@ def is_digest(text: str) -> bool:
     return _DIGEST.fullmatch(text) is not None
 
 
+def _ambiguous(beginning: str) -> InvalidError:
+    return InvalidError(f"image {beginning}: several images begin so; give more of the digest")
+
+
 def _keep_generation(cursor: Cursor, values: Mapping[str, str | int | float]) -> None:
     """Note what a name stands for before it comes to stand for something else."""
     cursor.execute(
@@ -198,11 +248,15 @@ def _keep_generation(cursor: Cursor, values: Mapping[str, str | int | float]) ->
     cursor.execute("DELETE FROM generations WHERE namespace = :namespace AND name = :name AND digest = :digest", values)
 
 
+def _target(row: Row) -> Descriptor:
+    return Descriptor(row["media_type"], Digest.parse(row["digest"]), row["size"])
+
+
 def _record(row: Row) -> ImageRecord:
     return ImageRecord(
         namespace=row["namespace"],
         name=row["name"],
-        target=Descriptor(row["media_type"], Digest.parse(row["digest"]), row["size"]),
+        target=_target(row),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         used_at=row["used_at"],

@@ -10,7 +10,7 @@ keeps its manifest and its snapshot. But the next one could not be made, and doc
 from collections.abc import Collection, Sequence
 
 from prestow.content.blobs import Blobs
-from prestow.errors import PreconditionError, printable
+from prestow.errors import PreconditionError
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database
 from prestow.metadata.images import ImageRecord, Images, is_digest
@@ -57,16 +57,9 @@ def containers_of(containers: Containers, names: Collection[str]) -> tuple[str, 
 
 
 def _chosen(images: Images, text: str, *, every_name: bool) -> tuple[ImageRecord, ...]:
-    if not is_digest(text):
-        return (images.find(text),)
-    found = images.by_digest(text)
-    if len(found) > 1 and not every_name:
-        names = ", ".join(printable(record.name) for record in found)
-        raise PreconditionError(
-            f"image {found[0].target.digest.short} has {len(found)} names: {names}; "
-            "remove them by name, or all of them with --all"
-        )
-    return found
+    if every_name and is_digest(text):
+        return images.by_digest(text)
+    return (images.only(text, "remove them by name, or all of them with --all"),)
 
 
 def _refuse_used(containers: Containers, names: Collection[str]) -> None:

@@ -1,5 +1,7 @@
 """Images removed by name and by digest: all that are wanted or none."""
 
+from collections.abc import Callable
+
 import pytest
 
 from prestow.content.layout_index import read_index
@@ -109,6 +111,38 @@ def test_a_name_that_a_container_was_made_of_stays_unless_forced(home: Home, ima
 
 def test_a_digest_finds_an_image_wherever_a_name_does(home: Home, images: tuple[Made, Made]) -> None:
     assert Images(home.db).find(images[0].target.digest).name == A
+
+
+@pytest.mark.parametrize(
+    "shorten", [lambda d: d[:10], lambda d: d.encoded[:12], lambda d: f"sha256:{d.encoded.upper()}"]
+)
+def test_who_writes_a_digest_in_another_way_is_told_how(
+    home: Home, images: tuple[Made, Made], shorten: Callable[[Digest], str]
+) -> None:
+    with pytest.raises(NotFoundError, match="a digest is written sha256: and then four or more"):
+        Images(home.db).find(shorten(images[0].target.digest))
+    with pytest.raises(NotFoundError, match="lists what is"):
+        Images(home.db).find("registry.example/absent:1")
+
+
+def test_what_a_name_stood_for_before_is_recalled_by_its_digest(home: Home, images: tuple[Made, Made]) -> None:
+    one, two = (image.target for image in images)
+    tag(home.db, home.content, C, one)
+    names = Images(home.db)
+
+    assert (names.recall(two.digest).name, names.recall(two.digest.short).target) == (C, two)
+    assert [(each.name, each.target) for each in names.generations()] == [(C, two)]
+    assert names.recall("c:1").target == names.recall(one.digest).target == one
+    for absent in ("d:1", "sha256:0000"):
+        with pytest.raises(NotFoundError):
+            names.recall(absent)
+    with pytest.raises(NotFoundError):
+        remove_images(home.db, home.content, [two.digest])
+    with pytest.raises(NotFoundError):
+        Images(home.db, "other").recall(two.digest)
+
+    tag(home.db, home.content, C, names.recall(two.digest).target)
+    assert [each.target for each in names.generations()] == [one]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from prestow.metadata.tag import tag
 from prestow.node import open_node
 from tests.flows.cli.conftest import Called
+from tests.metadata.factory import Home, make_image
 
 NAME = "localhost/demo:latest"
 BASE = "docker.io/library/base:1"
@@ -73,6 +75,31 @@ def test_a_digest_with_two_names_asks_which(called: Called, digest: str) -> None
     assert f"docker.io/library/base:1, {NAME}; remove them by name, or all of them with --all" in refused.err
     assert called("images", "rm", "--all", digest).out == f"removed docker.io/library/base:1\nremoved {NAME}\n"
     assert called("prune", "--dry-run", "--json").document["bytes"] > 0
+
+
+def test_a_label_is_not_given_to_one_of_several_names(called: Called, digest: str) -> None:
+    called("images", "tag", "demo", "base:1")
+
+    refused = called("images", "label", digest, "team=vision")
+
+    assert (refused.status, refused.out) == (6, "")
+    assert refused.err.endswith(f"has 2 names: docker.io/library/base:1, {NAME}; name one of them\n")
+
+
+def test_one_goes_back_to_what_a_name_stood_for_before(called: Called, home: Path, digest: str) -> None:
+    called("images", "tag", "demo", "app:1")
+    node = open_node(str(home))
+    target = make_image(Home(home, node.database, node.content), b"layer").target
+    other = tag(node.database, node.content, "docker.io/library/app:1", target).target.digest
+
+    document = called("images", "inspect", "app:1", "--json").document
+    assert [each["digest"] for each in document["earlier"]] == [digest]
+    assert document["digest"] == other
+    assert f"earlier          {digest[:19]} until 20" in called("images", "inspect", "app:1").out
+    assert called("images", "tag", digest[:19], "app:1").out == f"docker.io/library/app:1 @ {digest}\n"
+    called("images", "rm", "demo")
+    assert called("images", "tag", other[:19], "app:1").out == f"docker.io/library/app:1 @ {other}\n"
+    assert called("images", "inspect", digest, "--json").document["name"] == "docker.io/library/app:1"
 
 
 def test_a_namespace_has_names_of_its_own(called: Called, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
