@@ -14,14 +14,18 @@ from dataclasses import dataclass
 from prestow.errors import InvalidError, NotFoundError, PrestowError, printable
 from prestow.metadata.gc import UNHELD, measured
 from prestow.metadata.holds import Thing
+from prestow.metadata.leases import Lease
 from prestow.metadata.retention import forgettable
 from prestow.metadata.survey import Survey, survey, title
 from prestow.node import Node
 from prestow.prune import rules
+from prestow.reference import image_name
 from prestow.snapshots.driver import Driver
 
 _PREFIX = re.compile(r"(?:(?:sha256|sha512):)?[0-9a-f]{4,128}", re.ASCII)
 _SHOWN = 5
+_OWNED = frozenset({"image", "container"})
+"""Kinds whose names are each namespace's own; those of others are told with the namespace, and found so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class Explanation:
 def explain(node: Node, text: str) -> list[Explanation]:
     """Explain what a text names: an image, container, snapshot, ingest, lease, or a digest or the beginning of one.
 
+    An image that is not here yet, since its pull goes on or was broken off, is told by the lease of that pull.
+
     Raises:
         NotFoundError: nothing in the store bears the name.
         InvalidError: several digests begin so.
@@ -88,7 +94,10 @@ def explain(node: Node, text: str) -> list[Explanation]:
     teller.add_mounted(drivers)
     things = _named(node, disk.sizes.keys() | seen.holds.kept(), text)
     if not things:
-        raise NotFoundError(f"{printable(text)}: no digest, image, container, snapshot, ingest or lease of this store")
+        raise NotFoundError(
+            f"{printable(text)!r}: no image, container, snapshot, ingest, lease or digest of this store; "
+            "of a digest write four or more hex digits, in small letters"
+        )
     return [teller.explanation(thing) for thing in sorted(things)]
 
 
@@ -144,13 +153,24 @@ class _Teller:
 def _named(node: Node, things: Iterable[Thing], text: str) -> set[Thing]:
     """Find what a text names, of any kind."""
     here = {thing for thing in things if thing.kind != "key"}
-    names = {text, title(node.namespace, text)}
-    found = {thing for thing in here if thing.name in names or (thing.kind == "snapshot" and _key(thing) == text)}
+    owned = {title(node.namespace, text), *([text] if text.endswith(")") else [])}  # as it is told, with its namespace
+    found = {thing for thing in here if thing.name in (owned if thing.kind in _OWNED else {text})}
+    found |= {thing for thing in here if thing.kind == "snapshot" and _key(thing) == text}
+    found |= {Thing("lease", lease.id) for lease in node.leases.list() if _is_for(node, lease, text)}
     with suppress(PrestowError):
         image = node.image(text)
         if text not in image.target.digest:  # that is asked about the blob
             found.add(Thing("image", title(image.namespace, image.name)))
     return found or _beginning(here, text)
+
+
+def _is_for(node: Node, lease: Lease, text: str) -> bool:
+    """Whether work under a lease of this namespace is for what a text names: an image that is pulled, a container."""
+    subject = lease.owner.partition(" ")[2]
+    names = {text}
+    with suppress(PrestowError):
+        names.add(image_name(text, None))
+    return lease.namespace == node.namespace and subject in names
 
 
 def _beginning(things: Iterable[Thing], text: str) -> set[Thing]:

@@ -102,6 +102,42 @@ def test_a_lease_is_told_with_its_owner_and_how_long_it_lasts(node: Node, image:
     assert ways(found) == [["lease", "index", "manifest", "layer"]]
 
 
+def test_an_image_whose_pull_was_broken_off_is_told_by_the_lease_of_that_pull(node: Node) -> None:
+    lease = node.leases.create("pull docker.io/library/big:latest", 3 * 3600)
+    node.leases.leave(lease.id, 3 * 3600)
+    elsewhere = open_node(str(node.home), "team")
+
+    found = one(node, "big")
+
+    assert (found.kind, found.name, found.kept, found.bytes) == ("lease", lease.id, True, None)
+    assert found.reasons[0].why == f"lease {lease.id} of pull docker.io/library/big:latest, 3 hours left"
+    assert one(node, lease.id) == one(elsewhere, lease.id) == found
+    with pytest.raises(NotFoundError):
+        explain(elsewhere, "big")
+
+
+def test_what_a_name_stood_for_before_is_told(node: Node, image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    tag(node.database, node.content, NAME, image.manifest)
+
+    assert one(node, f"{NAME} {image.target.digest}").removal == "replaced, and 0 earlier generations are kept"
+    monkeypatch.setenv("PRESTOW_KEEP_GENERATIONS", "1")
+    fresh = Node(node.home, node.store_id)
+    assert ways(one(fresh, image.target.digest)) == [["generation", "index"]]
+    assert one(fresh, f"{NAME} {image.target.digest}").kept
+
+
+def test_each_namespace_has_its_own_names_and_sees_who_else_keeps_a_blob(node: Node, image: Image) -> None:
+    tag(node.database, node.content, "localhost/theirs:1", image.target, namespace="team")
+    theirs = open_node(str(node.home), "team")
+
+    assert one(theirs, "theirs:1").name == "localhost/theirs:1 (namespace team)"
+    for missing in (NAME, "demo"):
+        with pytest.raises(NotFoundError):
+            explain(theirs, missing)
+    why = {reason.why for reason in one(theirs, image.config.digest).reasons}
+    assert why == {f"image {NAME}", "image localhost/theirs:1 (namespace team)"}
+
+
 def test_what_nothing_keeps_is_said_to_go_and_goes(node: Node, image: Image) -> None:
     untag(node.database, node.content, NAME)
 
