@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client
 from prefect.client.schemas.objects import FlowRun
 
-from tests.prefect_records import ended
+from tests.prefect_records import ended, until
 
 _PATIENCE = 30
 
@@ -63,3 +64,34 @@ def without_prefect() -> dict[str, str]:
     """Give the environment of the tests without what they told their own process of Prefect."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PRESTOW_"))}
     return {**kept, "PRESTOW_COLD": "1"}
+
+
+def created(deployment: str = "pull/pull", **parameters: Any) -> UUID:
+    """Create a run of a deployment, which a worker will take, and give its ID."""
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name(deployment)
+        return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
+
+
+def suspended(run: UUID) -> FlowRun:
+    """Wait until a run is suspended for a person, and give it."""
+
+    def waiting() -> list[FlowRun]:
+        with get_client(sync_client=True) as client:
+            found = client.read_flow_run(run)
+        return [found] if found.state_name == "Suspended" else []
+
+    return until(waiting, 1, f"{run} to wait")[0]
+
+
+def process_of(run: UUID) -> list[int]:
+    """Give the process that executes a run: it has the run's ID in its environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if f"PREFECT__FLOW_RUN_ID={run}".encode() in variables.split(b"\0"):
+            found.append(int(folder.name))
+    return found

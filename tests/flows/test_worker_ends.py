@@ -1,18 +1,12 @@
-"""Runs that a real worker started: cancelled in the UI, suspended for a person, killed with their worker."""
+"""Runs that a real worker started: cancelled in the UI, suspended for a person."""
 
 import json
-import os
-import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect import get_client
-from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
 from flows.deploying import deploy
@@ -20,7 +14,6 @@ from flows.local_server.ensure import Server, environment
 from prestow.node import open_node
 from prestow.runtime.binary import find_runtime
 from prestow.runtime.state import container_state
-from tasks.policy import records
 from tests.image_factory import put_image, tag
 from tests.prefect_records import ended, task_runs, until
 from tests.real_images import RealImages
@@ -28,7 +21,7 @@ from tests.registries import DockerRegistry, FaultRegistry
 from tests.stalled import stalled
 from tests.tar_builder import Tar
 from tests.wheels import ROOT
-from tests.workers import without_prefect, worker
+from tests.workers import created, process_of, suspended, without_prefect, worker
 
 POOL = "prestow"
 
@@ -42,34 +35,6 @@ def start(
     log = tmp_path_factory.mktemp("worker") / "log"
     with worker(sys.executable, {**without_prefect(), **environment(prefect_server)}, log):
         yield created
-
-
-def created(deployment: str = "pull/pull", **parameters: Any) -> UUID:
-    with get_client(sync_client=True) as client:
-        found = client.read_deployment_by_name(deployment)
-        return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
-
-
-def read(run: UUID) -> FlowRun:
-    with get_client(sync_client=True) as client:
-        return client.read_flow_run(run)
-
-
-def suspended(run: UUID) -> FlowRun:
-    return until(lambda: [found for found in [read(run)] if found.state_name == "Suspended"], 1, f"{run} to wait")[0]
-
-
-def process_of(run: UUID) -> list[int]:
-    """Give the process that executes a run: it has the run's ID in its environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        if f"PREFECT__FLOW_RUN_ID={run}".encode() in variables.split(b"\0"):
-            found.append(int(folder.name))
-    return found
 
 
 def test_a_run_that_is_cancelled_in_the_ui_ends_its_process_and_the_next_run_goes_on(
@@ -171,26 +136,3 @@ def test_a_suspended_run_that_is_refused_is_cancelled_with_the_reason(
         "Cancelled", "refused by a person after manifest-stored: not signed"
     )  # fmt: skip
     assert open_node(home).images.list() == ()
-
-
-def test_a_run_that_was_killed_with_its_worker_goes_on_in_another_even_if_prefect_forgot_it(
-    deploying: None, prefect_server: Server, home: str, fault_registry: FaultRegistry, tmp_path: Path
-) -> None:
-    deploy(ROOT)
-    hung = stalled(fault_registry, home)
-    api = {**without_prefect(), **environment(prefect_server)}
-    with worker(sys.executable, api, tmp_path / "first") as first:
-        run = created(reference=hung.reference, home=home)
-        hung.wait()
-        for pid in [first.pid, *process_of(run)]:
-            os.kill(pid, signal.SIGKILL)
-    hung.recover()
-    shutil.rmtree(records(home))
-    with get_client(sync_client=True) as client:
-        client.delete_flow_run(run)
-
-    with worker(sys.executable, api, tmp_path / "second"):
-        again = ended(created(reference=hung.reference, home=home))
-
-    assert again.state_name == "Completed"
-    hung.check()
