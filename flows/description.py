@@ -27,13 +27,26 @@ def describe(name: str, checkpoint: Checkpoint, target: Descriptor, image: Image
         sizes = [layer.descriptor.size for layer in image.layers]
         lines += [
             f"- manifest: {code(str(image.manifest.digest))}",
+            f"- config: {code(str(image.config.digest))}",
             f"- platform: {code(str(image.platform))}",
             f"- size: {size(sum(sizes))} compressed, {len(sizes)} layer{'s' if len(sizes) > 1 else ''}",
             *_listed([f"{layer.descriptor.digest} {size(layer.descriptor.size)}" for layer in image.layers]),
         ]
     if raw is not None:
-        lines += _process(ImageConfig.parse(raw).process)
+        lines += _config(ImageConfig.parse(raw))
     return "\n".join(lines)
+
+
+def _config(config: ImageConfig) -> list[str]:
+    """List what the image's builder says of it, and how a container of it would be started."""
+    labels = config.process.labels
+    return [
+        f"- created: {code(config.created)}",
+        f"- author: {code(config.author)}",
+        *_process(config.process),
+        f"- labels: {len(labels)}",
+        *_listed([f"{name}={value}" for name, value in labels.items()]),
+    ]
 
 
 def _process(config: ProcessConfig) -> list[str]:
@@ -49,6 +62,7 @@ def _process(config: ProcessConfig) -> list[str]:
         *_listed(config.exposed_ports),
         f"- volumes: {len(config.volumes)}",
         *_listed(config.volumes),
+        f"- stop signal: {code(config.stop_signal)}",
     ]
 
 

@@ -29,7 +29,13 @@ def image(layers: int = 2) -> Image:
 
 
 def config(**process: Any) -> bytes:
-    document = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}, "config": process}
+    told = {"created": "2026-11-01T00:00:00Z", "author": "Builder"}
+    document = {
+        "os": "linux",
+        "architecture": "amd64",
+        "rootfs": {"type": "layers", "diff_ids": []},
+        "config": process,
+    } | told
     return json.dumps(document).encode()
 
 
@@ -51,7 +57,7 @@ def texts(markdown: str) -> list[str]:
 def test_everything_that_a_decision_needs_is_there() -> None:
     raw = config(
         Entrypoint=["/bin/app", "--serve"], Cmd=["now"], User="1000:1000", Env=["A=1", "B=`2`"], WorkingDir="/srv",
-        ExposedPorts={"80/tcp": {}}, Volumes={"/data": {}},
+        ExposedPorts={"80/tcp": {}}, Volumes={"/data": {}}, StopSignal="SIGINT", Labels={"revision": "0a1b"},
     )  # fmt: skip
 
     text = describe("registry.example/team/app:1", "manifest-stored", TARGET, image(), raw)
@@ -59,7 +65,8 @@ def test_everything_that_a_decision_needs_is_there() -> None:
     assert "size: 6.0 MiB compressed, 2 layers" in text
     assert set(texts(text)) >= {
         "registry.example/team/app:1", "manifest-stored", str(DIGEST), str(Digest.of(b"m")), "linux/amd64",
-        '["/bin/app", "--serve"]', '["now"]', "1000:1000", "A=1", "B=`2`", "/srv", "80/tcp", "/data",
+        '["/bin/app", "--serve"]', '["now"]', "1000:1000", "A=1", "B=`2`", "/srv", "80/tcp", "/data", "SIGINT",
+        "revision=0a1b", str(Digest.of(b"c")), "2026-11-01T00:00:00Z", "Builder",
     }  # fmt: skip
 
 
@@ -68,7 +75,10 @@ def test_before_the_manifest_is_here_only_the_digest_is_known() -> None:
 
 
 def test_there_is_only_so_much_of_anything() -> None:
-    raw = config(Env=[f"V{n}={'x' * 1000}" for n in range(1000)], Entrypoint=["y" * 10_000], User="z" * 10_000)
+    labels = {f"l{n}": "x" * 1000 for n in range(1000)}
+    raw = config(
+        Env=[f"V{n}={'x' * 1000}" for n in range(1000)], Labels=labels, Entrypoint=["y" * 10_000], User="z" * 10_000
+    )
 
     text = describe("n" * 4000, "unpacked", TARGET, image(100), raw)
 
@@ -79,7 +89,10 @@ def test_there_is_only_so_much_of_anything() -> None:
 
 @given(st.text() | st.text("`\n<>*_[]()!#-\\|~ \x1b\u202e&", min_size=1))
 def test_foreign_text_is_code_and_nothing_else(evil: str) -> None:
-    raw = config(Entrypoint=[evil], Cmd=[evil, evil], User=evil, Env=[evil], WorkingDir=evil, ExposedPorts={evil: {}})
+    raw = config(
+        Entrypoint=[evil], Cmd=[evil, evil], User=evil, Env=[evil], WorkingDir=evil, ExposedPorts={evil: {}},
+        Labels={evil: evil}, StopSignal=evil,
+    )  # fmt: skip
 
     for shown in texts(describe(evil, "manifest-stored", TARGET, image(1), raw)):
         assert shown.isprintable()

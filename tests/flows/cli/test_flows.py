@@ -96,6 +96,19 @@ def test_a_pull_that_waits_for_another_process_says_so_here_and_in_its_log(
     assert logged(f"pull {reference}", said)
 
 
+def test_a_pull_that_was_killed_while_a_person_was_asked_is_known_as_crashed_and_the_next_one_goes_on(
+    prestow: Prestow, called: Called, fault_registry: FaultRegistry
+) -> None:
+    reference = f"{fault_registry.own}/demo:demo"
+    with prestow.start("pull", reference, "--hold-after", "layer-applied") as process:
+        assert process.stderr is not None
+        assert any("Approve or refuse in the Prefect UI" in line for line in process.stderr)
+        process.kill()
+
+    assert called("pull", reference, "--json").document["fetched_bytes"] == 0
+    assert sorted(map(str, ends(f"pull {reference}"))) == ["Completed", "Crashed"]
+
+
 def logged(name: str, word: str) -> list[str]:
     """Wait until the API has something in the log of the last flow run of that name, and give it."""
     with get_client(sync_client=True) as client:
