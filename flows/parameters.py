@@ -77,6 +77,9 @@ Parallel = Annotated[
     int | None, _field("At the same time", "Images at once; the host's setting if not given", ge=1, le=32)
 ]
 DryRun = Annotated[bool, _field("Dry run", "Only tell what would go")]
+Unfinished = Annotated[
+    bool, _field("Unfinished", "Give up what stopped, failed and killed runs left to be gone on with")
+]
 Generations = Annotated[
     int | None,
     _field("Generations", "How many earlier targets of each name stay; the host's setting if not given", ge=0),

@@ -4,7 +4,7 @@ from prefect import flow
 
 from config.home import home_or_default
 from flows.cancelling import cancellable
-from flows.parameters import Above, Below, DryRun, Generations, Home, UnusedDays
+from flows.parameters import Above, Below, DryRun, Generations, Home, Unfinished, UnusedDays
 from prestow.metadata.gc import Swept
 from prestow.prune import Choice
 from tasks.journal import journal
@@ -20,6 +20,7 @@ def prune(
     unused_days: UnusedDays = None,
     above: Above = None,
     below: Below = None,
+    unfinished: Unfinished = False,
     home: Home = None,
 ) -> Swept:
     """Remove blobs, snapshots and old partial downloads that no name, container or lease holds.
@@ -27,4 +28,4 @@ def prune(
     Names are forgotten only by the rules of retention that are given, or set on the host.
     """
     with journal():
-        return sweep(home_or_default(home), Choice(keep_generations, unused_days, above, below), dry_run)
+        return sweep(home_or_default(home), Choice(keep_generations, unused_days, above, below, unfinished), dry_run)

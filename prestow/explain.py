@@ -12,11 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from prestow.errors import InvalidError, NotFoundError, PrestowError, printable
-from prestow.metadata.gc import UNHELD, measured
+from prestow.metadata.gc import UNHELD
 from prestow.metadata.holds import Thing
 from prestow.metadata.leases import Lease
 from prestow.metadata.retention import forgettable
-from prestow.metadata.survey import Survey, survey, title
+from prestow.metadata.survey import Survey, measured, survey, title
 from prestow.node import Node
 from prestow.prune import rules
 from prestow.reference import image_name

@@ -18,12 +18,14 @@ class Choice:
         unused_days: days after which an unused name goes.
         above: percent of the disk in use above which names go.
         below: percent of the disk in use at which no more go.
+        unfinished: whether what was left to be gone on with goes at once.
     """
 
     keep_generations: int | None = None
     unused_days: float | None = None
     above: float | None = None
     below: float | None = None
+    unfinished: bool = False
 
 
 def rules(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Rules:
@@ -38,7 +40,7 @@ def rules(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Ru
     above = choice.above or settings.disk_above
     below = choice.below or (None if choice.above else settings.disk_below)
     retention = Retention(generations, days and days * _DAY, above, below)
-    return Rules(retention, grace=settings.ingest_days * _DAY, dry_run=dry_run)
+    return Rules(retention, settings.ingest_days * _DAY, choice.unfinished, dry_run)
 
 
 def prune(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Swept:

@@ -23,10 +23,14 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb = add_verb(
         verbs, common, "prune", run,
         help="free what nothing holds, and forget names by the rules that are set or given here",
-        example="prestow prune --dry-run\nprestow prune --unused-for 30d --keep-generations 2\n"
-        "prestow prune --above 85 --below 70",
+        example="prestow prune --dry-run\nprestow prune --unfinished\n"
+        "prestow prune --unused-for 30d --keep-generations 2\nprestow prune --above 85 --below 70",
     )  # fmt: skip
     verb.add_argument("--dry-run", action="store_true", help="say what would go and why, and remove nothing")
+    verb.add_argument(
+        "--unfinished", action="store_true",
+        help="also what stopped, failed and killed pulls left to be gone on with, now and not after ingest_days",
+    )  # fmt: skip
     verb.add_argument(
         "--unused-for", metavar="DURATION", type=_duration,
         help="forget names that were neither pulled anew nor used for so long: 36h, 30d, 8w (default: unused_days)",
@@ -52,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         "unused_days": args.unused_for,
         "above": args.above,
         "below": args.below,
+        "unfinished": args.unfinished,
     }
     scarce = _scarce(args)
     if args.dry_run or scarce:

@@ -12,7 +12,6 @@ On a full disk even forgetting has to write a little first. So what can be given
 database's reserve (``reserve.py``) does for the beginning, and what was left for want of space is tried once more.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -27,11 +26,11 @@ from prestow.content.store import Info, Status
 from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, PrestowError
 from prestow.metadata.containers import publish_containers
 from prestow.metadata.database import Database, Row
-from prestow.metadata.holds import Thing, blob
+from prestow.metadata.holds import Thing, blob, key
 from prestow.metadata.images import Images
 from prestow.metadata.leases import Leases
-from prestow.metadata.retention import Disk, Forgotten, Name, Retention, forgettable
-from prestow.metadata.survey import GRACE, Survey, last_used, survey
+from prestow.metadata.retention import Forgotten, Name, Retention, forgettable
+from prestow.metadata.survey import GRACE, Measured, Survey, last_used, measured, survey
 from prestow.metadata.tag import publish_names
 
 _FORGET_NOTHING = Retention()
@@ -40,23 +39,8 @@ UNHELD = "no name, container or lease leads to it"
 Kind: TypeAlias = Literal["image", "generation", "snapshot", "blob", "ingest"]
 
 
-class Usage(Protocol):
-    """What a snapshot takes."""
-
-    @property
-    def bytes(self) -> int:
-        """Allocated bytes."""
-
-
-class Snapshots(Protocol):
+class Snapshots(Measured, Protocol):
     """What the garbage collection needs of a snapshotter."""
-
-    @property
-    def driver(self) -> str:
-        """Name of the kind."""
-
-    def usage(self, key: str) -> Usage:
-        """Measure a snapshot."""
 
     def refuse_mounted(self, key: str) -> None:
         """Fail as ``remove`` would, if it is mounted."""
@@ -111,12 +95,14 @@ class Rules:
     Attributes:
         retention: which names are forgotten.
         grace: seconds for which what is unfinished is kept.
+        unfinished: do not wait so long with what stopped, failed and killed work left to be gone on with.
         dry_run: only tell what would go.
         clock: the wall clock, for ages.
     """
 
     retention: Retention = _FORGET_NOTHING
     grace: float = GRACE
+    unfinished: bool = False
     dry_run: bool = False
     clock: Callable[[], float] = time.time
 
@@ -150,6 +136,7 @@ class _Collection:
     Attributes:
         left: what could not be removed, and why.
         short: whether that was for want of space.
+        given_up: leases that keep nothing any more, and the ingests and keys of snapshots that they kept.
     """
 
     db: Database
@@ -158,11 +145,14 @@ class _Collection:
     rules: Rules
     left: dict[Thing, str] = field(default_factory=dict)
     short: bool = False
+    given_up: set[Thing] = field(default_factory=set)
 
     def run(self) -> Swept:
         """Collect, in the order that the module draws."""
         if not self.rules.dry_run:
             self._make_room()
+        if self.rules.unfinished:
+            self._give_up()
         with self.db.transaction():  # no name that is followed goes meanwhile, with its documents
             seen = self._survey()
             forgotten = self._forget(seen)
@@ -176,7 +166,7 @@ class _Collection:
         if not self.rules.dry_run:
             self._finish()
         names = [Removed(_kind(gone.name), gone.name.thing.name, 0, gone.why) for gone in forgotten]
-        stale = [Removed("ingest", each.ref, each.offset, "nobody went on with it in time") for each in ingests]
+        stale = [Removed("ingest", each.ref, each.offset, self._why_stale(each)) for each in ingests]
         return Swept((*names, *snapshots.values(), *blobs, *stale), tuple(self.left.values()))
 
     def _make_room(self) -> None:
@@ -187,8 +177,20 @@ class _Collection:
         with suppress(ExhaustedError):
             Leases(self.db, self.rules.clock).purge()
 
+    def _give_up(self) -> None:
+        """End the leases of work that was stopped or died, and note what waited under them."""
+        leases = Leases(self.db, self.rules.clock)
+        with suppress(ExhaustedError):
+            for lease in leases.abandoned():
+                held = leases.resources(lease)
+                self.given_up |= {Thing("lease", lease), *(Thing("ingest", ref) for ref in held["ingest"])}
+                self.given_up |= {key(name) for name in held["snapshot"]}
+                if not self.rules.dry_run:
+                    leases.delete(lease)
+
     def _survey(self) -> Survey:
-        seen = survey(self.db, self.content, self.drivers.keys(), clock=self.rules.clock, grace=self.rules.grace)
+        clock, grace = self.rules.clock, self.rules.grace
+        seen = survey(self.db, self.content, self.drivers, self.given_up, clock=clock, grace=grace)
         if seen.holds.broken:
             raise PreconditionError(f"{seen.holds.broken[0]}; nothing was removed: pull it again, or remove it")
         return seen
@@ -247,7 +249,13 @@ class _Collection:
     def _wanted(self, kept: set[Thing]) -> Callable[[Status], bool]:
         """Give the test whether an ingest will be gone on with; it may have grown since the survey."""
         young = self.rules.clock() - self.rules.grace
-        return lambda status: Thing("ingest", status.ref) in kept or status.updated_at > young
+        stale = self.given_up
+        return lambda status: (
+            (thing := Thing("ingest", status.ref)) in kept or (status.updated_at > young and thing not in stale)
+        )
+
+    def _why_stale(self, ingest: Status) -> str:
+        return "it was given up" if Thing("ingest", ingest.ref) in self.given_up else "nobody went on with it in time"
 
     def _finish(self) -> None:
         """Give the bytes back to the disk, and then bring the files up to date that a full disk may have kept back."""
@@ -286,15 +294,3 @@ def _forget(db: Database, name: Name) -> bool:
             images.remove(name.name)
             return True
     return False
-
-
-def measured(seen: Survey, content: LocalStore, drivers: Mapping[str, Snapshots]) -> Disk:
-    """Tell how full the store's disk is, and what of the store takes how much."""
-    sizes = {blob(found.digest): found.size for found in content.walk()}
-    sizes |= {Thing("ingest", status.ref): status.offset for status in content.statuses()}
-    for thing, row in seen.snapshots.items():
-        with suppress(KeyError, PrestowError):
-            sizes[thing] = drivers[row["driver"]].usage(row["key"]).bytes
-    found = os.statvfs(content.root)
-    used = found.f_blocks - found.f_bfree
-    return Disk(used * found.f_frsize, (used + found.f_bavail) * found.f_frsize, sizes)

@@ -205,8 +205,12 @@ class Leases:
             return
         with self._db.transaction() as cursor:
             rows = self._db.read(sql, (self._namespace, owner))
-            left = [row["id"] for row in rows if row["pid"] is None or _process(row).ended()]
+            left = [row["id"] for row in rows if _is_left(row)]
             cursor.executemany("DELETE FROM leases WHERE id = ?", [(lease_id,) for lease_id in left])
+
+    def abandoned(self) -> tuple[str, ...]:
+        """Give the leases, of all namespaces, that work left which was stopped or died."""
+        return tuple(row["id"] for row in self._db.read("SELECT * FROM leases") if _is_left(row))
 
     def list(self) -> tuple[Lease, ...]:
         """Give the leases that last, oldest first."""
@@ -246,6 +250,11 @@ class Leases:
 def _works(row: Row) -> bool:
     """Whether the process that took a lease still works under it."""
     return row["pid"] is not None and _process(row).alive()
+
+
+def _is_left(row: Row) -> bool:
+    """Whether nobody works under a lease any more: it was left on purpose, or its process is known to have ended."""
+    return row["pid"] is None or _process(row).ended()
 
 
 def _process(row: Row) -> Process:

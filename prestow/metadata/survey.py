@@ -5,10 +5,12 @@ stays, the layers of those, and whatever is younger than ``grace`` among ingests
 were not finished.
 """
 
+import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from prestow.content.local import LocalStore
 from prestow.digest import Digest
@@ -19,7 +21,7 @@ from prestow.metadata.holds import Holds, Thing, blob, key, snapshot
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Lease, Leases
 from prestow.metadata.mark import Marker
-from prestow.metadata.retention import KEEP, Name, duration
+from prestow.metadata.retention import KEEP, Disk, Name, duration
 from prestow.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
 
@@ -27,6 +29,25 @@ GRACE = 7 * 24 * 3600.0
 """Seconds for which an unfinished download, or the snapshot of an unfinished container, waits to be gone on with."""
 
 Rows: TypeAlias = dict[Thing, Row]
+
+
+class Usage(Protocol):
+    """What a snapshot takes."""
+
+    @property
+    def bytes(self) -> int:
+        """Allocated bytes."""
+
+
+class Measured(Protocol):
+    """A snapshotter that can tell what a snapshot takes."""
+
+    @property
+    def driver(self) -> str:
+        """Name of the kind."""
+
+    def usage(self, key: str) -> Usage:
+        """Measure a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +78,41 @@ def survey(
     db: Database,
     content: LocalStore,
     drivers: Collection[str],
+    given_up: Collection[Thing] = (),
     *,
     clock: Callable[[], float] = time.time,
     grace: float = GRACE,
 ) -> Survey:
-    """Look at a store; snapshots of other than the given drivers stay, with all below."""
+    """Look at a store; snapshots of other than the given drivers stay, with all below.
+
+    Leases that are ``given_up`` keep nothing, and ingests and snapshots (by key) that are, are not kept for their age.
+    """
     rows = {snapshot(row["driver"], row["key"]): row for row in db.read("SELECT * FROM snapshots")}
     marker = Marker(content, Holds())
     names = _names(db, marker)
     _containers(db, marker)
     leases = Leases(db, clock)
     for lease in leases.list():
-        _lease(leases, lease, marker)
-    _snapshots(rows, marker.holds, drivers, clock() - grace)
+        if Thing("lease", lease.id) not in given_up:
+            _lease(leases, lease, marker)
+    _snapshots(rows, marker.holds, drivers, given_up, clock() - grace)
     for status in content.statuses():
-        if (left := status.updated_at + grace - clock()) > 0:
-            marker.holds.root(Thing("ingest", status.ref), f"waits to be gone on with, {duration(left)} more")
+        thing = Thing("ingest", status.ref)
+        if (left := status.updated_at + grace - clock()) > 0 and thing not in given_up:
+            marker.holds.root(thing, f"waits to be gone on with, {duration(left)} more")
     return Survey(marker.holds, names, rows)
+
+
+def measured(seen: Survey, content: LocalStore, drivers: Mapping[str, Measured]) -> Disk:
+    """Tell how full the store's disk is, and what of the store takes how much."""
+    sizes = {blob(found.digest): found.size for found in content.walk()}
+    sizes |= {Thing("ingest", status.ref): status.offset for status in content.statuses()}
+    for thing, row in seen.snapshots.items():
+        with suppress(KeyError, PrestowError):
+            sizes[thing] = drivers[row["driver"]].usage(row["key"]).bytes
+    found = os.statvfs(content.root)
+    used = found.f_blocks - found.f_bfree
+    return Disk(used * found.f_frsize, (used + found.f_bavail) * found.f_frsize, sizes)
 
 
 def title(namespace: str, name: str) -> str:
@@ -124,8 +163,8 @@ def _lease(leases: Leases, lease: Lease, marker: Marker) -> None:
     marker.hold(root, held["content"])
 
 
-def _snapshots(rows: Rows, holds: Holds, drivers: Collection[str], young: float) -> None:
-    contained = holds.kept()
+def _snapshots(rows: Rows, holds: Holds, drivers: Collection[str], given_up: Collection[Thing], young: float) -> None:
+    known = holds.kept() | {snapshot(row["driver"], row["key"]) for row in rows.values() if key(row["key"]) in given_up}
     for thing, row in rows.items():
         holds.add(key(row["key"]), [thing])
         if row["parent"] is not None:
@@ -134,7 +173,7 @@ def _snapshots(rows: Rows, holds: Holds, drivers: Collection[str], young: float)
             holds.add(thing, [blob(Digest(row["diff_id"]))], "diff blob")
         if row["driver"] not in drivers:
             holds.root(thing, f"snapshot of driver {row['driver']}, which is not at hand")
-        elif row["kind"] != "committed" and row["created_at"] > young and thing not in contained:
+        elif row["kind"] != "committed" and row["created_at"] > young and thing not in known:
             holds.root(thing, "snapshot of a container that may be unfinished: it is young")
         elif row["kind"] == "committed" and not _is_digest(row["key"]):
             holds.root(thing, "snapshot that a person named")

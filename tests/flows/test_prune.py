@@ -89,6 +89,18 @@ def test_what_a_stopped_or_failed_pull_has_stays_until_one_of_the_name_is_comple
     assert node.image(reference).used_at is not None
 
 
+def test_what_a_stopped_pull_has_goes_at_once_on_request(home: str, demo_layout: Path) -> None:
+    pull(f"oci:{demo_layout}:demo", stop_after="layer-fetched", home=home)
+    node = open_node(home)
+
+    told = prune(dry_run=True, unfinished=True, home=home)
+    done = prune(unfinished=True, home=home)
+
+    assert told == done
+    assert sum(ref.startswith("layer-") for ref in done.of("ingest")) == 3
+    assert (list(node.content.walk()), list(node.content.statuses()), node.leases.list()) == ([], [], ())
+
+
 def test_rules_of_retention_are_parameters_of_the_flow(home: str, demo: str) -> None:
     node = open_node(home)
     with node.database.transaction() as cursor:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -282,6 +282,39 @@ def test_a_lease_keeps_blobs_ingests_and_snapshots(home: Home, driver: Driver) -
     assert set(swept.of("blob")) == image.blobs
     assert swept.of("ingest") == ("layer-x",)
     assert swept.of("snapshot") == (f"erofs/{image.chains[0]}",)
+
+
+def test_what_was_left_to_be_gone_on_with_is_given_up_on_request_and_what_is_worked_on_is_not(
+    home: Home, driver: Driver
+) -> None:
+    left, busy = make_image(home, b"1"), make_image(home, b"2")
+    driver.unpack(left)
+    leases = Leases(home.db)
+    for image, ref, wait in ((left, "layer-left", True), (busy, "layer-busy", False)):
+        lease = leases.create(f"pull {ref}", 3600)
+        leases.add(lease.id, "content", [image.target.digest])
+        leases.add(lease.id, "ingest", [ref, "layer-both"])
+        leases.add(lease.id, "snapshot", [*image.chains, f"box {ref}"])
+        driver.add(f"box {ref}", kind="active")
+        if wait:
+            leases.leave(lease.id, 3600)
+    for ref in ("layer-left", "layer-busy", "layer-both", "layer-of-nobody"):
+        with home.content.writer(ref) as writer:
+            writer.write(b"partial")
+    young = Rules(clock=lambda: time.time() - 2 * 86400)
+    assert sweep(home.db, home.content, [driver], young) == NOTHING
+
+    told = sweep(home.db, home.content, [driver], replace(young, unfinished=True, dry_run=True))
+    assert home.digests() == left.blobs | busy.blobs
+    done = sweep(home.db, home.content, [driver], replace(young, unfinished=True))
+
+    assert set(told.removed) == set(done.removed)
+    assert set(done.of("blob")) == left.blobs
+    assert set(done.of("snapshot")) == {f"erofs/{left.chains[0]}", "erofs/box layer-left"}
+    assert [(each.name, each.why) for each in done.removed if each.kind == "ingest"] == [
+        ("layer-left", "it was given up")
+    ]
+    assert [lease.owner for lease in leases.list()] == ["pull layer-busy"]
 
 
 def test_an_ended_lease_keeps_nothing_and_is_forgotten(home: Home, driver: Driver) -> None:
