@@ -21,8 +21,8 @@ test: packages setup lint types contracts ## everything: lint, types, import con
 large: packages setup ## the tests with large real images (debootstrap, pip), which take minutes to make
 	$(BIN)/pytest -m large
 
-matrix: packages setup ## crashes and faults at every single system call of every verb, which takes an hour
-	$(BIN)/pytest -m matrix
+matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
+	$(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v
 
 fuzz: packages setup ## fuzz what reads foreign bytes, a minute each; FUZZ_SECONDS=600 for longer
 	@mkdir -p .fuzz
