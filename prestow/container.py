@@ -3,28 +3,26 @@
     write_mounted   rootfs mounted from the container's snapshot; a row holds image and snapshot from then on
     write_copy      rootfs a full copy of the image; nothing in the store is held, the bundle may move elsewhere
     write_kept      such a copy among the store's own bundles: a container of it, for those who may not mount
-    run_bundle      the process, to its exit status; what a reboot unmounted is mounted again
     remove_container  the end: unmount, drop what was written, forget
 
-This is where snapshots, runtime and metadata meet; each of them knows nothing of the others.
+This is where snapshots, runtime and metadata meet; each of them knows nothing of the others. What runs in between is in
+:mod:`prestow.process`.
 """
 
 import os
-import subprocess
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from prestow.admission import admit_copy
-from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError, UnsupportedError
+from prestow.errors import AlreadyExistsError, NotFoundError, UnsupportedError
 from prestow.halfway import COPY, discard, drop_snapshot, held
 from prestow.layers.materialise import Materialised, materialise
 from prestow.metadata.containers import ContainerRecord
 from prestow.node import Node
 from prestow.oci.image import Image
-from prestow.runtime.binary import find_runtime
+from prestow.process import clear_stopped
 from prestow.runtime.bundle import (
     CONFIG,
     FILLING,
@@ -34,10 +32,7 @@ from prestow.runtime.bundle import (
     prepare_empty,
     write_bundle,
 )
-from prestow.runtime.runc import Exit
-from prestow.runtime.runc import run_container as run_process
 from prestow.runtime.spec import Spec
-from prestow.runtime.state import container_state, delete_container
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.create import Created
 from prestow.snapshots.mount import mount_all
@@ -202,25 +197,6 @@ def _unowned(made: Materialised) -> tuple[str, ...]:
     return tuple(f"{what}: that needs root" for what, count in found.items() if count)
 
 
-def run_bundle(
-    node: Node, container_id: str, *, stdin: int = subprocess.DEVNULL, output: Callable[[bytes], None] | None = None
-) -> Exit:
-    """Run a container's process until it ends; its root is mounted again if a reboot took it away.
-
-    Raises:
-        NotFoundError: no such container, or no runtime.
-        RuntimeFailedError: the process was not started.
-    """
-    record = node.containers.get(container_id)
-    rootfs = Path(record.bundle) / ROOTFS
-    if record.driver != COPY and not mounted_at(rootfs):
-        mount_all(node.snapshotter(record.driver).mounts(record.snapshot_key), rootfs)
-    runtime = find_runtime(node.settings.runtime)
-    return run_process(
-        runtime, Path(record.bundle), container_id, state_root=_state_root(node), stdin=stdin, output=output
-    )
-
-
 def remove_container(node: Node, container_id: str) -> ContainerRecord:
     """End a container: unmount its root, drop what it wrote, remove its bundle, forget it.
 
@@ -231,21 +207,6 @@ def remove_container(node: Node, container_id: str) -> ContainerRecord:
     node.recover()
     record = node.containers.get(container_id)
     with held(node.bundle_folder(container_id).parent, container_id, Path(record.bundle)):
-        _refuse_running(node, container_id)
+        clear_stopped(node, container_id)
         discard(record, node.containers, node.snapshotters)
     return record
-
-
-def _refuse_running(node: Node, container_id: str) -> None:
-    try:
-        runtime = find_runtime(node.settings.runtime)
-    except NotFoundError:  # without a runtime nothing runs
-        return
-    state = container_state(runtime, container_id, state_root=_state_root(node))
-    if state is not None and state.alive:
-        raise PreconditionError(f"container {container_id} is {state.status}; stop it first")
-    delete_container(runtime, container_id, state_root=_state_root(node))
-
-
-def _state_root(node: Node) -> Path:
-    return node.own / "runtime"

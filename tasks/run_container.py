@@ -7,7 +7,7 @@ from collections.abc import Callable
 import prefect.runtime
 from prefect.logging import get_run_logger
 
-from prestow import container as engine
+from prestow import process as engine
 from prestow.digest import Digest
 from prestow.errors import printable
 from prestow.node import open_node

@@ -14,6 +14,7 @@ Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - it has
 Verb: TypeAlias = Callable[[argparse.Namespace], int]
 
 _WORDS_COLUMN = 16  # argparse would leave sub-verbs out when it looks for the longest word
+_LONGEST = 24 * 3600
 _MOST_AT_ONCE = 32
 
 
@@ -167,4 +168,11 @@ def count(text: str) -> int:
     """Check how many images may be handled at the same time."""
     if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST_AT_ONCE):
         raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MOST_AT_ONCE}, found {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> int:
+    """Check how long something may take."""
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) <= _LONGEST):
+        raise argparse.ArgumentTypeError(f"expected seconds, from 0 to {_LONGEST}, found {text!r}")
     return int(text)

@@ -1,32 +1,56 @@
-"""Verb ``containers``: what bundles were made, and their end."""
+"""Verb ``containers``: what bundles were made, what runs of them, and their end."""
 
 import argparse
 import dataclasses
 
-from flows.cli.arguments import Parser, Verbs, add_verb
+from flows.cli.arguments import Parser, Verbs, add_verb, seconds
 from flows.cli.output import emit, table
+
+_ID = "as `prestow containers` shows it"
 
 
 def add(verbs: Verbs, common: Parser) -> None:
-    """Declare the verb and its sub-verb."""
+    """Declare the verb and its sub-verbs."""
     verb = add_verb(
         verbs, common, "containers", show, help="list the containers of this store", example="prestow containers"
     )
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
+    stopping = add_verb(
+        parts, common, "stop", stop,
+        help="end a container's process by its image's signal, else SIGTERM, and kill it if it does not listen",
+        example="prestow containers stop demo --grace 30",
+    )  # fmt: skip
+    stopping.add_argument("id", metavar="ID", help=_ID)
+    stopping.add_argument(
+        "--grace", type=seconds, default=10, metavar="SECONDS", help="before it is killed (default: 10)"
+    )
     removing = add_verb(
         parts, common, "rm", remove,
         help="remove a container: unmount its bundle, drop what it wrote", example="prestow containers rm demo",
     )  # fmt: skip
-    removing.add_argument("id", metavar="ID", help="as `prestow containers` shows it")
+    removing.add_argument("id", metavar="ID", help=_ID)
 
 
 def show(args: argparse.Namespace) -> int:
-    """List the containers."""
+    """List the containers, with what their processes do."""
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.process import status  # noqa: PLC0415 - likewise
 
-    found = [dataclasses.asdict(record) for record in open_node(args.home, args.namespace).containers.list()]
-    rows = [(c["id"], c["image"], c["driver"], c["bundle"]) for c in found]
-    emit(found, table(("ID", "IMAGE", "DRIVER", "BUNDLE"), rows), as_json=args.json)
+    node = open_node(args.home, args.namespace)
+    found = [{**dataclasses.asdict(record), "status": status(node, record.id)} for record in node.containers.list()]
+    rows = [(c["id"], c["image"], c["status"], c["driver"], c["bundle"]) for c in found]
+    emit(found, table(("ID", "IMAGE", "STATUS", "DRIVER", "BUNDLE"), rows), as_json=args.json)
+    return 0
+
+
+def stop(args: argparse.Namespace) -> int:
+    """Stop one container; that it does not run is what was asked for."""
+    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.process import stop as end_process  # noqa: PLC0415 - likewise
+
+    ran = end_process(open_node(args.home, args.namespace), args.id, grace_seconds=args.grace)
+    text = f"stopped {args.id}" if ran else f"{args.id} does not run"
+    emit({"id": args.id, "was_running": ran}, text, as_json=args.json)
     return 0
 
 

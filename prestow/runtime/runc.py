@@ -118,7 +118,9 @@ def _cleared(runtime: Runtime, container_id: str, bundle: Path, state_root: Path
         state_root.mkdir(0o700, parents=True, exist_ok=True)
         state = container_state(runtime, container_id, state_root=state_root)
         if state is not None and state.alive:
-            raise AlreadyExistsError(f"container {container_id}: it is {state.status}; stop it, or choose another id")
+            raise AlreadyExistsError(
+                f"container {container_id}: it is {state.status}; `prestow containers stop {container_id}` ends it"
+            )
         delete_container(runtime, container_id, state_root=state_root)
         for name in (LOG, PID):
             (bundle / name).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ import pytest
 from flows.local_server.ensure import Server, environment
 from flows.making import rootless
 from prestow import container as containers
-from prestow.container import Container, remove_container, run_bundle
+from prestow.container import Container, remove_container
 from prestow.content.verify import verify as commit
 from prestow.layers.apply import apply
 from prestow.lookup import read_config
@@ -25,6 +25,7 @@ from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from prestow.platforms import host
+from prestow.process import run_bundle
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.runtime.overrides import Overrides
 from prestow.runtime.runc import Exit

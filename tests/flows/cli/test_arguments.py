@@ -30,7 +30,7 @@ def test_the_verbs_are_those_that_scripts_rely_on() -> None:
     assert {words[0] for words in VERBS} == set(expected.split())
     assert {words for words in VERBS if len(words) > 1} == {
         ("images", "rm"), ("images", "inspect"), ("images", "tag"), ("images", "label"),
-        ("containers", "rm"), ("server", "status"), ("server", "env"), ("server", "stop"),
+        ("containers", "rm"), ("containers", "stop"), ("server", "status"), ("server", "env"), ("server", "stop"),
         ("server", "open"), ("server", "start"),
         ("warm", "status"), ("warm", "stop"),
     }  # fmt: skip
@@ -90,6 +90,9 @@ def test_the_version_is_that_of_the_package(called: Called) -> None:
         ("images rm", "NAME"),
         ("images inspect 'a b'", "a b"),
         ("containers rm", "ID"),
+        ("containers stop", "ID"),
+        ("containers stop a --grace -1", "'-1'"),
+        ("containers stop a --grace soon", "'soon'"),
         ("serve --listen here", "'here'"),
         ("serve --listen 127.0.0.1:65536", "65536"),
         ("prune --dry", "--dry"),

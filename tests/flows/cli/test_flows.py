@@ -204,9 +204,26 @@ def test_a_container_that_runs_is_not_removed(prestow: Prestow, called: Called, 
         out, _ = process.communicate()
 
     assert (refused.status, refused.out, refused.err.count("\n")) == (6, "", 1)
-    assert "busy is running" in refused.err
+    assert "busy is running; `prestow containers stop busy`" in refused.err
     assert (process.returncode, out) == (0, "at last\n")
     assert called("containers", "rm", "busy").status == 0
+
+
+def test_a_container_that_runs_is_stopped(prestow: Prestow, called: Called, waiting_layout: Path) -> None:
+    with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
+        while "running" not in (listed := called("containers").out) and process.poll() is None:
+            pass
+
+        first = called("containers", "stop", "busy", "--grace", "0")
+        process.communicate()
+    again = called("containers", "stop", "busy", "--json")
+
+    assert listed.split()[:2] == ["ID", "IMAGE"]
+    assert (first.status, first.out) == (0, "stopped busy\n")
+    assert process.returncode == 128 + signal.SIGKILL
+    assert (again.status, again.document) == (0, {"id": "busy", "was_running": False})
+    assert [c["status"] for c in called("containers", "--json").document] == ["stopped"]
+    assert called("containers", "stop", "nobody").status == 3
 
 
 def test_of_several_images_one_that_fails_stops_no_other(

@@ -1,0 +1,102 @@
+"""A container's process: run it to its end, ask what it does, stop it; its root is mounted and no longer than it runs.
+
+run_bundle      the process, to its exit status; what a reboot unmounted is mounted again
+status          what it does just now
+stop            asked by its image's own signal, and killed when the grace is over
+"""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from prestow.errors import NotFoundError, PreconditionError
+from prestow.halfway import COPY
+from prestow.node import Node
+from prestow.runtime.binary import find_runtime
+from prestow.runtime.bundle import ROOTFS, read_spec
+from prestow.runtime.runc import Exit, run_container
+from prestow.runtime.state import container_state, delete_container, stop_container
+from prestow.snapshots.mount import mount_all
+from prestow.snapshots.mountinfo import mounted_at
+
+GRACE_SECONDS = 10.0
+"""What a process has to end by itself, if nobody says anything else."""
+
+
+def run_bundle(
+    node: Node, container_id: str, *, stdin: int = subprocess.DEVNULL, output: Callable[[bytes], None] | None = None
+) -> Exit:
+    """Run a container's process until it ends; its root is mounted again if a reboot took it away.
+
+    Raises:
+        NotFoundError: no such container, or no runtime.
+        RuntimeFailedError: the process was not started.
+    """
+    record = node.containers.get(container_id)
+    rootfs = Path(record.bundle) / ROOTFS
+    if record.driver != COPY and not mounted_at(rootfs):
+        mount_all(node.snapshotter(record.driver).mounts(record.snapshot_key), rootfs)
+    runtime = find_runtime(node.settings.runtime)
+    return run_container(
+        runtime, Path(record.bundle), container_id, state_root=_state_root(node), stdin=stdin, output=output
+    )
+
+
+def status(node: Node, container_id: str) -> str:
+    """Tell what a container's process does: ``created``, ``running``, ``paused``, or ``stopped``, also where none was.
+
+    Raises:
+        RuntimeFailedError: the runtime does not run.
+    """
+    if not (_state_root(node) / container_id).exists():  # most of them, and the runtime need not be asked
+        return "stopped"
+    try:
+        runtime = find_runtime(node.settings.runtime)
+    except NotFoundError:  # without a runtime nothing runs
+        return "stopped"
+    state = container_state(runtime, container_id, state_root=_state_root(node))
+    return "stopped" if state is None or state.status == "broken" else state.status
+
+
+def stop(node: Node, container_id: str, *, grace_seconds: float = GRACE_SECONDS) -> bool:
+    """End a container's process, by its image's signal or SIGTERM, and by SIGKILL when the grace is over.
+
+    The container stays, and can be run again. Whoever runs it is told the exit status.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        NotFoundError: no such container, or no runtime.
+        RuntimeFailedError: the runtime refused, or the process does not end.
+    """
+    bundle = Path(node.containers.get(container_id).bundle)
+    if status(node, container_id) not in {"running", "paused"}:
+        return False
+    signal = read_spec(bundle).stop_signal
+    runtime = find_runtime(node.settings.runtime)
+    stop_container(runtime, container_id, state_root=_state_root(node), signal=signal, grace_seconds=grace_seconds)
+    return True
+
+
+def clear_stopped(node: Node, container_id: str) -> None:
+    """Have the runtime forget a container whose process has ended.
+
+    Raises:
+        PreconditionError: it is running.
+        RuntimeFailedError: the runtime could not.
+    """
+    found = status(node, container_id)
+    if found in {"running", "paused"}:
+        raise PreconditionError(
+            f"container {container_id} is {found}; `prestow containers stop {container_id}` ends its process"
+        )
+    try:
+        runtime = find_runtime(node.settings.runtime)
+    except NotFoundError:
+        return
+    delete_container(runtime, container_id, state_root=_state_root(node))
+
+
+def _state_root(node: Node) -> Path:
+    return node.own / "runtime"
