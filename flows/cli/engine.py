@@ -7,23 +7,27 @@ import sys
 
 from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.session import elsewhere
-from prestow.errors import PrestowError, UnavailableError
+from prestow.errors import InvalidError, PrestowError, UnavailableError
 
 _LEAN = ("DO_NOT_TRACK", "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED")
 """What of a command's lean settings is a worker's, too, who has chosen what is logged."""
+
+_RUN = "PREFECT__FLOW_RUN_ID"
 
 
 def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     add_verb(
         verbs, common, "engine", run,
-        help="run the flow run that PREFECT__FLOW_RUN_ID names: the command of the process workers of a pool",
+        help=f"run the flow run that {_RUN} names: the command of the process workers of a pool",
         example="prestow engine",
     )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Be Prefect's engine."""
+    if not os.environ.get(_RUN):
+        raise InvalidError(f"{_RUN} is not set: a worker starts this command, and names the flow run by it")
     _elsewhere(args)
     from flows.orchestration import LEAN, lightened, read_again  # noqa: PLC0415 - keep `prestow --help` quick
 

@@ -61,6 +61,5 @@ class AtTerminal(Elsewhere):
             return Approval(decision="approve", reason=reason.strip())
         if word.lower() in ("n", "no"):
             return Approval(decision="refuse", reason=reason.strip())
-        if self._present:
-            say(_QUESTION)
+        say(_QUESTION if self._present else "Nobody answers here: approve or refuse in the Prefect UI.")
         return None

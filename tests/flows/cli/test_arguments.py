@@ -169,3 +169,12 @@ def test_one_json_document_is_printed_for_a_store_with_nothing_in_it(called: Cal
     done = called(*line.split())
 
     assert (done.document, done.err) == ([], "")
+
+
+def test_the_command_of_workers_says_that_it_is_theirs(called: Called, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT__FLOW_RUN_ID", raising=False)
+
+    done = called("engine")
+
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "a worker starts this command" in done.err

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import threading
 
@@ -46,6 +47,22 @@ def test_a_person_who_says_no_ends_it_with_the_reason(prestow: Prestow, fault_re
     assert (status, out) == (130, "")
     assert shown.splitlines()[-1] == "prestow: refused by a person after unpacked: too large"
     assert ends(f"pull {reference}") == ["Cancelled"]
+
+
+def test_who_closes_standard_input_is_told_where_else_to_answer(
+    prestow: Prestow, fault_registry: FaultRegistry
+) -> None:
+    terminal, end = pty.openpty()
+    os.write(terminal, b"\x04")
+    arguments = ("pull", f"{fault_registry.own}/demo:demo", "--hold-after", "resolved")
+    with prestow.start(*arguments, env={"TERM": "dumb"}, stdin=end, stderr=end) as process:
+        os.close(end)
+        with os.fdopen(terminal, errors="replace") as shown:
+            assert any(line.startswith("Nobody answers here: approve or refuse in") for line in shown)
+            process.terminate()
+            process.wait()
+
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_without_a_terminal_the_answer_is_expected_in_the_ui(prestow: Prestow, fault_registry: FaultRegistry) -> None:
