@@ -134,12 +134,13 @@ def _page(document: dict[str, Any]) -> str:
         (layer["diff_id"][:19], layer["media_type"], size(layer["size"]), layer["state"])
         for layer in document["layers"]
     ]
-    head = {key: document[key] for key in document if key not in ("layers", "config")} | {
+    shown = {key: document[key] for key in document if key not in ("layers", "config")} | {
         "labels": ", ".join(_labels(document["labels"]).splitlines()),
         "earlier": ", ".join(
             f"{each['digest'][:19]} until {_age(each['replaced_at'])}" for each in document["earlier"]
         ),
     }
+    head = {key: value for key, value in shown.items() if value}
     config = {key: value for key, value in document["config"].items() if value}
     parts = (page(head), "config", page(config, indent="  "), "layers")
     return "\n".join([*parts, table(("DIFF ID", "MEDIA TYPE", "SIZE", "STATE"), layers)])

@@ -99,6 +99,40 @@ except StorageError as error:
 """
 
 
+MARKS = """
+from prestow.metadata.gc import Rules
+from prestow.metadata.retention import Retention
+
+untag(home.db, home.content, "localhost/a:1")
+images = {}
+for number in range(6):  # each with its layer and the diff blob of that
+    images[f"localhost/{number}:1"] = made = make_image(home, os.urandom(1_000_000), note=str(number))
+    Images(home.db, clock=lambda: 1000.0 * number).put(f"localhost/{number}:1", made.target)
+
+def percent():
+    found = os.statvfs(disk)
+    return 100 * (found.f_blocks - found.f_bfree) / (found.f_blocks - found.f_bfree + found.f_bavail)
+
+def swept(above, below, dry_run=False):
+    return sweep(home.db, home.content, rules=Rules(Retention(above=above, below=below), dry_run=dry_run))
+
+before = percent()
+assert before > 75, before
+assert set(swept(90, 20).of("blob")) == image.blobs, "below the high mark no name goes"
+told, done = swept(75, 50, dry_run=True), swept(75, 50)
+assert set(told.removed) == set(done.removed)
+gone = done.of("image")
+assert gone == tuple(images)[: len(gone)] and 0 < len(gone) < 5, gone
+assert 50 - 13 < percent() <= 50, (before, percent(), gone)  # one more had not been needed: each takes 12 percent
+assert set().union(*(images[name].blobs for name in images if name not in gone)) == home.digests()
+assert swept(75, 50).removed == ()
+
+(disk / "filler").write_bytes(bytes(6 << 20))
+swept(50, 10)
+assert home.digests() == set() and percent() > 10, "what others have there nobody can free"
+"""
+
+
 def run(script: str, disk: Path) -> None:
     """Run a script in a mount namespace of its own, so that nothing stays mounted."""
     command = ["unshare", "--map-root-user", "--mount", sys.executable, "-c", PRELUDE + script, str(disk)]
@@ -116,3 +150,7 @@ def test_a_store_is_opened_on_a_full_disk_to_remove_things(tmp_path: Path) -> No
 
 def test_a_read_only_store_is_read_and_says_why_it_cannot_be_written(tmp_path: Path) -> None:
     run(READ_ONLY, tmp_path)
+
+
+def test_between_the_marks_a_real_disk_is_made_as_empty_as_was_told(tmp_path: Path) -> None:
+    run(MARKS, tmp_path)

@@ -1,12 +1,13 @@
 """The verb ``images``: names given, labelled, filtered and removed, as a person types it."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from prestow.metadata.tag import tag
 from prestow.node import open_node
-from tests.flows.cli.conftest import Called
+from tests.flows.cli.conftest import Called, Prestow
 from tests.metadata.factory import Home, make_image
 
 NAME = "localhost/demo:latest"
@@ -111,3 +112,31 @@ def test_a_namespace_has_names_of_its_own(called: Called, digest: str, monkeypat
     assert called("images", "--namespace", "no/name").status == 2
     monkeypatch.setenv("PRESTOW_NAMESPACE", "no/name")
     assert called("images").status == 2
+
+
+def test_what_a_container_runs_on_stays_whatever_is_removed_and_pruned(
+    prestow: Prestow, called: Called, waiting_layout: Path
+) -> None:
+    with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
+        fifo = prestow.home / "bundles/busy/rootfs/etc/motd"
+        while not fifo.exists() and process.poll() is None:
+            _ = called("containers")
+        writer = os.open(fifo, os.O_WRONLY)  # waits until the container's process has opened it
+
+        refused = called("images", "rm", "waiting")
+        forced = called("images", "rm", "--force", "waiting")
+        swept = called("prune", "--unfinished", "--above", "0.001", "--json")
+
+        assert (refused.status, forced.status, swept.status) == (6, 0, 0)
+        assert "containers were made of it: busy" in refused.err
+        assert "warning: containers that were made of it stay, with what they need: busy" in forced.err
+        assert (swept.document["left"], set(swept.document["totals"]) <= {"blob"}) == ([], True)
+        os.write(writer, b"at last\n")
+        os.close(writer)
+        out, _ = process.communicate()
+
+    assert (process.returncode, out) == (0, "at last\n")
+    assert [found["kept"] for found in called("explain", "busy", "--json").document] == [True, True]
+    called("containers", "rm", "busy")
+    assert "snapshot" in called("prune", "--json").document["totals"]
+    assert called("snapshots", "--json").document == []
