@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from prestow.digest import Digest
-from prestow.errors import MismatchError, NotFoundError, PrestowError, StorageError
+from prestow.errors import CancelledError, MismatchError, NotFoundError, PrestowError, StorageError
 from prestow.lookup import read_config
 from prestow.metadata.images import ImageRecord
 from prestow.namespace import qualified
@@ -156,6 +156,8 @@ class _Run:
         self.snapshots += 1
         try:
             yield from driver.verify(chain_id, progress=self.read)
+        except CancelledError:
+            raise
         except PrestowError as error:
             yield Damage("snapshot", name, f"cannot be compared: {error}")
 

@@ -1,6 +1,7 @@
 """One token ends all of a run's work: whatever moves bytes, or waits for somebody, looks at it."""
 
 import threading
+from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 
@@ -13,12 +14,16 @@ from prestow.digest import Digest
 from prestow.errors import CancelledError
 from prestow.layers.ahead import ahead
 from prestow.layers.scans import Scans
+from prestow.node import open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Layer
 from prestow.reference import parse_source
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
+from prestow.verify import verify
 from tests.image_factory import compress, layer_type
+from tests.later import Later
+from tests.pulling import NAME, pulled
 from tests.registries import Fault, FaultRegistry
 from tests.tar_builder import Tar
 
@@ -117,3 +122,18 @@ def test_decompressing_ahead_ends_and_leaves_no_ingest(tmp_path: Path) -> None:
     status = content.status(f"layer-{layer.descriptor.digest}")
     assert status is not None
     assert status.offset == len(blob)
+
+
+def test_a_pull_that_is_cancelled_again_and_again_comes_to_its_end(tmp_path: Path, demo_layout: Path) -> None:
+    node, cancelled = open_node(tmp_path / "store"), 0
+    while node.images.list() == ():
+        cancelled += 1
+        with suppress(CancelledError), watched(Later(cancelled)):
+            pulled(node, f"oci:{demo_layout}:demo", NAME)
+
+    assert cancelled > 10
+    assert verify(node, node.image(NAME)).damaged == ()
+    node.recover()
+    assert [path.name for path in (node.home / "ingest").iterdir()] == [".locks"]
+    assert list((node.home / "trash").iterdir()) == []
+    assert list((node.home / "snapshots").rglob(".new-*")) == []

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from prestow.cancellation import watched
 from prestow.digest import Digest
+from prestow.errors import CancelledError
 from prestow.examine import examine
 from prestow.metadata.containers import ContainerRecord, Containers
 from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from tests.conformance.snapshotter_damage import flip
+from tests.later import Later
 from tests.pulling import pulled
 
 NAME = "localhost/demo:latest"
@@ -59,3 +62,17 @@ def test_containers_of_one_id_are_told_apart(node: Node, image: Image) -> None:
     assert [damage.name for damage in found.found.damaged] == ["ci: c1", "c1"]
     assert [mended.how for mended in found.mended] == ["the container was forgotten"] * 2
     assert node.containers.every() == ()
+
+
+def test_wherever_it_is_cancelled_nothing_is_taken_for_damage(node: Node, image: Image) -> None:
+    whole = 1_000_000
+    with watched(Later(whole)) as token:
+        assert examine(node, None, mend=True).damaged == 0
+    looks = whole - token.left
+
+    assert looks > 20
+    for look in range(1, looks + 1):
+        with watched(Later(look)), pytest.raises(CancelledError, match=r"^enough$"):
+            examine(node, None, mend=True)
+    assert not (node.home / "quarantine").exists()
+    assert examine(node, None).damaged == 0

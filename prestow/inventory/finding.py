@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prestow.errors import PrestowError
+from prestow.errors import CancelledError, PrestowError
 from prestow.metadata.containers import ContainerRecord
 from prestow.namespace import DEFAULT
 from prestow.repair import Mended
@@ -31,6 +31,8 @@ class Finding:
             return Mended(damage.kind, damage.name, damage.what, "", self.how)
         try:
             self.mend()
+        except CancelledError:
+            raise
         except PrestowError as error:
             return Mended(damage.kind, damage.name, damage.what, "", str(error))
         return Mended(damage.kind, damage.name, damage.what, self.how)

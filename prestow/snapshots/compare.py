@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from prestow.cancellation import check
 from prestow.errors import printable
 from prestow.layers.entry import Kind
 from prestow.layers.links import link_counts
@@ -117,6 +118,7 @@ class _Walk:
         yield from self._told(b"", self._attributes(root, top, os.fstat(top)))
         yield from additions
         while self._folders:
+            check()
             folder = self._folders[-1]
             name, node = next(folder.rest, (b"", None))
             if node is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from prestow.cancellation import check
 from prestow.layers.erofs import MetadataImage
 from prestow.snapshots.same_bytes import Layers, first_difference, unequal
 from prestow.snapshots.snapshotter import Damage, Progress
@@ -91,6 +92,7 @@ class _Comparing:
 
     def write(self, data: bytes) -> int:
         """Compare."""
+        check()
         at = unequal(os.pread(self._stored, len(data), self._position), data)
         if at is not None:
             self.differences.append(self._position + at)

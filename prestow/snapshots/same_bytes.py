@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
+from prestow.cancellation import check
 from prestow.layers.node import Node
 from prestow.snapshots.snapshotter import Progress
 
@@ -46,6 +47,7 @@ def first_difference(file: int, size: int, pieces: Iterable[Piece], *, progress:
 
     Raises:
         OSError: the file or a source cannot be read.
+        CancelledError: the work that this is part of is to end.
     """
     end = 0
     for at, source, offset, length in pieces:
@@ -69,6 +71,7 @@ def unequal(first: bytes, second: bytes) -> int | None:
 def _compared(file: int, at: int, source: int, offset: int, length: int, progress: Progress | None) -> int | None:
     done = 0
     while done < length:
+        check()
         count = min(_PIECE, length - done)
         expected = os.pread(source, count, offset + done)
         differing = unequal(os.pread(file, len(expected), at + done), expected)

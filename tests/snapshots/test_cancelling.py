@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.cancellation import Token, watched
+from prestow.cancellation import watched
 from prestow.errors import CancelledError
 from prestow.snapshots.driver import Driver
 from prestow.snapshots.erofs import ErofsSnapshotter
@@ -14,25 +14,11 @@ from prestow.snapshots.native import NativeSnapshotter
 from prestow.snapshots.overlay import OverlaySnapshotter
 from prestow.snapshots.tree_copy import copy_tree
 from tests.conformance.bench import Bench
+from tests.later import Later
 from tests.tar_builder import Tar
 
 FILES = 200
 LOOKS = 50
-
-
-class Later(Token):
-    """A token that is set when somebody looks at it for the n-th time."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self._looks = looks
-
-    def check(self) -> None:
-        """Count, then look."""
-        self._looks -= 1
-        if self._looks == 0:
-            self.cancel("enough")
-        super().check()
 
 
 def many(prefix: str) -> Tar:
