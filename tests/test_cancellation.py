@@ -14,9 +14,11 @@ from prestow.digest import Digest
 from prestow.errors import CancelledError
 from prestow.layers.ahead import ahead
 from prestow.layers.scans import Scans
+from prestow.metadata.tag import untag
 from prestow.node import open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Layer
+from prestow.prune import prune
 from prestow.reference import parse_source
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
@@ -137,3 +139,18 @@ def test_a_pull_that_is_cancelled_again_and_again_comes_to_its_end(tmp_path: Pat
     assert [path.name for path in (node.home / "ingest").iterdir()] == [".locks"]
     assert list((node.home / "trash").iterdir()) == []
     assert list((node.home / "snapshots").rglob(".new-*")) == []
+
+
+def test_a_prune_that_is_cancelled_leaves_the_rest_to_the_next(tmp_path: Path, demo_layout: Path) -> None:
+    node = open_node(tmp_path / "store")
+    pulled(node, f"oci:{demo_layout}:demo", NAME)
+    untag(node.database, node.content, NAME)
+    before = len(node.snapshots())
+
+    with watched(Later(3)), pytest.raises(CancelledError, match="enough"):
+        prune(node)
+
+    assert len(node.snapshots()) == before - 2
+    prune(node)
+    assert node.snapshots() == []
+    assert list(node.content.walk()) == []

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
+from prestow.cancellation import check
 from prestow.content.layout_index import remove_leftovers
 from prestow.content.local import LocalStore
 from prestow.content.store import Info, Status
@@ -119,6 +120,7 @@ def sweep(db: Database, content: LocalStore, snapshotters: Sequence[Snapshots] =
     Raises:
         PreconditionError: a document of a named image is damaged or missing; nothing was removed.
         StorageError: the disk or the database failed.
+        CancelledError: the work that this is part of is to end; what is left goes with the next one.
     """
     drivers = {snapshotter.driver: snapshotter for snapshotter in snapshotters}
     first = _Collection(db, content, drivers, rules)
@@ -209,6 +211,7 @@ class _Collection:
         gone: dict[Thing, Removed] = {}
         stuck: set[Thing] = set()
         for thing in sorted(seen.snapshots.keys() - kept, key=lambda each: (-len(seen.chain(each)), each)):
+            check()
             if thing not in stuck:
                 with self._listing(thing, f"snapshot {thing.name}"):
                     gone |= self._remove(thing, seen.snapshots[thing])
