@@ -93,6 +93,11 @@ def add_driver(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def add_everywhere(verb: argparse.ArgumentParser) -> None:
+    """Let a verb list what all namespaces have."""
+    verb.add_argument("--all-namespaces", action="store_true", help="what all namespaces have, and which has it")
+
+
 def add_platform(verb: argparse.ArgumentParser) -> None:
     """Let a verb choose among the platforms of an image."""
     verb.add_argument(

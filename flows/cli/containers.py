@@ -3,8 +3,8 @@
 import argparse
 import dataclasses
 
-from flows.cli.arguments import Parser, Verbs, add_verb, seconds
-from flows.cli.output import emit, table
+from flows.cli.arguments import Parser, Verbs, add_everywhere, add_verb, seconds
+from flows.cli.output import emit, listing
 
 _ID = "as `prestow containers` shows it"
 
@@ -14,6 +14,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb = add_verb(
         verbs, common, "containers", show, help="list the containers of this store", example="prestow containers"
     )
+    add_everywhere(verb)
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
     stopping = add_verb(
         parts, common, "stop", stop,
@@ -36,10 +37,14 @@ def show(args: argparse.Namespace) -> int:
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.process import status  # noqa: PLC0415 - likewise
 
-    node = open_node(args.home, args.namespace)
-    found = [{**dataclasses.asdict(record), "status": status(node, record.id)} for record in node.containers.list()]
+    node, everywhere = open_node(args.home, args.namespace), args.all_namespaces
+    found = [
+        {**dataclasses.asdict(record), "status": status(open_node(args.home, record.namespace), record.id)}
+        for record in (node.containers.every() if everywhere else node.containers.list())
+    ]
     rows = [(c["id"], c["image"], c["status"], c["driver"], c["bundle"]) for c in found]
-    emit(found, table(("ID", "IMAGE", "STATUS", "DRIVER", "BUNDLE"), rows), as_json=args.json)
+    text = listing(("ID", "IMAGE", "STATUS", "DRIVER", "BUNDLE"), rows, found, namespaces=everywhere)
+    emit(found, text, as_json=args.json)
     return 0
 
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flows.cli.arguments import Parser, Verbs, add_platform, add_verb, image_name, source
-from flows.cli.output import emit, page, say, size, table
+from flows.cli.arguments import Parser, Verbs, add_everywhere, add_platform, add_verb, image_name, source
+from flows.cli.output import emit, listing, page, say, size, table
 from prestow.errors import printable
 
 _NAME = "as `prestow images` shows it, or its digest"
@@ -17,7 +17,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb = add_verb(
         verbs, common, "images", show,
         help="list the images of this store",
-        example="prestow images\nprestow images --filter label=team=vision\nprestow images inspect alpine:3.20",
+        example="prestow images\nprestow images --all-namespaces\nprestow images inspect alpine:3.20",
     )  # fmt: skip
     verb.add_argument(
         "--filter",
@@ -27,6 +27,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         default=[],
         help="only images with this label; may be repeated",
     )
+    add_everywhere(verb)
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
     _add_removing(parts, common)
     inspecting = add_verb(
@@ -67,12 +68,15 @@ def show(args: argparse.Namespace) -> int:
     from flows.cli.inspection import summaries  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
-    records = summaries(open_node(args.home, args.namespace), dict(args.filter))
+    node = open_node(args.home, args.namespace)
+    everywhere = args.all_namespaces
+    records = summaries(node, node.images.every() if everywhere else node.images.list(), dict(args.filter))
     rows = [
         (r["name"], r["digest"][:19], ", ".join(r["platforms"]) or "-", size(r["size"]), _age(r["updated_at"]))
         for r in records
     ]
-    emit(records, table(("NAME", "DIGEST", "PLATFORM", "SIZE", "UPDATED"), rows), as_json=args.json)
+    text = listing(("NAME", "DIGEST", "PLATFORM", "SIZE", "UPDATED"), rows, records, namespaces=everywhere)
+    emit(records, text, as_json=args.json)
     return 0
 
 

@@ -1,6 +1,6 @@
 """What the verbs that read tell of images: gathered from the store alone, as JSON-ready documents."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prestow.errors import PrestowError
@@ -14,12 +14,12 @@ from prestow.plan import plan
 from prestow.platforms import Platform, platform_or_host
 
 
-def summaries(node: Node, labels: Mapping[str, str | None]) -> list[dict[str, Any]]:
-    """Tell about every name: target, the platforms that are here, compressed bytes of their layers.
+def summaries(node: Node, records: Iterable[ImageRecord], labels: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    """Tell about names: target, the platforms that are here, compressed bytes of their layers.
 
     With ``labels``, only about those that have them all; None stands for any value.
     """
-    return [_summary(node, record) for record in node.images.list() if _has(record.labels, labels)]
+    return [_summary(node, record) for record in records if _has(record.labels, labels)]
 
 
 def _has(found: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool:

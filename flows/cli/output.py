@@ -77,6 +77,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
+def listing(
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    records: Sequence[Mapping[str, object]],
+    *,
+    namespaces: bool,
+) -> str:
+    """Lay out a row for each record; with ``namespaces``, whose it is stands first."""
+    if not namespaces:
+        return table(header, rows)
+    owned = [(record["namespace"], *row) for record, row in zip(records, rows, strict=True)]
+    return table(("NAMESPACE", *header), owned)
+
+
 def page(entries: Mapping[str, object], *, indent: str = "") -> str:
     """Lay names and values out, one a line; what is foreign in them is made harmless."""
     shown = {key.replace("_", " "): printable(str(value), _CELL) for key, value in entries.items()}

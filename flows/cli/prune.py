@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         "below": args.below,
         "unfinished": args.unfinished,
     }
+    _check(args, options)
     scarce = _scarce(args)
     if args.dry_run or scarce:
         if scarce and not args.dry_run:
@@ -73,6 +74,14 @@ def run(args: argparse.Namespace) -> int:
     document = dataclasses.asdict(swept) | {"bytes": swept.bytes, "totals": _totals(swept), "dry_run": args.dry_run}
     emit(document, _text(swept, "would free" if args.dry_run else "freed"), as_json=args.json)
     return 1 if swept.left else 0
+
+
+def _check(args: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Refuse what contradicts itself, or the settings, before anything is begun."""
+    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.prune import Choice, rules  # noqa: PLC0415 - likewise
+
+    rules(open_node(args.home, args.namespace), Choice(**options))
 
 
 def _scarce(args: argparse.Namespace) -> bool:

@@ -22,6 +22,11 @@ def show(args: argparse.Namespace) -> int:
         dataclasses.asdict(info) | {"kind": info.kind.value}
         for info in open_node(args.home, args.namespace).snapshots()
     ]
-    rows = [(s["driver"], s["kind"], s["key"][:19], (s["parent"] or "-")[:19], s["diff_id"] or "-") for s in found]
+    rows = [(s["driver"], s["kind"], _short(s["key"]), _short(s["parent"]), s["diff_id"] or "-") for s in found]
     emit(found, table(("DRIVER", "KIND", "KEY", "PARENT", "DIFF ID"), rows), as_json=args.json)
     return 0
+
+
+def _short(key: str | None) -> str:
+    """Cut a chain ID short, and no key that somebody chose."""
+    return "-" if key is None else key[:19] if key.startswith(("sha256:", "sha512:")) else key

@@ -235,4 +235,4 @@ def _absent(digest: Digest) -> NotFoundError:
 
 
 def _damaged(digest: Digest, found: Digest) -> MismatchError:
-    return MismatchError(f"blob {digest} is damaged: its bytes hash to {found}; delete it, and pull the image again")
+    return MismatchError(f"blob {digest} is damaged: its bytes hash to {found}; pull the image again, or repair it")

@@ -194,7 +194,7 @@ class _Collection:
         clock, grace = self.rules.clock, self.rules.grace
         seen = survey(self.db, self.content, self.drivers, self.given_up, clock=clock, grace=grace)
         if seen.holds.broken:
-            raise PreconditionError(f"{seen.holds.broken[0]}; nothing was removed: pull it again, or remove it")
+            raise PreconditionError(f"{seen.holds.broken[0]}; nothing was removed: make it whole, or remove its name")
         return seen
 
     def _forget(self, seen: Survey) -> list[Forgotten]:

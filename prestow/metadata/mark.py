@@ -37,7 +37,9 @@ class Marker:
         what = self.holds.roots[root]
         try:
             if not self.walk(digest, target):
-                self.holds.broken.append(f"{what}: its manifest or config is missing, so its layers are unknown")
+                self.holds.broken.append(
+                    f"{what}: its manifest or config is missing, so its layers are unknown; pull it again"
+                )
         except PrestowError as error:
             self.holds.broken.append(f"{what}: {error}")
 

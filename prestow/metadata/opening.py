@@ -166,7 +166,8 @@ class Opening:
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if not 0 <= version <= schema.VERSION:
             raise UnsupportedError(
-                f"{self.path}: format {version} of a newer prestow; this one knows format {schema.VERSION}: upgrade it"
+                f"{self.path}: format {version} of a newer prestow; this one knows format {schema.VERSION}: "
+                "upgrade prestow"
             )
         return version
 

@@ -45,8 +45,8 @@ class Retention:
     def __post_init__(self) -> None:
         """Check the two marks."""
         if self.below is not None and (self.above is None or self.below > self.above):
-            above = "nothing" if self.above is None else f"{self.above:g}"
-            raise InvalidError(f"retention: below {self.below:g}% of the disk, above {above}; expected below <= above")
+            above = "there is no above" if self.above is None else f"above is {self.above:g}%"
+            raise InvalidError(f"retention: below is {self.below:g}% of the disk, {above}; expected below <= above")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from contextlib import suppress
 
 from prestow.content.blobs import Blobs
 from prestow.content.layout_index import Named, read_index, write_index
-from prestow.errors import ExhaustedError, PreconditionError, printable
+from prestow.errors import ExhaustedError, InvalidError, PreconditionError, printable
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.labels import SOURCE, dump_labels
 from prestow.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
+from prestow.reference import Reference
 
 
 def tag(
@@ -38,8 +39,14 @@ def tag(
         namespace: whose name it is.
 
     Raises:
+        InvalidError: the name has a digest in it, which is not that of the target.
         PreconditionError: the target is not in the content store.
     """
+    promised = Reference.parse(name).digest
+    if promised not in (None, target.digest):
+        raise InvalidError(
+            f"tagging {printable(name)}: it would stand for {target.digest}; choose a name without digest"
+        )
     with db.transaction():
         if not content.has(target.digest, target.size):
             raise PreconditionError(f"tagging {printable(name)}: {target.digest} is not in the content store; fetch it")

@@ -14,12 +14,15 @@ from prestow.metadata.images import Images
 from prestow.metadata.tag import label, recover_names, tag, untag
 from tests.metadata.factory import Home, absent, make_image, make_index
 
+DIGEST = "sha256:b86b37346b1b2e7fe147d2671292ccaaa1b899bcdaf5cd8ce7f0ff58bc28c781"
+"""Of the image whose only layer is ``layer``."""
+
 NAMES = [
     "127.0.0.1:5000/test/tiny:gz",
     "docker.io/library/tiny:latest",
     "localhost/a/b--c:1.0_x-y",
-    "registry.example:443/deep/er/name:v1@sha256:" + "a" * 64,
-    "docker.io/library/tiny@sha256:" + "b" * 64,
+    f"registry.example:443/deep/er/name:v1@{DIGEST}",
+    f"docker.io/library/tiny@{DIGEST}",
 ]
 
 
@@ -86,6 +89,15 @@ def test_what_is_not_here_cannot_be_named(home: Home) -> None:
     assert names(home) == []
 
 
+def test_a_name_with_a_digest_stands_for_no_other(home: Home) -> None:
+    other = make_image(home, b"other")
+
+    with pytest.raises(InvalidError, match="choose a name without digest"):
+        tag(home.db, home.content, NAMES[-1], other.target)
+
+    assert Images(home.db).list() == ()
+
+
 def test_a_name_is_taken_back(home: Home) -> None:
     image = make_image(home, b"layer")
     for name in NAMES:
@@ -112,7 +124,7 @@ def test_the_index_is_not_touched_if_the_database_says_no(home: Home) -> None:
 
 
 def test_other_tools_read_the_store_as_it_is(home: Home) -> None:
-    image = make_image(home, b"one", b"two")
+    image = make_image(home, b"layer")
     index = make_index(home, image.target, absent(b"{}"))
     docker = make_image(home, b"one", docker=True)
     for name in NAMES:
@@ -146,7 +158,7 @@ def test_skopeo_copies_an_image_out_of_the_store(home: Home, tmp_path: Path) -> 
 
 
 def test_names_of_a_lost_database_are_read_back(home: Home) -> None:
-    image, gone = make_image(home, b"1"), make_image(home, b"2")
+    image, gone = make_image(home, b"layer"), make_image(home, b"2")
     for name in NAMES:
         tag(home.db, home.content, name, image.target)
     tag(home.db, home.content, "localhost/gone:1", gone.target)

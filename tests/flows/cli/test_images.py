@@ -28,9 +28,16 @@ def test_a_second_name_stands_for_the_same_image(called: Called, digest: str) ->
     assert called("images", "tag", "demo", "base:1").out == f"docker.io/library/base:1 @ {digest}\n"
     assert called("images", "tag", digest[:19], "other:1", "--json").document["digest"] == digest
 
-    assert listed(called) == ["docker.io/library/base:1", "docker.io/library/other:1", NAME]
+    assert listed(called) == [
+        "docker.io/library/base:1",
+        "docker.io/library/other:1",
+        NAME,
+    ]
     assert called("images", "tag", "nothing:1", "other:1").status == 3
     assert called("images", "tag", "demo", "NOT A NAME").status == 2
+    assert called("images", "tag", "demo", f"base@{digest}").status == 0
+    refused = called("images", "tag", "demo", f"base@sha256:{'0' * 64}")
+    assert (refused.status, refused.err.count("choose a name without digest")) == (2, 1)
 
 
 def test_labels_are_shown_and_filtered_by(called: Called, digest: str) -> None:
@@ -103,9 +110,17 @@ def test_one_goes_back_to_what_a_name_stood_for_before(called: Called, home: Pat
     assert called("images", "inspect", digest, "--json").document["name"] == "docker.io/library/app:1"
 
 
-def test_a_namespace_has_names_of_its_own(called: Called, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_namespace_has_names_of_its_own(
+    called: Called, home: Path, digest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert called("--namespace", "team", "images", "--json").document == []
     assert called("images", "rm", "demo", "--namespace", "team").status == 3
+    node = open_node(str(home))
+    tag(node.database, node.content, "localhost/b:1", node.image("demo").target, namespace="team")
+    assert listed(called, "--all-namespaces") == [NAME, "localhost/b:1"]
+    rows = [line.split()[:2] for line in called("--namespace", "none", "images", "--all-namespaces").out.splitlines()]
+    assert rows == [["NAMESPACE", "NAME"], ["default", NAME], ["team", "localhost/b:1"]]
+    assert called("images", "rm", "b:1", "--namespace", "team").status == 0
     monkeypatch.setenv("PRESTOW_NAMESPACE", "team")
     assert called("images", "--json").document == []
     assert listed(called, "--namespace", "default") == [NAME]

@@ -109,6 +109,18 @@ def test_snapshots_are_listed_parents_first(called: Called, demo: str) -> None:
     assert len(called("snapshots").out.splitlines()) == 4
 
 
+def test_the_key_of_a_container_s_snapshot_is_shown_whole(called: Called, demo: str, home: Path) -> None:
+    node, key = open_node(str(home)), "a-name-that-a-person-chose-is-not-cut"
+    driver = node.snapshotter()
+    driver.prepare(key, called("images", "inspect", "demo", "--json").document["chain_id"])
+
+    row = called("snapshots").out.splitlines()[-1].split()
+    driver.remove(key)
+
+    assert row[2] == key
+    assert len(row[3]) == len("sha256:") + 12
+
+
 def test_a_name_is_forgotten_and_then_absent(called: Called, demo: str) -> None:
     assert [name["name"] for name in called("images", "rm", "demo", "--json").document] == [demo]
 
@@ -155,6 +167,16 @@ def test_a_rule_of_retention_that_is_none_is_refused(called: Called, demo: str, 
     done = called("prune", "--dry-run", *line.split())
 
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+
+
+def test_rules_that_contradict_each_other_are_refused_before_a_flow_is_begun(called: Called, home: Path) -> None:
+    said = [called("prune", *line.split()).err for line in ("--below 50", "--above 40 --below 50")]
+
+    assert [line.partition("%")[2] for line in said] == [
+        " of the disk, there is no above; expected below <= above\n",
+        " of the disk, above is 40%; expected below <= above\n",
+    ]
+    assert not (home / "prefect").exists()
 
 
 def test_a_dry_run_tells_what_a_rule_forgets_and_why(called: Called, demo: str) -> None:
