@@ -222,7 +222,8 @@ def test_who_finds_another_process_at_it_says_so_and_waits(node: Node) -> None:
             [sys.executable, "-c", _LIST, str(node.home)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert other.stderr is not None
-        assert "is being made by another process, from what is on disk: waiting" in other.stderr.readline()
+        said = f"the making of {node.database.path} from what is on disk, which is in use by process {os.getpid()}"
+        assert other.stderr.readline() == f"waiting for {said}\n"
         assert not node.database.path.exists()
 
     assert other.communicate()[0] == "1\n"

@@ -7,7 +7,6 @@
 What a new database begins with, its caller knows: in a store that had one, what the rest of the disk tells.
 """
 
-import logging
 import os
 import re
 import sqlite3
@@ -17,13 +16,10 @@ from pathlib import Path
 
 from prestow.content.lock import FileLock
 from prestow.content.quarantine import Quarantine
-from prestow.errors import UnavailableError, UnsupportedError
+from prestow.errors import UnsupportedError
 from prestow.metadata import schema
 from prestow.metadata.reserve import Reserve
 
-_log = logging.getLogger(__name__)
-
-_MOMENT = 1.0  # an empty one is made sooner, and nobody need hear of it
 _PATIENCE = 900.0  # reading back what was lost takes as long as reading the store's documents
 _LOOKS = 2  # SQLite takes some pages that the disk did not give for wrong ones; what is wrong is so each time
 _PRIMARY = 0xFF
@@ -76,11 +72,8 @@ class Opening:
         Raises:
             UnavailableError: another one has been at it for a quarter of an hour.
         """
-        path, what = self.path.with_suffix(".lock"), f"the making of {self.path} from what is on disk"
-        with suppress(UnavailableError):
-            return FileLock(path, timeout=_MOMENT, what=what)
-        _log.warning("%s is being made by another process, from what is on disk: waiting", self.path)
-        return FileLock(path, timeout=_PATIENCE, what=what)
+        what = f"the making of {self.path} from what is on disk"
+        return FileLock(self.path.with_suffix(".lock"), timeout=_PATIENCE, what=what)
 
     def set_aside(self, why: str) -> None:
         """Move the file to quarantine, before its log and the locks that lie with that.
