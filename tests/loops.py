@@ -3,7 +3,7 @@
     pull      images with shared layers; some pulls break off, some names are forgotten afterwards
     bundle    a container's snapshot is made on an image, mounted, read, and removed
     verify    everything is hashed and compared
-    prune     whatever nothing holds goes
+    prune     whatever nothing holds goes, and sometimes what broken off pulls left
 
 The other arguments are the images' layout, a seed, and how long: a number of rounds, seconds as in ``60s``, or the name
 of a file that ends the loop by its existence. A process that meets anything unexpected ends with a traceback; one that
@@ -28,7 +28,7 @@ from prestow.metadata.containers import ContainerRecord
 from prestow.metadata.tag import tag, untag
 from prestow.node import Node, open_node
 from prestow.platforms import Platform
-from prestow.prune import prune
+from prestow.prune import Choice, prune
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.mount import mount_all, unmount
@@ -121,7 +121,7 @@ def _verify(node: Node, _layout: Path, dice: random.Random) -> None:
 
 
 def _prune(node: Node, _layout: Path, dice: random.Random) -> None:
-    swept = prune(node, dry_run=dice.random() < 1 / 4)
+    swept = prune(node, Choice(unfinished=dice.random() < 1 / 4), dry_run=dice.random() < 1 / 4)
     assert swept.left == (), swept.left
 
 

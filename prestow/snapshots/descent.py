@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -97,12 +97,15 @@ def _inode(fd: int) -> tuple[int, int]:
 def measure(root: Path) -> tuple[int, int]:
     """Give the bytes that a file or tree takes on the disk, and its inodes; mounts are not entered.
 
+    A container may write there meanwhile, and another process may remove it: what is gone takes nothing.
+
     Raises:
         OSError: something cannot be read.
     """
     found: dict[tuple[int, int], int] = {}
-    for status in _statuses(root):
-        found[status.st_dev, status.st_ino] = status.st_blocks * 512
+    with suppress(FileNotFoundError):
+        for status in _statuses(root):
+            found[status.st_dev, status.st_ino] = status.st_blocks * 512
     return sum(found.values()), len(found)
 
 
@@ -115,12 +118,13 @@ def _statuses(root: Path) -> Iterator[os.stat_result]:
         pending = [descent.names()]
         while pending:
             if pending[-1]:
-                name = pending[-1].pop()
-                status = os.stat(name, dir_fd=descent.fd, follow_symlinks=False)
-                yield status
-                if stat.S_ISDIR(status.st_mode):
-                    descent.down(name)
-                    pending.append(descent.names())
+                with suppress(FileNotFoundError):
+                    name = pending[-1].pop()
+                    status = os.stat(name, dir_fd=descent.fd, follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        descent.down(name)
+                        pending.append(descent.names())
+                    yield status
             else:
                 pending.pop()
                 if pending:

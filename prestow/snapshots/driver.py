@@ -66,7 +66,7 @@ class Driver(Unpacked):
         """Measure what the snapshot itself takes."""
         info = self._catalog.get(key)
         with translated(f"measuring snapshot {key}"):
-            found = [measure(path) for path in self._files(info) if path.exists()]
+            found = [measure(path) for path in self._files(info)]
         return Usage(sum(size for size, _ in found), sum(inodes for _, inodes in found))
 
     def prepare(self, key: str, parent: str | None) -> tuple[Mount, ...]:

@@ -89,6 +89,19 @@ def test_what_a_stopped_or_failed_pull_has_stays_until_one_of_the_name_is_comple
     assert node.image(reference).used_at is not None
 
 
+def test_what_nobody_goes_on_with_in_time_goes(home: str, demo_layout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESTOW_INGEST_DAYS", "1e-9")
+    pull(f"oci:{demo_layout}:demo", stop_after="layer-fetched", home=home)
+    node = open_node(home)
+    assert node.leases.list() == ()
+
+    swept = prune(home=home)
+
+    assert {each.why for each in swept.removed if each.kind == "ingest"} == {"nobody went on with it in time"}
+    assert (list(node.content.walk()), list(node.content.statuses())) == ([], [])
+    assert node.database.read("SELECT * FROM leases") == []
+
+
 def test_what_a_stopped_pull_has_goes_at_once_on_request(home: str, demo_layout: Path) -> None:
     pull(f"oci:{demo_layout}:demo", stop_after="layer-fetched", home=home)
     node = open_node(home)

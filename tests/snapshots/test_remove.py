@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,6 +166,27 @@ def test_hard_links_are_measured_once(tmp_path: Path) -> None:
 
     assert inodes == 2
     assert 100_000 <= size < 200_000
+
+
+CHANGE = """
+import shutil, sys
+from pathlib import Path
+for _ in range(300):
+    for name in "abc":
+        (Path(sys.argv[1]) / "tree" / name / "deep").mkdir(parents=True)
+        (Path(sys.argv[1]) / "tree" / name / "deep" / "file").touch()
+    shutil.rmtree(Path(sys.argv[1]) / "tree")
+"""
+
+
+def test_what_is_removed_while_it_is_measured_takes_nothing(tmp_path: Path) -> None:
+    assert measure(tmp_path / "nothing") == (0, 0)
+
+    with subprocess.Popen([sys.executable, "-c", CHANGE, tmp_path]) as process:
+        while process.poll() is None:
+            assert measure(tmp_path / "tree")[1] <= 1 + 3 * 3
+
+    assert process.returncode == 0
 
 
 def test_an_ordinary_user_removes_his_closed_folders_too() -> None:
