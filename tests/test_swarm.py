@@ -40,7 +40,8 @@ def test_each_blob_is_fetched_and_decompressed_once(tmp_path: Path, layout: Path
         swarm = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         fetched = Counter(seen.path.rpartition("/")[2] for seen in registry.requests("sha256:", "GET"))
 
-    assert (swarm.returncode, swarm.stderr) == (0, "")
+    failed = [line for line in swarm.stderr.splitlines() if not line.startswith("waiting for ")]
+    assert (swarm.returncode, failed) == (0, [])
     begun = Counter(ref for line in swarm.stdout.splitlines() for ref in json.loads(line))
     node = open_node(str(home))
     images = [node.image(reference) for reference in references]
