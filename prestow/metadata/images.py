@@ -16,7 +16,7 @@ from prestow.reference import LAYOUT_DOMAIN, Reference, has_domain, image_name
 
 _DIGEST = re.compile(r"sha(?:256:[0-9a-f]{4,64}|512:[0-9a-f]{4,128})")
 _ALMOST = re.compile(r"(?:sha(?:256|512):)?[0-9A-Fa-f]{2,128}")
-_HINT = "`prestow images` lists what is"
+_HINT = "`prestow images` lists what is, `prestow pull` fetches it"
 _DIGEST_HINT = "a digest is written sha256: and then four or more of its hex digits, in small letters"
 
 _MINUTE = 60.0
