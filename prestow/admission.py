@@ -175,8 +175,8 @@ def _refusal(image: Image, found: Needs, room: _Room, *, keep_blobs: bool) -> st
     fetched = needed - found.unpacked - found.files
     ways = (
         "waiting until the others have ended" if any(room.announced) else "",
-        "`prestow prune`",
-        f"keep_blobs = false (then about {_mib(found.at_most(1))})" if keep_blobs and found.blobs else "",
+        "`prestow prune` (--unfinished: what broken off pulls left, too)",
+        f"keep_blobs = false (then about {_mib(found.at_most(1))})" if found.at_most(1) < needed else "",
         "another store (--home)",
         "a smaller min_free_bytes",
         "check_space = false",
