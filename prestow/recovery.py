@@ -26,7 +26,7 @@ from prestow.metadata.database import Database
 from prestow.namespace import DEFAULT
 from prestow.rebuild import has_lost_its_log
 from prestow.snapshots.driver import Driver
-from prestow.snapshots.look import abandoned, end_look
+from prestow.snapshots.look import abandoned, begun, end_look
 from prestow.snapshots.probe import end_probes
 from prestow.snapshots.remove import empty_trash
 
@@ -52,7 +52,7 @@ def _tidy(home: Path, content: LocalStore, database: Database, snapshotters: Seq
     with _told(home):
         _remove_files(home)
     with _told(home / "looks"):
-        _end_looks(home / "looks", snapshotters)
+        _end_looks(home / "looks", database, snapshotters)
     for namespace, bundles in _bundles(home):
         with _told(bundles):
             _finish_containers(bundles, Containers(database, namespace), snapshotters)
@@ -81,8 +81,8 @@ def _remove_files(home: Path) -> None:
         end_probes(home / "snapshots")
 
 
-def _end_looks(looks: Path, snapshotters: Sequence[Driver]) -> None:
-    keys = {info.key for driver in snapshotters for info in driver.walk()}
+def _end_looks(looks: Path, database: Database, snapshotters: Sequence[Driver]) -> None:
+    keys = set(begun(database))
     if looks.is_dir():
         with translated(f"listing {looks}"):
             keys |= {path.name for path in looks.iterdir()}

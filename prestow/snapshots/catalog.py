@@ -48,6 +48,12 @@ def every_snapshot(database: Database) -> list[Info]:
     return [_info(row) for row in database.read("SELECT * FROM snapshots ORDER BY driver, id")]
 
 
+def keys_beginning(database: Database, stem: str) -> list[str]:
+    """Give the keys of all drivers that begin with a text, without looking at every row."""
+    rows = database.read("SELECT key FROM snapshots WHERE substr(key, 1, ?) = ?", (len(stem), stem))
+    return [str(row["key"]) for row in rows]
+
+
 class Catalog:
     """Rows of one driver."""
 

@@ -149,7 +149,7 @@ class Driver(Unpacked):
     def _clear(self, choose: Callable[[set[str]], list[Path]]) -> None:
         """Remove what ``choose`` picks, told the names that rows have now: others may have taken the same one."""
         with self._catalog.change() as change:
-            known = {path.name for info in change.walk() for path in self._files(info)}
+            known = {name for info in change.walk() for name in self._names(info)}
             graves = [self._folders.bury(path) for path in choose(known)]
         for grave in graves:
             if grave:
@@ -171,13 +171,13 @@ class Driver(Unpacked):
 
     def seems_untidy(self) -> bool:
         """Whether crashes may have left something; only a look, for which nobody has to wait."""
-        known = {path.name for info in self._catalog.walk() for path in self._files(info)}
+        known = {name for info in self._catalog.walk() for name in self._names(info)}
         return self._folders.seem_untidy(known)
 
     def strays(self) -> list[Path]:
         """List what no row names, whether somebody uses it or not; without what is being made."""
         with self._catalog.change() as change:
-            known = {path.name for info in change.walk() for path in self._files(info)}
+            known = {name for info in change.walk() for name in self._names(info)}
             return [path for path in self._folders.strays(known) if not path.name.startswith(".")]
 
     def lost(self, info: Info) -> bool:

@@ -40,12 +40,12 @@ class ErofsSnapshotter(Driver):
     shows_layers = True
 
     def _file(self, chain_id: str, suffix: str) -> Path:
-        return self._folders.root / f"{Digest(chain_id).encoded}{suffix}"
+        return self._folders.root / _name(chain_id, suffix)
 
-    def _files(self, info: Info) -> list[Path]:
+    def _names(self, info: Info) -> list[str]:
         if info.diff_id is None:
-            return super()._files(info)
-        return [self._file(info.key, suffix) for suffix in (_IMAGE, _SIDE)]
+            return super()._names(info)
+        return [_name(info.key, suffix) for suffix in (_IMAGE, _SIDE)]
 
     def _has(self, info: Info) -> bool:
         """Whether the image is there and the files that it points into have the sizes that it was made for."""
@@ -139,10 +139,11 @@ class ErofsSnapshotter(Driver):
 
     def _unneeded(self) -> list[Path]:
         """Give the places of shared mounts to which no active snapshot and no view leads."""
-        rows = {info.key: info for info in self._catalog.walk()}
-        needed = {_base(info, rows) for info in rows.values() if info.kind is not Kind.COMMITTED}
         with translated(f"listing {self._folders.root}"):
-            return [path for path in self._folders.root.glob(f"*{MOUNT_POINT}") if path.stem not in needed]
+            places = list(self._folders.root.glob(f"*{MOUNT_POINT}"))
+        rows = {info.key: info for info in self._catalog.walk()} if places else {}
+        needed = {_base(info, rows) for info in rows.values() if info.kind is not Kind.COMMITTED}
+        return [path for path in places if path.stem not in needed]
 
     def detach(self, chain_ids: Collection[Digest]) -> None:
         """Take the shared mounts of chain IDs down; overlays on them hold on to what they show."""
@@ -157,6 +158,10 @@ def _take_down(target: Path) -> None:
     with suppress(PreconditionError), translated(f"removing {target}"):
         unmount(target)
         target.rmdir()
+
+
+def _name(chain_id: str, suffix: str) -> str:
+    return f"{Digest(chain_id).encoded}{suffix}"
 
 
 def _base(info: Info, rows: Mapping[str, Info]) -> str | None:

@@ -13,7 +13,9 @@ from prestow.content.disk import make_folder, translated
 from prestow.content.owned import is_abandoned, owned_name
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
+from prestow.metadata.database import Database
 from prestow.runtime.rootfs import DirectoryRoot
+from prestow.snapshots.catalog import keys_beginning
 from prestow.snapshots.mount import mount_all, unmount
 from prestow.snapshots.snapshotter import Mount, Snapshotter
 
@@ -59,6 +61,11 @@ def _shown(mounts: tuple[Mount, ...], folder: Path) -> Iterator[Path]:
     finally:
         with translated(f"removing {folder}"):
             folder.rmdir()  # never a tree: should it still be mounted, nothing of it may go
+
+
+def begun(database: Database) -> list[str]:
+    """Give the keys of the views of all looks, as far as they are known."""
+    return keys_beginning(database, f"{_STEM}.")
 
 
 def abandoned(keys: Iterable[str]) -> list[str]:

@@ -95,9 +95,12 @@ class Unpacked(ABC):
         """Give the links of a chain whose files its top needs."""
         return chain.links[-1:]
 
+    def _names(self, info: Info) -> list[str]:
+        """Give the names in the driver's folder of all that a row may have on disk."""
+        return [str(info.id)]
+
     def _files(self, info: Info) -> list[Path]:
-        """Give all that a row may have on disk."""
-        return [self._folders.root / str(info.id)]
+        return [self._folders.root / name for name in self._names(info)]
 
     def commit_layers(self, image: Image) -> None:
         """Commit each chain ID of an image on its parent."""
