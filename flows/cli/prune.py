@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         "below": args.below,
         "unfinished": args.unfinished,
     }
-    _check(args, options)
+    above = _checked_mark(args, options)
     scarce = _scarce(args)
     if args.dry_run or scarce:
         if scarce and not args.dry_run:
@@ -71,17 +71,26 @@ def run(args: argparse.Namespace) -> int:
             swept = prune(home=args.home, **options)
     for left in swept.left:
         say(f"kept: {left}")
+    if above is not None and not args.dry_run:
+        _say_still_full(args, above)
     document = dataclasses.asdict(swept) | {"bytes": swept.bytes, "totals": _totals(swept), "dry_run": args.dry_run}
     emit(document, _text(swept, "would free" if args.dry_run else "freed"), as_json=args.json)
     return 1 if swept.left else 0
 
 
-def _check(args: argparse.Namespace, options: dict[str, Any]) -> None:
-    """Refuse what contradicts itself, or the settings, before anything is begun."""
+def _checked_mark(args: argparse.Namespace, options: dict[str, Any]) -> float | None:
+    """Give the high mark of the disk; what contradicts itself, or the settings, is refused before anything is begun."""
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.prune import Choice, rules  # noqa: PLC0415 - likewise
 
-    rules(open_node(args.home, args.namespace), Choice(**options))
+    return rules(open_node(args.home, args.namespace), Choice(**options)).retention.above
+
+
+def _say_still_full(args: argparse.Namespace, above: float) -> None:
+    """Tell an operator whose mark could not be reached, for what is left is in use, labelled, or not the store's."""
+    disk = shutil.disk_usage(args.home)
+    if (percent := 100 * disk.used / (disk.used + disk.free)) > above:
+        say(f"the disk is still {percent:.0f}% full, more than {above:g}%: no name that may go frees any more of it")
 
 
 def _scarce(args: argparse.Namespace) -> bool:

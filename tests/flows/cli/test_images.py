@@ -145,6 +145,7 @@ def test_what_a_container_runs_on_stays_whatever_is_removed_and_pruned(
         assert (refused.status, forced.status, swept.status) == (6, 0, 0)
         assert "containers were made of it: busy" in refused.err
         assert "warning: containers that were made of it stay, with what they need: busy" in forced.err
+        assert "% full, more than 0.001%: no name that may go frees any more of it" in swept.err
         assert (swept.document["left"], set(swept.document["totals"]) <= {"blob"}) == ([], True)
         os.write(writer, b"at last\n")
         os.close(writer)
