@@ -138,6 +138,8 @@ def test_what_a_container_runs_on_stays_whatever_is_removed_and_pruned(
             _ = called("containers")
         writer = os.open(fifo, os.O_WRONLY)  # waits until the container's process has opened it
 
+        row = called("--namespace", "none", "containers", "--all-namespaces").out.splitlines()[1].split()
+        assert (row[:2], "running" in row) == (["default", "busy"], True)
         refused = called("images", "rm", "waiting")
         forced = called("images", "rm", "--force", "waiting")
         swept = called("prune", "--unfinished", "--above", "0.001", "--json")
