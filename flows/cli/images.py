@@ -87,6 +87,7 @@ def remove(args: argparse.Namespace) -> int:
 
     node = open_node(args.home, args.namespace)
     node.make_room()
+    node.recover()
     records = remove_images(
         node.database, node.content, args.names, namespace=node.namespace, every_name=args.all, force=args.force
     )
@@ -104,6 +105,7 @@ def tag(args: argparse.Namespace) -> int:
     from prestow.reference import Reference  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
+    node.recover()
     name, found = str(Reference.parse(args.target)), node.images.recall(args.source)
     origin, target = next(iter(found.sources), None), found.target
     record = engine.tag(node.database, node.content, name, target, source=origin, namespace=node.namespace)
@@ -117,6 +119,7 @@ def label(args: argparse.Namespace) -> int:
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
+    node.recover()
     name = node.images.only(args.name).name
     record = engine.label(node.database, node.content, name, dict(args.changes), namespace=node.namespace)
     emit({"name": name, "labels": dict(record.labels)}, _labels(record.labels) or "no labels", as_json=args.json)
