@@ -40,6 +40,16 @@ def test_a_second_name_stands_for_the_same_image(called: Called, digest: str) ->
     assert (refused.status, refused.err.count("choose a name without digest")) == (2, 1)
 
 
+@pytest.mark.parametrize("line", ["tag demo base:1", "label demo team=vision", "rm demo"])
+def test_what_a_killed_command_left_is_removed_first(called: Called, home: Path, digest: str, line: str) -> None:
+    left = home / "ingest/without-its-data"
+    left.mkdir()
+
+    assert called("images", *line.split()).status == 0
+
+    assert not left.exists()
+
+
 def test_labels_are_shown_and_filtered_by(called: Called, digest: str) -> None:
     called("images", "tag", "demo", "base:1")
     assert called("images", "label", "demo", "team=vision", "keep=", "note=a=b").status == 0
