@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from prestow.inventory.finding import Finding
+from prestow.metadata.soundness import faults
 from prestow.node import Node
 from prestow.snapshots.snapshotter import Damage
 
@@ -12,7 +13,7 @@ KIND = "database"
 
 def database(node: Node) -> Iterator[Finding]:
     """Let SQLite look through the file; until it is well, nothing that it says is worth comparing."""
-    if faults := node.database.check():
-        what = f"contradicts itself: {faults[0]}"
+    if found := faults(node.database):
+        what = f"contradicts itself: {found[0]}"
         how = "made anew from what is on disk, the old one moved to quarantine"
-        yield Finding(Damage(KIND, str(node.database.path), what), how, partial(node.database.rebuild, faults[0]))
+        yield Finding(Damage(KIND, str(node.database.path), what), how, partial(node.database.rebuild, found[0]))

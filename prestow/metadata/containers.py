@@ -58,19 +58,22 @@ class Containers:
         Raises:
             NotFoundError: no such container.
         """
-        rows = self._db.read("SELECT * FROM containers WHERE namespace = ? AND id = ?", (self._namespace, container_id))
+        rows = self._db.records(
+            _record, "SELECT * FROM containers WHERE namespace = ? AND id = ?", (self._namespace, container_id)
+        )
         if not rows:
             raise NotFoundError(f"container {printable(container_id)} does not exist")
-        return _record(rows[0])
+        return rows[0]
 
     def list(self) -> tuple[ContainerRecord, ...]:
         """Give all containers, sorted by id."""
-        rows = self._db.read("SELECT * FROM containers WHERE namespace = ? ORDER BY id", (self._namespace,))
-        return tuple(map(_record, rows))
+        return tuple(
+            self._db.records(_record, "SELECT * FROM containers WHERE namespace = ? ORDER BY id", (self._namespace,))
+        )
 
     def every(self) -> tuple[ContainerRecord, ...]:
         """Give the containers of all namespaces, sorted: whose snapshots and images must stay."""
-        return tuple(map(_record, self._db.read("SELECT * FROM containers ORDER BY namespace, id")))
+        return tuple(self._db.records(_record, "SELECT * FROM containers ORDER BY namespace, id"))
 
     def put(self, record: ContainerRecord) -> ContainerRecord:
         """Note a container of this namespace; success if the very same is there, whenever that was made.
@@ -112,8 +115,9 @@ def publish_containers(db: Database) -> None:
     """Bring ``containers.json`` up to the database, within a transaction; on a full disk that waits for a prune.
 
     Raises:
-        StorageError: the disk failed.
+        StorageError: the disk failed, or the database is damaged: then the file stays, since it may know more.
     """
+    db.check_table("containers")
     records = Containers(db).every()
     path = containers_file(db.path.parent)
     if not says(db.path.parent, records):

@@ -19,27 +19,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from prestow.content.disk import check_descriptors
-from prestow.errors import (
-    AlreadyExistsError,
-    ExhaustedError,
-    PreconditionError,
-    PrestowError,
-    StorageError,
-    UnavailableError,
-)
-from prestow.metadata.opening import Opening, is_damage, is_unread, primary_code
+from prestow.errors import InvalidError, StorageError
+from prestow.metadata.failure import damaged, failure, is_damage, is_unread
+from prestow.metadata.opening import Opening
+from prestow.metadata.schema import PARTS, parts
 
 Value: TypeAlias = str | int | float | bytes | None
 Cursor: TypeAlias = sqlite3.Cursor
 Row: TypeAlias = sqlite3.Row
+T = TypeVar("T")
 
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_DESCRIPTORS = 4  # what SQLite opens at most: the file, its log, the index of that, their folder
-_READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
-_TAKEN = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_ROWID}
 _REFERENCES = "PRAGMA foreign_key_check"
 _NOWHERE_ELSE = ("generations", "leases", "lease_resources", "announcements")  # tables of which no file tells
 _OF_LEASES = ("lease_resources", "announcements")
@@ -144,6 +135,18 @@ class Database:
         with here.lock, self._translated():
             return here.connection.execute(sql, args).fetchall()
 
+    def records(self, of: Callable[[Row], T], sql: str, args: Sequence[Value] = ()) -> list[T]:
+        """Give what the rows of a query stand for.
+
+        Raises:
+            StorageError: the database failed, or a row makes no sense.
+        """
+        rows = self.read(sql, args)
+        try:
+            return [of(row) for row in rows]
+        except (ValueError, TypeError, LookupError, AttributeError, InvalidError) as error:
+            raise damaged(self.path, f"a row makes no sense: {error}") from error
+
     def close(self) -> None:
         """Close the connection; the next use opens another."""
         here, self._current = self._current, None
@@ -169,7 +172,7 @@ class Database:
             before = self._file()
             try:
                 connection = self._opening.connect()
-            except sqlite3.Error:
+            except (sqlite3.Error, UnicodeDecodeError):
                 if before is None or self._is_here(before):
                     raise
                 continue  # its log went away as well
@@ -220,8 +223,9 @@ class Database:
 
     def _readable(self, table: str) -> list[Row]:
         """Give the rows of a table; none if it is damaged."""
+        columns = ", ".join(f"{table}.{part[2]}" for part in sorted(parts()) if part[:2] == ("column", table))
         with suppress(StorageError):
-            return self.read(f"SELECT * FROM {table}")  # noqa: S608 - ours
+            return self.read(f"SELECT {columns} FROM {table}")  # noqa: S608 - ours
         return []
 
     def check(self) -> list[str]:
@@ -233,37 +237,34 @@ class Database:
         try:
             found = [row[0] for row in self.read("PRAGMA integrity_check(5)") if row[0] != "ok"]
             found += [f"a row of {row[0]} refers to none of {row[2]}" for row in self.read(_REFERENCES)]
+            found += [f"no {' '.join(part)}" for part in sorted(parts() - {tuple(row) for row in self.read(PARTS)})]
+            for table in {part[1] for part in parts() if part[0] == "table"} if not found else ():
+                self.read(f"SELECT * FROM {table}")  # noqa: S608 - ours; whether its texts are texts
         except StorageError as error:
             if is_damage(error.__cause__):
                 return [str(error.__cause__)]
             raise
+        self._refuse_unread(found)
+        return found
+
+    def check_table(self, table: str) -> None:
+        """Make sure that a table gives all its rows, before something else is replaced by what it says.
+
+        Raises:
+            StorageError: it is damaged, or cannot be read.
+        """
+        found = [row[0] for row in self.read(f"PRAGMA integrity_check({table})") if row[0] != "ok"]
+        self._refuse_unread(found)
+        if found:
+            raise damaged(self.path, found[0])
+
+    def _refuse_unread(self, found: Sequence[str]) -> None:
         if unread := next(filter(is_unread, found), ""):
             raise StorageError(f"{self.path}: cannot be read: {unread.splitlines()[-1]}")
-        return found
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-
-    def _failure(self, error: sqlite3.Error) -> PrestowError:
-        """Give the error of ours that one of SQLite stands for."""
-        code = getattr(error, "sqlite_errorcode", 0)
-        primary = primary_code(error)
-        if primary == sqlite3.SQLITE_CONSTRAINT:
-            kind = AlreadyExistsError if code in _TAKEN else PreconditionError
-            return kind(f"metadata: {error}")
-        if primary in _BUSY:
-            return UnavailableError(f"{self.path}: in use by another process for {self._timeout:g} s; try again later")
-        if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:
-            return ExhaustedError(f"{self.path}: disk is full; free some space, for example with `prestow prune`")
-        if primary in _READ_ONLY:
-            check_descriptors(f"opening {self.path}", _DESCRIPTORS)
-            return StorageError(f"{self.path}: cannot be opened for writing ({error}); is the store read-only?")
-        if is_damage(error):
-            return StorageError(
-                f"{self.path}: damaged ({error}); `prestow verify --all --repair` makes it anew from what is on disk"
-            )
-        return StorageError(f"{self.path}: {error}")
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise failure(error, self.path, timeout=self._timeout) from error

@@ -76,10 +76,12 @@ class Images:
         Raises:
             NotFoundError: no such name.
         """
-        rows = self._db.read("SELECT * FROM images WHERE namespace = ? AND name = ?", (self._namespace, name))
+        rows = self._db.records(
+            _record, "SELECT * FROM images WHERE namespace = ? AND name = ?", (self._namespace, name)
+        )
         if not rows:
             raise NotFoundError(f"image {printable(name)} is not in the store{self._within}; pull it")
-        return _record(rows[0])
+        return rows[0]
 
     def find(self, text: str) -> ImageRecord:
         """Look a name up as people write it; what came from a layout is found without ``localhost/``.
@@ -154,12 +156,13 @@ class Images:
 
     def list(self) -> tuple[ImageRecord, ...]:
         """Give all names, sorted."""
-        rows = self._db.read("SELECT * FROM images WHERE namespace = ? ORDER BY name", (self._namespace,))
-        return tuple(map(_record, rows))
+        return tuple(
+            self._db.records(_record, "SELECT * FROM images WHERE namespace = ? ORDER BY name", (self._namespace,))
+        )
 
     def every(self) -> tuple[ImageRecord, ...]:
         """Give the names of all namespaces, sorted: what the bytes of the store are there for."""
-        return tuple(map(_record, self._db.read("SELECT * FROM images ORDER BY namespace, name")))
+        return tuple(self._db.records(_record, "SELECT * FROM images ORDER BY namespace, name"))
 
     def put(self, name: str, target: Descriptor) -> ImageRecord:
         """Make a name stand for ``target``; nothing changes if it does already.

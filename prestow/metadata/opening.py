@@ -8,7 +8,6 @@ What a new database begins with, its caller knows: in a store that had one, what
 """
 
 import os
-import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,13 +17,11 @@ from prestow.content.lock import FileLock
 from prestow.content.quarantine import Quarantine
 from prestow.errors import UnsupportedError
 from prestow.metadata import schema
+from prestow.metadata.failure import is_damage
 from prestow.metadata.reserve import Reserve
 
 _PATIENCE = 900.0  # reading back what was lost takes as long as reading the store's documents
 _LOOKS = 2  # SQLite takes some pages that the disk did not give for wrong ones; what is wrong is so each time
-_PRIMARY = 0xFF
-_CODE = re.compile(r"error code[ =](\d+)")
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class _LostError(Exception):
@@ -51,7 +48,7 @@ class Opening:
         """
         try:
             return self._open(make=False)
-        except (_LostError, sqlite3.Error) as error:
+        except (_LostError, sqlite3.Error, UnicodeDecodeError) as error:
             if not (isinstance(error, _LostError) or is_damage(error)):
                 raise
         with self.making():
@@ -59,7 +56,7 @@ class Opening:
             for _ in range(_LOOKS):
                 try:
                     return self._open(make=True)  # there is none, or another process has made it meanwhile
-                except sqlite3.Error as error:
+                except (sqlite3.Error, UnicodeDecodeError) as error:
                     if not is_damage(error):
                         raise
                     why = str(error)
@@ -163,19 +160,3 @@ class Opening:
                 "upgrade prestow"
             )
         return version
-
-
-def primary_code(error: sqlite3.Error) -> int:
-    """Give the kind of an error, without its details."""
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY
-
-
-def is_damage(error: BaseException | None) -> bool:
-    """Whether the file itself is damaged, rather than the disk, or what was asked for."""
-    return isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGED
-
-
-def is_unread(fault: str) -> bool:
-    """Whether what SQLite's integrity check tells of is a page that the disk did not give, rather than a wrong one."""
-    code = _CODE.search(fault)
-    return code is not None and int(code[1]) & _PRIMARY == sqlite3.SQLITE_IOERR

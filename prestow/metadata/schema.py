@@ -17,6 +17,10 @@ The schema only grows forward: step N of ``STEPS`` makes version N of version N-
 them, so that it cannot differ from one that was migrated. A step that was released is never changed.
 """
 
+import sqlite3
+from contextlib import closing
+from functools import cache
+
 _FIRST = (
     """
     CREATE TABLE images (
@@ -156,3 +160,19 @@ STEPS = (_FIRST, _NAMESPACES_AND_LABELS, _ANNOUNCEMENTS)
 
 VERSION = len(STEPS)
 """``user_version`` of the database file; greater ones are of a newer prestow."""
+
+PARTS = """
+    SELECT type, name, '' FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'
+    UNION ALL
+    SELECT 'column', t.name, c.name FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c WHERE t.type = 'table'
+"""
+"""Query for what a database consists of: its tables, indexes and triggers, and their columns."""
+
+
+@cache
+def parts() -> frozenset[tuple[str, ...]]:
+    """Give what ``PARTS`` finds at least in a database of this version."""
+    with closing(sqlite3.connect(":memory:")) as plain:
+        for statement in (statement for step in STEPS for statement in step):
+            plain.execute(statement)
+        return frozenset(plain.execute(PARTS))

@@ -22,6 +22,7 @@ from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Lease, Leases
 from prestow.metadata.mark import Marker
 from prestow.metadata.retention import KEEP, Disk, Name, duration
+from prestow.metadata.soundness import require_sound
 from prestow.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
 
@@ -87,6 +88,7 @@ def survey(
 
     Leases that are ``given_up`` keep nothing, and ingests and snapshots (by key) that are, are not kept for their age.
     """
+    require_sound(db)
     rows = {snapshot(row["driver"], row["key"]): row for row in db.read("SELECT * FROM snapshots")}
     marker = Marker(content, Holds())
     names = _names(db, marker)

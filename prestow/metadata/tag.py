@@ -88,7 +88,12 @@ def label(
 
 
 def publish_names(db: Database, content: Blobs) -> None:
-    """Bring ``index.json`` up to the database; call it within a transaction, so that two cannot overtake each other."""
+    """Bring ``index.json`` up to the database; call it within a transaction, so that two cannot overtake each other.
+
+    Raises:
+        StorageError: the disk failed, or the database is damaged: then the file stays, since it may know more.
+    """
+    db.check_table("images")
     images = (Named(image.name, image.target, image.namespace, image.labels) for image in Images(db).every())
     write_index(content.root, images, durable=content.durable)
 

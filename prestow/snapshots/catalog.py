@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prestow.digest import Digest
-from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError, PreconditionError, printable
+from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError, PreconditionError, StorageError, printable
 from prestow.metadata.database import Cursor, Database, Row
+from prestow.metadata.failure import damaged
+from prestow.metadata.soundness import require_sound
 from prestow.snapshots.snapshotter import Info, Kind
 
 _KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
@@ -79,7 +81,11 @@ class Catalog:
     def walk(self) -> list[Info]:
         """Give all rows, parents before children."""
         rows = self._database.read("SELECT * FROM snapshots WHERE driver = ? ORDER BY id", (self.driver,))
-        return [_info(row) for row in rows]
+        infos = [_info(row) for row in rows]
+        keys = {info.key for info in infos}
+        if lost := next((info for info in infos if info.parent is not None and info.parent not in keys), None):
+            raise damaged(self._database.path, f"snapshot {lost.key} has a parent of which nothing is known")
+        return infos
 
     def line(self, key: str) -> list[Info]:
         """Give a row and all below it, the row itself first.
@@ -91,6 +97,10 @@ class Catalog:
         if not rows:
             raise _missing(key, self.driver)
         return [_info(row) for row in rows]
+
+    def require_sound(self) -> None:
+        """Make sure that the rows are to be believed; raises as :func:`prestow.metadata.soundness.require_sound`."""
+        require_sound(self._database)
 
     @contextmanager
     def change(self) -> Iterator["Change"]:
@@ -197,9 +207,18 @@ def _info(row: Row) -> Info:
     return Info(
         driver=row["driver"],
         key=row["key"],
-        kind=Kind(row["kind"]),
+        kind=_kind(row),
         parent=row["parent"],
         id=row["id"],
         created_at=row["created_at"],
         diff_id=None if diff_id is None else Digest(diff_id),
     )
+
+
+def _kind(row: Row) -> Kind:
+    try:
+        return Kind(row["kind"])
+    except ValueError:
+        raise StorageError(
+            f"snapshot {printable(row['key'])}: its row is damaged; `prestow verify --all --repair` makes it anew"
+        ) from None

@@ -197,7 +197,8 @@ class Driver(Unpacked):
                 write_row(folder, info, self._catalog.line(info.key)[1:], durable=self._folders.durable)
 
     def cleanup(self) -> None:
-        """Put the disk in order after crashes."""
+        """Put the disk in order after crashes, unless the rows are damaged: then nobody knows what is rubbish."""
+        self._catalog.require_sound()
         self._clear(lambda known: [path for path in self._folders.strays(known) if not _in_use(path)])
         empty_trash(self._folders.trash)
 
