@@ -93,7 +93,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "a name that the index lacks": (_index(lambda _: []), "name"),
     "an index that is no JSON": (lambda node: (node.content.root / "index.json").write_bytes(b"{"), "index.json"),
     "a lost folder": (_upper, "row"),
-    "a row without anything": (_row, "row"),
+    "a row without anything": (_row, "database"),
     "a container without anything": (_container, "container"),
     "stale containers": (lambda node: (node.home / "containers.json").write_text('[{"id": 1}]'), "containers.json"),
     "a folder that does not tell": (lambda node: _folder(node).joinpath("row.json").write_text("{}"), "row.json"),

@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from prestow.content.lock import FileLock
 from prestow.digest import Digest
+from prestow.errors import PreconditionError, StorageError
 from prestow.examine import examine
 from prestow.lookup import find_image
 from prestow.metadata.containers import ContainerRecord, Containers, containers_file
@@ -20,6 +21,7 @@ from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
+from prestow.prune import prune
 from prestow.snapshots.create import create_snapshot
 from prestow.snapshots.mount import unmount
 from prestow.snapshots.mountinfo import mounts_below
@@ -277,3 +279,40 @@ def test_a_store_of_a_newer_prestow_is_left_alone(node: Node) -> None:
 
     assert node.database.path.read_bytes() == before
     assert Digest.of(before) == Digest.of(node.database.path.read_bytes())
+
+
+def _other(text: str) -> str:
+    """Give a text of which one bit is another, so that a digest is a digest still."""
+    return text[:-1] + {"0": "1", "1": "0"}.get(text[-1], chr(ord(text[-1]) ^ 1) if text[-1] not in "9f" else "8")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        ("images", "digest"),
+        ("snapshots", "diff_id"),
+        ("containers", "manifest_digest"),
+        ("containers", "snapshot_key"),
+        ("containers", "bundle"),
+    ],
+)
+def test_a_row_that_contradicts_the_disk_does_not_spoil_what_the_disk_tells(
+    node: Node, table: str, column: str
+) -> None:
+    before = known(node)
+    with node.database.transaction() as cursor:
+        (text,) = cursor.execute(f"SELECT {column} FROM {table} WHERE {column} != '' LIMIT 1").fetchone()
+        cursor.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (_other(text), text))
+    node.database.close()
+
+    found = examine(Node(node.home, node.store_id), None)
+    with suppress(PreconditionError, StorageError):
+        prune(Node(node.home, node.store_id))
+    mended = examine(Node(node.home, node.store_id), None, mend=True)
+
+    assert found.store is not None
+    assert [damage.kind for damage in found.store.left] == ["database"]
+    assert mended.damaged == 0
+    for driver in ("erofs", "overlay", "native"):
+        assert _upper(node, driver, driver).joinpath("written").read_text() == "by the container"
+    assert known(Node(node.home, node.store_id)) == before

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
+from prestow.inventory.contradictions import contradictions
 from prestow.inventory.finding import Finding
 from prestow.metadata.soundness import faults
 from prestow.node import Node
@@ -13,7 +14,7 @@ KIND = "database"
 
 def database(node: Node) -> Iterator[Finding]:
     """Let SQLite look through the file; until it is well, nothing that it says is worth comparing."""
-    if found := faults(node.database):
+    if found := faults(node.database) or list(contradictions(node)):
         what = f"contradicts itself: {found[0]}"
         how = "made anew from what is on disk, the old one moved to quarantine"
         yield Finding(Damage(KIND, str(node.database.path), what), how, partial(node.database.rebuild, found[0]))

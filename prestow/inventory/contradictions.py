@@ -1,0 +1,82 @@
+"""What a flipped bit within a row leaves, which SQLite cannot see: the row says what the disk contradicts.
+
+    snapshots     the key of a row from an image is the chain ID of its layers
+    names         a target that is not here, where ``index.json`` tells of one that is
+    containers    a snapshot, manifest or bundle that is not here, where ``containers.json`` tells of one that is
+
+Such a database is damaged, and made anew. The files must not be written again from it, which would lose what was right.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from prestow.content.layout_index import read_index
+from prestow.digest import Digest
+from prestow.errors import PrestowError, printable
+from prestow.halfway import COPY
+from prestow.metadata.containers import ContainerRecord, read_containers
+from prestow.namespace import qualified
+from prestow.node import Node
+from prestow.oci.identity import chain_ids
+from prestow.runtime.bundle import CONFIG
+from prestow.snapshots.snapshotter import Info
+
+
+def contradictions(node: Node) -> Iterator[str]:
+    """Tell what rows say that cannot be, or that is less than what is there; all is read at one moment.
+
+    Raises:
+        StorageError: the disk or the database failed.
+    """
+    with node.database.transaction():
+        rows = {(info.driver, info.key): info for info in node.snapshots()}
+        yield from _snapshots(rows)
+        yield from _names(node)
+        yield from _containers(node, rows)
+
+
+def _snapshots(rows: Mapping[tuple[str, str], Info]) -> Iterator[str]:
+    for info in rows.values():
+        if info.diff_id is not None and not _is_chain(info.key, _diff_ids(rows, info)):
+            yield f"snapshot {info.driver} {info.key} is not the chain ID of its layers"
+
+
+def _diff_ids(rows: Mapping[tuple[str, str], Info], info: Info) -> tuple[Digest, ...]:
+    """Give the layers of a row and of those below it, lowest first; none if one of them has none."""
+    line = [info]
+    while (below := rows.get((info.driver, line[-1].parent or ""))) is not None and below not in line:
+        line.append(below)
+    found = tuple(each.diff_id for each in reversed(line) if each.diff_id is not None)
+    return found if len(found) == len(line) and line[-1].parent is None else ()
+
+
+def _is_chain(key: str, diff_ids: tuple[Digest, ...]) -> bool:
+    try:
+        return [*chain_ids(tuple(map(Digest.parse, diff_ids)))][-1:] == [key]
+    except PrestowError:
+        return False
+
+
+def _names(node: Node) -> Iterator[str]:
+    try:
+        listed = {(entry.namespace, entry.name): entry.target for entry in read_index(node.content.root)}
+    except PrestowError:
+        return  # it tells nothing
+    has = node.content.has
+    for image in node.images.every():
+        told, target = listed.get((image.namespace, image.name), image.target), image.target
+        if has(told.digest, told.size) and not has(target.digest, target.size):
+            name = printable(qualified(image.namespace, image.name), 400)
+            yield f"{name} stands for {target.digest}, which is not here; index.json says {told.digest}, which is"
+
+
+def _containers(node: Node, rows: Mapping[tuple[str, str], Info]) -> Iterator[str]:
+    def here(record: ContainerRecord) -> int:
+        """Count what is here of what a container refers to."""
+        snapshot = record.driver == COPY or (record.driver, record.snapshot_key) in rows
+        return snapshot + node.content.has(record.manifest_digest) + (Path(record.bundle) / CONFIG).is_file()
+
+    listed = {(record.namespace, record.id): record for record in read_containers(node.home) or ()}
+    for record in node.containers.every():
+        if here(listed.get((record.namespace, record.id), record)) > here(record):
+            yield f"container {record.id} refers to what is not here, and containers.json to what is"
