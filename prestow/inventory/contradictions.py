@@ -10,12 +10,11 @@ Such a database is damaged, and made anew. The files must not be written again f
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from prestow.content.layout_index import read_index
 from prestow.digest import Digest
-from prestow.errors import PrestowError, printable
+from prestow.errors import PrestowError
 from prestow.halfway import COPY
 from prestow.metadata.containers import ContainerRecord, read_containers
-from prestow.namespace import qualified
+from prestow.metadata.tag import contradicted
 from prestow.node import Node
 from prestow.oci.identity import chain_ids
 from prestow.runtime.bundle import CONFIG
@@ -31,7 +30,7 @@ def contradictions(node: Node) -> Iterator[str]:
     with node.database.transaction():
         rows = {(info.driver, info.key): info for info in node.snapshots()}
         yield from _snapshots(rows)
-        yield from _names(node)
+        yield from contradicted(node.database, node.content)
         yield from _containers(node, rows)
 
 
@@ -55,19 +54,6 @@ def _is_chain(key: str, diff_ids: tuple[Digest, ...]) -> bool:
         return [*chain_ids(tuple(map(Digest.parse, diff_ids)))][-1:] == [key]
     except PrestowError:
         return False
-
-
-def _names(node: Node) -> Iterator[str]:
-    try:
-        listed = {(entry.namespace, entry.name): entry.target for entry in read_index(node.content.root)}
-    except PrestowError:
-        return  # it tells nothing
-    has = node.content.has
-    for image in node.images.every():
-        told, target = listed.get((image.namespace, image.name), image.target), image.target
-        if has(told.digest, told.size) and not has(target.digest, target.size):
-            name = printable(qualified(image.namespace, image.name), 400)
-            yield f"{name} stands for {target.digest}, which is not here; index.json says {told.digest}, which is"
 
 
 def _containers(node: Node, rows: Mapping[tuple[str, str], Info]) -> Iterator[str]:

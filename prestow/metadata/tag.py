@@ -5,16 +5,17 @@ replaced within the transaction: a crash between the two leaves a name in the fi
 step, run again, finishes it; never the other way round.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from prestow.content.blobs import Blobs
 from prestow.content.layout_index import Named, read_index, write_index
-from prestow.errors import ExhaustedError, InvalidError, PreconditionError, printable
+from prestow.errors import ExhaustedError, InvalidError, PreconditionError, PrestowError, printable
 from prestow.metadata.database import Cursor, Database
+from prestow.metadata.failure import damaged
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.labels import SOURCE, dump_labels
-from prestow.namespace import DEFAULT
+from prestow.namespace import DEFAULT, qualified
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import Reference
 
@@ -94,8 +95,23 @@ def publish_names(db: Database, content: Blobs) -> None:
         StorageError: the disk failed, or the database is damaged: then the file stays, since it may know more.
     """
     db.check_table("images")
+    if wrong := next(contradicted(db, content), ""):
+        raise damaged(db.path, wrong)
     images = (Named(image.name, image.target, image.namespace, image.labels) for image in Images(db).every())
     write_index(content.root, images, durable=content.durable)
+
+
+def contradicted(db: Database, content: Blobs) -> Iterator[str]:
+    """Tell of names that stand for what is not here, where ``index.json`` tells of something that is: it is right."""
+    try:
+        listed = {(entry.namespace, entry.name): entry.target for entry in read_index(content.root)}
+    except PrestowError:
+        return  # it tells nothing
+    for image in Images(db).every():
+        told, target = listed.get((image.namespace, image.name), image.target), image.target
+        if told != target and content.has(told.digest, told.size) and not content.has(target.digest, target.size):
+            name = printable(qualified(image.namespace, image.name), 400)
+            yield f"{name} stands for {target.digest}, which is not here; index.json says {told.digest}, which is"
 
 
 def recover_names(content: Blobs) -> Callable[[Cursor], None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from prestow.digest import Digest
 from prestow.errors import StorageError
 from prestow.examine import examine
 from prestow.metadata.images import Images
@@ -94,6 +95,18 @@ def test_a_row_that_makes_no_sense_is_damage(node: Node, table: str, column: str
     assert faults(node.database)
     assert examine(node, None, mend=True).damaged == 0
     assert faults(node.database) == []
+
+
+def test_a_name_that_stands_for_nothing_here_does_not_spoil_the_index(node: Node) -> None:
+    record = node.images.get(NAME)
+    with node.database.transaction() as cursor:
+        cursor.execute("UPDATE images SET digest = ?", (Digest.of(b"of no image"),))
+
+    with pytest.raises(StorageError, match=ADVICE):
+        tag(node.database, node.content, "localhost/other:1", record.target)
+
+    assert examine(node, None, mend=True).damaged == 0
+    assert node.images.get(NAME).target == record.target
 
 
 def test_a_database_that_was_migrated_has_all_parts(node: Node) -> None:
