@@ -17,7 +17,7 @@ from prestow.errors import PreconditionError, StorageError
 from prestow.examine import examine
 from prestow.lookup import find_image
 from prestow.metadata.containers import ContainerRecord, Containers, containers_file
-from prestow.metadata.tag import label, tag
+from prestow.metadata.tag import label, publish_names, tag
 from prestow.node import Node, open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
@@ -118,6 +118,19 @@ def test_a_lost_database_is_made_again_and_nothing_is_lost(
         assert known(fresh) == before
         for driver in ("erofs", "overlay", "native"):
             assert _upper(fresh, driver, driver).joinpath("written").read_text() == "by the container"
+
+
+def test_names_have_their_times_again_and_count_as_used(node: Node) -> None:
+    with node.database.transaction() as cursor:
+        cursor.execute("UPDATE images SET created_at = 5.25, updated_at = 6.5")
+        publish_names(node.database, node.content)
+    node.database.close()
+    node.database.path.unlink()
+
+    found = Node(node.home, node.store_id).images.every()
+
+    assert [(image.created_at, image.updated_at) for image in found] == [(5.25, 6.5)] * 2
+    assert all(image.used_at is not None and image.used_at > 1e9 for image in found)
 
 
 def test_damage_in_the_middle_is_found_by_verify_and_repaired(node: Node) -> None:

@@ -11,6 +11,7 @@ annotation lacks, and none that stands for a Docker manifest.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +27,13 @@ from prestow.oci.index import Index
 REF_NAME = "org.opencontainers.image.ref.name"
 """Annotation under which skopeo, umoci and podman look an image up."""
 
+_TIME = re.compile(r"[0-9]{1,12}\.[0-9]{1,12}", re.ASCII)
+
 _NAMESPACE = "io.prestow.namespace"
 _NAME = "io.prestow.name"
 _LABEL = "io.prestow.label."
+_CREATED = "io.prestow.created"
+_UPDATED = "io.prestow.updated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +45,16 @@ class Named:
         target: the manifest or index that it stands for.
         namespace: whose name it is.
         labels: its labels.
+        created_at: when the name came up, in seconds since the epoch; None if the file does not tell.
+        updated_at: when it came to stand for this target, likewise.
     """
 
     name: str
     target: Descriptor
     namespace: str = DEFAULT
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    created_at: float | None = field(default=None, compare=False)
+    updated_at: float | None = field(default=None, compare=False)
 
 
 def write_index(content_root: Path, images: Iterable[Named], *, durable: bool = True) -> None:
@@ -98,11 +107,12 @@ def _entry(image: Named) -> dict[str, Any]:
     ours = {_NAMESPACE: image.namespace, _NAME: image.name}
     names = {REF_NAME: image.name} if image.namespace == DEFAULT else ours
     labels = {_LABEL + key: value for key, value in sorted(image.labels.items())}
+    times = {_CREATED: image.created_at, _UPDATED: image.updated_at}
     return {
         "mediaType": image.target.media_type,
         "digest": image.target.digest,
         "size": image.target.size,
-        "annotations": names | labels,
+        "annotations": names | labels | {key: str(time) for key, time in times.items() if time is not None},
     }
 
 
@@ -113,7 +123,12 @@ def _named(entry: Descriptor) -> Named | None:
     if not name or not namespace or not _is_namespace(namespace):
         return None
     labels = {key.removeprefix(_LABEL): value for key, value in found.items() if key.startswith(_LABEL)}
-    return Named(name, Descriptor(entry.media_type, entry.digest, entry.size), namespace, labels)
+    times = (_seconds(found.get(key, "")) for key in (_CREATED, _UPDATED))
+    return Named(name, Descriptor(entry.media_type, entry.digest, entry.size), namespace, labels, *times)
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if _TIME.fullmatch(text) else None
 
 
 def _is_namespace(text: str) -> bool:

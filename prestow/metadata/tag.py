@@ -97,7 +97,10 @@ def publish_names(db: Database, content: Blobs) -> None:
     db.check_table("images")
     if wrong := next(contradicted(db, content), ""):
         raise damaged(db.path, wrong)
-    images = (Named(image.name, image.target, image.namespace, image.labels) for image in Images(db).every())
+    images = (
+        Named(each.name, each.target, each.namespace, each.labels, each.created_at, each.updated_at)
+        for each in Images(db).every()
+    )
     write_index(content.root, images, durable=content.durable)
 
 
@@ -117,14 +120,15 @@ def contradicted(db: Database, content: Blobs) -> Iterator[str]:
 def recover_names(content: Blobs) -> Callable[[Cursor], None]:
     """Give the ``on_create`` of a new database: names that ``index.json`` still has, if their targets are here.
 
-    So a lost database costs snapshots, which are made again, and not the images.
+    So a lost database costs snapshots, which are made again, and not the images. They count as used now: when they
+    were is told nowhere else, and no rule of retention is to forget them for that.
     """
 
     def fill(cursor: Cursor) -> None:
         cursor.executemany(
             "INSERT OR REPLACE INTO images"
-            " (namespace, name, digest, media_type, size, labels, created_at, updated_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, unixepoch(), unixepoch())",
+            " (namespace, name, digest, media_type, size, labels, created_at, updated_at, used_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, coalesce(?, unixepoch()), coalesce(?, unixepoch()), unixepoch())",
             [
                 (
                     image.namespace,
@@ -133,6 +137,8 @@ def recover_names(content: Blobs) -> Callable[[Cursor], None]:
                     image.target.media_type,
                     image.target.size,
                     dump_labels(image.labels),
+                    image.created_at,
+                    image.updated_at,
                 )
                 for image in read_index(content.root)
                 if content.has(image.target.digest, image.target.size)
