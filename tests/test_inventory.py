@@ -1,6 +1,7 @@
 """The store's books: what disagrees between names, rows and the disk is found, and made right; nothing is lost."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -59,6 +60,11 @@ def _upper(node: Node) -> None:
     shown.rename(node.home / "elsewhere")
 
 
+def _instead(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink(missing_ok=True)
+    make(path)
+
+
 def _row(node: Node) -> None:
     with node.database.transaction() as cursor:
         cursor.execute(
@@ -92,6 +98,10 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "a rotten blob of no image": (_rotten, "blob"),
     "a name that the index lacks": (_index(lambda _: []), "name"),
     "an index that is no JSON": (lambda node: (node.content.root / "index.json").write_bytes(b"{"), "index.json"),
+    "a pipe for an index": (lambda node: _instead(node.content.root / "index.json", os.mkfifo), "index.json"),
+    "a folder for an index": (lambda node: _instead(node.content.root / "index.json", os.mkdir), "index.json"),
+    "a pipe for the containers": (lambda node: _instead(node.home / "containers.json", os.mkfifo), "containers.json"),
+    "a folder for the containers": (lambda node: _instead(node.home / "containers.json", os.mkdir), "containers.json"),
     "a lost folder": (_upper, "row"),
     "a row without anything": (_row, "database"),
     "a container without anything": (_container, "container"),

@@ -7,6 +7,7 @@ failed is never tried again: the kernel has marked the lost pages clean, and the
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -40,7 +41,7 @@ def translated(what: str) -> Iterator[None]:
 
 def failure(error: OSError, what: str) -> PrestowError:
     """Give the error of ours that an operating system error stands for."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
+    reason = os.strerror(error.errno) if error.errno else error.strerror or str(error)
     if error.errno in _FULL:
         return ExhaustedError(f"{what}: {reason}; free some space, for example with `prestow prune`")
     if error.errno == errno.EFBIG:
@@ -112,6 +113,15 @@ def remove_abandoned(folder: Path) -> None:
         for path in folder.iterdir():
             if path.name.startswith(".") and is_abandoned(path.name) and not path.is_dir():
                 path.unlink(missing_ok=True)
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file; what is none, such as a pipe, on which one would wait for ever, is an error."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(0, "no regular file")
+        return file.read()
 
 
 def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prestow.content.disk import replace_file, translated
+from prestow.content.disk import read_file, replace_file, translated
 from prestow.errors import PrestowError
 from prestow.namespace import DEFAULT, check_namespace
 from prestow.oci import mediatypes
@@ -99,7 +99,7 @@ def read_index(content_root: Path) -> list[Named]:
     """
     path = content_root / "index.json"
     with translated(f"reading {path}"):
-        raw = path.read_bytes()
+        raw = read_file(path)
     return [named for target in Index.parse(raw, None).manifests if (named := _named(target)) is not None]
 
 

@@ -64,6 +64,9 @@ def _forget(node: Node, record: ContainerRecord) -> None:
 
 
 def _publish(node: Node) -> None:
+    path = containers_file(node.home)
+    if not path.is_file():
+        node.content.held.take(path, "is no file")
     with node.database.transaction():
         publish_containers(node.database)
 

@@ -58,6 +58,9 @@ def _restore(node: Node, entry: Named) -> None:
 
 
 def _publish(node: Node) -> None:
+    path = node.content.root / "index.json"
+    if not path.is_file():
+        node.content.held.take(path, "is no file")
     with node.database.transaction():
         publish_names(node.database, node.content)
 

@@ -6,13 +6,14 @@ The file is derived, as ``index.json`` is from the names, and replaced with ever
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from prestow.content.disk import replace_file, translated
+from prestow.content.disk import read_file, replace_file, translated
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, ExhaustedError, NotFoundError, PrestowError, StorageError, printable
 from prestow.metadata.database import Database, Row
@@ -142,7 +143,7 @@ def read_containers(home: Path) -> tuple[ContainerRecord, ...] | None:
     path = containers_file(home)
     try:
         with translated(f"reading {path}"):
-            raw = path.read_bytes() if path.exists() else b"[]"
+            raw = read_file(path) if path.is_file() else b"[]" if not os.path.lexists(path) else b""
         return tuple(map(_of_fields, json.loads(raw)))
     except StorageError:
         raise
