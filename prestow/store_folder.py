@@ -13,7 +13,7 @@ import stat
 import uuid
 from pathlib import Path
 
-from prestow.content.disk import create_file, failure, make_folder
+from prestow.content.disk import create_file, failure, make_folder, read_file
 from prestow.errors import InvalidError, UnsupportedError, printable
 
 FORMAT = 1
@@ -96,7 +96,7 @@ def _check_way(home: Path) -> None:
 def _store_id(home: Path) -> str:
     file = home / "store.json"
     try:
-        raw = file.read_bytes()
+        raw = read_file(file)
     except FileNotFoundError:
         return _make(home, file)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.errors import InvalidError
+from prestow.errors import InvalidError, StorageError
 from prestow.store_folder import open_folder
 
 SOMEBODY = 12345
@@ -115,3 +115,11 @@ def test_a_store_that_lost_its_name_gets_another_and_one_may_have_a_disk_to_itse
 
     assert open_folder(above) not in ("", first)
     assert stat.S_IMODE(above.stat().st_mode) == 0o700
+
+
+def test_nobody_waits_for_a_pipe_in_the_place_of_the_record(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir(0o700)
+    os.mkfifo(tmp_path / "store/store.json")
+
+    with pytest.raises(StorageError, match="no regular file"):
+        open_folder(tmp_path / "store")
