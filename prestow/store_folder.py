@@ -103,7 +103,9 @@ def _store_id(home: Path) -> str:
         record = json.loads(raw)
         version, store_id = record["format"], record["id"]
     except (ValueError, KeyError, TypeError):
-        raise InvalidError(f"{file} is damaged; expected format and id; found {printable(raw, 60)!r}") from None
+        raise InvalidError(
+            f"{file} is damaged: {printable(raw, 60)!r}; remove it: the store gets a new ID, and all else stays"
+        ) from None
     if version != FORMAT or not isinstance(store_id, str):
         raise UnsupportedError(f"{file}: format {printable(str(version))}, this prestow knows {FORMAT}; upgrade it")
     return store_id

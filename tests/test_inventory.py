@@ -100,6 +100,11 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     "an index that is no JSON": (lambda node: (node.content.root / "index.json").write_bytes(b"{"), "index.json"),
     "a pipe for an index": (lambda node: _instead(node.content.root / "index.json", os.mkfifo), "index.json"),
     "a folder for an index": (lambda node: _instead(node.content.root / "index.json", os.mkdir), "index.json"),
+    "a layout of another version": (
+        lambda node: (node.content.root / "oci-layout").write_text('{"imageLayoutVersion": "9"}'),
+        "oci-layout",
+    ),
+    "a pipe for the layout": (lambda node: _instead(node.content.root / "oci-layout", os.mkfifo), "oci-layout"),
     "a pipe for the containers": (lambda node: _instead(node.home / "containers.json", os.mkfifo), "containers.json"),
     "a folder for the containers": (lambda node: _instead(node.home / "containers.json", os.mkdir), "containers.json"),
     "a lost folder": (_upper, "row"),

@@ -32,6 +32,9 @@ from prestow.content.store import MAX_DOCUMENT, Info
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, MismatchError, NotFoundError, PrestowError
 
+MARKER = "oci-layout"
+"""Name of the file by which other tools know a layout."""
+
 _BUFFER = 1 << 16
 _LAYOUT = b'{"imageLayoutVersion": "1.0.0"}\n'
 _INDEX = json.dumps({"schemaVersion": 2, "manifests": []}).encode()
@@ -56,9 +59,18 @@ class Blobs:
         with translated(f"opening the content store {root}"):
             for folder in (root / "blobs" / "sha256", trash):
                 make_folder(folder, durable=durable)
-            for name, data in (("oci-layout", _LAYOUT), ("index.json", _INDEX)):
-                if not (root / name).exists():
-                    create_file(root / name, data, durable=durable)
+            self.complete()
+
+    def complete(self) -> None:
+        """Make what every layout has, where it is missing (image-spec, image-layout.md).
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        with translated(f"opening the content store {self.root}"):
+            for name, data in ((MARKER, _LAYOUT), ("index.json", _INDEX)):
+                if not (self.root / name).exists():
+                    create_file(self.root / name, data, durable=self.durable)
 
     def path(self, digest: Digest) -> Path:
         """Give the file name of a blob, whether it is here or not."""

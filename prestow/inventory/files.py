@@ -1,11 +1,13 @@
 """Files: everything below ``content/`` and ``snapshots/`` is something that the store has put there."""
 
+import json
 import os
 from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
-from prestow.content.disk import translated
+from prestow.content.blobs import MARKER
+from prestow.content.disk import read_file, translated
 from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import MismatchError, NotFoundError, PrestowError, StorageError
 from prestow.inventory.finding import Finding
@@ -14,7 +16,7 @@ from prestow.snapshots.probe import RECORD
 from prestow.snapshots.snapshotter import Damage, Progress
 
 _ASIDE = "moved to quarantine"
-_LAYOUT = frozenset({"oci-layout", "index.json", "blobs"})
+_LAYOUT = frozenset({MARKER, "index.json", "blobs"})
 
 
 def files(node: Node, hashed: Collection[Digest], progress: Progress | None) -> Iterator[Finding]:
@@ -25,6 +27,7 @@ def files(node: Node, hashed: Collection[Digest], progress: Progress | None) -> 
         hashed: blobs that were looked at already.
         progress: told of bytes as they are read.
     """
+    yield from _marker(node)
     yield from _unknown(node, node.content.root, _LAYOUT)
     yield from _unknown(node, node.content.root / "blobs", frozenset(ALGORITHMS))
     for algorithm in ALGORITHMS:
@@ -37,6 +40,22 @@ def files(node: Node, hashed: Collection[Digest], progress: Progress | None) -> 
 def aside(node: Node, path: Path, kind: str, what: str) -> Finding:
     """Give the finding of something that is in nobody's way in quarantine."""
     return Finding(Damage(kind, str(path), what), _ASIDE, partial(node.content.held.take, path, what))
+
+
+def _marker(node: Node) -> Iterator[Finding]:
+    """Look at the file without which no other tool takes the content store for a layout; a missing one was made."""
+    path = node.content.root / MARKER
+    try:
+        right = json.loads(read_file(path)) == {"imageLayoutVersion": "1.0.0"}
+    except (OSError, ValueError):
+        right = False
+    if not right:
+        yield Finding(Damage(MARKER, str(path), "is not what it should be"), "made again", partial(_mark, node, path))
+
+
+def _mark(node: Node, path: Path) -> None:
+    node.content.held.take(path, "is not what it should be")
+    node.content.complete()
 
 
 def _unknown(node: Node, folder: Path, known: Collection[str]) -> Iterator[Finding]:
