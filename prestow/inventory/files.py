@@ -86,8 +86,17 @@ def _blob(
         node.content.check(digest, progress=progress)
     except NotFoundError:
         if os.path.lexists(path):  # not removed meanwhile
-            yield aside(node, path, "blob", "is empty, or no file; no name leads to it")
+            yield aside(
+                node, path, "blob", "is empty, or no file; no name leads to it, as far as documents can be read"
+            )
     except MismatchError:
-        yield aside(node, path, "blob", "its bytes are not those of its digest; no name leads to it")
+        yield aside(
+            node,
+            path,
+            "blob",
+            "its bytes are not those of its digest; no name leads to it, as far as documents can be read",
+        )
     except StorageError as error:
-        yield aside(node, path, "blob", f"cannot be read: {error}; no name leads to it")
+        yield aside(
+            node, path, "blob", f"cannot be read: {error}; no name leads to it, as far as documents can be read"
+        )
