@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.output import emit, say, size, table
 from flows.cli.session import session
+from flows.local_server.ensure import SCARCE
 
 if TYPE_CHECKING:
     from prestow.metadata.gc import Swept
 
-_SCARCE = 64 << 20
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([dhw])", re.ASCII)
 _DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
 
@@ -97,7 +97,7 @@ def _scarce(args: argparse.Namespace) -> bool:
     """Whether the store's disk lacks the space for what Prefect writes about a run."""
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
-    return shutil.disk_usage(open_node(args.home, args.namespace).home).free < _SCARCE
+    return shutil.disk_usage(open_node(args.home, args.namespace).home).free < SCARCE
 
 
 def _directly(args: argparse.Namespace, options: dict[str, Any]) -> "Swept":

@@ -11,6 +11,7 @@ server that answers. A server that lives and does not answer for long is replace
 import fcntl
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -21,12 +22,15 @@ from config.home import server_variables
 from flows.local_server.record import Record, Server, environment, living, status
 from prestow.content.boot import start_time
 from prestow.content.disk import translated
-from prestow.errors import PreconditionError, UnavailableError
+from prestow.errors import ExhaustedError, PreconditionError, PrestowError, UnavailableError
 
 __all__ = ["Server", "begin", "ensure", "environment", "status", "stop"]
 
 LOCK_FD = 3
 """The descriptor under which the server receives the lock."""
+
+SCARCE = 64 << 20
+"""Bytes: on a disk with less free space a server cannot keep its records."""
 
 _LOG_LIMIT = 4 << 20
 _POLL = 0.02
@@ -50,6 +54,7 @@ def ensure(home: Path, *, timeout: float = 120.0, silence: float = 15.0) -> Serv
 
     Raises:
         UnavailableError: it did not come up within ``timeout`` seconds.
+        ExhaustedError: likewise, and the disk is full.
         PreconditionError: others may write to its folder.
         StorageError: the folder cannot be made.
     """
@@ -61,7 +66,7 @@ def ensure(home: Path, *, timeout: float = 120.0, silence: float = 15.0) -> Serv
         if launched is None:
             launched = _launch(_private(home))
         if (launched is not None and _exited(launched)) or time.monotonic() > deadline:
-            raise UnavailableError(f"the local Prefect server did not start; {home}/prefect/server.log may tell why")
+            raise _unstarted(home)
         found = living(home)
         if found is None or not found.ready or found != silent:
             silent, since = found, time.monotonic()
@@ -69,6 +74,15 @@ def ensure(home: Path, *, timeout: float = 120.0, silence: float = 15.0) -> Serv
             stop(home, grace=0.0)
         time.sleep(_POLL)
     return server
+
+
+def _unstarted(home: Path) -> PrestowError:
+    what = "the local Prefect server did not start"
+    if (free := shutil.disk_usage(home).free) < SCARCE:
+        return ExhaustedError(
+            f"{what}: the disk of {home} has only {free >> 10} KiB free; free some space, as with `prestow prune`"
+        )
+    return UnavailableError(f"{what}; {home}/prefect/server.log may tell why")
 
 
 def stop(home: Path, *, grace: float = 10.0) -> bool:

@@ -129,3 +129,26 @@ def test_looking_for_a_server_imports_neither_prefect_nor_an_http_client() -> No
     )
     output = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True, capture_output=True, text=True)
     assert output.stdout.strip() == "set()"
+
+
+FULL = """
+import subprocess, sys
+from pathlib import Path
+from flows.local_server.ensure import ensure
+from prestow.errors import ExhaustedError
+disk = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=True)
+try:
+    ensure(disk / "store")
+except ExhaustedError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+def test_a_server_for_which_the_disk_is_too_full_says_so(tmp_path: Path) -> None:
+    command = ["unshare", "--mount", sys.executable, "-c", FULL, str(tmp_path)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "KiB free; free some space" in done.stdout
