@@ -1,8 +1,11 @@
-"""A container's process: run it to its end, ask what it does, stop it; its root is mounted and no longer than it runs.
+"""A container's process: what happens between the making of a container and its removal.
 
-run_bundle      the process, to its exit status; what a reboot unmounted is mounted again
-status          what it does just now
-stop            asked by its image's own signal, and killed when the grace is over
+    run_bundle      the process, to its exit status; what a reboot unmounted is mounted again
+    status          what it does just now
+    stop            asked by its image's own signal, and killed when the grace is over
+    clear_stopped   the runtime forgets it, so that the container can be removed
+
+The runtime keeps its records below ``runtime/``, for each namespace its own.
 """
 
 import subprocess
