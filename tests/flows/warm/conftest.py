@@ -51,6 +51,8 @@ class Mirror:
     def start(self, *words: str, prefix: tuple[str, ...] = (), **options: Any) -> "subprocess.Popen[str]":
         """Start a command from a process of its own; ``prefix`` are words such as ``nice`` before it."""
         environment: Mapping[str, str] = options.pop("env", None) or os.environ
+        # Whoever runs the tests in the background, or by nohup, has signals ignored in all that they start.
+        prefix = ("env", "--default-signal=HUP,INT", *prefix)
         # -E would change the interpreter's flags, and so the key
         command = [*prefix, sys.executable, "-c", _CLIENT, str(self.home), *words]
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}

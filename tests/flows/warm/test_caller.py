@@ -84,9 +84,8 @@ def test_a_signal_that_ends_it_ends_the_caller(mirror: Mirror, number: signal.Si
 
 def test_signals_reach_it(mirror: Mirror) -> None:
     numbers = [signal.SIGUSR1, signal.SIGWINCH, signal.SIGHUP, signal.SIGINT, signal.SIGTERM]
-    prefix = ("env", "--default-signal=INT")
 
-    with mirror.start("signals", *(str(int(n)) for n in numbers), prefix=prefix) as process:
+    with mirror.start("signals", *(str(int(n)) for n in numbers)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         for number in numbers:
