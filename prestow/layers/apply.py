@@ -90,9 +90,11 @@ def apply(
 def _made(content: Store, layer: Layer, scans: Scans, progress: Progress | None) -> Applied:
     if content.has(layer.diff_id) or _commit_ahead(content, layer):
         return _applied(content, layer, scans.get(layer.diff_id, layer.index))
-    try:
-        writer = content.writer(diff_ref(layer), algorithm=layer.diff_id.algorithm, digest=layer.diff_id)
-    except AlreadyExistsError:
+    writer = _writer(content, layer)
+    if writer is not None and writer.sealed:  # while we waited, by the process that fetched it
+        writer.close()
+        writer = None if _commit_ahead(content, layer) else _writer(content, layer)
+    if writer is None:
         return _applied(content, layer, scans.get(layer.diff_id, layer.index))
     with writer, content.open(layer.descriptor.digest) as blob:
         try:
@@ -103,6 +105,13 @@ def _made(content: Store, layer: Layer, scans: Scans, progress: Progress | None)
             raise
     scans.keep(layer.diff_id, layer.index, scanned)
     return _applied(content, layer, scanned)
+
+
+def _writer(content: Store, layer: Layer) -> Writer | None:
+    """Wait to be the one who fills the diff ingest; None if the diff blob came meanwhile."""
+    with suppress(AlreadyExistsError):
+        return content.writer(diff_ref(layer), algorithm=layer.diff_id.algorithm, digest=layer.diff_id)
+    return None
 
 
 def diff_ref(layer: Layer) -> str:

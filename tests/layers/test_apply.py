@@ -9,10 +9,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prestow.content.local import LocalStore
+from prestow.content.writer import LocalWriter
 from prestow.digest import Digest
 from prestow.errors import (
     ExhaustedError,
@@ -276,6 +278,28 @@ def test_what_a_crash_left_is_not_taken_for_a_beginning(content: LocalStore) -> 
     assert apply(content, layer, scans=Scans(content, LIMITS)).size == len(TAR)
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_what_was_decompressed_while_we_waited_is_taken_if_it_is_right(tmp_path: Path, good: bool) -> None:  # noqa: FBT001
+    class Waiting(LocalStore):
+        """A store in which another one seals the ingest just before we have it."""
+
+        def writer(self, ref: str, **options: Any) -> LocalWriter:
+            if ref.startswith("diff-") and self.status(ref) is None:
+                with super().writer(ref, **options) as other:
+                    other.write(TAR if good else b"nonsense")
+                    other.seal()
+            return super().writer(ref, **options)
+
+    content = Waiting(tmp_path / "content", tmp_path / "ingest", lock_timeout=0.2)
+    layer, consumed = a_layer(content, TAR), list[int]()
+
+    applied = apply(content, layer, scans=Scans(content, LIMITS), progress=consumed.append)
+
+    assert applied == Applied(layer.diff_id, len(TAR), 3)
+    assert (consumed == []) == good
+    assert list(content.statuses()) == []
+
+
 def test_two_at_once_both_succeed(content: LocalStore) -> None:
     layer = a_layer(content, TAR)
     patient = LocalStore(content.root, content.ingests)
@@ -301,6 +325,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from prestow.content.local import LocalStore
+from prestow.content.writer import LocalWriter
 from prestow.digest import Digest
 from prestow.layers.apply import apply
 from prestow.layers.scans import Scans
