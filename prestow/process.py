@@ -10,6 +10,7 @@ The runtime keeps its records below ``runtime/``, for each namespace its own.
 
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from prestow.errors import NotFoundError, PreconditionError
@@ -21,9 +22,6 @@ from prestow.runtime.runc import Exit, run_container
 from prestow.runtime.state import container_state, delete_container, stop_container
 from prestow.snapshots.mount import mount_all
 from prestow.snapshots.mountinfo import mounted_at
-
-GRACE_SECONDS = 10.0
-"""What a process has to end by itself, if nobody says anything else."""
 
 
 def run_bundle(
@@ -61,7 +59,7 @@ def status(node: Node, container_id: str) -> str:
     return "stopped" if state is None or state.status == "broken" else state.status
 
 
-def stop(node: Node, container_id: str, *, grace_seconds: float = GRACE_SECONDS) -> bool:
+def stop(node: Node, container_id: str, *, grace_seconds: float) -> bool:
     """End a container's process, by its image's signal or SIGTERM, and by SIGKILL when the grace is over.
 
     The container stays, and can be run again. Whoever runs it is told the exit status.
@@ -94,11 +92,8 @@ def clear_stopped(node: Node, container_id: str) -> None:
         raise PreconditionError(
             f"container {container_id} is {found}; `prestow containers stop {container_id}` ends its process"
         )
-    try:
-        runtime = find_runtime(node.settings.runtime)
-    except NotFoundError:
-        return
-    delete_container(runtime, container_id, state_root=_state_root(node))
+    with suppress(NotFoundError):  # without a runtime there is nothing to forget
+        delete_container(find_runtime(node.settings.runtime), container_id, state_root=_state_root(node))
 
 
 def _state_root(node: Node) -> Path:

@@ -35,8 +35,10 @@ from prestow.errors import ExhaustedError, MismatchError, NotFoundError, Prestow
 MARKER = "oci-layout"
 """Name of the file by which other tools know a layout."""
 
+LAYOUT = {"imageLayoutVersion": "1.0.0"}
+"""What it says."""
+
 _BUFFER = 1 << 16
-_LAYOUT = b'{"imageLayoutVersion": "1.0.0"}\n'
 _INDEX = json.dumps({"schemaVersion": 2, "manifests": []}).encode()
 
 
@@ -68,7 +70,7 @@ class Blobs:
             StorageError: it cannot be made.
         """
         with translated(f"opening the content store {self.root}"):
-            for name, data in ((MARKER, _LAYOUT), ("index.json", _INDEX)):
+            for name, data in ((MARKER, f"{json.dumps(LAYOUT)}\n".encode()), ("index.json", _INDEX)):
                 if not (self.root / name).exists():
                     create_file(self.root / name, data, durable=self.durable)
 

@@ -9,6 +9,7 @@ Such a database is damaged, and made anew. The files must not be written again f
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from prestow.digest import Digest
 from prestow.errors import PrestowError
@@ -19,6 +20,9 @@ from prestow.node import Node
 from prestow.oci.identity import chain_ids
 from prestow.runtime.bundle import CONFIG
 from prestow.snapshots.snapshotter import Info
+
+Rows: TypeAlias = Mapping[tuple[str, str], Info]
+"""Snapshots by their driver and key."""
 
 
 def contradictions(node: Node) -> Iterator[str]:
@@ -34,19 +38,25 @@ def contradictions(node: Node) -> Iterator[str]:
         yield from _containers(node, rows)
 
 
-def _snapshots(rows: Mapping[tuple[str, str], Info]) -> Iterator[str]:
+def _snapshots(rows: Rows) -> Iterator[str]:
     for info in rows.values():
         if info.diff_id is not None and not _is_chain(info.key, _diff_ids(rows, info)):
             yield f"snapshot {info.driver} {info.key} is not the chain ID of its layers"
 
 
-def _diff_ids(rows: Mapping[tuple[str, str], Info], info: Info) -> tuple[Digest, ...]:
+def line(info: Info, rows: Rows) -> list[Info]:
+    """Give a row and those below it, as far as they are there."""
+    found = [info]
+    while (below := rows.get((info.driver, found[-1].parent or ""))) is not None and below not in found:
+        found.append(below)
+    return found
+
+
+def _diff_ids(rows: Rows, info: Info) -> tuple[Digest, ...]:
     """Give the layers of a row and of those below it, lowest first; none if one of them has none."""
-    line = [info]
-    while (below := rows.get((info.driver, line[-1].parent or ""))) is not None and below not in line:
-        line.append(below)
-    found = tuple(each.diff_id for each in reversed(line) if each.diff_id is not None)
-    return found if len(found) == len(line) and line[-1].parent is None else ()
+    below = line(info, rows)
+    found = tuple(each.diff_id for each in reversed(below) if each.diff_id is not None)
+    return found if len(found) == len(below) and below[-1].parent is None else ()
 
 
 def _is_chain(key: str, diff_ids: tuple[Digest, ...]) -> bool:
@@ -56,7 +66,7 @@ def _is_chain(key: str, diff_ids: tuple[Digest, ...]) -> bool:
         return False
 
 
-def _containers(node: Node, rows: Mapping[tuple[str, str], Info]) -> Iterator[str]:
+def _containers(node: Node, rows: Rows) -> Iterator[str]:
     def here(record: ContainerRecord) -> int:
         """Count what is here of what a container refers to."""
         snapshot = record.driver == COPY or (record.driver, record.snapshot_key) in rows

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
-from prestow.content.blobs import MARKER
+from prestow.content.blobs import LAYOUT, MARKER
 from prestow.content.disk import read_file, translated
 from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import MismatchError, NotFoundError, PrestowError, StorageError
@@ -16,7 +16,8 @@ from prestow.snapshots.probe import RECORD
 from prestow.snapshots.snapshotter import Damage, Progress
 
 _ASIDE = "moved to quarantine"
-_LAYOUT = frozenset({MARKER, "index.json", "blobs"})
+_OURS = frozenset({MARKER, "index.json", "blobs"})
+_NAMELESS = "no name leads to it, as far as documents can be read"
 
 
 def files(node: Node, hashed: Collection[Digest], progress: Progress | None) -> Iterator[Finding]:
@@ -28,7 +29,7 @@ def files(node: Node, hashed: Collection[Digest], progress: Progress | None) -> 
         progress: told of bytes as they are read.
     """
     yield from _marker(node)
-    yield from _unknown(node, node.content.root, _LAYOUT)
+    yield from _unknown(node, node.content.root, _OURS)
     yield from _unknown(node, node.content.root / "blobs", frozenset(ALGORITHMS))
     for algorithm in ALGORITHMS:
         for path in _entries(node.content.root / "blobs" / algorithm):
@@ -46,7 +47,7 @@ def _marker(node: Node) -> Iterator[Finding]:
     """Look at the file without which no other tool takes the content store for a layout; a missing one was made."""
     path = node.content.root / MARKER
     try:
-        right = json.loads(read_file(path)) == {"imageLayoutVersion": "1.0.0"}
+        right = json.loads(read_file(path)) == LAYOUT
     except (OSError, ValueError):
         right = False
     if not right:
@@ -86,17 +87,8 @@ def _blob(
         node.content.check(digest, progress=progress)
     except NotFoundError:
         if os.path.lexists(path):  # not removed meanwhile
-            yield aside(
-                node, path, "blob", "is empty, or no file; no name leads to it, as far as documents can be read"
-            )
+            yield aside(node, path, "blob", f"is empty, or no file; {_NAMELESS}")
     except MismatchError:
-        yield aside(
-            node,
-            path,
-            "blob",
-            "its bytes are not those of its digest; no name leads to it, as far as documents can be read",
-        )
+        yield aside(node, path, "blob", f"its bytes are not those of its digest; {_NAMELESS}")
     except StorageError as error:
-        yield aside(
-            node, path, "blob", f"cannot be read: {error}; no name leads to it, as far as documents can be read"
-        )
+        yield aside(node, path, "blob", f"cannot be read: {error}; {_NAMELESS}")

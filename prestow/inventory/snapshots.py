@@ -1,13 +1,14 @@
-"""Snapshots: rows follow from each other, what they name is on disk, and what is on disk has a row.
+"""Snapshots: what rows name is on disk, and what is on disk has a row; that rows fit is seen by then.
 
 A committed row of an image needs no files of its own: they are made when they are wanted, and whether they are what
 they should be is the image's own verification. What a container wrote exists once; if its folder is gone, it is lost.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 from prestow.digest import Digest
+from prestow.inventory.contradictions import Rows, line
 from prestow.inventory.files import aside
 from prestow.inventory.finding import Finding, made_again
 from prestow.metadata.containers import ContainerRecord, Containers
@@ -17,14 +18,12 @@ from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.snapshotter import Damage, Info
 from prestow.snapshots.users import users_of
 
-Rows = Mapping[str, Info]
-
 
 def snapshots(node: Node, *, unsure: bool = False) -> Iterator[Finding]:
     """Compare the rows of each driver with each other and with its folder; those of images not, while ``unsure``."""
     containers = {(each.driver, each.snapshot_key): each for each in Containers(node.database).every()}
     for driver in node.snapshotters:
-        rows = {info.key: info for info in driver.walk()}
+        rows = {(info.driver, info.key): info for info in driver.walk()}
         parents = {info.parent for info in rows.values()}
         for info in rows.values():
             if info.diff_id is not None:
@@ -39,9 +38,8 @@ def snapshots(node: Node, *, unsure: bool = False) -> Iterator[Finding]:
 
 
 def _of_image(node: Node, driver: Driver, info: Info, rows: Rows, *, leaf: bool) -> Iterator[Finding]:
-    """Judge a row that came from an image: its key is the chain ID of its layers, and something of it is here."""
-    line = _line(info, rows)
-    diff_ids = [each.diff_id for each in reversed(line) if each.diff_id is not None]
+    """Judge a row that came from an image: something of it is here."""
+    diff_ids = [each.diff_id for each in line(info, rows) if each.diff_id is not None]
     if leaf and not driver.committed(Digest(info.key)) and not all(map(node.content.has, diff_ids)):
         yield _no_row(driver, info, "has neither its files nor all its layers here", leaf=leaf)
 
@@ -70,11 +68,3 @@ def _strays(node: Node, driver: Driver) -> Iterator[Finding]:
             yield Finding(damage, "unmount it first; `prestow doctor` and findmnt tell where it is")
         else:
             yield aside(node, path, "unknown", "has no row")
-
-
-def _line(info: Info, rows: Rows) -> list[Info]:
-    """Give a row and those below it, as far as they are there."""
-    line = [info]
-    while (parent := rows.get(line[-1].parent or "")) is not None and parent not in line:
-        line.append(parent)
-    return line
