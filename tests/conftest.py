@@ -7,10 +7,12 @@ import pytest
 
 from tests import registries
 from tests.image_factory import write_demo_image
-from tests.prefect_harness import deploying, prefect_server
+from tests.prefect_harness import deploying, prefect_api, prefect_server
 from tests.wheels import installed
 
-__all__ = ["demo_layout", "deploying", "docker_registry", "fault_registry", "installed", "prefect_server"]
+__all__ = [
+    "demo_layout", "deploying", "docker_registry", "fault_registry", "installed", "prefect_api", "prefect_server",
+]  # fmt: skip
 
 
 _LONG = ("hostile", "flows", "crash", "metadata", "snapshots", "content")

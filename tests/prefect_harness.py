@@ -18,21 +18,26 @@ from flows.orchestration import connected
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a running server, to which Prefect in this process is connected until the session ends."""
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Give a running server, for tests that start processes of their own: Prefect is not imported in this one."""
     home = _shared(tmp_path_factory) / "prefect-home"
     home.mkdir(mode=0o700, exist_ok=True)
     with (home / "users.lock").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        server = ensure(home)
-        with _client(home, server):
-            yield server
+        yield ensure(home)
         fcntl.flock(users, fcntl.LOCK_UN)
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return  # another worker still uses it, and will stop it
         stop(home)
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_api: Server) -> Iterator[Server]:
+    """Give the same server, to which Prefect in this process is connected until the session ends."""
+    with _client(prefect_api.directory.parent, prefect_api):
+        yield prefect_api
 
 
 @pytest.fixture(scope="module")

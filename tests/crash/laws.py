@@ -23,7 +23,7 @@ from prestow.oci.descriptor import Descriptor
 from prestow.platforms import host
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.snapshotter import Damage
-from tests.crash.verbs import Job, Verb, clear, holds, repair
+from tests.crash.verbs import Job, Verb, clear, holds
 from tests.registries import DockerRegistry
 
 # index.json, and containers.json, may be behind the database or ahead of it until the next change is written.
@@ -32,11 +32,12 @@ _LONG = 365 * 24 * 3600.0
 _TABLES = ("images", "generations", "containers", "snapshots", "leases", "lease_resources")
 _PERMANENT = (
     "*.json", "metadata.db", "metadata.db-*", "*.lock", "content/oci-layout", "content/index.json",
-    "ingest/.locks/*", "snapshots/*.json", "snapshots/*/.lock", "snapshots/*/.locks/*",
+    "ingest/.locks/*", "prefect/results/*", "snapshots/*.json", "snapshots/*/.lock", "snapshots/*/.locks/*",
 )  # fmt: skip
 _FOLDERS = (
     "bundles", "bundles/.underway", "content", "content/blobs", "content/blobs/sha256", "ingest", "ingest/.locks",
-    "looks", "runtime", "snapshots", "snapshots/*", "snapshots/*/.locks", "trash",
+    "looks", "prefect", "prefect/results", "prefect/runs", "runtime", "snapshots", "snapshots/*", "snapshots/*/.locks",
+    "trash",
 )  # fmt: skip
 
 
@@ -63,7 +64,7 @@ class Laws:
     def kept(self, told: Sequence[str]) -> None:
         """What was done stays done; and nothing half done is visible."""
         self._done(told)
-        if self.verb.run is not repair:
+        if not self.verb.repairs:
             _none(_damaged(self.job.node, _BEHIND))
 
     def again(self, behind: AbstractSet[str]) -> None:
@@ -74,7 +75,7 @@ class Laws:
             self.verb.run(Job(self.job.home, self.job.reference, words.append, self.job.driver))
         self._done(words)
         _none(_damaged(node, behind))
-        if self.verb.run is not repair:
+        if not self.verb.repairs:
             _none([*node.content.held.list(), *node.leases.list()])
 
     def gone(self) -> None:
@@ -86,7 +87,7 @@ class Laws:
         _none(_damaged(node))
         _none([tuple(row) for table in _TABLES for row in node.database.read(f"SELECT * FROM {table}")])
         _none(mounts_below(node.home))
-        _none(_litter(node.home, spared="quarantine" if self.verb.run is repair else ""))
+        _none(_litter(node.home, spared="quarantine" if self.verb.repairs else ""))
 
     def _needless(self, node: Node) -> set[Digest]:
         """Give the layers that are not needed, where their diff blobs will do and are here."""

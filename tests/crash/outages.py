@@ -3,14 +3,13 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 
 from tests.crash.apart import forked
 from tests.crash.laws import Laws
 from tests.crash.power import Machine
-from tests.crash.stage import Stage, each, sampled, unheard
-from tests.crash.supervisor import GO_ON, KILL, Call, supervised
-from tests.crash.verbs import EMPTY, VERBS, Job, Verb
+from tests.crash.stage import WAYS, Stage, each, sampled, unheard
+from tests.crash.supervisor import GO_ON, KILL, Call
+from tests.crash.verbs import EMPTY, Job, Verb
 
 
 def outages(stage: Stage, name: str, count: int | None) -> None:
@@ -21,7 +20,7 @@ def outages(stage: Stage, name: str, count: int | None) -> None:
         name: of the verb.
         count: before how many calls, from all parts of the verb; None for each.
     """
-    verb = VERBS[name]
+    verb = WAYS[name]
     switched_off = _in_state(stage, verb)
     total = _outage(stage, verb, switched_off, 0)
     each(sampled(total, count, f"{name} power"), lambda at: _outage(stage, verb, switched_off, at))
@@ -66,7 +65,7 @@ def _until(verb: Verb, job: Job, machine: Machine, at: int) -> str:
     os.environ.update(verb.settings)
     for step in verb.here:
         forked(lambda step=step: step(job))
-    ended = supervised(lambda voice: verb.run(replace(job, say=voice.say)), judge)
+    ended = verb.supervised(job, judge)
     if not ended.killed:
         assert (ended.error, ended.foreign) == ("", "")
         machine.cut()

@@ -4,14 +4,15 @@ import itertools
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prestow.oci.descriptor import Descriptor
 from tests.crash.apart import apart, forked
+from tests.crash.commands import COMMANDS
 from tests.crash.laws import Laws
-from tests.crash.supervisor import GO_ON, Call, Ended, supervised
+from tests.crash.supervisor import GO_ON, Call, Ended
 from tests.crash.verbs import VERBS, Job, Verb, bundle, clear, damage, end, pull, repair, store, tag, unpack
 from tests.image_factory import demo_layers, write_image
 from tests.registries import DockerRegistry
@@ -19,6 +20,9 @@ from tests.tar_builder import Tar
 
 Judge = Callable[[Call], int]
 Check = Callable[[Laws, Ended], object]
+
+WAYS: Mapping[str, Verb] = {**VERBS, **COMMANDS}
+"""What attempts are made at, by name."""
 
 _CONFIG = {"Entrypoint": ["/bin/hello"], "User": "app"}
 _LARGE = 300_000
@@ -83,7 +87,7 @@ class Stage:
             check: looks at the store and at how the verb ended.
             reading: whether calls that only read count, too.
         """
-        verb = VERBS[name]
+        verb = WAYS[name]
 
         def attempt(judge: Judge) -> str:
             return apart(lambda: self._attempt(verb, judge, check, reading=reading))
@@ -103,7 +107,7 @@ class Stage:
         job = Job(home, self.reference, unheard, verb.driver)
         for step in verb.here:
             forked(lambda step=step: step(job))
-        ended = supervised(lambda voice: verb.run(replace(job, say=voice.say)), judge, reading=reading)
+        ended = verb.supervised(job, judge, reading=reading)
         assert ended.foreign == "", ended.foreign
         try:
             check(Laws(job, verb, self.registry, self.target), ended)

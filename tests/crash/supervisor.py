@@ -49,6 +49,7 @@ _NUMBERS = {
 }[platform.machine()]  # fmt: skip
 _NAMES = {number: name for name, number in _NUMBERS.items()}
 
+_WRITING, _LAST_STREAM = {"write", "writev"}, 2
 _READING = {"read", "pread64", "getdents64"}
 _OPENING = {"open": 1, "openat": 2}  # the argument with the flags
 _CREATING = os.O_CREAT | os.O_TRUNC
@@ -89,6 +90,7 @@ class Ended:
         error: the error of ours that ended the work, as class and text; empty if it came through.
         foreign: traceback of any other exception.
         told: what the work said.
+        status: exit status of a process that was executed in the work's place.
     """
 
     calls: int
@@ -97,6 +99,7 @@ class Ended:
     error: str
     foreign: str
     told: list[str]
+    status: int = 0
 
 
 class Voice:
@@ -127,7 +130,7 @@ def supervised(work: Callable[[Voice], object], judge: Callable[[Call], int], *,
         finally:
             os.close(listener)
         _, status = os.waitpid(child, 0)
-        ended.killed = os.WIFSIGNALED(status)
+        ended.killed, ended.status = os.WIFSIGNALED(status), os.waitstatus_to_exitcode(status)
         while word := mine.recv(1 << 16):
             kind, _, text = word.decode().partition(" ")
             match kind:
@@ -199,7 +202,8 @@ def _decide(listener: int, child: int, judge: Callable[[Call], int], ended: Ende
     cookie, name, args = found[0], _NAMES[found[3]], found[6:]
     verdict = GO_ON
     own = os.path.exists(f"/proc/{child}/task/{found[1]}")  # noqa: PTH110 - once a call
-    if own and (name not in _OPENING or reading or args[_OPENING[name]] & _CREATING):
+    changes = name not in _OPENING or reading or args[_OPENING[name]] & _CREATING
+    if own and changes and not (name in _WRITING and args[0] <= _LAST_STREAM):  # output is no change
         ended.calls += 1
         verdict = judge(Call(ended.calls, name))
     if verdict != GO_ON:

@@ -6,7 +6,7 @@ done: whatever then happens to the machine, it must stay done.
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prestow.admission import admit
@@ -32,6 +32,7 @@ from prestow.runtime.transform import transform_config
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.create import create_snapshot
 from prestow.snapshots.look import looked_at
+from tests.crash.supervisor import Call, Ended, supervised
 
 ALIAS, BOX = "docker.io/library/alias:latest", "box"
 
@@ -218,6 +219,7 @@ class Verb:
         here: what is done on top, in each life anew, as mounts do not outlive one.
         driver: by which snapshotter.
         settings: what the operator set.
+        repairs: whether it starts from damage, and makes it right.
     """
 
     run: Callable[[Job], None]
@@ -225,6 +227,11 @@ class Verb:
     here: tuple[Callable[[Job], None], ...] = ()
     driver: str = "auto"
     settings: Mapping[str, str] = field(default_factory=dict)
+    repairs: bool = False
+
+    def supervised(self, job: Job, judge: Callable[[Call], int], *, reading: bool = False) -> Ended:
+        """Do it in a process about whose system calls ``judge`` decides."""
+        return supervised(lambda voice: self.run(replace(job, say=voice.say)), judge, reading=reading)
 
 
 VERBS = {
@@ -242,8 +249,8 @@ VERBS = {
     "tag": Verb(tag, (pull,)),
     "forget": Verb(forget, (pull, tag)),
     "prune": Verb(collect, (pull, forget)),
-    "repair": Verb(repair, (pull, damage)),
-    "rebuild": Verb(repair, (pull, tag, spoil)),
+    "repair": Verb(repair, (pull, damage), repairs=True),
+    "rebuild": Verb(repair, (pull, tag, spoil), repairs=True),
 }
 
 
