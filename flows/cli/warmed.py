@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows.cli.main import VERBS
 from flows.cli.main import main as command
+from flows.outliving import leave_starter
 from flows.warm.place import keep_only_ours
 
 _ROOMS = (
@@ -26,6 +27,7 @@ _ROOMS = (
 def main(folder: str, key: str) -> None:
     """Import all that a run needs, and serve."""
     keep_only_ours()
+    leave_starter("warm", to_return=True)
     os.chdir("/")  # where the first caller was is no place to stay, nor to look for settings
     gc.disable()  # nothing that is imported is garbage
     idle = _idle()

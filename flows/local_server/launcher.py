@@ -4,7 +4,10 @@
 2. Write transactions begin IMMEDIATE, so that SQLite's writers queue; deferred ones fail at once when they collide.
 3. A reply 503 says Retry-After, which Prefect's client obeys; without it the client sleeps for seconds.
 4. It serves a socket that it bound itself, so there is no port to guess and none to lose to another process.
-5. It ends when nobody has asked it for anything for long; the next one who needs it starts it again.
+5. It ends when nobody has asked it for anything for long; the next one who needs it starts it again. Without its
+   store it ends at once.
+6. It leaves the control group of whoever started it, and all else that was set for that one (see ``flows.outliving``).
+7. It looks for something to do as seldom as nobody notices (see ``polling``).
 
 Run as ``python -P -m flows.local_server.launcher DIRECTORY``, with the lock's descriptor open (see ``ensure``).
 """
@@ -23,8 +26,11 @@ from typing import Any
 from flows.local_server.address import bind, is_held
 from flows.local_server.ensure import LOCK_FD
 from flows.local_server.idle import Application, Idle, Message, Receive, Send
+from flows.local_server.polling import SETTINGS, PatientServer, poll_seldom
+from flows.local_server.presence import Presence
 from flows.local_server.record import Record
 from flows.local_server.template import lay
+from flows.outliving import leave_starter
 from prestow.content.boot import Process
 
 _SECONDS = b"0.05"
@@ -35,6 +41,7 @@ _HOUR = 3600.0
 def main(directory: Path) -> None:
     """Serve until a signal ends the process, or nobody needs it."""
     gc.disable()  # what is imported is no garbage, and looking for some takes a tenth of the start
+    leave_starter("server")
     os.umask(0o077)
     os.chdir("/")
     fcntl.fcntl(LOCK_FD, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
@@ -72,6 +79,7 @@ def settings(directory: Path, *, port: int, auth: str) -> dict[str, str]:
         "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
         # runs are kept for the default 90 days, not for ever
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        **SETTINGS,
     }
 
 
@@ -122,11 +130,13 @@ def _serve(listener: socket.socket, record: Record, directory: Path) -> None:
     from config.settings import load  # noqa: PLC0415 - pydantic, which Prefect has read by now
 
     begin_immediately()
+    poll_seldom()
     idle = Idle(retry_soon(create_app()))
     patience = load().server_idle_hours * _HOUR or float("inf")
+    store = Presence(directory, LOCK_FD)
 
-    class Serving(uvicorn.Server):
-        """Tells when it serves, and ends when nobody has needed it for long."""
+    class Serving(PatientServer):
+        """Tells when it serves, and ends when nobody has needed it for long, or its store is gone."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -137,7 +147,7 @@ def _serve(listener: socket.socket, record: Record, directory: Path) -> None:
             gc.enable()
 
         async def on_tick(self, counter: int) -> bool:
-            return await super().on_tick(counter) or idle.seconds() > patience
+            return await super().on_tick(counter) or idle.seconds() > patience or not store.lasts()
 
     config = uvicorn.Config(idle, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3)
     Serving(config).run(sockets=[listener])

@@ -1,10 +1,13 @@
 """The process that wants something run: what a child takes over of it, and what must be the same in both.
 
-What can be handed on is handed on: standard streams, arguments, environment, working directory, umask, limits,
-priority, which signals are ignored or blocked. What cannot (users, capabilities, namespaces, the interpreter and its
-code, what it read when it started) is the caller's key: a warm process serves those alone that have its own.
+What can be handed on is handed on: standard streams, arguments, environment, working directory, umask, limits, which
+signals are ignored or blocked, and its standing: control groups, CPUs, priorities. What cannot (users, capabilities,
+namespaces, the security label, the interpreter and its code, what it read when it started) is the caller's key: a warm
+process serves those alone that have its own. What can neither be handed on nor compared, such as filters of system
+calls, makes a caller ``confined``: it runs its commands itself.
 """
 
+import ctypes
 import os
 import resource
 import signal
@@ -18,6 +21,7 @@ from typing import Any
 
 import prestow
 from config.home import config_file
+from flows.standing import Standing
 from prestow.project import root
 
 STREAMS = (0, 1, 2)
@@ -29,7 +33,15 @@ _READ_AT_START = ("PYTHON", "LD_", "PREFECT_TASKS_", "PREFECT_FLOWS_", "PREFECT_
 _ALSO_READ = ("PRESTOW_CONFIG",)
 _SAME_ANYWAY = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED")
 _FLAGS = ("bytes_warning", "dev_mode", "ignore_environment", "isolated", "no_site", "no_user_site", "optimize")
-_CREDENTIALS = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+_COMPARED = (
+    "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "Speculation",
+    "THP_enabled",
+)  # fmt: skip
+_LABELS = ("current", "apparmor/current", "smack/current")
+_PR_GET_SECUREBITS = 27
+_ASKED_ONLY = 0xFFFFFFFF  # personality(2)
+_MEMORY_POLICY = {"x86_64": 239, "aarch64": 236, "riscv64": 236}  # get_mempolicy(2), which libc has no name for
+_LIBC = ctypes.CDLL(None)
 _PYTHON = {
     signal.SIGINT: signal.default_int_handler, signal.SIGPIPE: signal.SIG_IGN, signal.SIGXFSZ: signal.SIG_IGN,
 }  # fmt: skip
@@ -44,7 +56,7 @@ class Caller:
         words: arguments of the command.
         environment: as the caller has it; bytes that are no UTF-8 are surrogates.
         limits: soft and hard, by the kernel's number of the resource.
-        niceness: of the scheduler.
+        standing: control groups, CPUs, priorities.
         ignored: numbers of the signals that are ignored.
         blocked: numbers of those that are blocked.
         encodings: encoding and error handler of each of the standard streams.
@@ -54,7 +66,7 @@ class Caller:
     environment: dict[str, str]
     umask: int
     limits: dict[str, tuple[int, int]]
-    niceness: int
+    standing: Standing
     ignored: tuple[int, ...]
     blocked: tuple[int, ...]
     encodings: tuple[tuple[str, str], ...]
@@ -66,7 +78,7 @@ class Caller:
     @classmethod
     def parse(cls, document: dict[str, Any]) -> "Caller":
         """Read what :meth:`document` gave."""
-        return cls(**document)
+        return cls(**{**document, "standing": Standing.parse(document["standing"])})
 
 
 def this_one(words: Sequence[str]) -> Caller:
@@ -78,7 +90,7 @@ def this_one(words: Sequence[str]) -> Caller:
         environment=dict(os.environ),
         umask=umask,
         limits={str(number): resource.getrlimit(number) for number in _LIMITS},
-        niceness=os.getpriority(os.PRIO_PROCESS, 0),
+        standing=Standing.here(),
         ignored=tuple(n for n in signal.valid_signals() if signal.getsignal(n) is signal.SIG_IGN),
         blocked=tuple(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
         encodings=tuple((stream.encoding, stream.errors or "strict") for stream in _streams()),
@@ -89,9 +101,11 @@ def take_place(caller: Caller, files: Sequence[int]) -> None:
     """Make this process, a new child, like the caller; ``files`` are its standard streams and its working directory.
 
     Raises:
-        OSError: not all of that is possible, such as a limit that was lowered for us and not for the caller.
+        OSError: not all of that is possible, such as a limit that was lowered for us and not for the caller, or a
+            control group that this process may not enter.
         ValueError: likewise.
     """
+    caller.standing.take()
     *streams, directory = files
     for number, file in zip(STREAMS, streams, strict=True):
         os.dup2(file, number)
@@ -102,8 +116,6 @@ def take_place(caller: Caller, files: Sequence[int]) -> None:
     for limit, (soft, hard) in caller.limits.items():
         if resource.getrlimit(int(limit)) != (soft, hard):
             resource.setrlimit(int(limit), (soft, hard))
-    if os.getpriority(os.PRIO_PROCESS, 0) != caller.niceness:
-        os.setpriority(os.PRIO_PROCESS, 0, caller.niceness)
     os.environ.clear()
     os.environ.update(caller.environment)
     _open_streams(caller)
@@ -113,6 +125,23 @@ def take_place(caller: Caller, files: Sequence[int]) -> None:
 def key() -> str:
     """Give what is the same in all processes that may serve each other; harmless to show."""
     return sha256("\0".join(_parts()).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def confined() -> bool:
+    """Whether a command must be this very process: the kernel does not tell what filters it, or places its memory."""
+    policy, call = ctypes.c_int(0), _MEMORY_POLICY.get(os.uname().machine)
+    if call is not None:
+        _LIBC.syscall(ctypes.c_long(call), ctypes.byref(policy), None, 0, None, 0)
+    return policy.value != 0 or _filters("self") > _filters("1")
+
+
+def _filters(pid: str) -> int:
+    """Count the filters of system calls: more than the first process has are somebody's own."""
+    with suppress(OSError), Path(f"/proc/{pid}/status").open(encoding="ascii", errors="replace") as status:
+        for line in status:
+            if line.startswith("Seccomp_filters:"):
+                return int(line.split()[1])
+    return 0
 
 
 def _open_streams(caller: Caller) -> None:
@@ -146,12 +175,22 @@ def _parts() -> Iterator[str]:
         if (name.startswith(_READ_AT_START) or name in _ALSO_READ) and name not in _SAME_ANYWAY:
             yield f"{name}={os.environ[name]}"
     with Path("/proc/self/status").open(encoding="ascii", errors="replace") as status:
-        yield from (line for line in status if line.startswith(_CREDENTIALS))
+        yield from (line for line in status if line.startswith(_COMPARED))
+    yield f"{_LIBC.prctl(_PR_GET_SECUREBITS)} {_LIBC.personality(ctypes.c_ulong(_ASKED_ONLY))}"
+    yield from map(_label, _LABELS)
     yield from sorted(str(space.readlink()) for space in Path("/proc/self/ns").iterdir())
     top = os.stat("/")  # noqa: PTH116 - quick
     yield f"{top.st_dev} {top.st_ino}"
     yield from map(_stamp, (config_file(), *(path for path in sys.path if path.endswith("-packages"))))
     yield _code()
+
+
+def _label(name: str) -> str:
+    """Give a label that a security module has put on this process."""
+    try:
+        return f"{name} {Path('/proc/self/attr', name).read_text()}"
+    except OSError:
+        return name
 
 
 def _stamp(path: str) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import NoReturn, Protocol
 
 from flows.warm import wire
-from flows.warm.caller import LOOK, STREAMS, Caller, take_place
+from flows.warm.caller import LOOK, STOP, STREAMS, Caller, take_place
 
 _PR_SET_PDEATHSIG = 1
 _NOT_FLUSHED = 120  # as the interpreter's
@@ -50,25 +50,25 @@ def _invited(caller: socket.socket, key: str) -> Sequence[str] | None:
     with caller, suppress(OSError, EOFError, ValueError, LookupError, TypeError):
         request, files = wire.receive(caller, len(STREAMS) + 1)
         if request["key"] != key:
-            _only_tell(caller, request["key"])
+            _only_tell(caller, request["key"], "another version, or other rights")
             return None
         described = Caller.parse(request["caller"])
         try:
             take_place(described, files)
-        except (OSError, ValueError) as error:
-            wire.send(caller, {"refused": str(error), "stale": False})
+        except (OSError, ValueError) as error:  # a process that such a caller starts has what it has
+            _only_tell(caller, STOP, str(error))
             return None
         wire.send(caller, {"pid": os.getpid()})
         return described.words if caller.recv(1) else None
     return None
 
 
-def _only_tell(caller: socket.socket, asked: str) -> None:
-    """Answer those who want no command run; whose key is another one wants a newer process in this one's place."""
+def _only_tell(caller: socket.socket, asked: str, why: str) -> None:
+    """Answer those who want no command run; others want a newer process, started by them, in this one's place."""
     server = os.getppid()
     if asked != LOOK:
         os.kill(server, signal.SIGTERM)
-    wire.send(caller, {"refused": "another version, or other rights", "stale": True, "server": server})
+    wire.send(caller, {"refused": why, "stale": True, "server": server})
 
 
 def _run(command: Command, words: Sequence[str]) -> int:

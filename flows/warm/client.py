@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 from flows.warm import place, wire
-from flows.warm.caller import LOOK, STOP, STREAMS, key, this_one
+from flows.warm.caller import LOOK, STOP, STREAMS, confined, key, this_one
 from prestow.errors import UnavailableError
 
 _GONE = {"refused": "gone", "stale": True}
@@ -45,6 +45,8 @@ def run(home: Path, words: Sequence[str], program: str = place.PROGRAM) -> int |
         PrestowError: this is no store.
         UnavailableError: the warm process was killed in the middle of it.
     """
+    if confined():
+        return None
     ours, deadline = key(), time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         connection, started = _connected(home, ours, program)
@@ -55,8 +57,8 @@ def run(home: Path, words: Sequence[str], program: str = place.PROGRAM) -> int |
             pid = _asked(connection, ours, words)
             if isinstance(pid, int):
                 return _ended_as(_followed(connection, pid))
-            if not pid["stale"] or (started and pid is _GONE):
-                return None  # it would not come up the next time either
+            if not pid["stale"] or started:
+                return None  # another one that we start would be no better
         time.sleep(_POLL)
     return None
 

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,10 +30,12 @@ from prestow.runtime.spec import Spec
 
 CONFIG, ROOTFS, LOG, PID = "config.json", "rootfs", "runtime.log", "runtime.pid"
 FILLING = ".rootfs.filling"
+PLACED = ".placed"
+"""A folder with the spec of one run (see ``group``); a run that was killed leaves it."""
 
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 _NEW = ".config.json.new"
-_OURS = frozenset({CONFIG, ROOTFS, LOG, PID, FILLING, _NEW})
+_OURS = frozenset({CONFIG, ROOTFS, LOG, PID, FILLING, PLACED, _NEW})
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ROOTFS_MODE = 0o711
 
@@ -179,7 +182,8 @@ def remove_bundle(directory: Path) -> None:
             if error.errno in {errno.EBUSY, errno.ENOTEMPTY}:
                 raise PreconditionError(f"bundle {directory}: its rootfs is mounted, or not empty") from error
             raise
-        for name in sorted(_OURS - {ROOTFS}):
+        shutil.rmtree(PLACED, ignore_errors=True, dir_fd=fd)
+        for name in sorted(_OURS - {ROOTFS, PLACED}):
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=fd)
         try:

@@ -31,6 +31,7 @@ from prestow.content.disk import translated
 from prestow.errors import AlreadyExistsError, PreconditionError, RuntimeFailedError, printable
 from prestow.runtime.binary import ENVIRONMENT, Runtime
 from prestow.runtime.bundle import LOG, PID, check_container_id, read_spec, running
+from prestow.runtime.group import placed
 from prestow.runtime.relay import Relay
 from prestow.runtime.state import container_state, delete_container, stop_container
 
@@ -98,10 +99,14 @@ def run_container(
         signal=spec.stop_signal,
         grace_seconds=_GRACE_SECONDS,
     )
-    with running(bundle), _cleared(runtime, container_id, bundle, state_root):
+    with (
+        running(bundle),
+        placed(bundle, spec, container_id) as folder,
+        _cleared(runtime, container_id, bundle, state_root),
+    ):
         command = [str(runtime.binary), "--root", str(state_root.absolute())]
         command += ["--log", str(bundle.absolute() / LOG), "--log-format", "json", "run"]
-        command += ["--pid-file", str(bundle.absolute() / PID), "--bundle", str(bundle.absolute()), "--", container_id]
+        command += ["--pid-file", str(bundle.absolute() / PID), "--bundle", str(folder.absolute()), "--", container_id]
         relay = Relay() if output is None else nullcontext()
         with relay as signals, _terminal_restored(stdin if terminal else None):
             process = _started(command, stdin, captured=output is not None, own_group=not terminal)

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from flows.outliving import leave_starter
 from flows.warm.place import keep_only_ours
 from flows.warm.server import Server
 
@@ -38,10 +40,21 @@ def show() -> int:
         "files": resource.getrlimit(resource.RLIMIT_NOFILE), "nice": os.getpriority(os.PRIO_PROCESS, 0),
         "ignored": [n for n in signal.valid_signals() if signal.getsignal(n) is signal.SIG_IGN],
         "terminals": [os.isatty(n) for n in range(3)], "open": [n for n in range(100) if is_open(n)],
-        "encoding": sys.stdout.encoding, "leader": os.getsid(0) == os.getpid(),
+        "encoding": sys.stdout.encoding, "leader": os.getsid(0) == os.getpid(), "standing": standing(),
     }  # fmt: skip
     print(json.dumps(shown))
     return 0
+
+
+def standing() -> dict[str, str]:
+    """Show how the kernel treats this process, in its own words and those of its tools."""
+    own = Path("/proc/self")
+    files = {name: own.joinpath(name).read_text() for name in ("cgroup", "limits", "oom_score_adj", "timerslack_ns")}
+    tools = {tool: [tool, "-p", str(os.getpid())] for tool in ("taskset", "ionice", "chrt")}
+    return files | {
+        tool: subprocess.run(command, check=True, capture_output=True, text=True).stdout.rpartition(": ")[2]
+        for tool, command in tools.items()
+    }
 
 
 def copy() -> int:
@@ -81,6 +94,7 @@ def signals(*numbers: str) -> int:
 
 if __name__ == "__main__":
     keep_only_ours()
+    leave_starter("mirror", to_return=True)
     if "PRESTOW_MIRROR_THREAD" in os.environ:
         threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     idle = 60 * float(os.environ.get("PRESTOW_WARM_MINUTES", "10"))
