@@ -1,12 +1,12 @@
 """A container's control group lies below that of whoever runs it, whose limits then bind it, and with which it ends.
 
-Where a spec names none, runc makes one of its own choice (measured with 1.1.5): below its own group in each hierarchy of
-v1; under v2 *beside* its own group; and where both are mounted, in v2 below the root. So the spec is to name one, for
-this run alone: the next may come from another group, or be somebody else's. A runtime reads the spec from a bundle's
-folder, so such a run has a folder of its own inside the bundle.
+Where a spec names no group, runc 1.1.5 makes one: in each hierarchy of v1 below its own; under v2 *beside* its own; and
+where both are mounted, in v2 below the root. So the spec names one, for this run alone: the next may come from another
+group, or be somebody else's. A runtime reads the spec from a bundle's folder, so such a run has a folder of its own
+inside the bundle.
 
 Limits of the container's own, which no verb sets, v2 takes for no group below one that has processes, as ours does: a
-spec with such leaves the choice to the runtime.
+spec with such limits leaves the choice to the runtime.
 """
 
 import os

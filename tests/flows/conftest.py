@@ -10,7 +10,10 @@ from flows.local_server.ensure import Server
 from prestow.container import remove_container
 from prestow.node import open_node
 from prestow.snapshots.mountinfo import mounts_below
+from tests.image_factory import put_image, tag
+from tests.programs import hello
 from tests.real_images import real_images
+from tests.tar_builder import Tar
 
 __all__ = ["home", "real_images"]
 
@@ -48,3 +51,12 @@ def demo(home: str | Path, pulled_store: Path) -> str:
     subprocess.run(["cp", "-a", pulled_store, home], check=True)
     (record,) = open_node(str(home)).images.list()
     return record.name
+
+
+@pytest.fixture(scope="session")
+def waiting_layout(tmp_path_factory: pytest.TempPathFactory, demo_layout: Path) -> Path:
+    """A layout with an image, ``waiting``, whose program waits for somebody to write into ``/etc/motd``."""
+    layout = tmp_path_factory.mktemp("waiting")
+    layer = Tar().directory("bin").directory("etc").file("bin/hello", hello("amd64"), mode=0o755).fifo("etc/motd")
+    tag(layout, put_image(layout, [layer.to_bytes()], config={"Entrypoint": ["/bin/hello"]}), "waiting")
+    return layout

@@ -21,7 +21,6 @@ from prestow.container import remove_container
 from prestow.errors import PrestowError
 from prestow.node import open_node
 from tests.image_factory import put_image, tag
-from tests.programs import hello
 from tests.tar_builder import Tar
 
 PROJECT = Path(__file__).parents[3]
@@ -55,10 +54,12 @@ class Prestow:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PRESTOW", "PREFECT"))}
         return {**kept, "HOME": str(self.scratch), "PRESTOW_HOME": str(self.home), "PRESTOW_COLD": "1", **self.api}
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> "subprocess.Popen[str]":
-        """Start it; SIGINT is not ignored, whoever started the tests."""
+    def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = (), **options: Any
+    ) -> "subprocess.Popen[str]":
+        """Start it, after words such as ``nice``; SIGINT is not ignored, whoever started the tests."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        command = ["env", "--default-signal=INT", sys.executable, "-m", "prestow", *arguments]
+        command = [*prefix, "env", "--default-signal=INT", sys.executable, "-m", "prestow", *arguments]
         return subprocess.Popen(command, cwd=PROJECT, env={**self.environment, **(env or {})}, text=True, **streams)
 
     def __call__(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> Done:
@@ -116,15 +117,6 @@ def prestow(home: Path, tmp_path: Path, prefect_server: Server) -> Iterator[Pres
         node = open_node(str(home))
         for record in node.containers.list():
             remove_container(node, record.id)
-
-
-@pytest.fixture(scope="session")
-def waiting_layout(tmp_path_factory: pytest.TempPathFactory, demo_layout: Path) -> Path:
-    """A layout with an image, ``waiting``, whose program waits for somebody to write into ``/etc/motd``."""
-    layout = tmp_path_factory.mktemp("waiting")
-    layer = Tar().directory("bin").directory("etc").file("bin/hello", hello("amd64"), mode=0o755).fifo("etc/motd")
-    tag(layout, put_image(layout, [layer.to_bytes()], config={"Entrypoint": ["/bin/hello"]}), "waiting")
-    return layout
 
 
 @pytest.fixture(scope="session")

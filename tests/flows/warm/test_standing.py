@@ -1,4 +1,4 @@
-"""A command in the warm process is treated by the kernel as a plain child of its caller, whoever started the process."""
+"""A command in the warm process is to the kernel a plain child of its caller, whoever started the process."""
 
 import json
 import os
