@@ -47,14 +47,18 @@ def run(home: Path, words: Sequence[str], program: str = place.PROGRAM) -> int |
     """
     if confined():
         return None
-    ours, deadline = key(), time.monotonic() + _PATIENCE
+    try:
+        ours, caller = key(), this_one(words).document()
+    except OSError:  # there is no /proc
+        return None
+    deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         connection, started = _connected(home, ours, program)
         if connection is None:
             return None
         with connection:
             connection.settimeout(_PATIENCE)
-            pid = _asked(connection, ours, words)
+            pid = _asked(connection, ours, caller)
             if isinstance(pid, int):
                 return _ended_as(_followed(connection, pid))
             if not pid["stale"] or started:
@@ -82,7 +86,7 @@ def _server(home: Path, wanted: str) -> int | None:
     if connection is None:
         return None
     with connection:
-        answer = _asked(connection, wanted, ())
+        answer = _asked(connection, wanted, {})
     return None if isinstance(answer, int) else answer.get("server")
 
 
@@ -101,14 +105,14 @@ def _connected(home: Path, ours: str, program: str) -> tuple[socket.socket | Non
     return None, started
 
 
-def _asked(connection: socket.socket, ours: str, words: Sequence[str]) -> int | dict[str, Any]:
+def _asked(connection: socket.socket, ours: str, caller: dict[str, Any]) -> int | dict[str, Any]:
     """Say what is wanted; gives the child's pid, or why not, and whether to ask a newer process."""
     try:
         directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return {"refused": "no working directory", "stale": False}
     try:
-        wire.send(connection, {"key": ours, "caller": this_one(words).document()}, (*STREAMS, directory))
+        wire.send(connection, {"key": ours, "caller": caller}, (*STREAMS, directory))
         answer, _ = wire.receive(connection)
     except TimeoutError:
         return {"refused": "no answer", "stale": False}
