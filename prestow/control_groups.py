@@ -58,7 +58,7 @@ def leave(name: str) -> None:
     for hierarchy, path in memberships().items():
         if path not in (ROOT, f"/{name}"):
             with suppress(OSError):
-                own = folder(hierarchy, f"/{name}")
+                own = folder(hierarchy, ROOT) / name
                 own.mkdir(exist_ok=True)
                 for file in _CPUSET:
                     if (own / file).exists() and hierarchy != UNIFIED:
@@ -70,11 +70,13 @@ def folder(hierarchy: str, path: str) -> Path:
     """Return the folder of a group.
 
     Raises:
-        FileNotFoundError: the hierarchy is not mounted here, or only a part of it without this group.
+        FileNotFoundError: there is no such group, or its hierarchy is mounted nowhere where it can be seen.
     """
     for root, mounted in _mounts(hierarchy):
-        if path == root or path.startswith(root.rstrip("/") + "/"):
-            return Path(mounted, path[len(root.rstrip("/")) :].lstrip("/"))
+        top = root.rstrip("/")
+        found = Path(mounted, path.removeprefix(top).lstrip("/"))
+        if f"{path}/".startswith(f"{top}/") and (found / "cgroup.procs").exists():  # another mount may be over it
+            return found
     raise FileNotFoundError(errno.ENOENT, "no mounted hierarchy of control groups has it", path)
 
 

@@ -16,6 +16,17 @@ from tests.flows.warm.conftest import PROJECT, Mirror
 from tests.groups import Group, group
 
 _SHOW = "from tests.flows.warm.mirror import show; show()"
+_FILTERED = """
+import ctypes, os, sys
+class Instruction(ctypes.Structure):
+    _fields_ = [("code", ctypes.c_ushort), ("jt", ctypes.c_ubyte), ("jf", ctypes.c_ubyte), ("k", ctypes.c_uint)]
+class Program(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.POINTER(Instruction))]
+allow = Program(1, ctypes.pointer(Instruction(6, 0, 0, 0x7FFF0000)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(allow)) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 _LAST = max(os.sched_getaffinity(0))
 _FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2
 _ODD = ("taskset", "-c", str(_LAST), "ionice", "-c", "3", "nice", "-n", "7", "choom", "-n", "321", "--")
@@ -100,3 +111,24 @@ def test_the_process_has_nothing_of_its_starter(oddly_started: Mirror, groups: t
         soft, hard = resource.prlimit(pid, limit)
         assert soft == hard
     assert "idle" not in subprocess.run(["ionice", "-p", str(pid)], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("prefix", [("setarch", "--addr-no-randomize"), ("setpriv", "--no-new-privs")], ids=" ".join)
+def test_what_no_process_can_give_itself_is_had_by_a_newer_process(
+    oddly_started: Mirror, prefix: tuple[str, ...]
+) -> None:
+    older = oddly_started.pid()
+
+    assert oddly_started("exit", "5", prefix=prefix).returncode == 5
+    assert oddly_started("exit", "6").returncode == 6
+
+    assert oddly_started.pid() != older
+
+
+def test_a_caller_whose_system_calls_are_filtered_runs_cold_and_leaves_the_process_alone(oddly_started: Mirror) -> None:
+    process = oddly_started.pid()
+
+    done = oddly_started("exit", "5", prefix=(sys.executable, "-c", _FILTERED))
+
+    assert (done.returncode, done.stderr) == (1, "not run\n")
+    assert oddly_started.pid() == process
