@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import resource
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 _HIGHEST_PORT = 65535
+_MOST = 65536
+_CONNECTIONS, _PER_CLIENT = 1024, 64
+_OTHERS = 64  # descriptors that are no connection's; a connection has two, its socket and a blob
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -32,25 +36,55 @@ def add(verbs: Verbs, common: Parser) -> None:
         help="host:port; port 0 takes a free one (default: %(default)s). Nobody is asked who they are: serve to a "
         "network only what all of it may have",
     )
+    verb.add_argument(
+        "--connections",
+        metavar="N",
+        type=_number,
+        default=_CONNECTIONS,
+        help="serve at most this many connections at once (default: %(default)s); fewer if `ulimit -n` allows fewer",
+    )
+    verb.add_argument(
+        "--per-client",
+        metavar="N",
+        type=_number,
+        default=_PER_CLIENT,
+        help="of these, at most this many of one address (default: %(default)s); loopback has no such limit. Raise it "
+        "if a proxy or NAT on another host stands for many clients",
+    )
     verb.add_argument("--layout", metavar="PATH", type=folder, help="serve this OCI image layout instead of the store")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted; says on standard output where, once it does."""
     from prestow.registry.layout import open_layout  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.registry.server import Server  # noqa: PLC0415 - likewise
+    from prestow.registry.server.limits import Limits  # noqa: PLC0415 - likewise
+    from prestow.registry.server.listener import Server  # noqa: PLC0415 - likewise
 
+    limits = Limits(connections=_affordable(args.connections), per_client=args.per_client)
     images, content = open_layout(args.layout) if args.layout else _store(args.home, args.namespace)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with Server(args.listen, images, content) as server:
+    with Server(args.listen, images, content, limits=limits) as server:
         host, port = server.address
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         emit({"listen": where}, f"serving on {where}", as_json=args.json)
         ended.wait()
     say("stopped")
     return 0
+
+
+def _affordable(connections: int) -> int:
+    """Return how many connections there are descriptors for, after raising this process's limit as far as needed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + _OTHERS
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if limit < wanted:
+        connections = max(1, (limit - _OTHERS) // 2)
+        say(f"serving at most {connections} connections at once; for more, raise the hard limit `ulimit -Hn` ({hard})")
+    return connections
 
 
 def _store(home: str, namespace: str) -> "tuple[FindImage, Provider]":
@@ -65,3 +99,9 @@ def _address(text: str) -> tuple[str, int]:
     if match is None or int(match["port"]) > _HIGHEST_PORT:
         raise argparse.ArgumentTypeError(f"{text!r}: expected host:port, such as 127.0.0.1:5000 or [::1]:5000")
     return match["v6"] or match["host"] or "0.0.0.0", int(match["port"])  # noqa: S104 - the operator asked for all
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= _MOST):
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MOST}, found {text!r}")
+    return int(text)

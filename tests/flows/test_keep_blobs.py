@@ -10,7 +10,7 @@ from flows.prune import prune
 from flows.pull import pull
 from prestow.digest import Digest
 from prestow.node import open_node
-from prestow.registry.server import Server
+from prestow.registry.server.listener import Server
 from prestow.verify import verify
 from tasks.policy import records
 from tests.registries import FaultRegistry

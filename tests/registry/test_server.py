@@ -25,7 +25,7 @@ from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.layout import LayoutSource, open_layout
 from prestow.registry.pull_api import candidate_names
-from prestow.registry.server import Server
+from prestow.registry.server.listener import Server
 from prestow.registry.source import Sources
 from prestow.registry.url import Url
 from tests.image_factory import put_blob, read_blob, write_demo_image
@@ -286,21 +286,6 @@ def test_a_connection_serves_many_requests_and_many_connections_at_once(server: 
         thread.join()
 
     assert got == [target.size] * 50
-
-
-def test_connections_beyond_the_limit_are_told_to_come_again(layout: Path) -> None:
-    with (
-        Server(("127.0.0.1", 0), *open_layout(layout), connections=1) as server,
-        closing(http.client.HTTPConnection(*server.address, timeout=30)) as first,
-        Sources(Options()) as sources,
-    ):
-        first.request("GET", "/v2/")
-        first.getresponse().read()
-        source = sources.open(Reference.parse(f"{at(server)}/demo:1"))
-        with pytest.raises(UnavailableError) as caught:
-            source.resolve()
-
-    assert caught.value.retry_after == 1
 
 
 def test_stopping_ends_idle_connections_and_finishes_answers_under_way(layout: Path) -> None:

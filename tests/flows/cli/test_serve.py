@@ -4,8 +4,6 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,23 +12,7 @@ from flows.pull import pull
 from prestow.digest import Digest
 from prestow.node import open_node
 from tests.flows.cli.conftest import Called, Prestow
-
-
-@contextmanager
-def served(command: Prestow, *arguments: str, end: int = signal.SIGTERM) -> Iterator[str]:
-    """Serve for the block, give the address, and check that the signal ends it well."""
-    with command.start("serve", "--json", "--listen", "127.0.0.1:0", *arguments) as process:
-        assert process.stdout is not None
-        try:
-            lines = iter(process.stdout.readline, "")
-            document = ""
-            while not document.endswith("}\n"):
-                document += next(lines)
-            yield json.loads(document)["listen"]
-        finally:
-            process.send_signal(end)
-            out, err = process.communicate()
-    assert (process.returncode, out, err) == (0, "", "stopped\n")
+from tests.serving import serving
 
 
 def inspected(name: str) -> bytes:
@@ -44,8 +26,8 @@ def test_skopeo_pulls_from_a_store(
 ) -> None:
     pulled = pull(f"oci:{demo_layout}:demo", name="registry.example/team/demo:1", home=str(home))
 
-    with served(alone) as address:
-        source = f"docker://{address}/registry.example/team/demo:1"
+    with serving(alone) as server:
+        source = f"docker://{server.domain}/registry.example/team/demo:1"
         copy = ["skopeo", "copy", "-q", "--src-tls-verify=false", "--override-arch", "amd64", "--override-os", "linux"]
         subprocess.run([*copy, source, f"oci:{tmp_path}/copy:demo"], check=True)
 
@@ -55,8 +37,8 @@ def test_skopeo_pulls_from_a_store(
 
 
 def test_skopeo_pulls_from_a_layout_and_ctrl_c_ends_it(alone: Prestow, demo_layout: Path) -> None:
-    with served(alone, "--layout", str(demo_layout), end=signal.SIGINT) as address:
-        raw = inspected(f"{address}/demo:latest")
+    with serving(alone, "--layout", str(demo_layout), end=signal.SIGINT) as server:
+        raw = inspected(f"{server.domain}/demo:latest")
 
     target = json.loads((demo_layout / "index.json").read_bytes())["manifests"][0]
     assert len(raw) == target["size"]

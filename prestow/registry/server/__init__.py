@@ -1,0 +1,1 @@
+"""A read-only registry: listener, connections, and the limits that clients are held to."""
