@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.flows.cli.conftest import Prestow
 
@@ -28,9 +28,11 @@ class Serving:
 
 
 @contextmanager
-def serving(command: Prestow, *arguments: str, end: int = signal.SIGTERM, said: str = "") -> Iterator[Serving]:
+def serving(
+    command: Prestow, *arguments: str, end: int = signal.SIGTERM, said: str = "", **options: Any
+) -> Iterator[Serving]:
     """Serve for the block; the signal must then end it well, and all it ``said`` before is that."""
-    with command.start("serve", "--json", "--listen", "127.0.0.1:0", *arguments) as process:
+    with command.start("serve", "--json", "--listen", "127.0.0.1:0", *arguments, **options) as process:
         assert process.stdout is not None
         try:
             document = ""

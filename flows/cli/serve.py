@@ -18,7 +18,7 @@ _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^:\[\]]*)):(?P<p
 _HIGHEST_PORT = 65535
 _MOST = 65536
 _CONNECTIONS, _PER_CLIENT = 1024, 64
-_OTHERS = 64  # descriptors that are no connection's; a connection has two, its socket and a blob
+_OTHERS = 96  # descriptors that are no connection's; a connection has two, its socket and a blob
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -33,8 +33,8 @@ def add(verbs: Verbs, common: Parser) -> None:
         metavar="ADDR",
         type=_address,
         default="127.0.0.1:5000",
-        help="host:port; port 0 takes a free one (default: %(default)s). Nobody is asked who they are: serve to a "
-        "network only what all of it may have",
+        help="host:port; port 0 takes a free one (default: %(default)s). There is no authentication: anyone "
+        "who can connect can pull every image",
     )
     verb.add_argument(
         "--connections",

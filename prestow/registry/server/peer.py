@@ -14,7 +14,7 @@ from typing import BinaryIO
 from prestow.registry.server.limits import Limits
 
 _PIECE = 1 << 14
-_AHEAD = 1 << 20  # bytes that the kernel takes before it can send them
+_AHEAD = 2 << 20  # bytes that the kernel takes before it can send them
 _DROP = struct.pack("ii", 1, 0)  # on closing, the kernel drops what it still has and resets the connection
 
 
