@@ -17,7 +17,7 @@ class Limits:
             reverse proxy there speaks for many clients.
     """
 
-    idle: float = 30
+    idle: float = 60
     head: float = 10
     window: float = 30
     rate: int = 1024
