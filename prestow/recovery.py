@@ -2,6 +2,7 @@
 
     metadata.db                   made again, if somebody removed its log
     trash/  ingest/  content/     removals finished; what was to replace a file, or never got its data, removed
+    content/index.json            written, if somebody died between a name and that
     snapshots/                    what no row names; shared mounts that nobody needs; attempts of the probe
     looks/                        views that nobody looks at any more, with their mounts
     bundles/.underway/            containers that were being made or ended
@@ -23,6 +24,7 @@ from prestow.errors import PrestowError
 from prestow.halfway import finish, notes
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database
+from prestow.metadata.publish import catch_up
 from prestow.namespace import DEFAULT
 from prestow.rebuild import has_lost_its_log
 from prestow.snapshots.driver import Driver
@@ -51,6 +53,8 @@ def recover(home: Path, content: LocalStore, database: Database, snapshotters: S
 def _tidy(home: Path, content: LocalStore, database: Database, snapshotters: Sequence[Driver]) -> None:
     with _told(home):
         _remove_files(home)
+    with _told(home / "content/index.json"):
+        catch_up(database, content)
     with _told(home / "looks"):
         _end_looks(home / "looks", database, snapshotters)
     for namespace, bundles in _bundles(home):

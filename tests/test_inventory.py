@@ -151,6 +151,7 @@ def test_a_name_that_only_the_index_has_comes_back(node: Node) -> None:
     record = node.images.list()[0]
     with node.database.transaction() as cursor:
         cursor.execute("DELETE FROM images")
+        cursor.execute("DELETE FROM name_changes")
 
     examine(node, None, mend=True)
 

@@ -17,7 +17,8 @@ from prestow.errors import PreconditionError, StorageError
 from prestow.examine import examine
 from prestow.lookup import find_image
 from prestow.metadata.containers import ContainerRecord, Containers, containers_file
-from prestow.metadata.tag import label, publish_names, tag
+from prestow.metadata.publish import publish_names
+from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
@@ -123,7 +124,7 @@ def test_a_lost_database_is_made_again_and_nothing_is_lost(
 def test_names_have_their_times_again_and_count_as_used(node: Node) -> None:
     with node.database.transaction() as cursor:
         cursor.execute("UPDATE images SET created_at = 5.25, updated_at = 6.5")
-        publish_names(node.database, node.content)
+    publish_names(node.database, node.content)
     node.database.close()
     node.database.path.unlink()
 
@@ -261,6 +262,7 @@ def test_an_index_that_is_lost_too_costs_the_names_only(node: Node) -> None:
     node.database.close()
     node.database.path.unlink()
     (node.content.root / "index.json").write_bytes(b"{")
+    (node.home / "names.log").unlink()
 
     fresh = Node(node.home, node.store_id)
 

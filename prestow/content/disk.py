@@ -8,7 +8,7 @@ failed is never tried again: the kernel has marked the lost pages clean, and the
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -88,13 +88,13 @@ def make_folder(folder: Path, *, durable: bool = True) -> None:
         sync_folder(folder.parent)
 
 
-def write_new(path: Path, data: bytes, *, durable: bool = True) -> Path:
+def write_new(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> Path:
     """Write a file beside ``path``, under a name that nobody uses, for the caller to rename or link."""
     temporary = path.with_name(owned_name(f".{path.name}"))
     try:
         with temporary.open("xb") as file:
             os.fchmod(file.fileno(), 0o644)  # whatever the umask
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
@@ -124,7 +124,7 @@ def read_file(path: Path) -> bytes:
         return file.read()
 
 
-def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
+def replace_file(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:
     """Give a file new contents: readers see the old or the new ones, whole, also after a power cut."""
     temporary = write_new(path, data, durable=durable)
     try:

@@ -125,14 +125,22 @@ class LocalStore(Blobs):
         Raises:
             StorageError: something could not be removed; the rest was.
         """
-        with translated(f"tidying {self.root}"):
-            remove_abandoned(self.root)
+        self.tidy_names()
         for ingest in Ingest.walk(self.ingests):
             if not os.path.lexists(ingest.data):
                 with suppress(UnavailableError), ingest.lock("", timeout=0):
                     if not os.path.lexists(ingest.data):
                         ingest.drop(self.trash)
         self.empty_trash()
+
+    def tidy_names(self) -> None:
+        """Remove what was about to replace ``index.json`` when its writer died.
+
+        Raises:
+            StorageError: it could not be removed.
+        """
+        with translated(f"tidying {self.root}"):
+            remove_abandoned(self.root)
 
     def sweep_ingests(self, keep: Callable[[Status], bool], *, dry_run: bool = False) -> list[Status]:
         """Drop the ingests that nobody writes and that ``keep`` does not want, asked while they are locked.

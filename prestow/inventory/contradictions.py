@@ -15,7 +15,7 @@ from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.halfway import COPY
 from prestow.metadata.containers import ContainerRecord, read_containers
-from prestow.metadata.tag import contradicted
+from prestow.metadata.publish import contradicted
 from prestow.node import Node
 from prestow.oci.identity import chain_ids
 from prestow.runtime.bundle import CONFIG

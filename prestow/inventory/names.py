@@ -12,7 +12,7 @@ from prestow.content.layout_index import Named, read_index
 from prestow.errors import PrestowError, printable
 from prestow.inventory.finding import Finding
 from prestow.metadata.images import ImageRecord, Images
-from prestow.metadata.tag import publish_names
+from prestow.metadata.publish import changing_names, publish_names
 from prestow.namespace import qualified
 from prestow.node import Node
 from prestow.snapshots.snapshotter import Damage
@@ -50,19 +50,18 @@ def _unknown(node: Node, entry: Named) -> Finding:
 
 
 def _restore(node: Node, entry: Named) -> None:
-    with node.database.transaction():
+    with changing_names(node.database, node.content):
         images = Images(node.database, entry.namespace)
         images.put(entry.name, entry.target)
         images.label(entry.name, entry.labels)
-        publish_names(node.database, node.content)
+    publish_names(node.database, node.content, whole=True)
 
 
 def _publish(node: Node) -> None:
     path = node.content.root / "index.json"
     if not path.is_file():
         node.content.held.take(path, "is no file")
-    with node.database.transaction():
-        publish_names(node.database, node.content)
+    publish_names(node.database, node.content, whole=True)
 
 
 def _same(row: ImageRecord, entry: Named) -> bool:

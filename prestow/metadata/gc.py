@@ -21,7 +21,6 @@ from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
 from prestow.cancellation import check
-from prestow.content.layout_index import remove_leftovers
 from prestow.content.local import LocalStore
 from prestow.content.store import Info, Status
 from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, PrestowError
@@ -30,9 +29,9 @@ from prestow.metadata.database import Database, Row
 from prestow.metadata.holds import Thing, blob, key
 from prestow.metadata.images import Images
 from prestow.metadata.leases import Leases
+from prestow.metadata.publish import changing_names, publish_names
 from prestow.metadata.retention import Forgotten, Name, Retention, forgettable
 from prestow.metadata.survey import GRACE, Measured, Survey, last_used, measured, survey
-from prestow.metadata.tag import publish_names
 
 _FORGET_NOTHING = Retention()
 UNHELD = "no name, container or lease leads to it"
@@ -203,7 +202,7 @@ class _Collection:
         chosen = forgettable(seen.names, self.rules.retention, self.rules.clock(), seen.holds, disk)
         if self.rules.dry_run or not chosen:
             return chosen
-        with self.db.transaction():
+        with changing_names(self.db, self.content):
             return [each for each in chosen if _forget(self.db, each.name)]
 
     def _snapshots(self, seen: Survey, kept: set[Thing]) -> dict[Thing, Removed]:
@@ -264,10 +263,11 @@ class _Collection:
         """Give the bytes back to the disk, and then bring the files up to date that a full disk may have kept back."""
         with self._listing(Thing("blob", ""), "trash"):
             self.content.empty_trash()
-        with self._listing(Thing("image", ""), "index.json"), self.db.transaction():
+        with self._listing(Thing("image", ""), "index.json"):
             publish_names(self.db, self.content)
-            publish_containers(self.db)
-            remove_leftovers(self.content.root)
+            with self.db.transaction():
+                publish_containers(self.db)
+            self.content.tidy_names()
         self.db.fill_reserve()
 
     @contextmanager

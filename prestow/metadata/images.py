@@ -77,7 +77,7 @@ class Images:
             NotFoundError: no such name.
         """
         rows = self._db.records(
-            _record, "SELECT * FROM images WHERE namespace = ? AND name = ?", (self._namespace, name)
+            image_record, "SELECT * FROM images WHERE namespace = ? AND name = ?", (self._namespace, name)
         )
         if not rows:
             raise NotFoundError(f"image {printable(name)} is not in the store{self._within}; pull it")
@@ -147,7 +147,8 @@ class Images:
             InvalidError: several images begin so.
             NotFoundError: none does.
         """
-        found = tuple(record for record in self.list() if record.target.digest.startswith(beginning))
+        sql = "SELECT * FROM images WHERE namespace = ? AND digest BETWEEN ? AND ? ORDER BY name"
+        found = tuple(self._db.records(image_record, sql, (self._namespace, beginning, f"{beginning}g")))
         if len({record.target.digest for record in found}) > 1:
             raise _ambiguous(beginning)
         if not found:
@@ -157,12 +158,12 @@ class Images:
     def list(self) -> tuple[ImageRecord, ...]:
         """Give all names, sorted."""
         return tuple(
-            self._db.records(_record, "SELECT * FROM images WHERE namespace = ? ORDER BY name", (self._namespace,))
+            self._db.records(image_record, "SELECT * FROM images WHERE namespace = ? ORDER BY name", (self._namespace,))
         )
 
     def every(self) -> tuple[ImageRecord, ...]:
         """Give the names of all namespaces, sorted: what the bytes of the store are there for."""
-        return tuple(self._db.records(_record, "SELECT * FROM images ORDER BY namespace, name"))
+        return tuple(self._db.records(image_record, "SELECT * FROM images ORDER BY namespace, name"))
 
     def put(self, name: str, target: Descriptor) -> ImageRecord:
         """Make a name stand for ``target``; nothing changes if it does already.
@@ -255,7 +256,8 @@ def _target(row: Row) -> Descriptor:
     return Descriptor(row["media_type"], Digest.parse(row["digest"]), row["size"])
 
 
-def _record(row: Row) -> ImageRecord:
+def image_record(row: Row) -> ImageRecord:
+    """Give the name that a row of the table stands for."""
     return ImageRecord(
         namespace=row["namespace"],
         name=row["name"],

@@ -14,7 +14,7 @@ from prestow.errors import PreconditionError
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database
 from prestow.metadata.images import ImageRecord, Images, is_digest
-from prestow.metadata.tag import untag
+from prestow.metadata.tag import untag_chosen
 from prestow.namespace import DEFAULT
 
 
@@ -42,18 +42,20 @@ def remove_images(
         NotFoundError: no such image.
         PreconditionError: the image of a digest has several names, or a container was made of the name.
     """
-    db.make_room()
-    with db.transaction():
+
+    def choose() -> Collection[str]:
         images = Images(db, namespace)
         found = {record.name: record for text in wanted for record in _chosen(images, text, every_name=every_name)}
         if not force:
             _refuse_used(Containers(db, namespace), found)
-        return untag(db, content, *found, namespace=namespace)
+        return found
+
+    return untag_chosen(db, content, choose, namespace=namespace)
 
 
 def containers_of(containers: Containers, names: Collection[str]) -> tuple[str, ...]:
     """Give the IDs of the containers that were made of these names."""
-    return tuple(record.id for record in containers.list() if record.image in names)
+    return tuple(sorted(record.id for name in names for record in containers.made_of(name)))
 
 
 def _chosen(images: Images, text: str, *, every_name: bool) -> tuple[ImageRecord, ...]:

@@ -7,6 +7,8 @@
     leases           id ──▶ namespace, owner, process, end      what is in use but not named yet
     lease_resources  lease ──▶ leases, kind, key              what it holds: a digest, a ref, a snapshot's key
     announcements    lease ──▶ leases, manifest, driver       the image that will take room on the disk
+    name_changes     seq ──▶ namespace, name                  what index.json may lack yet; triggers write it
+    published        file ──▶ which file was written last     so that one that is older or newer is known
 
 Times are seconds since the epoch, but ``ends_at``: seconds since the boot of ``boot_id``; and ``started``: when the
 process ``pid``, counted in ``pid_namespace``, began, in clock ticks since that boot. ``labels`` is a JSON object of
@@ -155,7 +157,36 @@ _ANNOUNCEMENTS = (
     """,
 )
 
-STEPS = (_FIRST, _NAMESPACES_AND_LABELS, _ANNOUNCEMENTS)
+_NOW = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+_NEXT = f"max(ifnull((SELECT max(seq) FROM name_changes), 0) + 1, {_NOW})"  # noqa: S608 - ours
+
+
+def _noted(trigger: str, event: str, row: str) -> str:
+    """Give the trigger that notes which name an event changes."""
+    return f"""
+    CREATE TRIGGER {trigger} AFTER {event} ON images
+    BEGIN
+        INSERT INTO name_changes (seq, namespace, name) VALUES ({_NEXT}, {row}.namespace, {row}.name);
+    END
+    """  # noqa: S608 - ours
+
+
+_NAME_CHANGES = (
+    "CREATE TABLE name_changes (seq INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL) STRICT",
+    _noted("images_added", "INSERT", "new"),
+    _noted("images_changed", "UPDATE OF digest, media_type, size, labels, created_at, updated_at", "new"),
+    _noted("images_removed", "DELETE", "old"),
+    "CREATE INDEX images_digest ON images (namespace, digest)",
+    "CREATE INDEX containers_image ON containers (namespace, image)",
+    """
+    CREATE TABLE published (
+        file      TEXT PRIMARY KEY,
+        identity  TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+STEPS = (_FIRST, _NAMESPACES_AND_LABELS, _ANNOUNCEMENTS, _NAME_CHANGES)
 """Statements that make each version of the one before it."""
 
 VERSION = len(STEPS)

@@ -22,15 +22,15 @@ MAX_DOCUMENT = 4 << 20
 _MAX_DIGITS = 20  # of an integer: enough for 64 bits and a sign
 
 
-def load(raw: bytes, what: str) -> dict[str, Any]:
-    """Read one JSON object; ``what`` names it in errors.
+def load(raw: bytes, what: str, limit: int = MAX_DOCUMENT) -> dict[str, Any]:
+    """Read one JSON object of at most ``limit`` bytes; ``what`` names it in errors.
 
     Raises:
         InvalidError: the bytes break a rule of this module.
-        ExhaustedError: more than ``MAX_DOCUMENT`` bytes.
+        ExhaustedError: more than ``limit`` bytes.
     """
-    if len(raw) > MAX_DOCUMENT:
-        raise ExhaustedError(f"{what}: {len(raw)} bytes; documents are limited to {MAX_DOCUMENT} bytes")
+    if len(raw) > limit:
+        raise ExhaustedError(f"{what}: {len(raw)} bytes; documents are limited to {limit} bytes")
     try:
         text = raw.decode("utf-8")
         value = json.loads(

@@ -8,11 +8,18 @@ from prestow.digest import Digest
 from prestow.errors import ExhaustedError, NotFoundError
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor, parse_descriptor
+from prestow.oci.document import MAX_DOCUMENT
 from prestow.oci.kind import INDEX, check_consistent
 from prestow.platforms import Platform, choose
 
 MAX_MANIFESTS = 10_000
-"""Most entries of one index; a layout lists all its images in one."""
+"""Most entries of one index."""
+
+MAX_LAYOUT = 32 << 20
+"""Largest ``index.json`` in bytes: a layout lists all its images in one."""
+
+MAX_IMAGES = 100_000
+"""Most entries of it."""
 
 _SHOWN = 20  # platforms in an error
 
@@ -34,18 +41,23 @@ class Index:
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def parse(cls, raw: bytes, media_type: str | None = None) -> Self:
+    def parse(cls, raw: bytes, media_type: str | None = None, *, of_layout: bool = False) -> Self:
         """Read an index that came as ``media_type`` (``None``: by its own word).
+
+        Args:
+            raw: the document.
+            media_type: as what it came.
+            of_layout: whether it is the ``index.json`` of a layout, which may be larger than an image's.
 
         Raises:
             InvalidError: not an index, or one that breaks the specification.
             UnsupportedError: schema 1, or a digest of an unsupported algorithm.
             ExhaustedError: too many bytes or entries.
         """
-        record, media_type = INDEX.read(raw, media_type)
+        record, media_type = INDEX.read(raw, media_type, MAX_LAYOUT if of_layout else MAX_DOCUMENT)
         entries = record.items("manifests")
-        if len(entries) > MAX_MANIFESTS:
-            raise ExhaustedError(f"{record.what}: {len(entries)} entries; limited to {MAX_MANIFESTS} entries")
+        if len(entries) > (most := MAX_IMAGES if of_layout else MAX_MANIFESTS):
+            raise ExhaustedError(f"{record.what}: {len(entries)} entries; limited to {most} entries")
         manifests = tuple(parse_descriptor(entry, f"{record.at('manifests')}[{n}]") for n, entry in enumerate(entries))
         check_consistent(manifests, record.what)
         return cls(raw, media_type, manifests, record.text_map("annotations"))

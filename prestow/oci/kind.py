@@ -11,7 +11,7 @@ from prestow.digest import Digest
 from prestow.errors import InvalidError, UnsupportedError, printable
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
-from prestow.oci.document import Record, load
+from prestow.oci.document import MAX_DOCUMENT, Record, load
 
 _VERSION = 2
 _SCHEMA_1_FIELDS = frozenset({"fsLayers"})
@@ -33,8 +33,8 @@ class Kind:
     fields: frozenset[str]
     foreign: frozenset[str]
 
-    def read(self, raw: bytes, media_type: str | None) -> tuple[Record, str]:
-        """Read a document that came as ``media_type``, and give it with its true media type.
+    def read(self, raw: bytes, media_type: str | None, limit: int = MAX_DOCUMENT) -> tuple[Record, str]:
+        """Read a document of at most ``limit`` bytes that came as ``media_type``; give it with its true media type.
 
         Raises:
             InvalidError: another kind of document, or media types that contradict each other.
@@ -43,7 +43,7 @@ class Kind:
         """
         what = f"{self.name} {Digest.of(raw).short}"
         refuse_schema_1(media_type, what)
-        record = Record.of(load(raw, what), what, self.fields | self.foreign | _SCHEMA_1_FIELDS)
+        record = Record.of(load(raw, what, limit), what, self.fields | self.foreign | _SCHEMA_1_FIELDS)
         self._check_version(record)
         own = record.text("mediaType", "")
         actual = media_type or own or self.media_types[0]

@@ -24,7 +24,7 @@ from prestow.errors import (
 )
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.document import MAX_DOCUMENT, Record, load
-from prestow.oci.index import Index
+from prestow.oci.index import MAX_LAYOUT, Index
 from prestow.oci.mediatypes import is_index, is_manifest
 from prestow.reference import LayoutReference, name_for
 from prestow.registry.container import Container, container, open_regular
@@ -109,7 +109,7 @@ class LayoutSource:
         if version != _VERSION:
             raise UnsupportedError(f"{what}: version {printable(version)!r}; supported is {_VERSION}")
         with found.open("index.json") as run:
-            return Index.parse(run.read(MAX_DOCUMENT))
+            return Index.parse(run.read(MAX_LAYOUT), of_layout=True)
 
 
 class LayoutBlobs:

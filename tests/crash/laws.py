@@ -31,7 +31,7 @@ _BEHIND = frozenset({"name", "containers.json"})
 _LONG = 365 * 24 * 3600.0
 _TABLES = ("images", "generations", "containers", "snapshots", "leases", "lease_resources")
 _PERMANENT = (
-    "*.json", "metadata.db", "metadata.db-*", "*.lock", "content/oci-layout", "content/index.json",
+    "*.json", "names.log", "metadata.db", "metadata.db-*", "*.lock", "content/oci-layout", "content/index.json",
     "ingest/.locks/*", "prefect/results/*", "snapshots/*.json", "snapshots/*/.lock", "snapshots/*/.locks/*",
 )  # fmt: skip
 _FOLDERS = (

@@ -9,7 +9,8 @@ from prestow.errors import InvalidError, NotFoundError
 from prestow.metadata.containers import ContainerRecord, Containers
 from prestow.metadata.database import Database
 from prestow.metadata.images import Images
-from prestow.metadata.tag import publish_names, recover_names, tag, untag
+from prestow.metadata.publish import publish_names
+from prestow.metadata.tag import recover_names, tag, untag
 from prestow.namespace import check_namespace
 from tests.metadata.factory import Home, absent, make_image
 
