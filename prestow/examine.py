@@ -59,7 +59,7 @@ def examine(
         UnavailableError: another repair has been under way all the time.
         StorageError: the disk or the database failed.
     """
-    node.recover()
+    node.recover(whole=name is None)
     if name is not None:
         return Examined(_images(node, (node.image(name),), mend=mend, progress=progress), None)
     books = _for(progress, "")

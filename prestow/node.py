@@ -238,11 +238,11 @@ class Node:
         same = record.target.digest == target.digest and record.labels.get(SOURCE) == source
         return same and self.content.has(target.digest, target.size)
 
-    def recover(self) -> None:
-        """Finish or remove what dead processes left; quick where there is nothing."""
+    def recover(self, *, whole: bool = False) -> None:
+        """Finish or remove what dead processes left; quick where nothing is, unless the ``whole`` is looked at."""
         from prestow.recovery import recover  # noqa: PLC0415 - only for verbs that change something
 
-        recover(self.home, self.content, self.database, self.snapshotters)
+        recover(self.home, self.content, self.database, self.snapshotters, whole=whole)
 
     def make_room(self) -> None:
         """Make it possible to remove things on a disk that is full: the database cannot even be opened there."""

@@ -58,5 +58,5 @@ def prune(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Sw
     chosen = rules(node, choice, dry_run=dry_run)
     if not dry_run:
         node.make_room()
-        node.recover()
+        node.recover(whole=True)
     return sweep(node.database, node.content, node.snapshotters, chosen)

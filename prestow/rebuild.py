@@ -24,7 +24,7 @@ from prestow.content.store import MAX_DOCUMENT
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, StorageError
 from prestow.halfway import COPY
-from prestow.metadata.containers import ContainerRecord, Containers, containers_file, read_containers
+from prestow.metadata.containers import ContainerRecord, Containers, containers_file, is_published, read_containers
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.tag import recover_names
 from prestow.oci.identity import chain_ids
@@ -183,6 +183,8 @@ def has_lost_its_log(home: Path, database: Database) -> bool:
     Raises:
         StorageError: the disk does not tell.
     """
+    if is_published(database):
+        return False
     known = {(record.namespace, record.id) for record in Containers(database).every()}
     listed = [record for record in read_containers(home) or () if (record.namespace, record.id) not in known]
     with translated(f"looking at the bundles of {home}"):

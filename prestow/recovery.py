@@ -8,7 +8,8 @@
     bundles/.underway/            containers that were being made or ended
 
 Whose something is, its lock or its name says (:mod:`.content.lock`, :mod:`.content.owned`); what is mounted, the
-kernel. As a rule there is nothing, and to find that out takes a few listings and nothing is written. What cannot be
+kernel. As a rule there is nothing, and to find that out takes a few listings of what is underway, however much the
+store has, and nothing is written; only once in each boot, and for the whole, each snapshot is looked at. What cannot be
 removed now is told in the log and waits for the next time: it is never in the way of what somebody asked for.
 Downloads that were cut off, and whatever a lease holds, are not rubbish: they are gone on with.
 """
@@ -35,7 +36,9 @@ from prestow.snapshots.remove import empty_trash
 _log = logging.getLogger(__name__)
 
 
-def recover(home: Path, content: LocalStore, database: Database, snapshotters: Sequence[Driver]) -> None:
+def recover(
+    home: Path, content: LocalStore, database: Database, snapshotters: Sequence[Driver], *, whole: bool = False
+) -> None:
     """Put a store in order.
 
     Args:
@@ -43,14 +46,15 @@ def recover(home: Path, content: LocalStore, database: Database, snapshotters: S
         content: its blobs.
         database: its names, of all namespaces.
         snapshotters: its drivers.
+        whole: whether to look at each snapshot, and not only where somebody was at work or a boot ended.
     """
     with _told(database.path):  # until that is known, nothing is rubbish
         if has_lost_its_log(home, database):
             database.rebuild("its log was removed: containers.json tells of a container that it does not know")
-        _tidy(home, content, database, snapshotters)
+        _tidy(home, content, database, snapshotters, whole=whole)
 
 
-def _tidy(home: Path, content: LocalStore, database: Database, snapshotters: Sequence[Driver]) -> None:
+def _tidy(home: Path, content: LocalStore, database: Database, snapshotters: Sequence[Driver], *, whole: bool) -> None:
     with _told(home):
         _remove_files(home)
     with _told(home / "content/index.json"):
@@ -62,7 +66,7 @@ def _tidy(home: Path, content: LocalStore, database: Database, snapshotters: Seq
             _finish_containers(bundles, Containers(database, namespace), snapshotters)
     for driver in snapshotters:
         with _told(home / "snapshots" / driver.driver):
-            if driver.seems_untidy():
+            if driver.seems_untidy(whole=whole):
                 driver.cleanup()
     with _told(home / "trash"):
         content.tidy()
@@ -86,7 +90,7 @@ def _remove_files(home: Path) -> None:
 
 
 def _end_looks(looks: Path, database: Database, snapshotters: Sequence[Driver]) -> None:
-    keys = set(begun(database))
+    keys = set(begun(database, [driver.driver for driver in snapshotters]))
     if looks.is_dir():
         with translated(f"listing {looks}"):
             keys |= {path.name for path in looks.iterdir()}

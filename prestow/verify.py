@@ -59,13 +59,15 @@ class Verification:
 def verify(node: Node, record: ImageRecord, *, progress: Progress | None = None) -> Verification:
     """Look at everything that is stored of an image, for all platforms that are here.
 
+    What dead processes left is the caller's to put in order before, once for all images.
+
     Args:
         node: the store.
         record: the image's name and target.
         progress: told of bytes as they are read.
     """
     run = _Run(node, progress)
-    with node.lease(f"verify {record.name}") as lease:
+    with node.leases.during(f"verify {record.name}", node.settings.lease_hours * 3600) as lease:
         damaged = tuple(run.target(record.target, lease))
     blobs, snapshots, read = len(run.hashed), run.snapshots, run.bytes
     return Verification(record.namespace, record.name, record.target.digest, blobs, snapshots, read, damaged)

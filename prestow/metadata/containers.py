@@ -126,9 +126,31 @@ def publish_containers(db: Database) -> None:
     db.check_table("containers")
     records = Containers(db).every()
     path = containers_file(db.path.parent)
-    if not says(db.path.parent, records):
-        with suppress(ExhaustedError), translated(f"writing {path}"):
-            replace_file(path, json.dumps([asdict(record) for record in records], indent=2).encode())
+    with suppress(ExhaustedError), db.transaction() as cursor:
+        if not says(db.path.parent, records):
+            with translated(f"writing {path}"):
+                replace_file(path, json.dumps([asdict(record) for record in records], indent=2).encode())
+        if path.exists():
+            cursor.execute("INSERT OR REPLACE INTO published VALUES (?, ?)", (path.name, _identity(path)))
+
+
+def is_published(db: Database) -> bool:
+    """Whether the file is the one that was last written with this database: neither is older than the other.
+
+    Raises:
+        StorageError: the database failed.
+    """
+    path = containers_file(db.path.parent)
+    rows = db.read("SELECT identity FROM published WHERE file = ?", (path.name,))
+    return (rows[0]["identity"] if rows else "") == _identity(path)
+
+
+def _identity(path: Path) -> str:
+    """Tell which file is there, as the kernel does; empty if there is none."""
+    with suppress(FileNotFoundError):
+        found = path.lstat()
+        return f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+    return ""
 
 
 def says(home: Path, records: Sequence[ContainerRecord]) -> bool:

@@ -1,6 +1,6 @@
 """Shared mounts of metadata images: one for all containers of an image, so that they share its pages in memory.
 
-    <hex>.erofs + the layers' tars (+ <hex>.side)  ──mount──▶  <hex>.mnt  ──▶ lower directory of overlays, bind mounts
+    <hex>.erofs + the layers' tars (+ <hex>.side)  ──mount──▶  .mounts/<hex>  ──▶ lower of overlays, bind mounts
 
 Since Linux 6.12 the kernel mounts EROFS from files, if their file system can serve it (ext4, xfs and btrfs can, tmpfs
 cannot); else each file gets a loop device, all of them or none. The mount is made when a snapshot's mounts are asked
@@ -17,7 +17,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-from prestow.content.disk import translated
+from prestow.content.disk import make_folder, translated
 from prestow.errors import InvalidError, UnsupportedError
 from prestow.snapshots import syscalls
 from prestow.snapshots.loop import loop_devices
@@ -93,5 +93,5 @@ def ensure_mounted(image: Path, devices: Sequence[Path], target: Path) -> None:
     if any(point.type == "erofs" for point in mounted_at(target)):
         return
     with translated(f"making {target}"):
-        target.mkdir(0o700, exist_ok=True)
+        make_folder(target, durable=False)
     mount_image(image, devices, target)

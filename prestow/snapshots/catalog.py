@@ -8,9 +8,10 @@
 A row is written after the files that it names are durable, and goes before they do (see :mod:`.driver`).
 """
 
+import itertools
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -32,6 +33,15 @@ _LINE = """
     SELECT * FROM line ORDER BY depth
 """
 
+_SERVES = """
+    WITH RECURSIVE above AS (
+        SELECT key, kind FROM snapshots WHERE driver = ?1 AND parent = ?2 AND diff_id IS NULL
+        UNION ALL
+        SELECT s.key, s.kind FROM snapshots AS s JOIN above ON s.driver = ?1 AND s.parent = above.key
+    )
+    SELECT 1 FROM above WHERE kind != 'committed' LIMIT 1
+"""
+
 
 def check_key(key: str) -> None:
     """Refuse what cannot be a key or name that a user chooses.
@@ -50,10 +60,11 @@ def every_snapshot(database: Database) -> list[Info]:
     return [_info(row) for row in database.read("SELECT * FROM snapshots ORDER BY driver, id")]
 
 
-def keys_beginning(database: Database, stem: str) -> list[str]:
-    """Give the keys of all drivers that begin with a text, without looking at every row."""
-    rows = database.read("SELECT key FROM snapshots WHERE substr(key, 1, ?) = ?", (len(stem), stem))
-    return [str(row["key"]) for row in rows]
+def keys_beginning(database: Database, drivers: Iterable[str], stem: str) -> list[str]:
+    """Give the keys of some drivers that begin with a text, without looking at every row."""
+    sql = "SELECT key FROM snapshots WHERE driver = ? AND key >= ? AND key < ?"
+    after = stem[:-1] + chr(ord(stem[-1]) + 1)
+    return [str(row["key"]) for driver in drivers for row in database.read(sql, (driver, stem, after))]
 
 
 class Catalog:
@@ -98,6 +109,15 @@ class Catalog:
             raise _missing(key, self.driver)
         return [_info(row) for row in rows]
 
+    def views(self, parent: str) -> int:
+        """Count the views of a snapshot."""
+        sql = "SELECT count(*) FROM snapshots WHERE driver = ? AND parent = ? AND kind = 'view'"
+        return int(self._database.read(sql, (self.driver, parent))[0][0])
+
+    def serves(self, key: str) -> bool:
+        """Whether an active snapshot or a view stands on the image that has this chain ID."""
+        return bool(self._database.read(_SERVES, (self.driver, key)))
+
     def require_sound(self) -> None:
         """Make sure that the rows are to be believed; raises as :func:`prestow.metadata.soundness.require_sound`."""
         require_sound(self._database)
@@ -128,8 +148,28 @@ class Change:
         rows = self.cursor.execute("SELECT * FROM snapshots WHERE driver = ?", (self.driver,))
         return [_info(row) for row in rows]
 
-    def add(self, key: str, kind: Kind, parent: str | None, *, diff_id: Digest | None = None, above: int = 0) -> Info:
-        """Add a row on its parent; its number is greater than all others and than ``above``.
+    def like(self, info: Info) -> list[Info]:
+        """Give the rows that have the key or the number of one that was."""
+        sql = "SELECT * FROM snapshots WHERE driver = ? AND {} = ?"
+        found = [
+            self.cursor.execute(sql.format(column), (self.driver, value)).fetchall()
+            for column, value in (
+                ("key", info.key),
+                ("id", info.id),
+            )
+        ]
+        return [_info(row) for rows in found for row in rows]
+
+    def add(
+        self,
+        key: str,
+        kind: Kind,
+        parent: str | None,
+        *,
+        diff_id: Digest | None = None,
+        taken: Callable[[int], bool] = lambda _: False,
+    ) -> Info:
+        """Add a row on its parent; its number is greater than all others, and not one that is ``taken`` otherwise.
 
         Raises:
             AlreadyExistsError: the key is in use.
@@ -141,7 +181,8 @@ class Change:
         if parent is not None:
             check_parent(_known(self.find(parent), parent, self.driver))
         last = self.cursor.execute("SELECT max(id) FROM snapshots WHERE driver = ?", (self.driver,)).fetchone()[0]
-        info = Info(self.driver, key, kind, parent, max(last or 0, above) + 1, self.now, diff_id)
+        number = next(number for number in itertools.count(max(last or 0, 0) + 1) if not taken(number))
+        info = Info(self.driver, key, kind, parent, number, self.now, diff_id)
         self.cursor.execute(
             "INSERT INTO snapshots (driver, key, kind, parent, id, diff_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (self.driver, key, kind.value, parent, info.id, diff_id and str(diff_id), self.now),

@@ -1,6 +1,6 @@
 """What all drivers share: the order in which rows and files come and go.
 
-    make       .new-… ──▶ sync ──▶ { row, rename } in one transaction
+    make       .new/… ──▶ sync ──▶ { row, rename } in one transaction
     remove     { row } ──▶ rename to trash ──▶ delete
 
 A driver says what files a chain of layers needs, makes them (see :mod:`.unpacked`), and names the directories that show
@@ -9,13 +9,13 @@ a committed snapshot.
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from prestow.content.disk import translated
 from prestow.errors import AlreadyExistsError, PreconditionError
-from prestow.snapshots.catalog import check_key, check_parent
+from prestow.snapshots.catalog import Change, check_key, check_parent
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.descent import measure
 from prestow.snapshots.folders import check_folder
@@ -94,7 +94,7 @@ class Driver(Unpacked):
             row = Info(self.driver, key, kind, parent, 0, time.time())
             write_row(folder, row, line, durable=self._folders.durable)
             with self._catalog.change() as change:
-                info = change.add(key, kind, parent, above=self._folders.last())
+                info = change.add(key, kind, parent, taken=self._folders.has)
                 self._folders.publish([(folder, str(info.id))])
         return self.mounts(key)
 
@@ -142,14 +142,17 @@ class Driver(Unpacked):
     def remove(self, key: str) -> None:
         """Remove a snapshot, the row first."""
         self._refuse_mounted(self._catalog.get(key))
-        with self._catalog.change() as change:
-            info = change.remove(key)
-        self._clear(lambda known: [path for path in self._files(info) if path.name not in known])
+        with self._folders.underway():
+            with self._catalog.change() as change:
+                info = change.remove(key)
+            self._clear(
+                lambda change: change.like(info), lambda known: [p for p in self._files(info) if p.name not in known]
+            )
 
-    def _clear(self, choose: Callable[[set[str]], list[Path]]) -> None:
+    def _clear(self, rows: Callable[[Change], Iterable[Info]], choose: Callable[[set[str]], list[Path]]) -> None:
         """Remove what ``choose`` picks, told the names that rows have now: others may have taken the same one."""
         with self._catalog.change() as change:
-            known = {name for info in change.walk() for name in self._names(info)}
+            known = {name for info in rows(change) for name in self._names(info)}
             graves = [self._folders.bury(path) for path in choose(known)]
         for grave in graves:
             if grave:
@@ -164,21 +167,30 @@ class Driver(Unpacked):
         users = users_of(self._files(info))
         if info.kind is Kind.VIEW and info.parent:
             # A mounted view cannot be told from its siblings, which show the same directories.
-            views = [other for other in self._catalog.walk() if other.kind is Kind.VIEW and other.parent == info.parent]
-            users += shown_read_only(self._stack(self._parents(info.parent)))[len(views) - 1 :]
+            views = self._catalog.views(info.parent)
+            users += shown_read_only(self._stack(self._parents(info.parent)))[views - 1 :]
         if users:
             raise PreconditionError(f"snapshot {info.key} is mounted at {users[0].path}; unmount it first")
 
-    def seems_untidy(self) -> bool:
-        """Whether crashes may have left something; only a look, for which nobody has to wait."""
+    def seems_untidy(self, *, whole: bool = False) -> bool:
+        """Whether crashes may have left something; only a look, for which nobody has to wait.
+
+        Args:
+            whole: whether to look at all there is, and not only at what was underway in this boot.
+        """
+        if not (whole or self._folders.seem_touched()):
+            return False
         known = {name for info in self._catalog.walk() for name in self._names(info)}
-        return self._folders.seem_untidy(known)
+        if self._folders.seem_untidy(known):
+            return True
+        self._folders.looked()
+        return False
 
     def strays(self) -> list[Path]:
         """List what no row names, whether somebody uses it or not; without what is being made."""
         with self._catalog.change() as change:
             known = {name for info in change.walk() for name in self._names(info)}
-            return [path for path in self._folders.strays(known) if not path.name.startswith(".")]
+            return [path for path in self._folders.strays(known) if not self._folders.is_new(path)]
 
     def lost(self, info: Info) -> bool:
         """Whether the folder of a snapshot that is not of an image is gone, with all that was written into it."""
@@ -199,8 +211,9 @@ class Driver(Unpacked):
     def cleanup(self) -> None:
         """Put the disk in order after crashes, unless the rows are damaged: then nobody knows what is rubbish."""
         self._catalog.require_sound()
-        self._clear(lambda known: [path for path in self._folders.strays(known) if not _in_use(path)])
+        self._clear(Change.walk, lambda known: [path for path in self._folders.strays(known) if not _in_use(path)])
         empty_trash(self._folders.trash)
+        Driver.seems_untidy(self, whole=True)  # which notes it if not; what is in use waits
 
 
 def _in_use(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
     erofs/<hex>.erofs   metadata image of a chain ID: made from the diff blobs, always the same bytes
     erofs/<hex>.side    data that cannot stay in a tar; seldom there, and there before the image
-    erofs/<hex>.mnt     where it is mounted for all (see :mod:`.bases`)
+    erofs/.mounts/<hex> where it is mounted for all (see :mod:`.bases`)
     erofs/<id>/fs,work  what a container writes, by overlayfs on top of that mount
 
 A chain ID's image stands for the whole chain, so lower ones have rows only, and get an image when they are first used.
@@ -10,23 +10,22 @@ A committed snapshot that a container wrote is its folder, stacked between the m
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from prestow.content.disk import translated
-from prestow.digest import Digest
+from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import InvalidError, PreconditionError
 from prestow.layers.erofs import encode
 from prestow.layers.node import Node
 from prestow.snapshots.bases import BLOCK_BITS, device_blocks, ensure_mounted
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.driver import Driver
-from prestow.snapshots.folders import MOUNT_POINT
 from prestow.snapshots.mount import unmount
 from prestow.snapshots.rebuilt import image_damage, side_damage
-from prestow.snapshots.snapshotter import Damage, Info, Kind, Progress
+from prestow.snapshots.snapshotter import Damage, Info, Progress
 from prestow.snapshots.unpacked import Made
 from prestow.snapshots.users import users_of
 
@@ -96,7 +95,7 @@ class ErofsSnapshotter(Driver):
 
     def _stack(self, line: Sequence[Info]) -> list[Path]:
         written = [info for info in line if info.diff_id is None]
-        base = [self._file(info.key, MOUNT_POINT) for info in line[len(written) :][:1]]
+        base = [self._folders.mount_point(info.key) for info in line[len(written) :][:1]]
         return [*(self._folders.fs(info.id) for info in written), *base]
 
     def _ensure(self, line: Sequence[Info]) -> list[Path]:
@@ -113,42 +112,40 @@ class ErofsSnapshotter(Driver):
     def _mount(self, line: Sequence[Info]) -> None:
         if any(info.diff_id for info in line):
             chain = Chain.of_line(line)
-            image, target = (self._file(chain.chain_id, suffix) for suffix in (_IMAGE, MOUNT_POINT))
-            ensure_mounted(image, self._devices(chain), target)
+            target = self._folders.mount_point(chain.chain_id)
+            ensure_mounted(self._file(chain.chain_id, _IMAGE), self._devices(chain), target)
 
     def remove(self, key: str) -> None:
-        """Remove a snapshot, then take down the mounts that nobody needs any more."""
+        """Remove a snapshot, then take down the mount that it stood on, if nobody needs it any more."""
+        base = next((info.key for info in self._catalog.line(key) if info.diff_id is not None), None)
         super().remove(key)
-        self._settle()
+        if base is not None and (place := self._folders.mount_point(base)).exists():
+            self._settle(lambda: self._unneeded([place]))
 
-    def seems_untidy(self) -> bool:
+    def seems_untidy(self, *, whole: bool = False) -> bool:
         """Whether crashes may have left something, a shared mount for example."""
-        return bool(self._unneeded()) or super().seems_untidy()
+        return bool(self._unneeded(self._folders.mount_points())) or super().seems_untidy(whole=whole)
 
     def cleanup(self) -> None:
         """Put the disk and the mounts in order after crashes."""
-        self._settle()
+        self._settle(lambda: [*self._unneeded(self._folders.mount_points()), *self._folders.old_mount_points()])
         super().cleanup()
 
-    def _settle(self) -> None:
-        """Take down each shared mount that no active snapshot or view leads to, and that nothing shows."""
+    def _settle(self, unneeded: Callable[[], Sequence[Path]]) -> None:
+        """Take down shared mounts that nothing shows."""
         with self._folders.lock():
-            for target in self._unneeded():
+            for target in unneeded():
                 if not users_of([target]):
                     _take_down(target)
 
-    def _unneeded(self) -> list[Path]:
+    def _unneeded(self, places: Sequence[Path]) -> list[Path]:
         """Give the places of shared mounts to which no active snapshot and no view leads."""
-        with translated(f"listing {self._folders.root}"):
-            places = list(self._folders.root.glob(f"*{MOUNT_POINT}"))
-        rows = {info.key: info for info in self._catalog.walk()} if places else {}
-        needed = {_base(info, rows) for info in rows.values() if info.kind is not Kind.COMMITTED}
-        return [path for path in places if path.stem not in needed]
+        return [path for path in places if not any(map(self._catalog.serves, _chain_ids(path.name)))]
 
     def detach(self, chain_ids: Collection[Digest]) -> None:
         """Take the shared mounts of chain IDs down; overlays on them hold on to what they show."""
         with self._folders.lock():
-            for target in (self._file(chain_id, MOUNT_POINT) for chain_id in chain_ids):
+            for target in map(self._folders.mount_point, chain_ids):
                 if target.exists():
                     _take_down(target)
 
@@ -164,8 +161,6 @@ def _name(chain_id: str, suffix: str) -> str:
     return f"{Digest(chain_id).encoded}{suffix}"
 
 
-def _base(info: Info, rows: Mapping[str, Info]) -> str | None:
-    """Give the hex digits of the chain ID that a snapshot stands on."""
-    while info.diff_id is None and info.parent is not None:
-        info = rows[info.parent]
-    return Digest(info.key).encoded if info.diff_id else None
+def _chain_ids(encoded: str) -> list[str]:
+    """Give the chain IDs that have these hex digits."""
+    return [f"{algorithm}:{encoded}" for algorithm in ALGORITHMS]

@@ -5,35 +5,40 @@
     <driver>/                 0700
       .lock                   permanent; held while shared mounts are made or taken down
       .locks/<hex digits>     permanent; held while the files of a chain ID are made whose name starts with these
-      <hex>.mnt               where the erofs driver mounts an image for all its users
+      .mounts/<hex>           where the erofs driver mounts an image for all its users
       <id>/fs                 what a snapshot consists of, or what its container writes
       <id>/work               overlayfs's own
       <id>/row.json           the row, for a database that was lost (see :mod:`.row_file`)
-      .new-<random>/          being made; flocked by its maker, so that others know a dead one
+      .new/<random>/          being made, or removed; flocked by its maker, so that others know a dead one
+      .looked                 the boot in which all was looked at
     trash/                    on the same file system
 
-What is made is made in a ``.new-`` folder, synced, and renamed to its number within the transaction that adds its row.
-So a folder with a number that no row has is rubbish, and so is a ``.new-`` folder that nobody holds.
+What is made is made below ``.new``, synced, and renamed to its number within the transaction that adds its row. So a
+folder with a number that no row has is rubbish, and so is what nobody holds below ``.new``. Who removes a snapshot has
+a folder there as well, and who fails takes ``.looked`` away. So where neither tells of anything, nothing is rubbish,
+and to know that takes no look at the rest.
 """
 
 import fcntl
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from prestow.content.boot import Process
 from prestow.content.disk import make_folder, sync_folder, translated
 from prestow.content.lock import FileLock
 from prestow.digest import Digest
-from prestow.errors import CancelledError, StorageError
+from prestow.errors import CancelledError, ExhaustedError, StorageError
 from prestow.snapshots import syscalls
 from prestow.snapshots.remove import bury, remove_tree
 
-MOUNT_POINT = ".mnt"
-"""Suffix of a folder that something is, was or will be mounted at."""
+_NEW = ".new"
+_LOOKED = ".looked"
+_OLD_MOUNT = ".mnt"
+"""Suffix of a shared mount's place, as long as older versions made it."""
 
-_NEW = ".new-"
 _LOCK_TIMEOUT = 60.0
 _COMMIT_TIMEOUT = 900.0
 
@@ -96,8 +101,9 @@ class Folders:
         Raises:
             StorageError: the disk failed.
         """
-        staged = self.root / f"{_NEW}{secrets.token_hex(8)}"
+        staged = self.root / _NEW / secrets.token_hex(8)
         with translated(f"making {staged}"):
+            make_folder(staged.parent, durable=False)
             held = self._hold(staged)
         unwanted: Path | None = staged
         try:
@@ -105,12 +111,30 @@ class Folders:
         except CancelledError:
             unwanted = None
             raise
+        except BaseException:
+            (self.root / _LOOKED).unlink(missing_ok=True)  # what was published already is rubbish perhaps
+            raise
         finally:
             try:
                 if unwanted is not None:
                     remove_tree(unwanted)
             finally:
                 os.close(held)
+
+    @contextmanager
+    def underway(self) -> Iterator[None]:
+        """Let others know, should this process die within the block, that something here may be rubbish.
+
+        On a full disk, where removing is what helps, they learn it from ``prune`` or after the next boot.
+        """
+        with ExitStack() as marked:
+            with suppress(ExhaustedError):
+                marked.enter_context(self.stage())
+            yield
+
+    def is_new(self, path: Path) -> bool:
+        """Whether something was being made, and is nothing that anybody could miss."""
+        return path.parent != self.root or path.name.startswith(_NEW)
 
     def _hold(self, staged: Path) -> int:
         with self.lock():  # nobody may find it before it is held
@@ -154,19 +178,47 @@ class Folders:
             with translated(f"syncing {self.root}"):
                 sync_folder(self.root)
 
-    def last(self) -> int:
-        """Give the greatest number that a folder has, whether it has a row or not."""
+    def has(self, number: int) -> bool:
+        """Whether a folder has a number, be there a row or not."""
+        return os.path.lexists(self.root / str(number))
+
+    def mount_point(self, chain_id: str) -> Path:
+        """Give the place where an image is mounted for all its users."""
+        return self.root / ".mounts" / Digest(chain_id).encoded
+
+    def old_mount_points(self) -> list[Path]:
+        """List the places where older versions mounted."""
         with translated(f"listing {self.root}"):
-            return max((int(path.name) for path in self.root.iterdir() if path.name.isdecimal()), default=0)
+            return sorted(self.root.glob(f"*{_OLD_MOUNT}"))
+
+    def mount_points(self) -> list[Path]:
+        """List the places where something is, was or will be mounted."""
+        with translated(f"listing {self.root}"):
+            return _entries(self.root / ".mounts")
 
     def bury(self, path: Path) -> Path | None:
         """Move a file or folder to the trash, and tell where it is; see :func:`prestow.snapshots.remove.bury`."""
         return bury(path, self.trash)
 
+    def seem_touched(self) -> bool:
+        """Whether somebody died at work here, or nobody has looked since the machine was started."""
+        with translated(f"listing {self.root}"):
+            if any(map(_abandoned, _entries(self.root / _NEW))):
+                return True
+            # After a power cut a row may be gone whose files are there, and nothing tells of it.
+            with suppress(FileNotFoundError):
+                return (self.root / _LOOKED).read_text() != Process.current().boot_id
+        return True
+
+    def looked(self) -> None:
+        """Note that all is in order here in this boot."""
+        with suppress(OSError):
+            (self.root / _LOOKED).write_text(Process.current().boot_id)
+
     def seem_untidy(self, known: set[str]) -> bool:
         """Whether something here may be a stray; only a look, for which nobody has to wait."""
         with translated(f"listing {self.root}"):
-            return any(path.name not in known and _may_be_stray(path) for path in self.root.iterdir())
+            return next(self._strays(known), None) is not None
 
     def strays(self, known: set[str]) -> list[Path]:
         """Find what is not in ``known``, and what its maker left unfinished; mount points are not looked at.
@@ -174,16 +226,21 @@ class Folders:
         Ask within a transaction, so that nobody is between the folder and its row.
         """
         with self.lock(), translated(f"listing {self.root}"):
-            entries = sorted(self.root.iterdir())
-            return [path for path in entries if path.name not in known and _is_stray(path)]
+            return sorted(self._strays(known))
+
+    def _strays(self, known: set[str]) -> Iterator[Path]:
+        yield from filter(_abandoned, _entries(self.root / _NEW))
+        for path in self.root.iterdir():
+            if path.name.startswith(f"{_NEW}-"):  # as older versions made it
+                yield from filter(_abandoned, [path])
+            elif not (path.name in known or path.name.startswith(".") or path.suffix == _OLD_MOUNT):
+                yield path
 
 
-def _may_be_stray(path: Path) -> bool:
-    return path.name.startswith(_NEW) or (not path.name.startswith(".") and path.suffix != MOUNT_POINT)
-
-
-def _is_stray(path: Path) -> bool:
-    return _may_be_stray(path) and not (path.name.startswith(_NEW) and not _abandoned(path))
+def _entries(folder: Path) -> list[Path]:
+    with suppress(FileNotFoundError):
+        return sorted(folder.iterdir())
+    return []
 
 
 def _abandoned(staged: Path) -> bool:

@@ -63,9 +63,9 @@ def _shown(mounts: tuple[Mount, ...], folder: Path) -> Iterator[Path]:
             folder.rmdir()  # never a tree: should it still be mounted, nothing of it may go
 
 
-def begun(database: Database) -> list[str]:
-    """Give the keys of the views of all looks, as far as they are known."""
-    return keys_beginning(database, f"{_STEM}.")
+def begun(database: Database, drivers: Iterable[str]) -> list[str]:
+    """Give the keys of the views of all looks by some drivers, as far as they are known."""
+    return keys_beginning(database, drivers, f"{_STEM}.")
 
 
 def abandoned(keys: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ import itertools
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -131,7 +131,7 @@ class Unpacked(ABC):
             made = self._make(chain, self._missing(chain), staged)
             self._write_rows(chain, made)
             with self._catalog.change() as change:
-                rows = _rows(change, chain, self._folders.last())
+                rows = _rows(change, chain, self._folders.has)
                 self._folders.publish(self._unpublished(rows, made))
 
     def _unpublished(self, rows: Sequence[tuple[Info, bool]], made: Sequence[Made]) -> Iterator[tuple[Path, str]]:
@@ -210,13 +210,13 @@ class Unpacked(ABC):
             lower = tree
 
 
-def _rows(change: Change, chain: Chain, above: int) -> list[tuple[Info, bool]]:
-    """Give the rows of a chain, lowest first, and whether they are new; their numbers are greater than ``above``."""
+def _rows(change: Change, chain: Chain, taken: Callable[[int], bool]) -> list[tuple[Info, bool]]:
+    """Give the rows of a chain, lowest first, and whether they are new; their numbers are none that are ``taken``."""
     rows: list[tuple[Info, bool]] = []
     parent: str | None = None
     for link in chain.links:
         found = change.find(link.chain_id)
-        info = found or change.add(link.chain_id, Kind.COMMITTED, parent, diff_id=link.diff_id, above=above)
+        info = found or change.add(link.chain_id, Kind.COMMITTED, parent, diff_id=link.diff_id, taken=taken)
         rows.append((info, found is None))
         parent = link.chain_id
     return rows

@@ -118,8 +118,9 @@ class Bench:
 
     def left_on_disk(self) -> set[str]:
         """Give the names in the snapshotter's folder and in the trash."""
-        found = {path.name for folder in (self.folder, self.home / "trash") for path in folder.iterdir()}
-        return found - {".lock", ".locks"}
+        folders = (self.folder, self.folder / ".new", self.folder / ".mounts", self.home / "trash")
+        found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
+        return found - {".lock", ".locks", ".looked", ".mounts", ".new"}
 
 
 def in_processes(count: int, work: Callable[[int], object]) -> None:

@@ -124,7 +124,7 @@ class Swapping(LocalStore):
 
     def open_fd(self, digest: Digest) -> int:
         """Open a blob as a descriptor, and do harm."""
-        for folder in self._home.glob("snapshots/*/.new-*/*/fs/d"):
+        for folder in self._home.glob("snapshots/*/.new/*/*/fs/d"):
             if not folder.is_symlink():
                 folder.rename(folder.parent / "moved")
                 folder.symlink_to(self._victim)

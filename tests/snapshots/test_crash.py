@@ -72,7 +72,7 @@ class Attempts:
             driver.remove("check")
         for key in [key for key, info in rows.items() if info.kind is Kind.ACTIVE]:
             self._compare(driver.mounts(key))
-        used = {str(info.id) for info in rows.values()} | {".lock", ".locks"}
+        used = {str(info.id) for info in rows.values()} | {".lock", ".locks", ".looked", ".mounts", ".new"}
         names = {path.name for path in (self.home / "snapshots" / driver.driver).iterdir()}
         assert {name for name in names if name.isdecimal() or name[0] == "."} <= used
         assert list((self.home / "trash").iterdir()) == []

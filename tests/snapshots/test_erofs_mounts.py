@@ -19,7 +19,7 @@ TARS = (Tar().file("a", b"a" * 2000), Tar().file("b", b"b"))
 
 def bases(bench: Bench) -> list[Path]:
     """Give the shared mounts."""
-    return [Path(point.path) for point in mount_points() if Path(point.path).parent == bench.folder]
+    return [Path(point.path) for point in mount_points() if Path(point.path).parent == bench.folder / ".mounts"]
 
 
 def images(bench: Bench) -> list[Path]:

@@ -115,11 +115,14 @@ def test_a_snapshot_whose_folder_was_removed_says_so_and_can_be_removed(
 @ALL
 def test_numbers_of_folders_that_still_stand_are_not_given_again(mounting: Path, kind: Callable[..., Driver]) -> None:
     with Bench(mounting / "store", kind) as bench:
-        (bench.folder / "50").mkdir()
+        parent = bench.committed(BASE).chain_id
+        last = max(info.id for info in bench.snapshotter.walk())
+        for number in (last + 1, last + 2, last + 50):
+            (bench.folder / str(number)).mkdir()
 
-        bench.snapshotter.prepare("key", bench.committed(BASE).chain_id)
+        bench.snapshotter.prepare("key", parent)
 
-        assert bench.snapshotter.stat("key").id > 50
+        assert bench.snapshotter.stat("key").id == last + 3
 
 
 @ALL
