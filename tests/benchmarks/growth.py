@@ -1,0 +1,131 @@
+"""What commands take in stores of 100, 1,000, 10,000 images, in the CPU time of the process, and as a ratio to an empty
+store; and how long the database's write lock is held.
+
+    python -m tests.benchmarks.growth [--images N …] [--rounds N] [--whole N]
+
+Each image has a name, a layer and a snapshot of its own. Medians. A pull and a tag may take twice as long as in an empty
+store; what looks at the whole store is told by the image, up to ``--whole`` images. Ratios of one run hold under load.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from flows.cli.output import table
+from prestow.examine import examine
+from prestow.explain import explain
+from prestow.metadata.database import Cursor, Database
+from prestow.metadata.removal import remove_images
+from prestow.metadata.tag import tag
+from prestow.node import Node, open_node
+from prestow.prune import prune
+from tests.image_factory import write_image
+from tests.pulling import pulled
+from tests.stores import DRIVER, grow
+from tests.tar_builder import Tar
+
+Figures = tuple[float, float]
+
+_FRESH = count()
+_BASE = 10  # images of the store that counts as empty
+_ALIAS = "localhost/alias:1"
+
+
+@contextmanager
+def locked(seconds: list[float]) -> Iterator[None]:
+    """Note how long each outer transaction of this process lasts."""
+    transaction = Database.transaction
+
+    @contextmanager
+    def timed(self: Database) -> Iterator[Cursor]:
+        with transaction(self) as cursor:
+            began = time.thread_time()
+            yield cursor
+            seconds.append(time.thread_time() - began)
+
+    Database.transaction = timed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Database.transaction = transaction  # type: ignore[method-assign]
+
+
+def measured(work: Callable[[], object], rounds: int) -> Figures:
+    """Give the medians of a command's CPU time and of its longest transaction, after one that does not count."""
+    took, longest = [], []
+    for _ in range(rounds + 1):
+        seconds: list[float] = []
+        with locked(seconds):
+            began = time.process_time()
+            work()
+            took.append(time.process_time() - began)
+        longest.append(max(seconds, default=0.0))
+    return statistics.median(took[1:]), statistics.median(longest[1:])
+
+
+def commands(node: Node, folder: Path) -> dict[str, Callable[[], object]]:
+    """Give the commands that have to do with one image."""
+    target = node.images.list()[0].target
+
+    def pull() -> None:
+        number = next(_FRESH)
+        write_image(folder / "layout", [Tar().file(f"{number:06d}", b"x").to_bytes()], ref="fresh")
+        with node.unfinished(f"pull {number}"):
+            pulled(node, f"oci:{folder}/layout:fresh", f"localhost/{number:06d}:1", drivers=(DRIVER,))
+
+    def alias() -> None:
+        tag(node.database, node.content, f"localhost/alias-{next(_FRESH)}:1", target)
+
+    def remove() -> None:
+        tag(node.database, node.content, _ALIAS, target)
+        remove_images(node.database, node.content, [_ALIAS])
+
+    return {"pull": pull, "tag": alias, "tag, rm": remove, "recover": node.recover}
+
+
+def whole(node: Node) -> dict[str, Callable[[], object]]:
+    """Give the commands that look at the whole store."""
+    digest = node.images.list()[0].target.digest
+    return {
+        "images": node.images.list,
+        "explain": lambda: explain(node, digest),
+        "prune --dry-run": lambda: prune(node, dry_run=True),
+        "verify --all": lambda: examine(node, None),
+    }
+
+
+def main() -> None:
+    """Take the figures, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--whole", type=int, default=10_000)
+    args = parser.parse_args()
+    first: dict[str, Figures] = {}
+    lines, per_image = [], []
+    with tempfile.TemporaryDirectory(prefix="prestow-bench-") as scratch:
+        for images in [_BASE, *args.images]:
+            node = open_node(Path(scratch) / str(images))
+            grow(node, images)
+            for word, work in commands(node, Path(scratch)).items():
+                took, lock = measured(work, args.rounds)
+                base = first.setdefault(word, (took, lock))
+                ratios = f"{took / base[0]:.1f}", f"{lock / base[1]:.1f}" if base[1] else ""
+                lines.append((word, images, f"{1e3 * took:.1f} ms", ratios[0], f"{1e3 * lock:.2f} ms", ratios[1]))
+            for word, work in whole(node).items() if images <= args.whole else ():
+                began = time.process_time()
+                work()
+                per_image.append((word, images, f"{1e3 * (time.process_time() - began) / images:.2f} ms"))
+            node.database.close()
+    print(table(("COMMAND", "IMAGES", "CPU", "RATIO", "LOCK", "RATIO"), sorted(lines)))
+    print()
+    print(table(("COMMAND", "IMAGES", "CPU AN IMAGE"), sorted(per_image)))
+
+
+if __name__ == "__main__":
+    main()
