@@ -4,7 +4,6 @@ Nothing is timed: counted is what SQLite's machine steps through, what folders l
 what Python calls.
 """
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,7 +53,7 @@ def _listing(event: str, args: tuple[object, ...]) -> None:
     if COUNTED.on and event in ("os.listdir", "os.scandir"):
         COUNTED.on = False
         try:
-            COUNTED.entries += len(os.listdir(args[0]))  # type: ignore[call-overload]
+            COUNTED.entries += len(list(Path(str(args[0])).iterdir()))
         finally:
             COUNTED.on = True
 

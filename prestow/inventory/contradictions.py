@@ -17,7 +17,7 @@ from prestow.halfway import COPY
 from prestow.metadata.containers import ContainerRecord, read_containers
 from prestow.metadata.publish import contradicted
 from prestow.node import Node
-from prestow.oci.identity import chain_ids
+from prestow.oci.identity import chained
 from prestow.runtime.bundle import CONFIG
 from prestow.snapshots.snapshotter import Info
 
@@ -40,28 +40,27 @@ def contradictions(node: Node) -> Iterator[str]:
 
 def _snapshots(rows: Rows) -> Iterator[str]:
     for info in rows.values():
-        if info.diff_id is not None and not _is_chain(info.key, _diff_ids(rows, info)):
+        if info.diff_id is not None and not _is_chain(info, rows):
             yield f"snapshot {info.driver} {info.key} is not the chain ID of its layers"
 
 
 def line(info: Info, rows: Rows) -> list[Info]:
     """Give a row and those below it, as far as they are there."""
-    found = [info]
-    while (below := rows.get((info.driver, found[-1].parent or ""))) is not None and below not in found:
-        found.append(below)
-    return found
+    found = {info.key: info}
+    below = rows.get((info.driver, info.parent or ""))
+    while below is not None and below.key not in found:
+        found[below.key] = below
+        below = rows.get((info.driver, below.parent or ""))
+    return list(found.values())
 
 
-def _diff_ids(rows: Rows, info: Info) -> tuple[Digest, ...]:
-    """Give the layers of a row and of those below it, lowest first; none if one of them has none."""
-    below = line(info, rows)
-    found = tuple(each.diff_id for each in reversed(below) if each.diff_id is not None)
-    return found if len(found) == len(below) and below[-1].parent is None else ()
-
-
-def _is_chain(key: str, diff_ids: tuple[Digest, ...]) -> bool:
+def _is_chain(info: Info, rows: Rows) -> bool:
+    """Whether a row is its layer on its parent; whether that is right, its own row is asked."""
+    parent = rows.get((info.driver, info.parent or ""))
+    if info.parent is not None and (parent is None or parent.diff_id is None):
+        return False
     try:
-        return [*chain_ids(tuple(map(Digest.parse, diff_ids)))][-1:] == [key]
+        return chained(info.parent, Digest.parse(info.diff_id)) == info.key
     except PrestowError:
         return False
 

@@ -39,8 +39,9 @@ def snapshots(node: Node, *, unsure: bool = False) -> Iterator[Finding]:
 
 def _of_image(node: Node, driver: Driver, info: Info, rows: Rows, *, leaf: bool) -> Iterator[Finding]:
     """Judge a row that came from an image: something of it is here."""
-    diff_ids = [each.diff_id for each in line(info, rows) if each.diff_id is not None]
-    if leaf and not driver.committed(Digest(info.key)) and not all(map(node.content.has, diff_ids)):
+    if not leaf or driver.committed(Digest(info.key)):
+        return
+    if not all(node.content.has(each.diff_id) for each in line(info, rows) if each.diff_id is not None):
         yield _no_row(driver, info, "has neither its files nor all its layers here", leaf=leaf)
 
 

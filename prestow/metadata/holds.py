@@ -11,6 +11,7 @@ the answer to "why is this still here?" are two readings of one graph, and canno
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -96,6 +97,17 @@ class Holds:
                 fresh.append(thing)
                 pending += self.below(thing)
         return fresh
+
+    def beyond(self, root: Thing, known: AbstractSet[Thing]) -> Iterator[Thing]:
+        """Yield what a root leads to and what is not ``known``."""
+        seen: set[Thing] = set()
+        pending = [root]
+        while pending:
+            thing = pending.pop()
+            if not (thing in known or thing in seen):
+                seen.add(thing)
+                pending += self.below(thing)
+                yield thing
 
     def reasons(self, thing: Thing) -> Iterator[tuple[Thing, ...]]:
         """Give the shortest way to a thing from each root that leads there, nearest root first; the thing is last."""

@@ -145,7 +145,7 @@ def _too_much(names: Sequence[Name], rules: Retention, holds: Holds, disk: Disk)
     why = f"used longest ago, and the disk is {used * _PERCENT // disk.total}% full, more than {rules.above:g}%"
     found = []
     for name in order:
-        if excess > 0 and any(disk.sizes.get(thing) for thing in holds.reach([name.thing], set(stays))):
+        if excess > 0 and any(disk.sizes.get(thing) for thing in holds.beyond(name.thing, stays)):
             excess -= freed[name.thing]
             found.append(Forgotten(name, why))
     return found

@@ -1,10 +1,10 @@
-"""What commands take in stores of 100, 1,000, 10,000 images, in the CPU time of the process, and as a ratio to an empty
-store; and how long the database's write lock is held.
+"""What commands cost in stores of 100, 1,000, 10,000 images: CPU and lock time, and their ratios to an empty store.
 
     python -m tests.benchmarks.growth [--images N …] [--rounds N] [--whole N]
 
-Each image has a name, a layer and a snapshot of its own. Medians. A pull and a tag may take twice as long as in an empty
-store; what looks at the whole store is told by the image, up to ``--whole`` images. Ratios of one run hold under load.
+Each image has a name, a layer and a snapshot of its own. CPU time of the process and its longest transaction, medians.
+A pull may take twice as long as in an empty store. Commands that look at the whole store are given by the image, for
+stores of at most ``--whole`` images. Ratios of one run hold on a busy machine, too.
 """
 
 import argparse
