@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prestow.content.layout_index import read_index
@@ -198,6 +198,7 @@ def test_a_name_whose_end_frees_nothing_stays(store: Store) -> None:
     assert store.forgotten(990, 80, 1) == ["older", "old"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sets(st.sampled_from("abcdefgh")), st.booleans()), max_size=6),
     st.integers(0, 1000),
