@@ -63,7 +63,7 @@ me = Process.current()
 print(me.boot_id, me.pid, me.started, me.namespace, flush=True)
 boot, *numbers = sys.argv[1:]
 caller = Process(boot, *map(int, numbers))
-print(caller.alive(), caller.ended())
+print(caller.alive(), caller.ended(), flush=True)
 sys.stdin.read()
 """
 

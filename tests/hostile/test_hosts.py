@@ -1,8 +1,7 @@
 """Rows that are no layer: what file systems of the host do, what somebody does meanwhile, what images promise."""
 
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +17,12 @@ from prestow.platforms import Platform
 from prestow.reference import LayoutReference
 from prestow.registry.fetch import fetch_manifest
 from prestow.registry.layout import LayoutSource
-from prestow.snapshots import syscalls
 from prestow.snapshots.driver import Driver
 from prestow.snapshots.erofs import ErofsSnapshotter
 from prestow.snapshots.native import NativeSnapshotter
 from prestow.snapshots.overlay import OverlaySnapshotter
 from tests.conformance.bench import Bench
+from tests.disks import ext4, mounted
 from tests.hostile.arena import Arena
 from tests.hostile.case import zipped
 from tests.image_factory import put_blob, put_document, tag
@@ -38,28 +37,6 @@ FOLDERS = DRIVERS[1:]
 
 def _name(kind: type[Driver]) -> str:
     return kind.driver
-
-
-@contextmanager
-def mounted(folder: Path, *how: str) -> Iterator[Path]:
-    """Mount a file system for a while."""
-    folder.mkdir()
-    subprocess.run(["mount", *how, folder], check=True)
-    try:
-        yield folder
-    finally:
-        syscalls.umount(str(folder))
-
-
-@contextmanager
-def ext4(folder: Path, *options: str) -> Iterator[Path]:
-    """Give a new ext4 of 16 MiB."""
-    disk = folder / "disk"
-    with disk.open("wb") as file:
-        file.truncate(16 << 20)
-    subprocess.run(["mkfs.ext4", "-q", *options, disk], check=True)
-    with mounted(folder / "ext4", "-o", "loop", str(disk)) as found:
-        yield found
 
 
 @pytest.mark.parametrize("kind", DRIVERS, ids=_name)

@@ -16,6 +16,7 @@ from prestow.layers.entry import Extent, Kind
 from prestow.layers.materialise import MAX_DEPTH, Materialised, materialise
 from prestow.layers.node import Node, walk
 from prestow.snapshots import syscalls
+from tests.disks import ext4
 from tests.trees import Layers, Sample, acl, differences, directory, listing, node_listing, other, regular, samples
 
 _CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
@@ -125,7 +126,6 @@ def test_attributes_that_the_kernel_knows_no_place_for_are_left_out(tmp_path: Pa
 @pytest.mark.parametrize(
     ("error", "name", "value", "message"),
     [
-        (UnsupportedError, b"user.large", bytes(5000), "not full"),
         (InvalidError, b"user.huge", bytes(70_000), "65535"),
         (InvalidError, b"user." + b"n" * 295, b"", "300 bytes"),
         (InvalidError, b"security.capability", b"rubbish", "capability"),
@@ -221,9 +221,16 @@ def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
         _make(directory({b"l": other(Kind.HARDLINK, link=b"gone")}), tmp_path / "t")
 
 
-def test_a_file_larger_than_any_on_this_disk_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match="too large"):
-        _make(directory({b"f": regular(size=1 << 62)}), tmp_path / "t")
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (regular(size=1 << 62), "too large"),
+        (regular(size=0, xattrs=((b"user.large", bytes(5000)),)), "not full"),
+    ],
+)
+def test_what_ext4_cannot_hold_is_refused_by_name(tmp_path: Path, file: Node, message: str) -> None:
+    with ext4(tmp_path) as disk, pytest.raises(UnsupportedError, match=f"some-file.*{message}"):
+        _make(directory({b"some-file": file}), disk / "t")
 
 
 def test_swapping_a_folder_for_a_symlink_meanwhile_leads_nowhere(tmp_path: Path) -> None:

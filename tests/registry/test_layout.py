@@ -1,9 +1,13 @@
 """An OCI layout as a source: in a folder or a tar, by us and by others, whole and broken."""
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -185,10 +189,13 @@ def test_a_tar_whose_members_are_links_has_no_such_files(tmp_path: Path) -> None
         source(archive).resolve()
 
 
-@pytest.mark.parametrize("compression", ["gz", "bz2", "xz"])
-def test_a_compressed_archive_is_named_as_that(layout: Path, tmp_path: Path, compression: str) -> None:
-    archive = tmp_path / f"layout.tar.{compression}"
-    subprocess.run(["tar", "-caf", archive, "-C", layout, "."], check=True)
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_archive_is_named_as_that(
+    layout: Path, tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    plain = subprocess.run(["tar", "-c", "-C", layout, "."], capture_output=True, check=True).stdout
+    archive = tmp_path / "layout.tar.compressed"
+    archive.write_bytes(compress(plain))
 
     with pytest.raises(UnsupportedError, match="decompress"):
         source(archive).resolve()
