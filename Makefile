@@ -2,7 +2,11 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-unexport PYTHONDONTWRITEBYTECODE
+
+# Commands get no more of the caller's environment than this, so that they do the same on every machine: where things
+# are, and how package managers reach their registries.
+KEPT := CI HOME LANG PATH TMPDIR PIP_% UV_% SSL_CERT_% %_proxy %_PROXY MAKE%
+$(foreach name,$(filter-out $(KEPT),$(.VARIABLES)),$(if $(filter environment,$(origin $(name))),$(eval unexport $(name))))
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,6 +27,10 @@ large: packages setup ## the tests with large real images (debootstrap, pip), wh
 
 matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
 	$(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v
+
+SUITE := bookworm
+fresh: ## demo and test on a new Debian that has nothing, before each release; SUITE=trixie for a newer one
+	.ci/fresh $(SUITE) demo test
 
 fuzz: packages setup ## fuzz what reads foreign bytes, a minute each; FUZZ_SECONDS=600 for longer
 	@mkdir -p .fuzz
@@ -85,4 +93,4 @@ runc-package:
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
 
-.PHONY: help demo test large matrix fuzz lint types contracts wheel format docs schema setup packages runtime runc-package clean
+.PHONY: help demo test fresh large matrix fuzz lint types contracts wheel format docs schema setup packages runtime runc-package clean

@@ -24,6 +24,14 @@ _PATIENCE = 900.0  # reading back what was lost takes as long as reading the sto
 _LOOKS = 2  # SQLite takes some pages that the disk did not give for wrong ones; what is wrong is so each time
 
 
+class _Connection(sqlite3.Connection):
+    """Closes when what has it is forgotten, as a store has no end of its own; Python 3.13 warns of that otherwise."""
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.Error):
+            self.close()
+
+
 class _LostError(Exception):
     """There is no database yet, or no longer."""
 
@@ -99,6 +107,7 @@ class Opening:
             isolation_level=None,
             check_same_thread=False,
             uri=True,
+            factory=_Connection,
         )
         try:
             connection.row_factory = sqlite3.Row

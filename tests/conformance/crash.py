@@ -18,10 +18,8 @@ from prestow.errors import PrestowError
 _STATEMENTS = {"execute", "executemany"}
 _METHODS = {"flush", *_STATEMENTS}
 # Of `posix`: what changes nothing on disk, so that dying before it is dying after the call before, or cannot fail.
-_PURE = {
-    "fspath", "fsencode", "fsdecode", "getpid", "geteuid", "stat", "lstat", "fstat", "close", "urandom",
-    "_path_normpath",
-}  # fmt: skip
+_PURE = {"fspath", "fsencode", "fsdecode", "getpid", "geteuid", "stat", "lstat", "fstat", "close", "urandom"}
+_OF_A_PATH = "_path_"  # how what only takes paths apart is called; each Python has more
 
 
 class _Countdown:
@@ -41,7 +39,7 @@ class _Countdown:
 
 def _is_system_call(function: Any) -> bool:
     if function.__module__ in ("posix", "fcntl"):
-        return function.__name__ not in _PURE
+        return function.__name__ not in _PURE and not function.__name__.startswith(_OF_A_PATH)
     return function.__module__ is None and function.__name__ in _METHODS
 
 

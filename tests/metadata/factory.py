@@ -1,7 +1,7 @@
 """Small images in a store, made of a few bytes each; layers need not be tars here."""
 
-import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from prestow.metadata.database import Database
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.identity import chain_ids
+
+_GZIP = 31  # as `gzip` has it, whose header differs from Python to Python
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def make_image(home: Home, *layers: bytes, note: str = "", docker: bool = False)
         else (mediatypes.OCI_MANIFEST, mediatypes.OCI_CONFIG, mediatypes.OCI_LAYER_GZIP)
     )
     diff_ids = tuple(home.put(layer).digest for layer in layers)
-    blobs = tuple(home.put(gzip.compress(layer, mtime=0), kinds[2]) for layer in layers)
+    blobs = tuple(home.put(zlib.compress(layer, 9, _GZIP), kinds[2]) for layer in layers)
     image_config = home.put(config(diff_ids, note), kinds[1])
     target = home.put(manifest(image_config, *blobs, media_type=kinds[0]), kinds[0])
     return Made(target, image_config, blobs, diff_ids)
