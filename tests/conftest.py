@@ -14,6 +14,7 @@ __all__ = [
     "demo_layout", "deploying", "docker_registry", "fault_registry", "installed", "prefect_api", "prefect_server",
 ]  # fmt: skip
 
+pytest_plugins = ["tests.started"]
 
 _LONG = ("hostile", "flows", "crash", "metadata", "snapshots", "content")
 """Rooms whose tests take longest; the first waits for nobody, while most of the second wait for Prefect."""
