@@ -12,14 +12,15 @@ _MERGED = ("bin", "sbin", "lib", "lib64")  # in the root these are links into /u
 
 def owners(files: Iterable[Path]) -> dict[Path, str]:
     """Return which package each file is from; those of none are missing."""
-    asked = {name: file for file in files for name in _names(file)}
-    listed = subprocess.run(["dpkg-query", "-S", *asked], capture_output=True, text=True, check=False).stdout
-    found = {}
+    names = {file: list(_names(file)) for file in files}
+    command = ["dpkg-query", "-S", *sorted({name for some in names.values() for name in some})]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    known = {}
     for line in listed.splitlines():
         packages, _, name = line.rpartition(": ")
-        if name in asked and not packages.startswith("diversion by"):
-            found[asked[name]] = packages.split(",")[0].partition(":")[0]
-    return found
+        if not packages.startswith("diversion by"):
+            known[name] = packages.split(",")[0].partition(":")[0]
+    return {file: known[name] for file, some in names.items() for name in some if name in known}
 
 
 def _names(file: Path) -> Iterator[str]:

@@ -40,8 +40,9 @@ def test_each_blob_is_fetched_and_decompressed_once(tmp_path: Path, layout: Path
         swarm = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         fetched = Counter(seen.path.rpartition("/")[2] for seen in registry.requests("sha256:", "GET"))
 
-    failed = [line for line in swarm.stderr.splitlines() if not line.startswith("waiting for ")]
-    assert (swarm.returncode, failed) == (0, [])
+    said = "".join(line for line in swarm.stderr.splitlines(keepends=True) if not line.startswith("waiting for "))
+    if swarm.returncode or said:
+        pytest.fail(f"{swarm.returncode} of {processes} processes failed:\n{said}", pytrace=False)
     begun = Counter(ref for line in swarm.stdout.splitlines() for ref in json.loads(line))
     node = open_node(str(home))
     images = [node.image(reference) for reference in references]
