@@ -11,6 +11,7 @@ $(foreach name,$(filter-out $(KEPT),$(.VARIABLES)),$(if $(filter environment,$(o
 VENV := .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS := 60
+PYTHONS := 3.11 3.12 3.13 3.14
 UV := $(shell command -v uv || echo .uv/bin/uv)
 
 help: ## this list
@@ -27,6 +28,9 @@ large: packages setup ## the tests with large real images (debootstrap, pip), wh
 
 matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
 	$(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v
+
+pythons: packages setup ## the engine's tests on the other Pythons of this machine
+	.ci/pythons $(UV) $(PYTHONS)
 
 SUITE := bookworm
 fresh: ## demo and test on a new Debian that has nothing, before each release; SUITE=trixie for a newer one
@@ -91,6 +95,6 @@ runc-package:
 	$(call apt_install,runc,echo "without runc the demo shows the bundle and does not run it" >&2)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
+	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz .pythons
 
-.PHONY: help demo test fresh large matrix fuzz lint types contracts wheel format docs schema setup packages runtime runc-package clean
+.PHONY: help demo test pythons fresh large matrix fuzz lint types contracts wheel format docs schema setup packages runtime runc-package clean
