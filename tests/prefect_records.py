@@ -16,7 +16,7 @@ from prefect.events.schemas.events import ReceivedEvent
 
 from flows.local_server.ensure import Server
 
-DEADLINE = 60.0
+DEADLINE = 240.0
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from tests.prefect_records import asked
 from tests.registries import Fault, FaultRegistry
 
 LATER = Fault(status=503, headers={"Retry-After": "3"})
-DEADLINE = 60.0
+DEADLINE = 240.0
 FINAL = {"COMPLETED", "CRASHED", "FAILED", "CANCELLED"}
 
 

@@ -67,5 +67,5 @@ def _ask(method: str, url: str, auth: str | None) -> Any:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
     if auth is not None:
         request.add_header("Authorization", "Basic " + base64.b64encode(auth.encode()).decode())
-    with urllib.request.urlopen(request, timeout=10) as reply:
+    with urllib.request.urlopen(request, timeout=120) as reply:
         return json.loads(reply.read())
