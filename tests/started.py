@@ -62,9 +62,11 @@ def _watch(notes: Path) -> None:
     noted = set()
 
     def hear(event: str, arguments: Sequence[Any]) -> None:
-        started = program(event, arguments) if event.startswith(("subprocess.", "os.")) else None
-        test = os.environ.get("PYTEST_CURRENT_TEST", "what prepares the tests").rpartition(" (")[0]
-        if started is None or (started, test) in noted:
+        started = program(event, arguments)
+        if started is None:
+            return
+        test = os.environ.get("PYTEST_CURRENT_TEST", "what prepares the tests").rsplit(" (", 1)[0]
+        if (started, test) in noted:
             return
         noted.add((started, test))
         with suppress(OSError), notes.open("a") as file:  # in a process without room or descriptors
