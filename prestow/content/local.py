@@ -76,7 +76,8 @@ class LocalStore(Blobs):
 
     def commit_ingest(self, ref: str, size: int | None, digest: Digest) -> None:
         """Commit what another writer sealed, perhaps another process."""
-        if not self.has(digest, size) and self.status(ref) is None:
+        # In this order: who commits meanwhile makes the blob first, and then drops the ingest.
+        if self.status(ref) is None and not self.has(digest, size):
             raise PreconditionError(f"nothing was fetched for {ref}: fetch it, then commit it")
         try:
             writer = self.writer(ref, algorithm=digest.algorithm, total=size, digest=digest)
@@ -85,7 +86,10 @@ class LocalStore(Blobs):
             return
         with writer:
             if not writer.sealed:
-                raise PreconditionError(f"ingest {ref} is incomplete: {writer.offset} bytes are here; fetch the rest")
+                here = writer.offset
+                if here == 0:  # it went meanwhile, and we have made another one
+                    writer.abort()
+                raise PreconditionError(f"ingest {ref} is incomplete: {here} bytes are here; fetch the rest")
             writer.commit(size, digest)
 
     def _drop_leftover(self, ref: str) -> None:

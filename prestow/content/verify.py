@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prestow.content.store import Store
 from prestow.digest import Digest
-from prestow.errors import UnavailableError
+from prestow.errors import PreconditionError, UnavailableError
 from prestow.oci.descriptor import Descriptor
 
 
@@ -41,7 +41,11 @@ def verify(content: Store, descriptor: Descriptor, *, unless: Digest | None = No
         return Verified(digest, size)
     status = content.status(ref)
     if unless is None or not content.has(unless) or (status is not None and status.sealed):
-        content.commit_ingest(ref, size, digest)
+        try:
+            content.commit_ingest(ref, size, digest)
+        except PreconditionError:
+            if unless is None or not content.has(unless):  # else it came meanwhile, and the fetched bytes went
+                raise
     elif status is not None:  # cut off, or what a power cut left of it; nobody goes on with it
         with suppress(UnavailableError):
             content.abort(ref)

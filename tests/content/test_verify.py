@@ -1,17 +1,51 @@
 """The step *verify*."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from prestow.content.local import LocalStore
+from prestow.content.store import Status
 from prestow.content.verify import Verified, verify
 from prestow.digest import Digest
-from prestow.errors import MismatchError, PreconditionError
+from prestow.errors import MismatchError, PreconditionError, UnavailableError
 from prestow.oci.descriptor import Descriptor
 from tests.conformance.content import DATA, DIGEST, put
 
 LAYER = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", DIGEST, len(DATA))
+
+
+UNPACKED = b"the diff blob"
+
+
+class Overtaken(LocalStore):
+    """A store that another process changes just after the n-th look at it, if it gets the ingest's lock by then."""
+
+    looks = -1
+
+    def overtake(self, after: int, change: Callable[[], object]) -> None:
+        """Let the other process act after so many looks."""
+        self.looks, self._change = after, change
+
+    def _looked(self) -> None:
+        self.looks -= 1
+        if self.looks == 0:
+            with suppress(UnavailableError):
+                self._change()
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Look for a blob."""
+        found = super().has(digest, size)
+        self._looked()
+        return found
+
+    def status(self, ref: str) -> Status | None:
+        """Look at an ingest."""
+        found = super().status(ref)
+        self._looked()
+        return found
 
 
 @pytest.fixture
@@ -101,3 +135,37 @@ def test_a_sha512_layer_is_verified_too(store: LocalStore) -> None:
         writer.seal()
 
     assert verify(store, Descriptor(LAYER.media_type, digest, len(DATA))).digest == digest
+
+
+@pytest.mark.parametrize("unless", [None, Digest.of(UNPACKED)])
+@pytest.mark.parametrize("looks", range(1, 7))
+def test_a_layer_that_another_process_commits_meanwhile_is_a_blob(
+    store: LocalStore, tmp_path: Path, looks: int, unless: Digest | None
+) -> None:
+    fetched(store)
+    slow = Overtaken(tmp_path / "content", tmp_path / "ingest", lock_timeout=0)
+    slow.overtake(looks, lambda: verify(store, LAYER))
+
+    assert verify(slow, LAYER, unless=unless) == Verified(DIGEST, len(DATA))
+
+    assert store.read(DIGEST) == DATA
+    assert list(store.statuses()) == []
+
+
+@pytest.mark.parametrize("looks", range(1, 7))
+def test_a_layer_that_another_process_unpacks_and_drops_meanwhile_is_not_needed(
+    store: LocalStore, tmp_path: Path, looks: int
+) -> None:
+    fetched(store)
+    slow = Overtaken(tmp_path / "content", tmp_path / "ingest", lock_timeout=0)
+
+    def unpack() -> None:
+        verify(store, LAYER)
+        put(store, UNPACKED, "diff")
+        store.delete(DIGEST)
+
+    slow.overtake(looks, unpack)
+
+    assert verify(slow, LAYER, unless=Digest.of(UNPACKED)) == Verified(DIGEST, len(DATA))
+
+    assert list(store.statuses()) == []
