@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import registries
 from tests.image_factory import write_demo_image
@@ -15,6 +16,9 @@ __all__ = [
 ]  # fmt: skip
 
 pytest_plugins = ["tests.started"]
+
+settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("loaded")  # how quick a machine is says nothing about us
 
 _LONG = ("hostile", "flows", "crash", "metadata", "snapshots", "content")
 """Rooms whose tests take longest; the first waits for nobody, while most of the second wait for Prefect."""

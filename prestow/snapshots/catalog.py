@@ -26,7 +26,7 @@ _KEY = re.compile(r"[!-~]{1,255}", re.ASCII)
 _DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{64,}", re.ASCII)
 _LINE = """
     WITH RECURSIVE line AS (
-        SELECT *, 0 AS depth FROM snapshots WHERE driver = ?1 AND key = ?2
+        SELECT *, 0 AS depth FROM snapshots WHERE driver = ? AND key = ?
         UNION ALL
         SELECT s.*, line.depth + 1 FROM snapshots AS s JOIN line ON s.driver = line.driver AND s.key = line.parent
     )
