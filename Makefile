@@ -10,6 +10,7 @@ $(foreach name,$(filter-out $(KEPT),$(.VARIABLES)),$(if $(filter environment,$(o
 
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .oldest
 FUZZ_SECONDS := 60
 PYTHONS := 3.11 3.12 3.13 3.14
 UV := $(shell command -v uv || echo .uv/bin/uv)
@@ -62,8 +63,18 @@ format: ## let ruff format and mend what it can
 docs: setup ## make the reference pages that are made from the code
 	$(BIN)/python -m config.page > docs/reference/settings.md
 
-schema: setup ## make the database template of the local server from Prefect's migrations
-	$(BIN)/python -m flows.local_server.template
+schema: $(OLDEST)/ready ## make the database template of the local server from the oldest Prefect's migrations
+	$(OLDEST)/bin/python -m flows.local_server.template
+
+oldest: packages $(OLDEST)/ready ## the tests of what uses Prefect, with the oldest Prefect that pyproject.toml allows
+	$(OLDEST)/bin/pytest -n 3 --dist loadfile tests/flows tests/tasks tests/test_dependencies.py
+
+$(OLDEST)/ready: setup
+	$(UV) venv -q --clear $(OLDEST)
+	$(UV) export -q --locked --all-groups --no-hashes | \
+	  sed "s/^prefect==.*/prefect==$$(sed -n 's/.*"prefect>=\([0-9.]*\),.*/\1/p' pyproject.toml)/" | \
+	  $(UV) pip install -q --python $(OLDEST) --compile-bytecode -r -
+	touch $@
 
 setup: $(VENV)/ready
 
@@ -95,6 +106,6 @@ runc-package:
 	$(call apt_install,runc,echo "without runc the demo shows the bundle and does not run it" >&2)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz .pythons
+	rm -rf $(VENV) $(OLDEST) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz .pythons
 
-.PHONY: help demo test pythons fresh large matrix fuzz lint types contracts wheel format docs schema setup packages runtime runc-package clean
+.PHONY: help demo test pythons fresh large matrix fuzz lint types contracts wheel format docs schema oldest setup packages runtime runc-package clean

@@ -23,6 +23,13 @@ def test_what_is_installed_is_newer(name: str, floor: str) -> None:
     assert numbers(version(name)) >= numbers(floor)
 
 
+def test_the_sqlalchemy_with_which_schedules_never_run_cannot_be_installed_with_us() -> None:
+    requirements = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
+
+    assert any(re.fullmatch(r"sqlalchemy>=2\.0,<2\.1", found) for found in requirements)
+    assert numbers(version("sqlalchemy")) < (2, 1)
+
+
 def test_an_older_prefect_cannot_be_installed_with_us() -> None:
     requirements = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
 

@@ -1,8 +1,9 @@
 """The database of a new server, laid from the schema that Prefect's migrations lead to: a moment instead of seconds.
 
-``schema.sql`` is what those of the lowest Prefect that we allow end in, their number included. A server begins with
-a look whether its Prefect has newer ones, and applies them, so a newer Prefect finds what an upgrade finds. It is
-written by ``make schema``, and a test compares it with a fresh migration.
+``schema.sql`` is what the migrations of the oldest Prefect that ``pyproject.toml`` allows lead to, and names the last
+of them: an older Prefect could not read a schema from its future. A server applies the migrations of its Prefect that
+are newer when it starts, so a newer Prefect finds what an upgrade finds. ``make schema`` writes the file with that
+oldest Prefect; a test lays it, migrates it with the installed one, and compares that with a fresh migration.
 """
 
 import os

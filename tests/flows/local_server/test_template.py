@@ -1,11 +1,16 @@
-"""The database of a new server is the one that Prefect's own migrations make."""
+"""The database of a new server is the one that Prefect's own migrations make, with each Prefect that we allow."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from flows.local_server.template import SCHEMA, dump, fresh, lay
+import prefect
+
+from flows.local_server.template import SCHEMA, dump, fresh, lay, migrate
+
+SQLITE_MIGRATIONS = Path(prefect.__file__).parent / "server/database/_migrations/versions/sqlite"
 
 
 def statements(text: str) -> list[list[str]]:
@@ -18,8 +23,20 @@ def statements(text: str) -> list[list[str]]:
     return sorted(each())
 
 
-def test_the_template_is_what_a_fresh_migration_makes() -> None:
-    assert statements(SCHEMA.read_text()) == statements(fresh()), "run `make schema`"
+def test_the_template_migrated_by_the_installed_prefect_is_what_a_fresh_migration_makes(tmp_path: Path) -> None:
+    database = tmp_path / "prefect.db"
+    lay(database)
+    migrate(database)
+
+    assert statements(dump(database)) == statements(fresh()), "run `make schema`"
+
+
+def test_no_allowed_prefect_is_older_than_the_template() -> None:
+    """Else its server would not start: it refuses a schema that it has no migration for."""
+    known = " ".join(path.stem for path in SQLITE_MIGRATIONS.glob("*.py")).replace("_", " ").split()
+    (last,) = re.findall(r"""INSERT INTO "alembic_version" VALUES\('(\w+)'\)""", SCHEMA.read_text())
+
+    assert last in known
 
 
 def test_a_new_database_has_what_the_template_says(tmp_path: Path) -> None:
