@@ -82,6 +82,20 @@ class Settings(BaseSettings):
         description="After how long without any request the store's own Prefect server ends, to be started again when "
         "needed; 0: never",
     )
+    deployed_homes: tuple[Path, ...] = Field(
+        (), description="Directories of stores that deployed runs may name, beside the host's own; all below them too"
+    )
+    deployed_directories: tuple[Path, ...] = Field(
+        (), description="Directories below which deployed runs may make bundles, beside the store's own bundles"
+    )
+    deployed_layouts: tuple[Path, ...] = Field(
+        (), description="Directories below which deployed runs may read images with oci:PATH"
+    )
+    deployed_registries: tuple[str, ...] = Field(
+        ("*",),
+        description="Patterns of registries that deployed runs may pull from: registry.example, *.example:5000, "
+        "docker.io/library/*",
+    )
     max_layer_bytes: int = Field(64 << 30, gt=0, description="Bytes of one layer, decompressed")
     max_layer_ratio: int = Field(
         1032, gt=0, description="Decompressed bytes for each compressed one, beyond the first 64 MiB"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import wraps
+from inspect import signature
 from typing import Never, NoReturn, ParamSpec, TypeVar, cast
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled
 
+from flows.bounded import check_parameters
 from flows.local_server.runs import noted
 from prestow.cancellation import Token, current, watched
 from prestow.errors import CancelledError
@@ -91,6 +93,10 @@ def _ending_cancelled(function: Callable[P, R]) -> Callable[P, R]:
         context = FlowRunContext.get()
         if context is None or context.flow_run is None or context.flow_run.id == _run.get():
             return function(*args, **kwargs)  # called as a function, maybe as part of another flow's run
+        if _has_worker(context.flow_run):
+            given = signature(function).bind(*args, **kwargs)
+            given.apply_defaults()
+            check_parameters(given.arguments)
         with noted(context.flow_run.id), _watched(context.flow_run) as token, _interruptible(context.flow_run, token):
             try:
                 result = function(*args, **kwargs)

@@ -30,6 +30,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPS
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
+from flows.dead_runs import crash_dead_runs
 from prestow.errors import PreconditionError, printable
 
 Entry: TypeAlias = Mapping[str, Any]
@@ -69,7 +70,9 @@ def deploy(project: Path) -> tuple[Deployed, ...]:
     with get_client(sync_client=True) as client:
         for pool in {entry["work_pool"]["name"] for entry in entries}:
             _make_pool(client, pool)
-        return tuple(_deploy(client, entry, steps) for entry in entries)
+        deployed = tuple(_deploy(client, entry, steps) for entry in entries)
+        crash_dead_runs(client, (client.read_flow_by_name(each.name.partition("/")[0]).id for each in deployed))
+    return deployed
 
 
 def _make_pool(client: SyncPrefectClient, name: str) -> None:

@@ -148,12 +148,15 @@ def _adopted(env: Mapping[str, str], server: Server) -> bool:
     return True
 
 
-def lightened() -> "Settings":
-    """Give Prefect's settings, made those of a process that is there for one run, but for what somebody has set."""
+def lightened(*, heartbeats: bool = False) -> "Settings":
+    """Give Prefect's settings, made those of a process that is there for one run, but for what somebody has set.
+
+    Runs of a terminal or a program send no ``heartbeats``: this host notes their process, and tells when it was killed.
+    """
     from prefect.settings import get_current_settings  # noqa: PLC0415 - the slow import
 
     settings = get_current_settings()
-    if "heartbeat_frequency" not in settings.flows.model_fields_set:
+    if not heartbeats and "heartbeat_frequency" not in settings.flows.model_fields_set:
         settings.flows.heartbeat_frequency = None  # the end of a flow would wait for its thread, up to a second
     if "ssl_cert_file" not in settings.api.model_fields_set and str(settings.api.url).startswith("http://"):
         settings.api.ssl_cert_file = str(_NOBODY)

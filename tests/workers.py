@@ -46,7 +46,8 @@ def worker(python: Path | str, environment: Mapping[str, str], log: Path, pool: 
     """Run ``prefect worker start`` with an interpreter, from ``/``, for as long as the block lasts."""
     # Prefect turns SIGTERM into SIGINT, which a job in the background of a script inherits as ignored.
     command = ["env", "--default-signal=INT", str(python), "-m", "prefect", "worker", "start", "--pool", pool]
-    quick = {**environment, "PREFECT_WORKER_QUERY_SECONDS": "0.2"}
+    any_store = {"PRESTOW_DEPLOYED_HOMES": '["/"]'}  # each test has its own
+    quick = {**any_store, **environment, "PREFECT_WORKER_QUERY_SECONDS": "0.2"}
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd="/", env=quick, stdout=output, stderr=subprocess.STDOUT)
     try:

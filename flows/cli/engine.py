@@ -29,13 +29,15 @@ def run(args: argparse.Namespace) -> int:
     if not os.environ.get(_RUN):
         raise InvalidError(f"{_RUN} is not set: a worker starts this command, and names the flow run by it")
     _elsewhere(args)
-    from flows.orchestration import LEAN, lightened, read_again  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.heartbeats import end_at_once  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.orchestration import LEAN, lightened, read_again  # noqa: PLC0415 - likewise
 
     for name in _LEAN:
         os.environ.setdefault(name, LEAN[name])
     if "prefect" in sys.modules:
         read_again(os.environ)
-    lightened()
+    lightened(heartbeats=True)
+    end_at_once()
     sys.modules.pop("prefect.engine", None)  # what is run is no import's leftover
     sys.argv = ["prefect.engine"]
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

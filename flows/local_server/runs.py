@@ -2,8 +2,8 @@
 
     <home>/prefect/runs/<flow run ID>      {"api": …, "boot": …, "pid": …, …}; there while the run lasts
 
-Whoever is killed leaves its files behind. Prefect's own means against runs that are Running for ever, a heartbeat,
-costs each run up to a second at its end.
+A process that is killed leaves its files behind, and the next one on this host marks its runs as Crashed. Deployed runs
+send heartbeats, too (``flows.heartbeats``): their host may never come back.
 """
 
 import json

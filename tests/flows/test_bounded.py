@@ -1,0 +1,95 @@
+"""A deployed run names only what the settings of its host allow; flows that are called are not bounded."""
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.objects import State
+from prefect.flow_engine import run_flow
+
+from flows.deploying import deploy
+from flows.local_server.ensure import Server, environment
+from flows.pull import pull
+from tests.prefect_records import ended
+from tests.wheels import ROOT
+from tests.workers import created, without_prefect, worker
+
+OWN = {"PRESTOW_DEPLOYED_HOMES": "[]", "PRESTOW_DEPLOYED_REGISTRIES": json.dumps(["registry.example/team/*"])}
+
+
+@pytest.fixture(scope="module")
+def deployed(deploying: None, prefect_server: Server) -> None:
+    deploy(ROOT)
+
+
+@pytest.fixture
+def own_store(deployed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The store of a host, on which one registry is allowed."""
+    monkeypatch.setenv("PRESTOW_HOME", str(tmp_path / "store"))
+    for name, value in OWN.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path / "store"
+
+
+def executed(deployment: str, **parameters: object) -> State:
+    """Execute a run of a deployment as the process of a worker does, in this one."""
+    run = created(deployment, **parameters)
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run(run)
+    flow = getattr(import_module(f"flows.{deployment.partition('/')[0]}"), deployment.partition("/")[0])
+    state: State = run_flow(flow, flow_run=found, return_type="state")
+    return state
+
+
+@pytest.mark.parametrize(
+    ("deployment", "parameters", "setting"),
+    [
+        ("prune/prune", {"home": "{}/other"}, "deployed_homes"),
+        ("verify/verify", {"home": "{}/store/../other"}, "deployed_homes"),
+        ("pull/pull", {"reference": "registry.example/other/app"}, "deployed_registries"),
+        ("pull/pull", {"reference": "oci:/etc"}, "deployed_layouts"),
+        ("prepull/prepull", {"images": ["registry.example/team/app", "ubuntu"]}, "deployed_registries"),
+        ("run/run", {"reference": "ubuntu"}, "deployed_registries"),
+        ("bundle/bundle", {"reference": "ubuntu", "directory": "{}/bundle"}, "deployed_directories"),
+    ],
+)
+def test_a_deployed_run_fails_with_the_setting_that_does_not_allow_it(
+    own_store: Path, tmp_path: Path, deployment: str, parameters: dict[str, object], setting: str
+) -> None:
+    filled = json.loads(json.dumps(parameters).replace("{}", str(tmp_path)))
+
+    state = executed(deployment, **filled)
+
+    assert state.is_failed()
+    assert "OutOfBoundsError: " in str(state.message)
+    assert f"the host's setting {setting}" in str(state.message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hosts_own_store_is_allowed(own_store: Path) -> None:
+    assert executed("prune/prune", home=str(own_store)).is_completed()
+    assert executed("prune/prune").is_completed()
+
+
+def test_an_image_that_is_not_to_be_pulled_may_have_any_name(own_store: Path) -> None:
+    assert "is not in the store" in str(executed("bundle/bundle", reference="ubuntu").message)
+
+
+def test_a_run_of_a_worker_is_bounded_by_the_worker(deployed: None, prefect_server: Server, tmp_path: Path) -> None:
+    own = {**OWN, "PRESTOW_HOME": str(tmp_path / "store")}
+    with worker(sys.executable, {**without_prefect(), **environment(prefect_server), **own}, tmp_path / "log"):
+        last = ended(created("prune/prune", home=str(tmp_path / "other")))
+
+    assert last.state is not None
+    assert last.state_name == "Failed"
+    assert "the host's setting deployed_homes" in str(last.state.message)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_flow_that_is_called_is_not_bounded(demo_layout: Path, home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESTOW_DEPLOYED_REGISTRIES", "[]")
+
+    assert pull(f"oci:{demo_layout}:demo", home=home, stop_after="resolved").checkpoint == "resolved"

@@ -1,0 +1,117 @@
+"""A deployed run whose host dies becomes Crashed by the server alone, from its heartbeats that stop."""
+
+import inspect
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from prefect import flow_engine, get_client
+from prefect.events.schemas.automations import Automation, EventTrigger
+from prefect.events.schemas.events import ResourceSpecification
+
+from flows import heartbeats
+from flows.dead_runs import NAME, change
+from flows.deploying import deploy
+from flows.local_server.ensure import Server, environment
+from flows.warm import client as warm
+from tests.prefect_records import ended, events
+from tests.registries import FaultRegistry
+from tests.stalled import stalled
+from tests.wheels import ROOT
+from tests.workers import created, process_of, without_prefect, worker
+
+BEAT = "prefect.flow-run.heartbeat"
+
+
+def automations() -> list[Automation]:
+    with get_client(sync_client=True) as client:
+        return client.read_automations_by_name(NAME)
+
+
+@pytest.fixture
+def impatient(deploying: None, prefect_server: Server) -> Iterator[None]:
+    """The deployments, with an automation that waits as little as Prefect allows, as a person may set it."""
+    deploy(ROOT)
+    (found,) = automations()
+    assert isinstance(found.trigger, EventTrigger)
+    found.trigger.within = timedelta(seconds=10)
+    with get_client(sync_client=True) as client:
+        change(client, found)
+    yield
+    with get_client(sync_client=True) as client:
+        client.delete_automation(found.id)
+
+
+@pytest.mark.parametrize("cold", ["1", "0"])
+@pytest.mark.usefixtures("impatient")
+def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(
+    prefect_server: Server, home: str, fault_registry: FaultRegistry, tmp_path: Path, cold: str
+) -> None:
+    hung = stalled(fault_registry, home)
+    own = {"PRESTOW_HOME": str(tmp_path / "host"), "PRESTOW_COLD": cold}
+    api = {**without_prefect(), **environment(prefect_server), **own}
+    with worker(sys.executable, api, tmp_path / "log") as running:
+        run = created(reference=hung.reference, home=home)
+        hung.wait()
+        events(run, 1, BEAT)
+        for pid in [running.pid, *process_of(run)]:
+            os.kill(pid, signal.SIGKILL)
+        if cold == "0":
+            server = warm.status(tmp_path / "host")
+            assert server is not None
+            os.kill(server, signal.SIGKILL)
+
+    last = ended(run)
+
+    assert last.state is not None
+    assert last.state_name == "Crashed"
+    assert "no more heartbeats" in str(last.state.message)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_next_deploy_changes_only_the_flows_of_the_automation() -> None:
+    (before,) = automations()
+    assert isinstance(before.trigger, EventTrigger)
+    older = before.model_copy(deep=True)
+    assert isinstance(older.trigger, EventTrigger)
+    older.trigger.match_related = ResourceSpecification.model_validate({"prefect.resource.id": "prefect.flow.gone"})
+    with get_client(sync_client=True) as client:
+        change(client, older)
+
+    deploy(ROOT)
+
+    (after,) = automations()
+    assert isinstance(after.trigger, EventTrigger)
+    assert after.trigger.match_related == before.trigger.match_related
+    assert after.trigger.within == timedelta(seconds=10)
+
+
+def test_prefect_still_has_the_names_that_the_heartbeats_rely_on() -> None:
+    ours, theirs = inspect.signature(heartbeats._send_heartbeats), inspect.signature(flow_engine._send_heartbeats)
+    assert list(ours.parameters) == list(theirs.parameters)
+    assert isinstance(inspect.getattr_static(flow_engine.BaseFlowRunEngine, "heartbeat_seconds"), property)
+    assert list(inspect.signature(flow_engine.BaseFlowRunEngine._build_heartbeat_event_template).parameters) == ["self"]
+    beat = inspect.signature(flow_engine.BaseFlowRunEngine._emit_flow_run_heartbeat)
+    assert list(beat.parameters) == ["self", "resource", "related"]
+    assert "_send_heartbeats(self" in inspect.getsource(flow_engine.FlowRunEngine)
+
+
+def test_a_heartbeat_is_sent_at_once_and_the_end_waits_for_none() -> None:
+    sent = threading.Event()
+    engine = SimpleNamespace(
+        heartbeat_seconds=3600,
+        _build_heartbeat_event_template=lambda: ({}, []),
+        _emit_flow_run_heartbeat=lambda *_: sent.set(),
+    )
+    with heartbeats._send_heartbeats(engine):
+        assert sent.wait(60)
+        (thread,) = [each for each in threading.enumerate() if each.name == "heartbeats"]
+
+    thread.join(60)
+    assert not thread.is_alive()
