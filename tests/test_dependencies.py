@@ -30,6 +30,14 @@ def test_the_sqlalchemy_with_which_schedules_never_run_cannot_be_installed_with_
     assert numbers(version("sqlalchemy")) < (2, 1)
 
 
+def test_the_prefect_whose_cron_schedules_never_run_cannot_be_installed_with_us() -> None:
+    """3.9.1 on Python 3.11 and 3.12: ValueError: tzinfo must be of type ZoneInfo (exactly), got Timezone('UTC')."""
+    requirements = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
+
+    (prefect,) = [found for found in requirements if re.match("prefect[^a-z-]", found)]
+    assert prefect.endswith(",<3.9.1")
+
+
 def test_an_older_prefect_cannot_be_installed_with_us() -> None:
     requirements = tomllib.loads(PROJECT.read_text())["project"]["dependencies"]
 
