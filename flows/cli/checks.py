@@ -189,9 +189,9 @@ def _api(found: str, url: str, headers: Mapping[str, str]) -> Iterator[Finding]:
         return
     if neglected:
         advice = (
-            "read the server's log; a server that was installed with SQLAlchemy 2.1 needs "
-            "`pip install 'sqlalchemy<2.1'` and a restart (the store's own: `prestow server stop`); see that "
-            "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED is not false"
+            "read the server's log; SQLAlchemy 2.1 and Prefect 3.9.1 break it: where the server is installed, run "
+            "`pip install 'sqlalchemy<2.1' 'prefect<3.9.1'` and restart it (the store's own: `prestow server stop`); "
+            "check that PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED is not false"
         )
         yield Finding("schedules", works=False, found=told(neglected), advice=advice)
     else:
