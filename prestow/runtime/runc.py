@@ -76,7 +76,7 @@ def run_container(
         container_id: its name.
         state_root: where the runtime keeps its records; made 0700 where it is missing.
         stdin: a descriptor for the process to read from; the default reads nothing.
-        output: takes what the process writes to both its streams; without it they are ours.
+        output: takes what the process writes to both its streams, and now and then nothing; without it they are ours.
 
     Raises:
         InvalidError: the id or the bundle is not one.
@@ -189,10 +189,10 @@ def _watched(process: subprocess.Popen[bytes], output: Callable[[bytes], None] |
 def _pass_on(process: subprocess.Popen[bytes], output: Callable[[bytes], None]) -> None:
     """Pass on what the process writes, as long as the work that it is for is not cancelled."""
     stream = cast("FileIO", process.stdout)
-    _until_ready(stream.fileno())
+    _until_ready(stream.fileno(), lambda: output(b""))
     while piece := stream.read(_PIECE):
         output(piece)
-        _until_ready(stream.fileno())
+        _until_ready(stream.fileno(), lambda: output(b""))
 
 
 def _wait_for(process: subprocess.Popen[bytes]) -> None:
@@ -204,13 +204,14 @@ def _wait_for(process: subprocess.Popen[bytes]) -> None:
         os.close(descriptor)
 
 
-def _until_ready(descriptor: int) -> None:
+def _until_ready(descriptor: int, meanwhile: Callable[[], object] = lambda: None) -> None:
     token = current()
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     while not poll.poll(None if token is None else PROMPT * 1000):
         if token is not None:
             token.check()
+        meanwhile()
 
 
 @contextmanager

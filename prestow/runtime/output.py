@@ -1,0 +1,187 @@
+"""What a container's process writes, as lines for a log: whole, in order, harmless, and bounded.
+
+    bytes ─▶ lines ─▶ parts of long lines ─▶ within the limits? ─▶ text, escaped
+                                              └─ no: the latest are kept, what they push out is counted
+
+The text of a line is its UTF-8; each control character and each byte that is no UTF-8 is escaped: ``\\x1b`` is a
+character, ``\\xff`` a byte, ``\\u0085`` a character beyond ASCII. Tabs and backslashes stay as they are.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+CONTINUES = " [line continues]"
+CONTINUED = "[continued] "
+
+_BURST_SECONDS = 10  # the lines of so many seconds may come at once
+_HELD = 200  # lines; the latest, of those that come too fast
+_LAST_BYTES = 4096
+_LAST_LINES = 10
+_LAST_LINE = 200  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a log takes.
+
+    Attributes:
+        lines_per_second: in the long run; ten seconds' worth may come at once.
+        total_bytes: of all lines; the last lines come in any case.
+        part_bytes: of one line; a longer one is split.
+    """
+
+    lines_per_second: int
+    total_bytes: int
+    part_bytes: int = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A line, or a part of one."""
+
+    raw: bytes
+    continued: bool
+    continues: bool
+
+    @property
+    def size(self) -> int:
+        return len(self.raw) + (not self.continues)  # with its newline
+
+    @property
+    def text(self) -> str:
+        return CONTINUED * self.continued + escaped(self.raw) + CONTINUES * self.continues
+
+
+class OutputLog:
+    """Takes what a process writes, piece by piece, and gives it on line by line."""
+
+    def __init__(
+        self,
+        say: Callable[[str], object],
+        say_omitted: Callable[[str], object],
+        limits: Limits,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Give lines to ``say``; how many were left out, where they are missing, to ``say_omitted``."""
+        self._say, self._say_omitted, self._limits, self._clock = say, say_omitted, limits, clock
+        self._rest, self._continued = b"", False
+        self._burst = max(1, limits.lines_per_second * _BURST_SECONDS)
+        self._budget, self._filled = float(self._burst), clock()
+        self._bytes = 0
+        self._held: deque[_Part] = deque()
+        self._omitted_lines = self._omitted_bytes = 0
+
+    def __call__(self, piece: bytes) -> None:
+        """Take a piece; an empty one tells that time passes."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            self._split(line, ended=True)
+        if len(self._rest) > self._limits.part_bytes:
+            rest, self._rest = self._rest, b""
+            self._rest = self._split(rest, ended=False)
+        self._release()
+
+    def close(self) -> None:
+        """Give on what is left: the last lines, and how many are missing before them."""
+        if self._rest:
+            self._split(self._rest, ended=True)
+            self._rest = b""
+        self._give_held()
+
+    def _split(self, line: bytes, *, ended: bool) -> bytes:
+        """Give a line on in parts; of one that goes on, give back what is no whole part yet."""
+        while len(line) > self._limits.part_bytes:
+            at = _boundary(line, self._limits.part_bytes)
+            self._take(_Part(line[:at], self._continued, continues=True))
+            line, self._continued = line[at:], True
+        if ended:
+            self._take(_Part(line, self._continued, continues=False))
+            self._continued = False
+        return line
+
+    def _take(self, part: _Part) -> None:
+        self._fill()
+        if not self._held and self._budget >= 1 and self._bytes + part.size <= self._limits.total_bytes:
+            self._give(part)
+            return
+        self._held.append(part)
+        if len(self._held) > _HELD:
+            lost = self._held.popleft()
+            self._omitted_lines += not lost.continues
+            self._omitted_bytes += lost.size
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._budget = min(self._burst, self._budget + (now - self._filled) * self._limits.lines_per_second)
+        self._filled = now
+
+    def _release(self) -> None:
+        """Give on what is held, once there is room for all of it."""
+        self._fill()
+        size = sum(part.size for part in self._held)
+        if self._held and self._budget >= len(self._held) + 1 and self._bytes + size <= self._limits.total_bytes:
+            self._give_held()
+
+    def _give_held(self) -> None:
+        if self._omitted_bytes:
+            self._say_omitted(
+                f"{self._omitted_lines} lines ({self._omitted_bytes} bytes) of the container's output are left out "
+                f"here: more than log_lines_per_second ({self._limits.lines_per_second}) or log_bytes "
+                f"({self._limits.total_bytes}) allows"
+            )
+            self._budget -= 1
+            self._omitted_lines = self._omitted_bytes = 0
+        while self._held:
+            self._give(self._held.popleft())
+
+    def _give(self, part: _Part) -> None:
+        self._budget -= 1
+        self._bytes += part.size
+        self._say(part.text)
+
+
+class LastLines:
+    """The end of what a process writes, for a message."""
+
+    def __init__(self) -> None:
+        """Know of nothing."""
+        self._end, self._cut = b"", False
+
+    def __call__(self, piece: bytes) -> None:
+        """Take a piece."""
+        whole = self._end + piece[-_LAST_BYTES:]
+        self._cut |= len(piece) > _LAST_BYTES or len(whole) > _LAST_BYTES
+        self._end = whole[-_LAST_BYTES:]
+
+    def lines(self) -> tuple[str, ...]:
+        """Give the last lines, each bounded."""
+        lines = self._end.removesuffix(b"\n").split(b"\n") if self._end else []
+        if self._cut and len(lines) > 1:
+            lines = lines[1:]  # the first one is not whole
+        return tuple(_short(escaped(line)) for line in lines[-_LAST_LINES:])
+
+
+def escaped(line: bytes) -> str:
+    """Give a line as text that can move no cursor and loses nothing."""
+    text = line.decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\t" else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"  # noqa: PLR2004 - ASCII, and what four digits hold
+
+
+def _boundary(line: bytes, limit: int) -> int:
+    """Give where to cut, so that no UTF-8 character is cut through."""
+    at = limit
+    while at > limit - 3 and line[at] & 0xC0 == 0x80:  # noqa: PLR2004 - within a character
+        at -= 1
+    return at if line[at] & 0xC0 != 0x80 else limit  # noqa: PLR2004 - likewise
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LAST_LINE else text[:_LAST_LINE] + "…"
