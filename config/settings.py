@@ -79,12 +79,10 @@ class Settings(BaseSettings):
     log_lines_per_second: int = Field(
         500,
         ge=1,
-        description="Lines a second of a container's output that the log of a worker's run takes, ten seconds' worth at "
-        "once; of more, the last 200 stay and a line says how many are missing",
+        description="Lines a second of a container's output in the log of a worker's run, ten seconds' worth at once; "
+        "of more, the last 200 stay and a line says how many are missing",
     )
-    log_bytes: int = Field(
-        16 << 20, ge=0, description="Bytes of a container's output that the log of a worker's run takes"
-    )
+    log_bytes: int = Field(16 << 20, ge=0, description="Bytes of a container's output in the log of a worker's run")
     server_idle_hours: float = Field(
         4.0,
         ge=0,

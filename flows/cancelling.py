@@ -22,12 +22,12 @@ from prefect import Flow, get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Failed
 
 from flows.bounded import check_parameters
 from flows.local_server.runs import noted
 from prestow.cancellation import Token, current, watched
-from prestow.errors import CancelledError
+from prestow.errors import CancelledError, ContainerFailedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,6 +103,8 @@ def _ending_cancelled(function: Callable[P, R]) -> Callable[P, R]:
                 token.check()
             except CancelledError as error:
                 return cast("R", Cancelled(message=str(error)))
+            except ContainerFailedError as error:  # whose traceback says nothing about the container
+                return cast("R", Failed(message=str(error), data=error))
             except Exception:
                 if token.cancelled:  # one step stopped, and so others failed
                     return cast("R", Cancelled(message=token.reason))

@@ -134,6 +134,12 @@ class Running:
         )
 
 
+def failed(container_id: str, ended: Exit) -> str:
+    """Say how a container's process failed, with the last lines that it wrote."""
+    last = "".join(f"\n| {line}" for line in ended.last_lines)
+    return f"container {container_id}: its process ended with status {ended.status}{':' * bool(last)}{last}"
+
+
 @contextmanager
 def running(home: str, container_id: str | None, *, rm: bool, namespace: str | None) -> Iterator[Running]:
     """Begin a container; with ``rm`` remove it afterwards, however it ended."""

@@ -70,6 +70,7 @@ Interactive = Annotated[bool, _field("Standard input", "Hand on the standard inp
 Tty = Annotated[bool, _field("Terminal", "Give the container's process a terminal; only where a person sits at one")]
 ReadOnly = Annotated[bool, _field("Read-only", "Let the container write to nothing of its image")]
 Remove = Annotated[bool, _field("Remove", "Remove the container when its process has ended")]
+Check = Annotated[bool, _field("Check", "Fail the run if the container's process ends with another exit status than 0")]
 Images = Annotated[
     list[Source], _field("Images", "References of the images that are to be here", min_length=1, max_length=MOST_IMAGES)
 ]

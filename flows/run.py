@@ -10,8 +10,9 @@ from prefect import flow
 from config.home import home_or_default, namespace_or_default
 from flows.bundle import bundle
 from flows.cancelling import cancellable
-from flows.making import rootless, running
+from flows.making import failed, rootless, running
 from flows.parameters import (
+    Check,
     Cwd,
     Driver,
     Environment,
@@ -29,6 +30,7 @@ from flows.parameters import (
     Words,
 )
 from flows.results import Ran
+from prestow.errors import ContainerFailedError
 from tasks.policy import NOWHERE
 from tasks.run_container import run_container
 from tasks.threads import THREADS
@@ -52,13 +54,18 @@ def run(
     read_only: ReadOnly = False,
     id: Id = None,  # noqa: A002 - the parameter's name is the field's word, and the form's
     rm: Remove = False,
+    check: Check = True,
     pull: Pulling = "missing",
     platform: Platform = None,
     driver: Driver = "auto",
     home: Home = None,
     namespace: Namespace = None,
 ) -> Ran:
-    """Run a container of an image, and give its process's exit status; with ``rm`` nothing of it stays."""
+    """Run a container of an image until its process ends; with ``rm`` nothing of it stays.
+
+    Raises:
+        ContainerFailedError: with ``check``, the process ended with another exit status than 0, which the error has.
+    """
     home, namespace = home_or_default(home), namespace_or_default(namespace)
     with running(home, id, rm=rm, namespace=namespace) as container:
         made = bundle.fn(
@@ -66,4 +73,7 @@ def run(
             cwd=cwd, tty=tty, read_only=read_only, platform=platform, driver=driver, home=home, namespace=namespace,
         )  # fmt: skip
         ended = run_container(home, made.image, made.digest, made.id, interactive or tty, namespace)
-    return container.ran(made, ended)
+    ran = container.ran(made, ended)
+    if check and ended.status:
+        raise ContainerFailedError(failed(container.id, ended), status=ended.status, ran=ran)
+    return ran

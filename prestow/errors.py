@@ -12,6 +12,7 @@
     ├── ExhaustedError        a limit or the disk is full: the message names the limit and its setting
     ├── StorageError          the store's own disk or database failed
     ├── RuntimeFailedError    runc could not do what it was asked
+    ├── ContainerFailedError  a container's process ended with a status other than 0
     └── CancelledError        somebody ended it: what was complete stays, run it again to go on
 
 Whether a retry can help is the error's own knowledge: ``transient``. A message says what, which, expected and
@@ -104,6 +105,21 @@ class RuntimeFailedError(PrestowError):
     """The container runtime failed before or instead of the container's process."""
 
     exit_code = 125
+
+
+class ContainerFailedError(PrestowError):
+    """A container's process ended with a status other than 0.
+
+    Attributes:
+        status: the process's exit status; 128 and the signal's number where a signal ended it.
+        ran: what the flow would have given, a ``flows.results.Ran``.
+    """
+
+    def __init__(self, message: str, *, status: int, ran: object = None) -> None:
+        """Keep the sentence, the status and the result."""
+        super().__init__(message)
+        self.status = status
+        self.ran = ran
 
 
 class CancelledError(PrestowError):

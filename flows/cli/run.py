@@ -2,12 +2,12 @@
 
 import argparse
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_pull, add_verb, container_id, source
 from flows.cli.output import emit, say
 from flows.cli.session import session
-from prestow.errors import PrestowError, RuntimeFailedError
+from prestow.errors import ContainerFailedError, PrestowError, RuntimeFailedError
 
 if TYPE_CHECKING:
     from flows.results import Ran
@@ -40,7 +40,10 @@ def add(verbs: Verbs, common: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the container in the foreground; whatever fails before its process, fails with the runtime's status."""
     try:
-        ran = _ran(args)
+        try:
+            ran = _ran(args)
+        except ContainerFailedError as error:  # the process has said what it had to say
+            ran = cast("Ran", error.ran)
         for warning in ran.warnings:
             say(f"warning: {warning}")
         if args.json:

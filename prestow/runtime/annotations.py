@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from prestow.errors import InvalidError, printable
 from prestow.oci.image_config import ImageConfig
+from prestow.runtime.signals import signal_number
 from prestow.runtime.spec import STOP_SIGNAL
 
 RESERVED_PREFIXES = (
@@ -30,15 +31,6 @@ RESERVED_PREFIXES = (
 _MAX_LABELS = 4096
 _MAX_BYTES = 1 << 20
 _IMAGE = "org.opencontainers.image."
-_SIGNALS = (
-    *("HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM"),
-    *("TERM", "STKFLT", "CHLD", "CLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM"),
-    *("PROF", "WINCH", "IO", "POLL", "PWR", "SYS"),
-)
-_SIGNAL = re.compile(
-    rf"(?:SIG)?(?:{'|'.join(_SIGNALS)}|RTMIN(?:\+[0-9]|\+[12][0-9]|\+30)?|RTMAX(?:-[0-9]|-[12][0-9])?)"
-    r"|[1-9]|[1-5][0-9]|6[0-4]"
-)
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(?:tcp|udp|sctp))?")
 _LAST_PORT = 65535
 
@@ -69,7 +61,7 @@ def _fields(config: ImageConfig, warnings: list[str]) -> dict[str, str]:
     """Give the annotations of the config's own fields; absent fields give none."""
     platform, process = config.platform, config.process
     stop_signal = process.stop_signal
-    if stop_signal and not _SIGNAL.fullmatch(stop_signal):
+    if stop_signal and signal_number(stop_signal) is None:
         warnings.append(f"StopSignal {printable(stop_signal)!r} was left out: not a signal")
         stop_signal = ""
     values = {

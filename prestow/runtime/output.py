@@ -1,10 +1,10 @@
-"""What a container's process writes, as lines for a log: whole, in order, harmless, and bounded.
+r"""What a container's process writes, as lines for a log: whole, in order, harmless, and bounded.
 
     bytes ─▶ lines ─▶ parts of long lines ─▶ within the limits? ─▶ text, escaped
                                               └─ no: the latest are kept, what they push out is counted
 
-The text of a line is its UTF-8; each control character and each byte that is no UTF-8 is escaped: ``\\x1b`` is a
-character, ``\\xff`` a byte, ``\\u0085`` a character beyond ASCII. Tabs and backslashes stay as they are.
+The text of a line is its UTF-8; each control character and each byte that is no UTF-8 is escaped: ``\x1b`` is a
+character, ``\xff`` a byte, ``\u0085`` a character beyond ASCII. Tabs and backslashes stay as they are.
 """
 
 import time

@@ -32,6 +32,7 @@ from prestow.errors import AlreadyExistsError, PreconditionError, RuntimeFailedE
 from prestow.runtime.binary import ENVIRONMENT, Runtime
 from prestow.runtime.bundle import LOG, PID, check_container_id, read_spec, running
 from prestow.runtime.group import placed
+from prestow.runtime.output import LastLines
 from prestow.runtime.relay import Relay
 from prestow.runtime.state import container_state, delete_container, stop_container
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _PIECE = 1 << 16
 _LOG_LIMIT = 1 << 20
 _COMPLAINT_LIMIT = 1000
+_MOMENT = 0.005  # seconds
 _GRACE_SECONDS = 3  # for a container to end when its run is cancelled, which is to take no more than five
 
 
@@ -50,9 +52,11 @@ class Exit:
 
     Attributes:
         status: its exit status; 128 and the signal's number where a signal ended it.
+        last_lines: of what it wrote, escaped and bounded; of its standard error alone, where it had our streams.
     """
 
     status: int
+    last_lines: tuple[str, ...] = ()
 
 
 def run_container(
@@ -112,8 +116,10 @@ def run_container(
             process = _started(command, stdin, captured=output is not None, own_group=not terminal)
             if signals is not None:
                 signals.to(process)
-            status = _watched(process, output, stop)
-        return _exit(runtime, bundle, container_id, status)
+            last = LastLines()
+            sink = _Sink(process, bundle / PID, output or _to_our_stderr, last, mute=terminal)
+            status = _watched(process, sink, stop)
+        return Exit(_status(runtime, bundle, container_id, status), last.lines())
 
 
 @contextmanager
@@ -158,7 +164,7 @@ def _started(command: list[str], stdin: int, *, captured: bool, own_group: bool)
             cwd="/",
             stdin=stdin,
             stdout=subprocess.PIPE if captured else None,
-            stderr=subprocess.STDOUT if captured else None,
+            stderr=subprocess.STDOUT if captured else subprocess.PIPE,
             bufsize=0,
             process_group=0 if own_group else None,
         )
@@ -166,15 +172,64 @@ def _started(command: list[str], stdin: int, *, captured: bool, own_group: bool)
         raise RuntimeFailedError(f"container runtime {command[0]}: it does not run: {error.strerror}") from error
 
 
-def _watched(process: subprocess.Popen[bytes], output: Callable[[bytes], None] | None, stop: Callable[[], None]) -> int:
+class _Sink:
+    """Takes what comes from the container; what the runtime itself says when it starts none is in its log, too.
+
+    The runtime's words and the container's come by the same pipe. Before there is a pid file, nothing of it is passed
+    on: either the file appears at once, or the runtime ends.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        pid_file: Path,
+        output: Callable[[bytes], None],
+        last: LastLines,
+        *,
+        mute: bool,
+    ) -> None:
+        """Pass on to ``output``; with ``mute`` nothing, as a container with a terminal has no other stream."""
+        self.process, self.stream = process, cast("FileIO", process.stdout or process.stderr)
+        self._pid_file, self._output, self._last = pid_file, output, last
+        self._mute, self._started = mute, False
+
+    def __call__(self, piece: bytes) -> None:
+        """Take a piece."""
+        if piece and not self._mute and self._container_started():
+            self._last(piece)
+            self._output(piece)
+
+    def idle(self) -> None:
+        """Tell that nothing came for a while."""
+        if self._started and self.process.stdout is not None:
+            self._output(b"")
+
+    def _container_started(self) -> bool:
+        while not self._started and not (ended := self.process.poll() is not None):
+            self._started = self._pid_file.exists()
+            if not self._started:
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(_MOMENT)
+        self._started = self._started or (ended and self._pid_file.exists())
+        return self._started
+
+
+def _to_our_stderr(piece: bytes) -> None:
+    """Write to our standard error; where nobody reads it any more, the container is not to be held up."""
+    left = memoryview(piece)
+    with suppress(OSError):
+        while left:
+            left = left[os.write(2, left) :]
+
+
+def _watched(process: subprocess.Popen[bytes], sink: _Sink, stop: Callable[[], None]) -> int:
     """Pass the output on until the runtime ends, and give its return code; stop the container on an exception."""
     try:
-        if output is not None:
-            _pass_on(process, output)
+        _pass_on(sink)
         _wait_for(process)
         return process.wait()
     except BaseException:
-        with suppress(RuntimeFailedError), _last_words(process, output):
+        with suppress(RuntimeFailedError), _last_words(sink):
             stop()
         with suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_SECONDS)
@@ -182,21 +237,21 @@ def _watched(process: subprocess.Popen[bytes], output: Callable[[bytes], None] |
     finally:
         process.kill()
         process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        sink.stream.close()
 
 
-def _pass_on(process: subprocess.Popen[bytes], output: Callable[[bytes], None]) -> None:
+def _pass_on(sink: _Sink) -> None:
     """Pass on what the process writes, as long as the work that it is for is not cancelled."""
-    stream = cast("FileIO", process.stdout)
-    _until_ready(stream.fileno(), lambda: output(b""))
-    while piece := stream.read(_PIECE):
-        output(piece)
-        _until_ready(stream.fileno(), lambda: output(b""))
+    _until_ready(sink.stream.fileno(), sink.idle)
+    while piece := sink.stream.read(_PIECE):
+        sink(piece)
+        _until_ready(sink.stream.fileno(), sink.idle)
 
 
 def _wait_for(process: subprocess.Popen[bytes]) -> None:
     """Wait for a process to end, as long as the work that it is for is not cancelled."""
+    if process.poll() is not None:
+        return
     descriptor = os.pidfd_open(process.pid)
     try:
         _until_ready(descriptor)
@@ -215,17 +270,14 @@ def _until_ready(descriptor: int, meanwhile: Callable[[], object] = lambda: None
 
 
 @contextmanager
-def _last_words(process: subprocess.Popen[bytes], output: Callable[[bytes], None] | None) -> Iterator[None]:
+def _last_words(sink: _Sink) -> Iterator[None]:
     """Pass on what a container writes while it stops; it would wait for us if nobody read it."""
-    if output is None:
-        yield
-        return
 
     def read() -> None:
-        stream = cast("FileIO", process.stdout)
-        while piece := stream.read(_PIECE):
-            with suppress(Exception):  # this may be what ended the run
-                output(piece)
+        with suppress(ValueError):  # closed meanwhile
+            while piece := sink.stream.read(_PIECE):
+                with suppress(Exception):  # this may be what ended the run
+                    sink(piece)
 
     reader = threading.Thread(target=copy_context().run, args=(read,), daemon=True)
     reader.start()
@@ -233,14 +285,14 @@ def _last_words(process: subprocess.Popen[bytes], output: Callable[[bytes], None
     reader.join(_GRACE_SECONDS)
 
 
-def _exit(runtime: Runtime, bundle: Path, container_id: str, status: int) -> Exit:
+def _status(runtime: Runtime, bundle: Path, container_id: str, status: int) -> int:
     """Tell the process's own exit status from a failure of the runtime."""
     name = runtime.name or runtime.binary.name
     if status < 0:
         raise RuntimeFailedError(f"container {container_id}: {name} was ended by signal {-status}")
     if status != 0 and not (bundle / PID).exists():
         raise RuntimeFailedError(f"container {container_id}: {name} did not start it: {_complaint(bundle / LOG)}")
-    return Exit(status)
+    return status
 
 
 def _complaint(log: Path) -> str:

@@ -11,10 +11,12 @@ import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGKILL, SIGTERM, pidfd_send_signal
 
-from prestow.errors import NotFoundError, RuntimeFailedError, printable
+from prestow.errors import RuntimeFailedError, printable
 from prestow.runtime.binary import Runtime, ask
 from prestow.runtime.bundle import check_container_id
+from prestow.runtime.signals import signal_number
 
 _DEADLINE_SECONDS = 30
 
@@ -55,33 +57,16 @@ def container_state(runtime: Runtime, container_id: str, *, state_root: Path) ->
         return State("broken", 0) if record.exists() else None
 
 
-def signal_container(runtime: Runtime, container_id: str, signal: str, *, state_root: Path) -> None:
-    """Send a signal, by its name or number, to the container's first process.
-
-    Raises:
-        InvalidError: the id is not one.
-        NotFoundError: no such container runs.
-        RuntimeFailedError: the runtime refused, for example the signal's name.
-    """
-    state = container_state(runtime, container_id, state_root=state_root)
-    if state is None or not state.alive:
-        raise NotFoundError(f"container {container_id}: it is not running")
-    done = _call(runtime, state_root, "kill", "--", container_id, signal)
-    if done.returncode != 0:
-        reason = printable(done.stderr.strip())
-        raise RuntimeFailedError(f"container {container_id}: sending {printable(signal)!r} failed: {reason}")
-
-
 def stop_container(
     runtime: Runtime, container_id: str, *, state_root: Path, signal: str = "", grace_seconds: float = 10
 ) -> None:
     """Ask a container's process to end, by ``signal`` or SIGTERM, and kill it when the grace is over.
 
-    Returns once the process is gone; success where there is none.
+    Returns once the process is gone; success where there is none. Whatever fails before, it comes to SIGKILL.
 
     Raises:
         InvalidError: the id is not one.
-        RuntimeFailedError: the runtime refused.
+        RuntimeFailedError: the runtime does not run, or the process does not end.
     """
     state = container_state(runtime, container_id, state_root=state_root)
     if state is None or not state.alive:
@@ -91,9 +76,14 @@ def stop_container(
     except ProcessLookupError:
         return
     try:
-        for wanted, seconds in ((signal or "SIGTERM", grace_seconds), ("SIGKILL", _DEADLINE_SECONDS)):
-            with suppress(NotFoundError):
-                signal_container(runtime, container_id, wanted, state_root=state_root)
+        now = container_state(runtime, container_id, state_root=state_root)
+        if now is None or now.pid != state.pid:  # it has ended meanwhile, and the number may be another's
+            return
+        if now.status == "paused":  # a frozen process takes no signal
+            _call(runtime, state_root, "resume", "--", container_id)
+        for number, seconds in ((signal_number(signal) or SIGTERM, grace_seconds), (SIGKILL, _DEADLINE_SECONDS)):
+            with suppress(OSError):
+                pidfd_send_signal(handle, number)
             if select.select([handle], [], [], seconds)[0]:
                 return
     finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.run import run
-from prestow.errors import NotFoundError
+from prestow.errors import ContainerFailedError, NotFoundError
 from prestow.node import open_node
 from tests.prefect_records import events, flow_run_id
 from tests.real_images import RealImages
@@ -32,9 +32,21 @@ def test_tiny_says_what_its_config_asks_for(
 
 @pytest.mark.parametrize("driver", ["erofs", "overlay", "native"])
 def test_the_exit_status_is_the_process_s(home: str, demo_layout: Path, driver: str) -> None:
-    ran = run(f"oci:{demo_layout}:demo", args=("exit", "7"), rm=True, driver=driver, home=home)
+    ran = run(f"oci:{demo_layout}:demo", args=("exit", "7"), rm=True, check=False, driver=driver, home=home)
 
     assert ran.status == 7
+
+
+def test_a_process_that_fails_fails_its_run(home: str, demo_layout: Path) -> None:
+    reference = f"oci:{demo_layout}:demo"
+
+    state = run(reference, args=("exit", "7"), rm=True, id="box", home=home, return_state=True)
+    with pytest.raises(ContainerFailedError) as raised:
+        run(reference, args=("exit", "9"), rm=True, home=home)
+
+    assert (state.name, state.message) == ("Failed", "container box: its process ended with status 7")
+    assert raised.value.status == 9
+    assert open_node(home).containers.list() == ()
 
 
 def test_with_rm_nothing_stays_and_without_the_container_does(home: str, demo_layout: Path) -> None:

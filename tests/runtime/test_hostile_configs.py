@@ -199,7 +199,7 @@ def test_a_label_that_a_runtime_obeys_is_left_out_unless_the_operator_sets_it(ro
     assert wished.document["annotations"][label] == "mine"
 
 
-@pytest.mark.parametrize("stop_signal", ["SIGKILL;rm", "9999", "0", "65", "sigterm", "SIGRTMIN+31", "-9", "TERM "])
+@pytest.mark.parametrize("stop_signal", ["SIGKILL;rm", "9999", "0", "65", "SIG15", "SIGRTMIN+31", "-9", "TERM "])
 def test_a_stop_signal_that_is_none_is_left_out(rootfs: Path, stop_signal: str) -> None:
     spec = make_spec(rootfs, {"StopSignal": stop_signal})
 
@@ -207,7 +207,9 @@ def test_a_stop_signal_that_is_none_is_left_out(rootfs: Path, stop_signal: str) 
     assert len(spec.warnings) == 1
 
 
-@pytest.mark.parametrize("stop_signal", ["SIGTERM", "TERM", "9", "64", "SIGRTMIN", "SIGRTMAX-14", "WINCH"])
+@pytest.mark.parametrize(
+    "stop_signal", ["SIGTERM", "TERM", "9", "64", "SIGRTMIN", "SIGRTMAX-14", "WINCH", "sigterm", "rtmax-1"]
+)
 def test_a_stop_signal_is_kept_in_the_images_words(rootfs: Path, stop_signal: str) -> None:
     assert make_spec(rootfs, {"StopSignal": stop_signal}).stop_signal == stop_signal
 

@@ -8,9 +8,9 @@ from typing import NoReturn
 
 import pytest
 
-from prestow.errors import AlreadyExistsError, CancelledError, NotFoundError, RuntimeFailedError
+from prestow.errors import AlreadyExistsError, CancelledError
 from prestow.runtime.runc import Exit, run_container
-from prestow.runtime.state import signal_container, stop_container
+from prestow.runtime.state import stop_container
 from tests.runtime.containers import WAIT, Background, Box
 
 
@@ -23,7 +23,7 @@ def test_a_container_in_a_thread_is_asked_to_stop(box: Box) -> None:
 
     stop_container(box.runtime, box.container_id, state_root=box.state_root)
 
-    assert running.result() == Exit(3)
+    assert running.result() == Exit(3, ("ready",))
     assert box.state() is None
 
 
@@ -32,20 +32,41 @@ def test_a_container_that_does_not_listen_is_killed_when_the_grace_is_over(box: 
 
     stop_container(box.runtime, box.container_id, state_root=box.state_root, signal="SIGINT", grace_seconds=0)
 
-    assert running.result() == Exit(137)
+    assert running.result() == Exit(137, ("ready",))
 
 
-def test_a_signal_goes_by_its_name(box: Box) -> None:
-    running = Background(box, "trap 'exit 9' USR1; echo ready; sleep 1000 & wait")
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        *(("SIGUSR1", 10), ("usr1", 10), ("10", 10), ("SIGRTMIN+3", 37), ("rtmin+3", 37), ("RTMAX-1", 63)),
+        ("37", 37),
+    ],
+)
+def test_a_container_is_asked_by_any_name_of_a_signal(box: Box, name: str, number: int) -> None:
+    running = Background(box, f"trap 'exit 9' {number}; echo ready; sleep 1000 & wait")
 
-    with pytest.raises(RuntimeFailedError, match="SIGNONE"):
-        signal_container(box.runtime, box.container_id, "SIGNONE", state_root=box.state_root)
-    signal_container(box.runtime, box.container_id, "SIGUSR1", state_root=box.state_root)
+    stop_container(box.runtime, box.container_id, state_root=box.state_root, signal=name)
 
-    assert running.result() == Exit(9)
-    with pytest.raises(NotFoundError):
-        signal_container(box.runtime, box.container_id, "SIGUSR1", state_root=box.state_root)
+    assert running.result().status == 9  # type: ignore[union-attr]
     stop_container(box.runtime, box.container_id, state_root=box.state_root)
+
+
+@pytest.mark.parametrize("name", ["SIGRTMIN+3", "RTMAX-1", "64", "nonsense", "SIGNONE", "99"])
+def test_whatever_the_signal_is_a_container_is_ended(box: Box, name: str) -> None:
+    running = Background(box, "trap '' TERM 37 63 64; echo ready; sleep 1000 & wait")
+
+    stop_container(box.runtime, box.container_id, state_root=box.state_root, signal=name, grace_seconds=0)
+
+    assert running.result() == Exit(137, ("ready",))
+
+
+def test_a_paused_container_is_ended(box: Box) -> None:
+    running = Background(box, WAIT)
+    subprocess.run(["runc", "--root", box.state_root, "pause", box.container_id], check=True)
+
+    stop_container(box.runtime, box.container_id, state_root=box.state_root)
+
+    assert running.result().status == 3  # type: ignore[union-attr]
 
 
 def test_a_cancelled_run_lets_the_container_end_by_the_images_own_signal_and_say_so(box: Box) -> None:
@@ -100,7 +121,7 @@ def test_an_id_runs_once_at_a_time(box: Box, tmp_path: Path) -> None:
         other.run("id")
 
     stop_container(box.runtime, box.container_id, state_root=box.state_root)
-    assert running.result() == Exit(3)
+    assert running.result() == Exit(3, ("ready",))
 
 
 def test_an_exception_of_the_caller_ends_the_container(box: Box) -> None:
