@@ -4,7 +4,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from prestow.platforms import platform_or_host
 from prestow.runtime.bundle import check_container_id
 from prestow.runtime.overrides import Rootless
 from prestow.runtime.runc import Exit
+from prestow.unattended import removed_afterwards
 from tasks.journal import Journal, journal
 
 
@@ -146,9 +147,13 @@ def running(home: str, container_id: str | None, *, rm: bool, namespace: str | N
     node = open_node(home, namespace)
     with journal() as book:
         container = Running(node, _id_or_new(container_id), rm, book)
-        try:
+        with _removed_afterwards(container) if rm else nullcontext():
             yield container
-        finally:
-            if rm:
-                with suppress(NotFoundError):  # it was never made
-                    remove_container(node, container.id)
+
+
+def _removed_afterwards(container: Running) -> AbstractContextManager[None]:
+    def remove() -> None:
+        with suppress(NotFoundError):  # it was never made
+            remove_container(container.node, container.id)
+
+    return removed_afterwards(container.node.bundle_folder(container.id).parent, container.id, remove)

@@ -241,8 +241,12 @@ class Node:
     def recover(self, *, whole: bool = False) -> None:
         """Finish or remove what dead processes left; quick where nothing is, unless the ``whole`` is looked at."""
         from prestow.recovery import recover  # noqa: PLC0415 - only for verbs that change something
+        from prestow.runtime.binary import Runtime, find_runtime  # noqa: PLC0415 - likewise
 
-        recover(self.home, self.content, self.database, self.snapshotters, whole=whole)
+        def runtime() -> Runtime:
+            return find_runtime(self.settings.runtime)
+
+        recover(self.home, self.content, self.database, self.snapshotters, runtime, whole=whole)
 
     def make_room(self) -> None:
         """Make it possible to remove things on a disk that is full: the database cannot even be opened there."""

@@ -17,7 +17,7 @@ from prestow.errors import NotFoundError, PreconditionError
 from prestow.halfway import COPY
 from prestow.node import Node
 from prestow.runtime.binary import find_runtime
-from prestow.runtime.bundle import ROOTFS, read_spec
+from prestow.runtime.bundle import ROOTFS, is_run, read_spec
 from prestow.runtime.runc import Exit, run_container
 from prestow.runtime.state import container_state, delete_container, stop_container
 from prestow.snapshots.mount import mount_all
@@ -57,6 +57,21 @@ def status(node: Node, container_id: str) -> str:
         return "stopped"
     state = container_state(runtime, container_id, state_root=_state_root(node))
     return "stopped" if state is None or state.status == "broken" else state.status
+
+
+def shown_status(node: Node, container_id: str) -> str:
+    """Tell the same, but ``orphaned`` of a process that no prestow waits for any more: its runner was killed.
+
+    Raises:
+        NotFoundError: no such container.
+        RuntimeFailedError: the runtime does not run.
+    """
+    found = status(node, container_id)
+    if found not in {"running", "paused"}:
+        return found
+    with suppress(NotFoundError):
+        return found if is_run(Path(node.containers.get(container_id).bundle)) else "orphaned"
+    return "orphaned"  # without a bundle
 
 
 def stop(node: Node, container_id: str, *, grace_seconds: float) -> bool:

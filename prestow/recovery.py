@@ -6,6 +6,7 @@
     snapshots/                    what no row names; shared mounts that nobody needs; attempts of the probe
     looks/                        views that nobody looks at any more, with their mounts
     bundles/.underway/            containers that were being made or ended
+    bundles/.running/             containers to be removed after their run, whose runner was killed: ended and removed
 
 Whose something is, its lock or its name says (:mod:`.content.lock`, :mod:`.content.owned`); what is mounted, the
 kernel. As a rule there is nothing, and to find that out takes a few listings of what is underway, however much the
@@ -15,7 +16,7 @@ Downloads that were cut off, and whatever a lease holds, are not rubbish: they a
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,16 +29,24 @@ from prestow.metadata.database import Database
 from prestow.metadata.publish import catch_up
 from prestow.namespace import DEFAULT
 from prestow.rebuild import has_lost_its_log
+from prestow.runtime.binary import Runtime, find_runtime
 from prestow.snapshots.driver import Driver
 from prestow.snapshots.look import abandoned, begun, end_look
 from prestow.snapshots.probe import end_probes
 from prestow.snapshots.remove import empty_trash
+from prestow.unattended import end, to_remove
 
 _log = logging.getLogger(__name__)
 
 
 def recover(
-    home: Path, content: LocalStore, database: Database, snapshotters: Sequence[Driver], *, whole: bool = False
+    home: Path,
+    content: LocalStore,
+    database: Database,
+    snapshotters: Sequence[Driver],
+    runtime: Callable[[], Runtime] = find_runtime,
+    *,
+    whole: bool = False,
 ) -> None:
     """Put a store in order.
 
@@ -46,15 +55,24 @@ def recover(
         content: its blobs.
         database: its names, of all namespaces.
         snapshotters: its drivers.
+        runtime: finds what ends containers.
         whole: whether to look at each snapshot, and not only where somebody was at work or a boot ended.
     """
     with _told(database.path):  # until that is known, nothing is rubbish
         if has_lost_its_log(home, database):
             database.rebuild("its log was removed: containers.json tells of a container that it does not know")
-        _tidy(home, content, database, snapshotters, whole=whole)
+        _tidy(home, content, database, snapshotters, runtime, whole=whole)
 
 
-def _tidy(home: Path, content: LocalStore, database: Database, snapshotters: Sequence[Driver], *, whole: bool) -> None:
+def _tidy(
+    home: Path,
+    content: LocalStore,
+    database: Database,
+    snapshotters: Sequence[Driver],
+    runtime: Callable[[], Runtime],
+    *,
+    whole: bool,
+) -> None:
     with _told(home):
         _remove_files(home)
     with _told(home / "content/index.json"):
@@ -63,6 +81,7 @@ def _tidy(home: Path, content: LocalStore, database: Database, snapshotters: Seq
         _end_looks(home / "looks", database, snapshotters)
     for namespace, bundles in _bundles(home):
         with _told(bundles):
+            _end_containers(bundles, Containers(database, namespace), snapshotters, runtime)
             _finish_containers(bundles, Containers(database, namespace), snapshotters)
     for driver in snapshotters:
         with _told(home / "snapshots" / driver.driver):
@@ -110,3 +129,12 @@ def _finish_containers(bundles: Path, containers: Containers, snapshotters: Sequ
     for container_id in notes(bundles):
         with _told(bundles / container_id):
             finish(bundles, container_id, containers, snapshotters)
+
+
+def _end_containers(
+    bundles: Path, containers: Containers, snapshotters: Sequence[Driver], runtime: Callable[[], Runtime]
+) -> None:
+    for container_id in to_remove(bundles):
+        with _told(bundles / container_id):
+            if end(bundles, container_id, containers, snapshotters, runtime) is not None:
+                _log.warning("container %s: its run was killed, so it was ended and removed now", container_id)

@@ -17,6 +17,7 @@ from flows.local_server import ensure
 from flows.local_server.record import environment
 from prestow.errors import PrestowError, printable
 from prestow.node import Node, open_node
+from prestow.process import shown_status
 from prestow.runtime.binary import find_runtime
 from prestow.snapshots.mountinfo import mounts_below
 from prestow.snapshots.probe import probe
@@ -62,6 +63,7 @@ def examine(home: str) -> list[Finding]:
         found += _tried("disk", lambda: _disk(node))
         found += _tried("snapshotters", lambda: _drivers(node))
         found += _tried("mounts", lambda: _mounts(node))
+        found += _tried("containers", lambda: _containers(node))
     found += _tried("settings", _settings, needed=True)
     found += _tried("runtime", _runtime)
     found += _tried("root", _root)
@@ -131,6 +133,15 @@ def _drivers(node: Node) -> Iterator[Finding]:
 
 def _mounts(node: Node) -> Iterator[Finding]:
     yield Finding("mounts", works=True, found=f"{len(mounts_below(node.home))} below the store")
+
+
+def _containers(node: Node) -> Iterator[Finding]:
+    every = node.containers.every()
+    orphaned = [c for c in every if shown_status(open_node(node.home, c.namespace), c.id) == "orphaned"]
+    names = ", ".join(f"{c.namespace}/{c.id}" for c in orphaned)
+    found = f"orphaned, as their runs were killed: {names}" if orphaned else f"{len(every)}, none orphaned"
+    advice = "end each with `prestow containers stop ID`; what was run with --rm goes with the next `prestow prune`"
+    yield Finding("containers", not orphaned, found, advice if orphaned else "")
 
 
 def _runtime() -> Iterator[Finding]:

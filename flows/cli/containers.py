@@ -35,11 +35,11 @@ def add(verbs: Verbs, common: Parser) -> None:
 def show(args: argparse.Namespace) -> int:
     """List the containers, with what their processes do."""
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.process import status  # noqa: PLC0415 - likewise
+    from prestow.process import shown_status  # noqa: PLC0415 - likewise
 
     node, everywhere = open_node(args.home, args.namespace), args.all_namespaces
     found = [
-        {**dataclasses.asdict(record), "status": status(open_node(args.home, record.namespace), record.id)}
+        {**dataclasses.asdict(record), "status": shown_status(open_node(args.home, record.namespace), record.id)}
         for record in (node.containers.every() if everywhere else node.containers.list())
     ]
     rows = [(c["id"], c["image"], c["status"], c["driver"], c["bundle"]) for c in found]

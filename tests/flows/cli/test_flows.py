@@ -226,6 +226,37 @@ def test_a_container_that_runs_is_stopped(prestow: Prestow, called: Called, wait
     assert called("containers", "stop", "nobody").status == 3
 
 
+@pytest.mark.parametrize("remove", [True, False])
+def test_a_container_whose_run_is_killed_is_told_of_and_with_rm_ended_and_removed(
+    prestow: Prestow,
+    called: Called,
+    waiting_layout: Path,
+    remove: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    options = ["--rm"] if remove else []
+    with prestow.start("run", *options, "--id", "lost", f"oci:{waiting_layout}:waiting") as process:
+        while "running" not in called("containers").out and process.poll() is None:
+            pass
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for pid in (process.pid, *map(int, children)):
+            os.kill(pid, signal.SIGKILL)
+
+    shown = called("containers", "--json").document
+    doctor = called("doctor", "--json").document
+    pruned = called("prune", "--json")
+    left = called("containers", "--json").document
+
+    assert [c["status"] for c in shown] == ["orphaned"]
+    assert "default/lost" in {check["check"]: check["found"] for check in doctor["checks"]}["containers"]
+    assert pruned.status == 0
+    if remove:
+        assert left == []
+        assert not (prestow.home / "runtime/lost").exists()
+    else:
+        assert [c["status"] for c in left] == ["orphaned"]
+        assert called("containers", "stop", "lost", "--grace", "0").out == "stopped lost\n"
+
+
 def test_of_several_images_one_that_fails_stops_no_other(
     called: Called, demo_layout: Path, fault_registry: FaultRegistry
 ) -> None:
