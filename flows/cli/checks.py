@@ -19,8 +19,8 @@ from prestow.errors import PrestowError, printable
 from prestow.node import Node, open_node
 from prestow.process import shown_status
 from prestow.runtime.binary import find_runtime
-from prestow.snapshots.mountinfo import mounts_below
-from prestow.snapshots.probe import probe
+from prestow.snapshots.mountinfo import file_system, mounts_below
+from prestow.snapshots.probe import ELSEWHERE, probe
 from prestow.space import free_space
 
 _PATIENCE = 5.0
@@ -123,12 +123,18 @@ def _settings() -> Iterator[Finding]:
 
 def _drivers(node: Node) -> Iterator[Finding]:
     (node.home / "snapshots").mkdir(mode=0o700, exist_ok=True)
-    supported = probe(node.home / "snapshots", again=True)
-    best = next((support.driver for support in supported if support.works), "none")
+    root = node.home / "snapshots"
+    supported = probe(root, again=True)
+    best = next((support.driver for support in supported if support.works), None)
+    instead = f"{best} is used instead" if best else ELSEWHERE
+    if best == "native" and os.geteuid() == 0:
+        instead += f", which copies an image for each container: else {ELSEWHERE}"
     for support in supported:
-        found = support.reason or ("works, and is the default" if support.driver == best else "works")
-        advice = "" if support.works else f"{best} is used instead"
-        yield Finding(f"snapshotter {support.driver}", support.works, found, advice)
+        works = "works, and is the default" if support.driver == best else "works"
+        found = works if support.works else f"{support.reason} (the store is on {file_system(root)})"
+        yield Finding(
+            f"snapshotter {support.driver}", support.works, found, "" if support.works else instead, needed=best is None
+        )
 
 
 def _mounts(node: Node) -> Iterator[Finding]:

@@ -48,12 +48,12 @@ def mount_image(image: Path, devices: Sequence[Path], target: Path) -> None:
         _mount(image, devices, target)
     except OSError as error:
         if error.errno != errno.ENOTBLK:
-            raise explained(error, f"mounting {image}") from error
+            raise explained(error, f"mounting {image}", image) from error
         try:
             with loop_devices([image, *devices]) as (first, *others):
                 _mount(first, others, target)
         except OSError as second:
-            raise explained(second, f"mounting {image} by loop devices") from second
+            raise explained(second, f"mounting {image} by loop devices", image) from second
 
 
 def _mount(image: Path, devices: Sequence[Path], target: Path) -> None:

@@ -17,11 +17,12 @@ from pathlib import Path
 from prestow.content.disk import failure
 from prestow.errors import NotFoundError, PreconditionError, PrestowError, StorageError, UnsupportedError
 from prestow.snapshots import syscalls
-from prestow.snapshots.mountinfo import mounted_at, mounts_below
+from prestow.snapshots.mountinfo import file_system, mounted_at, mounts_below
 from prestow.snapshots.snapshotter import Mount
 
 _PAGE = 4095
 _KEPT = {os.ST_NOSUID: 2, os.ST_NODEV: 4, os.ST_NOEXEC: 8, os.ST_NOATIME: 1024, os.ST_RELATIME: 1 << 21}
+_ADVICE = "see in `prestow doctor` which snapshotters work there, and choose one with --driver"
 _LOWER = re.compile(r"(?:\\.|[^:\\])+")
 
 
@@ -70,7 +71,16 @@ def mount_all(mounts: Sequence[Mount], target: Path) -> None:
         for _ in range(made):
             with suppress(OSError):
                 syscalls.umount(str(target))
-        raise explained(error, f"mounting {mounts[made].type} {mounts[made].source} at {target}") from error
+        what = f"mounting {mounts[made].type} {mounts[made].source} at {target}"
+        raise explained(error, what, _backing(mounts[made])) from error
+
+
+def _backing(mount: Mount) -> Path | None:
+    """Give the folder that decides whether a mount works: where it writes to, or else where it comes from."""
+    uppers = [option.partition("=")[2] for option in mount.options if option.startswith("upperdir=")]
+    if uppers:
+        return Path(unescape(uppers[0]))
+    return Path(mount.source) if mount.source.startswith("/") else None
 
 
 def _mount(mount: Mount, target: Path) -> None:
@@ -155,8 +165,8 @@ def unmount(target: Path) -> None:
             raise explained(error, f"unmounting {target}") from error
 
 
-def explained(error: OSError, what: str) -> PrestowError:
-    """Give the error of ours for a refusal of a mount call."""
+def explained(error: OSError, what: str, backing: Path | None = None) -> PrestowError:
+    """Give the error of ours for a refusal of a mount call; it names the file system of the ``backing`` file."""
     reason = error.strerror or str(error)
     where = f" ({error.filename})" if error.filename else ""
     if error.errno == errno.EPERM:
@@ -166,5 +176,6 @@ def explained(error: OSError, what: str) -> PrestowError:
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return NotFoundError(f"{what}: {reason}{where}")
     if error.errno in {errno.EACCES, errno.EINVAL, errno.ELOOP, errno.EBUSY, errno.ESTALE}:
-        return StorageError(f"{what}: the kernel refused{where}: {reason}")
+        advice = f"; {backing} is on {file_system(backing)}: {_ADVICE}" if backing and backing.exists() else ""
+        return StorageError(f"{what}: the kernel refused{where}: {reason}{advice}")
     return failure(error, f"{what}{where}")

@@ -104,6 +104,13 @@ def mounts_below(path: Path) -> tuple[MountPoint, ...]:
     return tuple(p for p in mount_points() if p.path == top or p.path.startswith(top.rstrip("/") + "/"))
 
 
+def file_system(path: Path) -> str:
+    """Return the type of the file system that an existing file is on, such as ``ext4`` or ``fuse.sshfs``."""
+    where = str(path.resolve())
+    holding = [p for p in mount_points() if p.path in {"/", where} or where.startswith(p.path + "/")]
+    return max(reversed(holding), key=lambda point: len(point.path)).type if holding else "an unknown file system"
+
+
 def _resolved(path: Path) -> str:
     # The last component is not followed: a symbolic link is never a mount point.
     return str(path.parent.resolve() / path.name)

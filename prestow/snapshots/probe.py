@@ -1,13 +1,15 @@
-"""Which drivers work here: tried, not guessed from version numbers, and remembered until the next boot.
+"""Which drivers work here: tried, not guessed from version numbers, and remembered until something changes.
 
 A driver needs the kernel, the privileges, and the store's own file system to play along, so each is tried there on a
-scale of a few KiB: mounted, looked at, taken down.
+scale of a few KiB and for what it is used for: a container's snapshot is made on two layers, mounted, read, written,
+and taken down. That a file system can be mounted does not say that one can write on top of it: overlayfs and FUSE
+cannot be upper directories, and without extended attributes a folder that replaces another one fails.
 """
 
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +25,24 @@ from prestow.layers.node import Node
 from prestow.snapshots.bases import mount_image
 from prestow.snapshots.difference import difference
 from prestow.snapshots.mount import mount_all, overlaid, unmount
+from prestow.snapshots.mountinfo import file_system
 from prestow.snapshots.remove import remove_tree
+from prestow.snapshots.tree_copy import copy_tree
 
 _PROBE = ".probe"
 
 RECORD = "probe.json"
 """What the probe found, in the folder of the snapshots."""
 
+_STATUS = Path("/proc/self/status")
 _BLOCK = 512
+_OWNER = 12345  # as whom nobody runs
+
+_TRIED = 2
+"""Counts changes of what is tried: a record of another one does not count."""
+
+ELSEWHERE = "put the store on ext4, xfs or btrfs (PRESTOW_HOME), on a volume if this is a container"
+"""What to do where no driver works, or only the slowest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +65,19 @@ def probe(root: Path, *, again: bool = False) -> tuple[Support, ...]:
 
     Args:
         root: an existing folder; what was found out is kept there.
-        again: try, even if it was tried since the last boot.
+        again: try, even if it was tried before in these circumstances.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    boot = {"boot_id": boot_id(), "uid": os.geteuid()}
+    here = _circumstances(root)
     record = root / RECORD
-    if not again and (known := _remembered(record, boot)):
+    if not again and (known := _remembered(record, here)):
         return known
     found = tuple(_try(driver, attempt, root) for driver, attempt in _ATTEMPTS.items())
     drivers = [{"driver": one.driver, "works": one.works, "reason": one.reason} for one in found]
     with translated(f"writing {record}"):
-        replace_file(record, json.dumps({**boot, "drivers": drivers}).encode(), durable=False)
+        replace_file(record, json.dumps({**here, "drivers": drivers}).encode(), durable=False)
     return found
 
 
@@ -74,24 +86,44 @@ def choose(root: Path, driver: str = "auto") -> str:
 
     Raises:
         InvalidError: no such driver.
-        UnsupportedError: it does not work here.
+        UnsupportedError: it does not work here, or none does.
     """
     if driver not in {"auto", *_ATTEMPTS}:
         raise InvalidError(f"snapshotter {printable(driver)!r}: expected auto, {', '.join(_ATTEMPTS)}")
     found = {support.driver: support for support in probe(root)}
-    if driver == "auto":
-        return next(name for name, support in found.items() if support.works)
-    if not found[driver].works:
-        raise UnsupportedError(f"snapshotter {driver} does not work here: {found[driver].reason}")
-    return driver
+    works = [name for name, support in found.items() if support.works]
+    if driver == "auto" and works:
+        return works[0]
+    if driver in works:
+        return driver
+    why = "; ".join(f"{one.driver}: {one.reason}" for one in found.values() if driver in {"auto", one.driver})
+    advice = f"choose {' or '.join(works)}" if works else ELSEWHERE
+    what = "no snapshotter works" if driver == "auto" else f"snapshotter {driver} does not work"
+    raise UnsupportedError(f"{what} in {root}, on {file_system(root)} ({why}); {advice}")
 
 
-def _remembered(record: Path, boot: Mapping[str, object]) -> tuple[Support, ...]:
-    """Read what was found since this boot; nothing if there is nothing, or nothing sensible."""
+def _circumstances(root: Path) -> dict[str, object]:
+    """Tell on what it depends which drivers work: kernel, privileges, and the file system, which may be another one."""
+    capabilities = ""
+    with suppress(OSError, StopIteration), _STATUS.open(encoding="ascii", errors="replace") as status:
+        capabilities = next(line.split()[1] for line in status if line.startswith("CapEff:"))
+    return {
+        "tried": _TRIED,
+        "boot_id": boot_id(),
+        "kernel": os.uname().release,
+        "uid": os.geteuid(),
+        "capabilities": capabilities,
+        "device": root.stat().st_dev,
+        "file_system": file_system(root),
+    }
+
+
+def _remembered(record: Path, here: Mapping[str, object]) -> tuple[Support, ...]:
+    """Read what was found in these circumstances; nothing if there is nothing, or nothing sensible."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         document = json.loads(record.read_bytes())
         found = tuple(Support(**driver) for driver in document["drivers"])
-        if boot.items() <= document.items() and [one.driver for one in found] == [*_ATTEMPTS]:
+        if here.items() <= document.items() and [one.driver for one in found] == [*_ATTEMPTS]:
             return found
     return ()
 
@@ -102,18 +134,21 @@ def _try(driver: str, attempt: Callable[[Path], None], root: Path) -> Support:
         folder.mkdir(0o700)
     try:
         attempt(folder)
+        _end_probe(folder)
     except PrestowError as error:
-        return Support(driver, works=False, reason=str(error))
+        return Support(driver, works=False, reason=str(error).replace(f"{folder}/", ""))
     except OSError as error:
-        return Support(driver, works=False, reason=f"{error.strerror} ({error.filename})")
+        return Support(driver, works=False, reason=f"{error.strerror} ({error.filename})".replace(f"{folder}/", ""))
     finally:
         _end_probe(folder)
     return Support(driver, works=True)
 
 
 def _end_probe(folder: Path) -> None:
-    unmount(folder / "mnt")
-    remove_tree(folder)
+    if folder.exists():
+        for name in ("mnt", "lower"):
+            unmount(folder / name)
+        remove_tree(folder)
 
 
 def end_probes(root: Path) -> None:
@@ -135,43 +170,80 @@ def _need_root() -> None:
 
 
 def _tree() -> Node:
-    """Give a folder with a file whose data is the second block of its layer."""
-    file = Node(Kind.REGULAR, 0o600)
-    file.layer, file.size, file.extents = 0, _BLOCK, (Extent(0, _BLOCK, _BLOCK),)
-    root, folder = Node(Kind.DIRECTORY), Node(Kind.DIRECTORY)
-    root.children, folder.children = {b"folder": folder}, {b"file": file}
+    """Give two folders with a file each, whose data is the second block of their layer."""
+    root = Node(Kind.DIRECTORY)
+    root.children = {b"folder": Node(Kind.DIRECTORY), b"replaced": Node(Kind.DIRECTORY)}
+    for folder in root.children.values():
+        file = Node(Kind.REGULAR, 0o640)
+        file.uid = file.gid = _OWNER if os.geteuid() == 0 else os.geteuid()
+        file.layer, file.size, file.extents = 0, _BLOCK, (Extent(0, _BLOCK, _BLOCK),)
+        folder.children = {b"file": file}
     return root
+
+
+def _write_tar(folder: Path) -> bytes:
+    """Write a layer's data, and give what the files of :func:`_tree` have of it."""
+    data = secrets.token_bytes(2 * _BLOCK)
+    (folder / "tar").write_bytes(data)
+    return data[_BLOCK:]
 
 
 def _try_erofs(folder: Path) -> None:
     _need_root()
-    data = secrets.token_bytes(2 * _BLOCK)
-    (folder / "tar").write_bytes(data)
+    data = _write_tar(folder)
     with (folder / "image").open("xb") as file:
-        encode(_tree(), [len(data)]).write(file)
-    (folder / "mnt").mkdir()
-    mount_image(folder / "image", [folder / "tar"], folder / "mnt")
-    if (folder / "mnt/folder/file").read_bytes() != data[_BLOCK:]:
-        raise UnsupportedError("the kernel mounts a metadata image, but reads something else from it")
+        encode(_tree(), [2 * _BLOCK]).write(file)
+    (folder / "lower").mkdir()
+    mount_image(folder / "image", [folder / "tar"], folder / "lower")
+    _use_overlaid(folder, [folder / "lower"], data)
 
 
 def _try_overlay(folder: Path) -> None:
     _need_root()
-    lower, merged = _tree(), Node(Kind.DIRECTORY)
-    again, other = Node(Kind.DIRECTORY), Node(Kind.FIFO)
-    merged.children, again.children = {b"folder": again}, {b"other": other}
-    (folder / "tar").write_bytes(bytes(2 * _BLOCK))
-    for name, tree in (("lower", lower), ("upper", difference(lower, merged))):
+    data = _write_tar(folder)
+    below, merged = _tree(), _tree()
+    assert below.children is not None  # noqa: S101 - it is a folder
+    below.children[b"folder"].children = {b"hidden": Node(Kind.FIFO)}
+    for name, tree in (("below", below), ("lower", difference(below, merged))):
         materialise(tree, lambda _: os.open(folder / "tar", os.O_RDONLY | os.O_CLOEXEC), folder / name, privileged=True)
-    for name in ("mnt", "work"):
-        (folder / name).mkdir()
-    mount_all([overlaid([folder / "lower"], folder / "upper", folder / "work")], folder / "mnt")
-    if [path.name for path in (folder / "mnt/folder").iterdir()] != ["other"]:
-        raise UnsupportedError("overlayfs does not hide what an opaque folder hides on this file system")
+    _use_overlaid(folder, [folder / "lower", folder / "below"], data)
 
 
 def _try_native(folder: Path) -> None:
-    (folder / "file").write_bytes(b"")
+    data, root = _write_tar(folder), os.geteuid() == 0
+    materialise(
+        _tree(), lambda _: os.open(folder / "tar", os.O_RDONLY | os.O_CLOEXEC), folder / "lower", privileged=root
+    )
+    (folder / "mnt").mkdir()
+    copy_tree(folder / "lower", folder / "mnt")
+    _use(folder / "mnt", data)
+
+
+def _use_overlaid(folder: Path, lowers: Sequence[Path], data: bytes) -> None:
+    """Mount a snapshot that can be written to, and use it."""
+    for name in ("mnt", "upper", "work"):
+        (folder / name).mkdir()
+    mount_all([overlaid(lowers, folder / "upper", folder / "work")], folder / "mnt")
+    _use(folder / "mnt", data)
+
+
+def _use(root: Path, data: bytes) -> None:
+    """Do to a container's root what containers do, and look whether it is done."""
+    file, replaced = root / "folder/file", root / "replaced"
+    found = file.stat()
+    if file.read_bytes() != data or [path.name for path in (root / "folder").iterdir()] != ["file"]:
+        raise UnsupportedError("what is read from a snapshot is something else than its layers say")
+    if (found.st_mode & 0o7777, found.st_uid) != (0o640, _OWNER if os.geteuid() == 0 else os.geteuid()):
+        raise UnsupportedError("files have another owner or mode than the one that they are given")
+    with file.open("ab") as opened:
+        opened.write(data)
+    (replaced / "file").unlink()
+    replaced.rmdir()
+    replaced.mkdir()
+    (root / "link").symlink_to("folder/file")
+    os.link(file, root / "replaced/again")
+    if (root / "link").read_bytes() != data * 2 or [path.name for path in replaced.iterdir()] != ["again"]:
+        raise UnsupportedError("what is written to a snapshot is not what is read from it afterwards")
 
 
 _ATTEMPTS: Mapping[str, Callable[[Path], None]] = {

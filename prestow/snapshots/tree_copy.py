@@ -148,7 +148,13 @@ def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _copy_xattrs(source: str, target: str, *, follow: bool) -> None:
-    for name in os.listxattr(source, follow_symlinks=follow):
+    try:
+        names = os.listxattr(source, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:  # some file systems say so where they have none
+            raise
+        return
+    for name in names:
         if name.startswith(_OVERLAY):
             continue
         value = os.getxattr(source, name, follow_symlinks=follow)
