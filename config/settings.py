@@ -43,6 +43,11 @@ class Settings(BaseSettings):
         "may lie in our own network",
     )
     docker_config: Path = Field(default_factory=docker_config, description="Credentials, in docker's config.json form")
+    deployed_secrets: tuple[str, ...] = Field(
+        (),
+        description="Sources on this host from which deployed runs may give secrets to containers; * stands for any "
+        "characters: env:DB_*, file:/run/secrets/*",
+    )
     keep_blobs: bool = Field(
         default=True,
         description="Whether layers stay in the content store as they came, for `serve` and other tools; else they go "

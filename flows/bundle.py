@@ -9,6 +9,7 @@ from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
 from flows.cancelling import cancellable
+from flows.discreet import discreet
 from flows.making import making, rootless
 from flows.parameters import (
     Copied,
@@ -23,12 +24,14 @@ from flows.parameters import (
     Platform,
     Pulling,
     ReadOnly,
+    Secrets,
     Tty,
     User,
     Words,
 )
 from flows.pull import pull as pull_image
 from flows.results import Bundled
+from flows.variables import words
 from prestow.admission import admit
 from prestow.runtime.overrides import Overrides
 from tasks.apply import apply
@@ -41,6 +44,7 @@ from tasks.write_bundle import write_bundle
 
 
 @cancellable
+@discreet
 @flow(
     flow_run_name="bundle {reference}",
     task_runner=THREADS,
@@ -63,14 +67,18 @@ def bundle(
     driver: Driver = "auto",
     home: Home = None,
     namespace: Namespace = None,
+    secrets: Secrets = (),
 ) -> Bundled:
     """Make ``config.json`` and ``rootfs`` of an image: mounted, or with ``copied`` a full copy.
 
     Pulls only if told to; layers that are stored and not unpacked are unpacked.
     """
     home, namespace = home_or_default(home), namespace_or_default(namespace)
-    overrides = Overrides(args=args, env=env, user=user, cwd=cwd, tty=tty, read_only=read_only, rootless=rootless())
     with making(home, reference, id, directory, platform, namespace) as run:
+        overrides = Overrides(
+            args=words(args), env=run.environment(env, secrets), user=user, cwd=cwd, tty=tty, read_only=read_only,
+            rootless=rootless(),
+        )  # fmt: skip
         if run.must_pull(pull):
             pull_image.fn(reference, platform=platform, driver=driver, home=home, namespace=namespace)
         name, image = run.find()

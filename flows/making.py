@@ -8,7 +8,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from prefect.context import FlowRunContext
+
 from flows.results import Bundled, Ran
+from flows.variables import environment
 from prestow.container import Written, remove_container
 from prestow.errors import NotFoundError
 from prestow.lookup import find_image
@@ -63,6 +66,16 @@ class Making:
             except NotFoundError:
                 return True
         return policy == "always"
+
+    def environment(self, env: tuple[str, ...], secrets: tuple[str, ...]) -> tuple[str, ...]:
+        """Give the container's variables with their values, of which a deployed run may read what this host offers.
+
+        Raises:
+            PrestowError: as :func:`flows.variables.environment`.
+        """
+        context = FlowRunContext.get()
+        deployed = context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None
+        return environment(env, secrets, self.node.settings.deployed_secrets if deployed else None)
 
     def find(self) -> tuple[str, Image]:
         """Look the name up, and the image from the content store; protect it for as long as the bundle is made.

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from flows.limits import MOST_IMAGES
+from flows.variables import REFERENCE
 
 
 def _field(title: str, description: str, **rules: Any) -> Any:
@@ -62,8 +63,26 @@ Directory = Annotated[
     str | None, _field("Folder", "Where to make the bundle, new or empty; inside the store if not given")
 ]
 Copied = Annotated[bool, _field("Full copy", "Write the root file system out, instead of mounting a snapshot of it")]
-Words = Annotated[tuple[str, ...], _field("Command", "Words that replace the image's command")]
-Environment = Annotated[tuple[str, ...], _field("Environment", "NAME=value sets a variable, NAME alone unsets it")]
+Words = Annotated[
+    tuple[str, ...], _field("Command", "Words that replace the image's command; recorded as you write them here")
+]
+Environment = Annotated[
+    tuple[str, ...],
+    _field(
+        "Environment",
+        "NAME=value sets a variable; NAME takes the value it has where the run executes, and unsets it without one. "
+        "What you write here is recorded: give what is secret under Secrets",
+    ),
+]
+_Reference = Annotated[str, Field(pattern=REFERENCE)]
+Secrets = Annotated[
+    tuple[_Reference, ...],
+    _field(
+        "Secrets",
+        "Variables by the source of their value, which is read where the run executes: NAME=env:VARIABLE, "
+        "NAME=file:PATH, NAME=block:BLOCK, or NAME alone for the variable of that name",
+    ),
+]
 User = Annotated[str | None, _field("User", "user[:group], by name or number; the image's if not given")]
 Cwd = Annotated[str | None, _field("Working directory", "Inside the container; the image's if not given")]
 Interactive = Annotated[bool, _field("Standard input", "Hand on the standard input of the process that runs the flow")]

@@ -10,6 +10,7 @@ from prefect import flow
 from config.home import home_or_default, namespace_or_default
 from flows.bundle import bundle
 from flows.cancelling import cancellable
+from flows.discreet import discreet
 from flows.making import failed, rootless, running
 from flows.parameters import (
     Check,
@@ -24,6 +25,7 @@ from flows.parameters import (
     Pulling,
     ReadOnly,
     Remove,
+    Secrets,
     Source,
     Tty,
     User,
@@ -37,6 +39,7 @@ from tasks.threads import THREADS
 
 
 @cancellable
+@discreet
 @flow(
     flow_run_name="run {reference}",
     task_runner=THREADS,
@@ -60,6 +63,7 @@ def run(
     driver: Driver = "auto",
     home: Home = None,
     namespace: Namespace = None,
+    secrets: Secrets = (),
 ) -> Ran:
     """Run a container of an image until its process ends; with ``rm`` nothing of it stays.
 
@@ -71,6 +75,7 @@ def run(
         made = bundle.fn(
             reference, id=container.id, copied=rootless() is not None, pull=pull, args=args, env=env, user=user,
             cwd=cwd, tty=tty, read_only=read_only, platform=platform, driver=driver, home=home, namespace=namespace,
+            secrets=secrets,
         )  # fmt: skip
         ended = run_container(home, made.image, made.digest, made.id, interactive or tty, namespace)
     ran = container.ran(made, ended)

@@ -5,6 +5,7 @@ person one line and no waiting; a complaint about arguments is an error like any
 """
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -153,6 +154,14 @@ def namespace(text: str) -> str:
     from prestow.namespace import check_namespace  # noqa: PLC0415 - keep `prestow --help` quick
 
     return _checked(text, check_namespace)
+
+
+def secret(text: str) -> str:
+    """Check where a secret comes from; a file is named from the root, since a record of the run tells of it."""
+    from flows.variables import check_reference  # noqa: PLC0415 - keep `prestow --help` quick
+
+    name, _, path = _checked(text, check_reference).partition("=file:")
+    return f"{name}=file:{os.path.abspath(path)}" if path else text  # noqa: PTH100 - a text for a parameter
 
 
 def container_id(text: str) -> str:

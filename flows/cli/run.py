@@ -4,7 +4,17 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, cast
 
-from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_pull, add_verb, container_id, source
+from flows.cli.arguments import (
+    Parser,
+    Verbs,
+    add_driver,
+    add_platform,
+    add_pull,
+    add_verb,
+    container_id,
+    secret,
+    source,
+)
 from flows.cli.output import emit, say
 from flows.cli.session import session
 from prestow.errors import ContainerFailedError, PrestowError, RuntimeFailedError
@@ -18,12 +28,21 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb = add_verb(
         verbs, common, "run", run,
         help="run a container of an image, with ARGS for its command; the exit status is its process's",
-        example="prestow run --rm alpine:3.20 -- echo hello\nprestow run --env LEVEL=debug --user 1000 alpine:3.20",
+        example="prestow run --rm alpine:3.20 -- echo hello\nprestow run --env LEVEL=debug --user 1000 alpine:3.20\n"
+        "prestow run --secret DB_PASSWORD=file:/run/secrets/db alpine:3.20",
     )  # fmt: skip
     verb.add_argument("reference", metavar="REF", type=source, help="image; pulled first if it is missing")
     verb.add_argument("--rm", action="store_true", help="remove the container when its process ended")
     verb.add_argument("--id", type=container_id, help="container ID (default: made up)")
-    verb.add_argument("--env", metavar="K=V", action="append", default=[], help="set a variable; may be repeated")
+    verb.add_argument(
+        "--env", metavar="NAME[=VALUE]", action="append", default=[],
+        help="set a variable, to its value here if none is given; may be repeated",
+    )  # fmt: skip
+    verb.add_argument(
+        "--secret", metavar="NAME[=SOURCE]", action="append", default=[], type=secret,
+        help="set a variable to what env:VARIABLE, file:PATH or block:BLOCK (a Prefect Secret block) holds, by default "
+        "the variable of that name here; may be repeated",
+    )  # fmt: skip
     verb.add_argument("--user", metavar="U[:G]", help="user, by name or number")
     verb.add_argument("--cwd", metavar="D", help="working directory")
     verb.add_argument("--interactive", "-i", action="store_true", help="let the process read standard input")
@@ -73,4 +92,5 @@ def _ran(args: argparse.Namespace) -> "Ran":
             driver=args.driver,
             home=args.home,
             namespace=args.namespace,
+            secrets=tuple(args.secret),
         )

@@ -47,7 +47,7 @@ class Overrides:
     Attributes:
         args: replaces the image's Cmd.
         entrypoint: replaces the image's Entrypoint, and drops its Cmd, as with ``docker run --entrypoint``.
-        env: ``NAME=value`` adds or replaces, a bare ``NAME`` takes away.
+        env: ``NAME=value`` adds or replaces, a bare ``NAME`` takes away. It is in no repr, like ``args``.
         user: replaces the image's User; same grammar.
         cwd: replaces the image's WorkingDir.
         mounts: further mounts; one at the place of a default or a volume replaces it.
@@ -63,9 +63,9 @@ class Overrides:
         rootless: run without root, in a user namespace.
     """
 
-    args: tuple[str, ...] = ()
+    args: tuple[str, ...] = field(default=(), repr=False)
     entrypoint: tuple[str, ...] | None = None
-    env: tuple[str, ...] = ()
+    env: tuple[str, ...] = field(default=(), repr=False)
     user: str | None = None
     cwd: str | None = None
     mounts: tuple[Mount, ...] = ()

@@ -52,7 +52,7 @@ def environment(config: ProcessConfig, overrides: Overrides, home: str) -> list[
     for entry in overrides.env:
         name, equals, value = entry.partition("=")
         if not name:
-            raise InvalidError(f"environment: {printable(entry)!r} is neither NAME=value nor NAME")
+            raise InvalidError("environment: an entry has no name: expected NAME=value or NAME")
         variables.pop(name, None)
         if equals:
             variables[name] = value

@@ -50,11 +50,11 @@ class Spec:
     """A runtime spec; compares and hashes by its text.
 
     Attributes:
-        text: the document in canonical form; use :meth:`of` or :meth:`from_json`.
+        text: the document in canonical form; use :meth:`of` or :meth:`from_json`. May hold secrets; in no ``repr``.
         warnings: sentences on what was asked for, by the image, and not done.
     """
 
-    text: str
+    text: str = field(repr=False)
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod

@@ -1,0 +1,48 @@
+"""Flows of whose parameters some are not recorded as they are: see :mod:`flows.variables` for what is.
+
+Prefect records parameters when a run is created, before it looks at their types, and writes those that do not fit to
+its log with their values. So both are done here for the parameters concerned.
+"""
+
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Flow
+from prefect.exceptions import ParameterTypeError
+
+from flows.variables import recorded
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+HIDDEN = ("args", "env", "secrets")
+
+
+class _Discreet(Flow[P, R]):
+    """A flow with the parameters ``args``, ``env`` and ``secrets``."""
+
+    def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return what is recorded."""
+        shown = {name: recorded(name, value) if name in HIDDEN else value for name, value in parameters.items()}
+        return super().serialize_parameters(shown)
+
+    def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters as the function takes them; Prefect's own check never sees what is hidden."""
+        hidden = {name: _texts(name, value) for name, value in parameters.items() if name in HIDDEN}
+        shown = {name: value for name, value in parameters.items() if name not in HIDDEN}
+        return super().validate_parameters(shown) | hidden
+
+    def with_options(self, **options: Any) -> "Flow[P, R]":
+        """Return a copy with other options, as discreet."""
+        return discreet(super().with_options(**options))
+
+
+def discreet(flow: Flow[P, R]) -> Flow[P, R]:
+    """Record of the words, variables and secrets of a flow's runs only what anybody may see; put it above ``@flow``."""
+    flow.__class__ = _Discreet  # `with_options` makes plain flows, so it has to be done to one that is there
+    return flow
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value):
+        return tuple(value)
+    raise ParameterTypeError(f"Flow run received invalid parameters:\n - {name}: expected a list of texts")
