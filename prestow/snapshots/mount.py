@@ -22,7 +22,9 @@ from prestow.snapshots.snapshotter import Mount
 
 _PAGE = 4095
 _KEPT = {os.ST_NOSUID: 2, os.ST_NODEV: 4, os.ST_NOEXEC: 8, os.ST_NOATIME: 1024, os.ST_RELATIME: 1 << 21}
-_ADVICE = "see in `prestow doctor` which snapshotters work there, and choose one with --driver"
+ADVICE = "see in `prestow doctor` which snapshotters work there, and choose one with --driver"
+"""What to do about a mount that the kernel refuses."""
+
 _LOWER = re.compile(r"(?:\\.|[^:\\])+")
 
 
@@ -176,6 +178,6 @@ def explained(error: OSError, what: str, backing: Path | None = None) -> Prestow
     if error.errno in {errno.ENOENT, errno.ENOTDIR}:
         return NotFoundError(f"{what}: {reason}{where}")
     if error.errno in {errno.EACCES, errno.EINVAL, errno.ELOOP, errno.EBUSY, errno.ESTALE}:
-        advice = f"; {backing} is on {file_system(backing)}: {_ADVICE}" if backing and backing.exists() else ""
+        advice = f"; {backing} is on {file_system(backing)}: {ADVICE}" if backing and backing.exists() else ""
         return StorageError(f"{what}: the kernel refused{where}: {reason}{advice}")
     return failure(error, f"{what}{where}")

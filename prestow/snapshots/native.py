@@ -52,9 +52,11 @@ class NativeSnapshotter(Driver):
         )
         if result.unowned or result.devices or result.xattrs:
             _log.warning(
-                "snapshot %s: unpacked without root: %d files have another owner than in the image, "
+                "snapshot %s: %s: %d files have another owner than in the image, "
                 "%d devices and %d extended attributes are left out",
-                chain.chain_id.short, result.unowned, result.devices, result.xattrs,
+                chain.chain_id.short,
+                "unpacked without root" if os.geteuid() else "the file system has no extended attributes",
+                result.unowned, result.devices, result.xattrs,
             )  # fmt: skip
 
     def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:  # noqa: ARG002 - the whole tree is here

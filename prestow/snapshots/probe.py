@@ -24,7 +24,7 @@ from prestow.layers.materialise import materialise
 from prestow.layers.node import Node
 from prestow.snapshots.bases import mount_image
 from prestow.snapshots.difference import difference
-from prestow.snapshots.mount import mount_all, overlaid, unmount
+from prestow.snapshots.mount import ADVICE, mount_all, overlaid, unmount
 from prestow.snapshots.mountinfo import file_system
 from prestow.snapshots.remove import remove_tree
 from prestow.snapshots.tree_copy import copy_tree
@@ -136,12 +136,17 @@ def _try(driver: str, attempt: Callable[[Path], None], root: Path) -> Support:
         attempt(folder)
         _end_probe(folder)
     except PrestowError as error:
-        return Support(driver, works=False, reason=str(error).replace(f"{folder}/", ""))
+        return Support(driver, works=False, reason=_here(str(error), folder))
     except OSError as error:
-        return Support(driver, works=False, reason=f"{error.strerror} ({error.filename})".replace(f"{folder}/", ""))
+        return Support(driver, works=False, reason=_here(f"{error.strerror} ({error.filename})", folder))
     finally:
         _end_probe(folder)
     return Support(driver, works=True)
+
+
+def _here(reason: str, folder: Path) -> str:
+    """Leave out what is of no use to who reads of a probe: its folder, and the advice to ask for one."""
+    return reason.replace(f"{folder}/", "").removesuffix(f": {ADVICE}")
 
 
 def _end_probe(folder: Path) -> None:
