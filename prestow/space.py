@@ -30,6 +30,7 @@ RATIO = 2.5
 _METADATA = 0.01  # of the decompressed bytes: 200 bytes an inode, 28,000 bytes an entry
 _ENTRY = 24_000  # decompressed bytes, as a rule, for each entry of a tar
 _BLOCK = 4096  # half of one is lost at the end of each file, on average
+_UNCOUNTED = 1 << 62  # free bytes of a file system that says it has none at all: ramfs, a tmpfs without a limit
 _INODES = 8  # of a layer's own: blobs, ingests and their folders
 
 
@@ -85,7 +86,8 @@ def free_space(folder: Path) -> Free:
     """
     with translated(f"looking at the disk of {folder}"):
         found = os.statvfs(folder)
-    return Free(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+    size = found.f_bavail * found.f_frsize if found.f_blocks else _UNCOUNTED
+    return Free(size, found.f_favail if found.f_files else None)
 
 
 def needs(

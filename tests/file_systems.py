@@ -18,7 +18,7 @@ import pytest
 
 from prestow.snapshots.mountinfo import mounts_below
 
-_SIZE = 64 << 20
+_SIZE = 256 << 20  # sparse; pulls leave 64 MiB free
 
 
 def _ext4(scratch: Path, target: Path) -> None:
