@@ -1,8 +1,10 @@
 """Where a host's store is, and whose names it shows; read from the environment, without any import that costs time."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+
+from config.chosen import chosen
 
 DEFAULT_FILE = "/etc/prestow/config.toml"
 
@@ -19,8 +21,12 @@ def default_home(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def home_or_default(home: str | Path | None) -> str:
-    """Give the chosen store as an absolute path, or the default one."""
-    return str(Path(home).expanduser().absolute() if home else default_home())
+    """Return a store as an absolute path; by default the one that the program has chosen, else the host's.
+
+    Raises:
+        ValueError: the program has chosen several, see :func:`config.chosen.chosen`.
+    """
+    return str(Path(home).expanduser().absolute()) if home else chosen() or str(default_home())
 
 
 def namespace_or_default(namespace: str | None, environment: Mapping[str, str] = os.environ) -> str:
@@ -48,3 +54,8 @@ def config_file(environment: Mapping[str, str] = os.environ) -> str:
 def cold(environment: Mapping[str, str] = os.environ) -> bool:
     """Tell whether commands are to use no warm process: ``PRESTOW_COLD`` is set, and not to 0."""
     return environment.get("PRESTOW_COLD", "0") not in ("", "0")
+
+
+def process_environment() -> MutableMapping[str, str]:
+    """Return the environment of this process, for what must be told to libraries and child processes by it."""
+    return os.environ

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.connection import using_api
 from flows.local_server.ensure import Server, ensure, environment, stop
-from flows.orchestration import connected
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def _client(home: Path, server: Server) -> Iterator[None]:
         del os.environ[name]
     os.environ.update(environment(server))
     try:
-        with connected(home, os.environ):
+        with using_api(home):
             yield
     finally:
         os.environ.clear()

@@ -14,6 +14,7 @@ from config.settings import Settings, SettingsError, load
 from flows.cli.output import size
 from flows.cli.schedules import told, without_runs
 from flows.local_server import ensure
+from flows.local_server.proxies import on_loopback
 from flows.local_server.record import environment
 from prestow.errors import PrestowError, printable
 from prestow.node import Node, open_node
@@ -185,9 +186,9 @@ def _api(found: str, url: str, headers: Mapping[str, str]) -> Iterator[Finding]:
     """Ask an API how it is, and whether its schedules make runs."""
     import httpx  # noqa: PLC0415 - only where there is somebody to ask
 
-    base = url.rstrip("/")
+    base, trust = url.rstrip("/"), not on_loopback(url)
     try:
-        httpx.get(f"{base}/health", timeout=_PATIENCE).raise_for_status()
+        httpx.get(f"{base}/health", timeout=_PATIENCE, trust_env=trust).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         advice = "start it, or correct PREFECT_API_URL; without that variable, a local server is used"
         yield Finding("prefect", works=False, found=f"{found}: {printable(str(error))}", advice=advice, needed=True)
@@ -195,8 +196,8 @@ def _api(found: str, url: str, headers: Mapping[str, str]) -> Iterator[Finding]:
     yield Finding("prefect", works=True, found=found, needed=True)
 
     def ask(path: str, body: Mapping[str, Any]) -> tuple[list[dict[str, Any]], datetime]:
-        answer = httpx.post(f"{base}{path}", json=body, headers=headers, timeout=_PATIENCE).raise_for_status()
-        return answer.json(), parsedate_to_datetime(answer.headers["date"])
+        answer = httpx.post(f"{base}{path}", json=body, headers=headers, timeout=_PATIENCE, trust_env=trust)
+        return answer.raise_for_status().json(), parsedate_to_datetime(answer.headers["date"])
 
     try:
         neglected = without_runs(ask)

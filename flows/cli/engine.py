@@ -30,17 +30,20 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidError(f"{_RUN} is not set: a worker starts this command, and names the flow run by it")
     _elsewhere(args)
     from flows.heartbeats import end_at_once  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.local_server.proxies import bypass, direct  # noqa: PLC0415 - likewise
     from flows.orchestration import LEAN, lightened, read_again  # noqa: PLC0415 - likewise
 
     for name in _LEAN:
         os.environ.setdefault(name, LEAN[name])
+    os.environ.update(bypass(os.environ, os.environ.get("PREFECT_API_URL")))
     if "prefect" in sys.modules:
         read_again(os.environ)
-    lightened(heartbeats=True)
+    api = lightened(heartbeats=True).api.url
     end_at_once()
     sys.modules.pop("prefect.engine", None)  # what is run is no import's leftover
     sys.argv = ["prefect.engine"]
-    runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    with direct(str(api)):
+        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
     return 0
 
 

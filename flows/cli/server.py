@@ -1,6 +1,7 @@
 """Verb ``server``: the store's own Prefect server."""
 
 import argparse
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,8 +64,9 @@ def open_page(args: argparse.Namespace) -> int:
 def env(args: argparse.Namespace) -> int:
     """Print the variables of a client, for a shell to evaluate."""
     from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.local_server.proxies import bypass  # noqa: PLC0415 - likewise
 
-    variables = ensure.environment(_ensured(args))
+    variables = ensure.environment(_ensured(args)) | bypass(os.environ)
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     emit(variables, exports, as_json=args.json)
     return 0

@@ -56,9 +56,9 @@ def connection(args: argparse.Namespace) -> Iterator[str]:
             around.enter_context(answer_reserved())
         quieten(os.environ)
         from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
-        from flows.orchestration import connected  # noqa: PLC0415 - likewise
+        from flows.connection import using_api  # noqa: PLC0415 - likewise
 
-        api = around.enter_context(connected(Path(args.home), os.environ, announce=say))
+        api = around.enter_context(using_api(Path(args.home), announce=say))
         from flows.cancelling import OpenRuns, noticed  # noqa: PLC0415 - Prefect, once its API is known
 
         last.callback(around.enter_context(noticed(OpenRuns())).cancel)

@@ -5,13 +5,13 @@ here; they take turns. Whatever API Prefect's settings name is used, else the st
 """
 
 import json
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from flows.orchestration import connected
+from flows.connection import using_api
 from prestow.metadata.tag import untag
 from prestow.node import Node, open_node
 from prestow.prune import prune
@@ -38,7 +38,7 @@ def timed(call: Callable[[], object]) -> float:
 def main(home: str, reference: str, rounds: str) -> None:
     """Let them take turns, once to warm up and then ``rounds`` times."""
     times: dict[str, list[float]] = {}
-    with connected(home, os.environ):
+    with using_api(Path(home)):
         from flows.pull import pull  # noqa: PLC0415 - once the API is known
 
         node = open_node(home)

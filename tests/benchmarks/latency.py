@@ -28,8 +28,8 @@ from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
 from flows.cli.output import table
+from flows.connection import using_api
 from flows.local_server.ensure import ensure, environment, stop
-from flows.orchestration import connected
 from flows.warm import client
 from tests.benchmarks.calling import REST
 from tests.image_factory import write_demo_image
@@ -133,7 +133,7 @@ def at_server_of(store: Store) -> Iterator[Mapping[str, str]]:
     before = dict(os.environ)
     os.environ.update(variables)
     try:
-        with connected(store.home, os.environ):
+        with using_api(Path(store.home)):
             yield variables
     finally:
         os.environ.clear()

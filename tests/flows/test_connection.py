@@ -9,15 +9,16 @@ from uuid import UUID
 import pytest
 from prefect.settings import get_current_settings
 
+from flows.connection import using_api
 from flows.local_server.ensure import Server
-from flows.orchestration import LEAN, connected
 from tests.prefect_records import events, task_runs
 
 PROJECT = Path(__file__).parents[2]
 PROGRAM = """
-import os, sys
-from flows.orchestration import connected
-with connected(sys.argv[1], os.environ) as url:
+import sys
+from pathlib import Path
+from flows.connection import using_api
+with using_api(Path(sys.argv[1])) as url:
     from prefect import flow, task
     from prefect.settings import get_current_settings
 
@@ -66,10 +67,11 @@ def test_a_profile_that_names_an_api_is_obeyed(prefect_server: Server, tmp_path:
 
 def test_an_api_in_the_environment_and_set_variables_are_left_alone(prefect_server: Server, tmp_path: Path) -> None:
     before = dict(os.environ)
-    with connected(tmp_path / "store", os.environ) as url:
+    with using_api(tmp_path / "store") as url:
         assert url == prefect_server.url
         assert get_current_settings().flows.heartbeat_frequency is None
-    assert dict(os.environ) == LEAN | before
+        assert dict(os.environ) == before
+    assert dict(os.environ) == before
     assert not (tmp_path / "store").exists()
 
 
