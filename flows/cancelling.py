@@ -90,28 +90,33 @@ def cancellable(flow: Flow[P, R]) -> Flow[P, R]:
 def _ending_cancelled(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        context = FlowRunContext.get()
-        if context is None or context.flow_run is None or context.flow_run.id == _run.get():
-            return function(*args, **kwargs)  # called as a function, maybe as part of another flow's run
-        if _has_worker(context.flow_run):
-            given = signature(function).bind(*args, **kwargs)
-            given.apply_defaults()
-            check_parameters(given.arguments)
-        with noted(context.flow_run.id), _watched(context.flow_run) as token, _interruptible(context.flow_run, token):
-            try:
-                result = function(*args, **kwargs)
-                token.check()
-            except CancelledError as error:
-                return cast("R", Cancelled(message=str(error)))
-            except ContainerFailedError as error:  # whose traceback says nothing about the container
-                return cast("R", Failed(message=str(error), data=error))
-            except Exception:
-                if token.cancelled:  # one step stopped, and so others failed
-                    return cast("R", Cancelled(message=token.reason))
-                raise
-        return result
+        # Prefect's `serve` pickles this function with all that its body names: so it names nothing but functions
+        return _cancellable(function, *args, **kwargs)
 
     return run
+
+
+def _cancellable(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.id == _run.get():
+        return function(*args, **kwargs)  # called as a function, maybe as part of another flow's run
+    if _has_worker(context.flow_run):
+        given = signature(function).bind(*args, **kwargs)
+        given.apply_defaults()
+        check_parameters(given.arguments)
+    with noted(context.flow_run.id), _watched(context.flow_run) as token, _interruptible(context.flow_run, token):
+        try:
+            result = function(*args, **kwargs)
+            token.check()
+        except CancelledError as error:
+            return cast("R", Cancelled(message=str(error)))
+        except ContainerFailedError as error:  # whose traceback says nothing about the container
+            return cast("R", Failed(message=str(error), data=error))
+        except Exception:
+            if token.cancelled:  # one step stopped, and so others failed
+                return cast("R", Cancelled(message=token.reason))
+            raise
+    return result
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from prefect.workers.process import ProcessWorker
 
 from flows.dead_runs import crash_dead_runs
 from prestow.errors import PreconditionError, printable
+from prestow.project import module
 
 Entry: TypeAlias = Mapping[str, Any]
 
@@ -164,7 +165,7 @@ def _schedules(entry: Entry) -> list[DeploymentScheduleCreate]:
 def _flow(entrypoint: str) -> Flow[..., Any]:
     """Import the flow of ``flows/pull.py:pull`` as the rest of the program does, ``flows.pull``."""
     file, _, function = entrypoint.partition(":")
-    flow: Flow[..., Any] = getattr(import_module(file.removesuffix(".py").replace("/", ".")), function)
+    flow: Flow[..., Any] = getattr(import_module(module(file.removesuffix(".py").replace("/", "."))), function)
     return flow
 
 

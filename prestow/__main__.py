@@ -1,15 +1,12 @@
-"""The command ``prestow``: find the project, hand over to its command line."""
+"""The command ``prestow``: hand over to its command line."""
 
 import sys
 
-from prestow.project import activate
+from flows.cli.main import main as cli
 
 
 def main() -> int:
     """Run the command line of ``sys.argv``; the result is the exit status."""
-    activate()
-    from flows.cli.main import main as cli  # noqa: PLC0415 - can be found only now
-
     return cli(sys.argv[1:])
 
 

@@ -1,23 +1,27 @@
-"""Where the Prefect project (``flows/``, ``tasks/``, ``config/``, ``deployments/``) is.
+"""Where the Prefect project (``flows/``, ``tasks/``, ``config/``, ``deployments/``) is, and how its modules are named.
 
-In a checkout it lies beside this package; a wheel carries it as ``prestow/_project``, because top-level packages
-with such names would be overwritten by, or overwrite, those of others.
+In a checkout its folders lie beside this package, and are top-level packages. A wheel carries them below it, in
+``prestow/_project``, as ``prestow._project.flows`` and so on: packages of others may have the same names. Imports are
+rewritten when the wheel is built; names that are put together at run time come from here. See docs/adr/0002.
 """
 
-import sys
 from pathlib import Path
+
+_BESIDE = Path(__file__).resolve().parents[1]
+_BELOW = Path(__file__).resolve().parent / "_project"
+_MOVED = ("config", "tasks", "flows")
 
 
 def root() -> Path:
-    """Give the folder that holds ``flows/`` and its siblings."""
-    here = Path(__file__).resolve().parent
-    carried = here / "_project"
-    return carried if carried.is_dir() else here.parent
+    """Return the folder that holds ``flows/`` and its siblings."""
+    return _BELOW if _BELOW.is_dir() else _BESIDE
 
 
-def activate() -> Path:
-    """Put the project first on ``sys.path``, so that ``from flows.pull import pull`` is ours; return its root."""
-    folder = root()
-    if sys.path[:1] != [str(folder)]:
-        sys.path.insert(0, str(folder))
-    return folder
+def search_path() -> tuple[str, ...]:
+    """Return the folders that a child process must search for the project's modules, in addition to its own path."""
+    return () if _BELOW.is_dir() else (str(_BESIDE),)
+
+
+def module(name: str) -> str:
+    """Return the name by which a module, such as ``flows.pull``, is imported here; others than ours keep theirs."""
+    return f"prestow._project.{name}" if name.split(".", maxsplit=1)[0] in _MOVED and _BELOW.is_dir() else name

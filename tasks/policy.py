@@ -163,6 +163,10 @@ class Step(Generic[P, R]):
         """Run the step on the flow's task runner; any argument may be the future of another step."""
         return cast("PrefectFuture[R]", self._bound(home).submit(home, *args, wait_for=list(wait_for), **kwargs))
 
+    def __reduce__(self) -> str:
+        """Pickle as a name of its module: a flow that is served is handed to its process with the steps it names."""
+        return self.name
+
     def key_of(self, home: str, inputs: Mapping[str, Any]) -> str | None:
         """Name the record for these inputs; harmless as a file name, whatever is in them."""
         key = None if self._key is None else self._key(inputs)

@@ -1,17 +1,24 @@
-"""The wheel, as a user has it: installed into its own environment, used from ``/``, beside a foreign ``config``."""
+"""The wheel, as a user has it: installed into its own environment, used from ``/``, beside foreign packages."""
 
+import ast
 import json
 import subprocess
 import zipfile
 from pathlib import Path
 
-from tests.wheels import FOREIGN, ROOT, Installed, build
+import pytest
 
-WHERE = """
-from prestow.project import activate; activate()
-from flows.pull import pull
-import config, flows, tasks.tag
-print(pull.name, config.__file__, flows.__file__, tasks.tag.__file__)
+from flows.cli.main import VERBS
+from tests.wheels import FOREIGN, NAMES, ROOT, Installed, build
+
+EVERYTHING = """
+import importlib, pkgutil, sys
+import prestow
+for found in pkgutil.walk_packages(prestow.__path__, "prestow."):
+    if not found.name.endswith(".__main__"):
+        importlib.import_module(found.name)
+print(*(name for name in sys.modules if name.split(".")[0] in ("config", "flows", "tasks")))
+print(sum(name.startswith("prestow._project.flows.cli.") for name in sys.modules))
 """
 
 
@@ -36,7 +43,7 @@ def test_the_wheel_puts_nothing_but_prestow_at_the_top(installed: Installed) -> 
 def test_the_wheel_carries_the_project_and_none_of_its_tests(installed: Installed) -> None:
     carried = {name.split("/")[2] for name in contents(installed.wheel) if name.startswith("prestow/_project/")}
 
-    assert carried == {"config", "tasks", "flows", "deployments"}
+    assert carried == {"__init__.py", "config", "tasks", "flows", "deployments"}
     assert (installed.project / "deployments/prefect.yaml").read_bytes() == (
         ROOT / "deployments/prefect.yaml"
     ).read_bytes()
@@ -51,30 +58,54 @@ def test_the_sdist_builds_the_same_wheel(installed: Installed, tmp_path: Path) -
     assert contents(build(source, "wheel", tmp_path / "wheel")) == contents(installed.wheel)
 
 
-def test_the_command_does_its_work_beside_a_foreign_config(
+def test_no_module_of_the_wheel_imports_one_at_the_top(installed: Installed) -> None:
+    bare = {}
+    with zipfile.ZipFile(installed.wheel) as archive:
+        for name in archive.namelist():
+            tree = ast.parse(archive.read(name)) if name.endswith(".py") else ast.Module([], [])
+            imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom | ast.Import)]
+            modules = [str(i.module) if isinstance(i, ast.ImportFrom) else a.name for i in imports for a in i.names]
+            bare[name] = [module for module in modules if module.split(".")[0] in NAMES]
+
+    assert {name: modules for name, modules in bare.items() if modules} == {}
+
+
+def test_every_module_of_the_wheel_can_be_imported(installed: Installed) -> None:
+    done = python(installed, EVERYTHING)
+
+    top, verbs = done.stdout.splitlines()
+    assert (top, int(verbs) > len(VERBS)) == ("", True), done.stderr
+
+
+def test_the_command_does_its_work_beside_foreign_packages(
     installed: Installed, demo_layout: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
 
     try:
-        pulled = installed.run("pull", f"oci:{demo_layout}:demo", "--json", home=store)
+        pulled = installed.run("pull", f"oci:{demo_layout}:demo", "--json", home=store, api={"PRESTOW_COLD": "0"})
+        warm = installed.run("warm", "--json", home=store)
     finally:
+        installed.run("warm", "stop", home=store)
         installed.run("server", "stop", home=store)
 
     assert json.loads(pulled)["checkpoint"] == "tagged"
+    assert json.loads(warm)["running"]
     assert [image["name"] for image in json.loads(installed.run("images", "--json", home=store))] == [
         "localhost/demo:latest"
     ]
 
 
-def test_a_program_that_installed_the_wheel_imports_our_flows_and_not_a_foreign_config(installed: Installed) -> None:
-    foreign = python(installed, "import config")
-    ours = python(installed, WHERE)
+def test_a_verb_that_only_reads_imports_no_prefect(installed: Installed, tmp_path: Path) -> None:
+    program = f"import sys; from prestow.__main__ import main; sys.argv[1:] = ['images', '--home', '{tmp_path}/store']"
+    done = python(installed, f"{program}; main(); print(sorted({{'prefect', 'pydantic', 'httpx'}} & set(sys.modules)))")
 
-    assert "this is the foreign config" in foreign.stderr
-    name, *files = ours.stdout.split()
-    assert name == "pull"
-    assert all(Path(file).is_relative_to(installed.project) for file in files)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_packages_of_others_stay_theirs(installed: Installed, name: str) -> None:
+    assert f"this is the foreign {name}" in python(installed, f"import prestow.flows, {name}").stderr
 
 
 def test_uninstalling_the_foreign_config_leaves_ours(installed: Installed, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""A wheel built from this checkout, installed into an environment of its own beside a package that is called like ours.
+"""A wheel built from this checkout, installed into an environment of its own beside packages that are called like ours.
 
-The foreign package is a distribution whose top-level ``config`` raises when it is imported.
+The foreign ones are of a distribution whose top-level ``config``, ``flows`` and ``tasks`` raise when they are imported.
 """
 
 import os
@@ -17,9 +17,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 UV = Path(sys.executable).parent / "uv"
 FOREIGN = "foreign-settings"
+NAMES = ("config", "flows", "tasks")
 
 _FOREIGN_FILES = {
-    "config/__init__.py": "raise RuntimeError('this is the foreign config')\n",
+    **{f"{name}/__init__.py": f"raise RuntimeError('this is the foreign {name}')\n" for name in NAMES},
     "foreign_settings-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {FOREIGN}\nVersion: 1.0\n",
     "foreign_settings-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
 }
@@ -45,7 +46,7 @@ class Installed:
 
     @property
     def project(self) -> Path:
-        """Where the wheel carries ``flows/`` and its siblings."""
+        """Where the wheel carries ``flows/`` and its siblings, as packages of ``prestow``."""
         return self.site_packages / "prestow/_project"
 
     @property

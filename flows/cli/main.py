@@ -15,6 +15,7 @@ from flows.cli.output import open_null, say
 from prestow import __version__
 from prestow.errors import PrestowError
 from prestow.namespace import check_namespace
+from prestow.project import module
 
 VERBS = (
     "pull", "bundle", "run", "prepull", "images", "snapshots", "containers", "verify", "prune", "explain",
@@ -56,7 +57,7 @@ def parser(arguments: Sequence[str] = ()) -> Parser:
     top.add_argument("--version", action="version", version=f"prestow {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb in [name for name in VERBS if name in arguments] or VERBS:
-        import_module(f"flows.cli.{verb}").add(verbs, common)
+        import_module(module(f"flows.cli.{verb}")).add(verbs, common)
     return top
 
 

@@ -11,6 +11,7 @@ from flows.cli.main import VERBS
 from flows.cli.main import main as command
 from flows.outliving import leave_starter
 from flows.warm.place import keep_only_ours
+from prestow.project import module
 
 _ROOMS = (
     "flows.bundle", "flows.prepull", "flows.prune", "flows.pull", "flows.run", "flows.verify", "flows.crashed",
@@ -57,7 +58,7 @@ def _import_all(home: Path) -> None:
     before = dict(os.environ)
     os.environ.update(prepared(home))
     for room in _ROOMS:
-        import_module(room)
+        import_module(module(room))
     _complete_models()
     os.environ.clear()
     os.environ.update(before)

@@ -23,6 +23,7 @@ from flows.local_server.record import Record, Server, environment, living, statu
 from prestow.content.boot import start_time
 from prestow.content.disk import translated
 from prestow.errors import ExhaustedError, PreconditionError, PrestowError, UnavailableError
+from prestow.project import module, search_path
 
 __all__ = ["Server", "begin", "ensure", "environment", "status", "stop"]
 
@@ -123,11 +124,10 @@ def _spawn(directory: Path, lock: int) -> int:
     with suppress(FileNotFoundError):
         if log.stat().st_size > _LOG_LIMIT:
             log.replace(directory / "server.log.1")
-    project = Path(__file__).resolve().parents[2]
-    own = {"PYTHONPATH": str(project), "PATH": os.defpath, "HOME": str(directory), "LANG": "C.UTF-8"}
+    own = {"PYTHONPATH": os.pathsep.join(search_path()), "PATH": os.defpath, "HOME": str(directory), "LANG": "C.UTF-8"}
     return os.posix_spawn(
         sys.executable,
-        [sys.executable, "-P", "-m", "flows.local_server.launcher", str(directory)],
+        [sys.executable, "-P", "-m", module("flows.local_server.launcher"), str(directory)],
         server_variables() | own,
         file_actions=[
             (os.POSIX_SPAWN_DUP2, lock, LOCK_FD),

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from prestow.project import root
+from prestow.project import module, search_path
 from prestow.store_folder import open_folder
 
 LOCK_FD, SOCKET_FD = 3, 4
@@ -27,7 +27,7 @@ LOCK_FD, SOCKET_FD = 3, 4
 
 SOCKET = "process.sock"
 
-PROGRAM = "flows.cli.warmed"
+PROGRAM = module("flows.cli.warmed")
 """The module that makes the process: it takes the folder and the key, and runs a ``Server``."""
 
 _WAITING = 64
@@ -107,7 +107,7 @@ def _spawn(program: Sequence[str], folder: Path, lock: int, listener: int) -> in
         if log.stat().st_size > _LOG_LIMIT:
             log.unlink()
     kept = {name: value for name, value in os.environ.items() if name.startswith(_KEPT) or name in _ALSO_KEPT}
-    paths = (str(root()), os.environ.get("PYTHONPATH"))
+    paths = (*search_path(), os.environ.get("PYTHONPATH"))
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-P", "-m", *program],

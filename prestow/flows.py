@@ -1,0 +1,40 @@
+"""The flows, for Python programs: in a checkout and in a wheel, beside whatever else is called ``flows`` there.
+
+>>> from prestow.flows import connected, pull
+>>> with connected("/var/lib/prestow"):  # doctest: +SKIP
+...     image = pull("docker.io/library/ubuntu:24.04")
+
+They are Prefect's Flow objects: ``with_options``, ``serve`` and ``to_deployment`` are theirs, and they can be parts of
+other flows. Without a ``home`` of their own they work on the store of the innermost :func:`connected` block.
+"""
+
+from flows.bundle import bundle
+from flows.connection import connected
+from flows.fanout import PrepullError
+from flows.prepull import prepull
+from flows.prune import prune
+from flows.pull import pull
+from flows.results import Bundled, Prepulled, PrepulledImage, Pulled, PulledLayer, Ran
+from flows.run import run
+from flows.verify import verify
+from prestow.examine import Examined
+from prestow.metadata.gc import Swept
+
+__all__ = [
+    "Bundled",
+    "Examined",
+    "PrepullError",
+    "Prepulled",
+    "PrepulledImage",
+    "Pulled",
+    "PulledLayer",
+    "Ran",
+    "Swept",
+    "bundle",
+    "connected",
+    "prepull",
+    "prune",
+    "pull",
+    "run",
+    "verify",
+]  # fmt: skip
