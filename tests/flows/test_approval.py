@@ -1,8 +1,10 @@
 """A run that is held until a person approves, in a process that no worker started."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 from uuid import UUID
 
@@ -57,6 +59,17 @@ def answer(run: UUID, **values: str) -> Any:
 
 def meanwhile(name: str, then: Callable[[FlowRun], object]) -> None:
     threading.Thread(target=lambda: then(held(name)), daemon=True).start()
+
+
+def test_a_run_in_an_event_loop_is_held_and_goes_on(home: str, demo_layout: Path) -> None:
+    reference = f"oci:{demo_layout}:demo"
+
+    async def notebook() -> str:
+        return pull(reference, hold_after="resolved", home=home, name="localhost/notebook:1").checkpoint
+
+    meanwhile(f"pull {reference}", lambda run: answer(run.id, decision="approve"))
+
+    assert asyncio.run(notebook()) == "tagged"
 
 
 def test_a_run_is_held_shows_the_image_and_goes_on_when_somebody_approves(
