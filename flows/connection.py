@@ -3,7 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -66,17 +66,25 @@ def using_api(home: Path, *, announce: Callable[[str], object] | None = None) ->
 def _visited(home: Path, announce: Callable[[str], object] | None) -> Iterator[str]:
     """Connect this process for a while; what the block itself changes in its environment stays changed."""
     env = process_environment()
-    before = dict(env)
-    with _opened(home, announce) as url:
-        ours = {name: value for name, value in env.items() if before.get(name) != value}
-        try:
-            yield url
-        finally:
-            _drain_log()
-    for name in [name for name, value in ours.items() if env.get(name) == value]:
-        del env[name]
-        env.update({name: before[name]} if name in before else {})
-    read_again(env)
+    before, ours = dict(env), dict[str, str]()
+    try:
+        with _opened(home, announce) as url:
+            ours = _changes(before, env)
+            try:
+                yield url
+            finally:
+                _drain_log()
+    finally:
+        for name, value in (ours or _changes(before, env)).items():
+            if env.get(name) == value:
+                del env[name]
+                env.update({name: before[name]} if name in before else {})
+        read_again(env)
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that were set in between, as they are now."""
+    return {name: value for name, value in after.items() if before.get(name) != value}
 
 
 @contextmanager

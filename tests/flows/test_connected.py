@@ -33,6 +33,20 @@ for _ in range(2):
     print(get_current_settings().api.url, get_current_settings().logging.level)
 """
 
+REFUSED = """
+import os, sys
+from prestow.errors import PreconditionError
+from prestow.flows import connected
+
+before = dict(os.environ)
+try:
+    with connected(sys.argv[1]):
+        pass
+except PreconditionError:
+    print("refused")
+assert dict(os.environ) == before
+"""
+
 
 def images(home: Path) -> list[str]:
     node = open_node(str(home))
@@ -86,6 +100,19 @@ def test_blocks_in_two_threads_at_once_do_not_disturb_each_other(demo_layout: Pa
 
     assert first == second
     assert [images(tmp_path / name) for name in ("one", "two")] == [["localhost/one:1"], ["localhost/two:1"]]
+
+
+def test_a_block_that_cannot_be_entered_changes_nothing(tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PRESTOW_"))}
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED, tmp_path / "open"],
+        cwd=tmp_path, env={**kept, "HOME": str(tmp_path)}, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
 
 
 def test_after_a_block_the_process_is_as_before_and_the_next_one_connects_again(

@@ -45,7 +45,7 @@ def test_the_store_s_own_server_is_asked_directly_by_warm_and_cold_commands(
 
 @pytest.mark.parametrize(
     ("scheme", "host", "exempt"),
-    [("http", "127.0.0.1", {"no_proxy": ""}), ("socks5", "localhost", {}), ("socks", "127.0.0.1", {"NO_PROXY": "a,b"})],
+    [("http", "localhost", {"no_proxy": ""}), ("socks", "127.0.0.1", {"NO_PROXY": "a,b"})],
 )
 def test_an_api_on_loopback_that_the_user_named_is_asked_directly(
     prestow: Prestow, reference: str, proxy: RecordingProxy, scheme: str, host: str, exempt: dict[str, str]
