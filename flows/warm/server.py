@@ -26,6 +26,7 @@ from flows.warm.place import LOCK_FD, SOCKET, SOCKET_FD
 _LOOK_AFTER = 30.0
 _GRACE = 10.0  # for a child whose caller was killed
 _PEER = struct.Struct("3i")
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class Server:
         self._waking.settimeout(0)
         self._listener.settimeout(0)
         signal.set_wakeup_fd(self._waking.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _ENDING:
             signal.signal(number, lambda *_: None)
         self._watch(self._listener.fileno(), select.EPOLLIN, self._accept)
         self._watch(self._woken.fileno(), select.EPOLLIN, self._close)
@@ -98,9 +99,12 @@ class Server:
         if user != os.geteuid():
             caller.close()
             return
+        # Until a child is on its own, a signal to it would wake us, by the socket that both have: it has to wait.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         pid = os.fork()
         if pid == 0:
             self._become_child(caller)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         run = self._runs[pid] = _Run(pid, os.pidfd_open(pid), caller)
         self._watch(run.process, select.EPOLLIN, lambda: self._reap(run))
         self._watch(caller.fileno(), select.EPOLLRDHUP, lambda: self._desert(run))
@@ -109,6 +113,8 @@ class Server:
         """Keep nothing of the server's, and be a child; never returns."""
         try:
             signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # its caller may be gone by now
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
             self._events.close()
             for run in self._runs.values():
                 run.caller.close()
