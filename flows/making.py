@@ -13,7 +13,7 @@ from prefect.context import FlowRunContext
 from flows.results import Bundled, Ran
 from flows.variables import environment
 from prestow.container import Written, remove_container
-from prestow.errors import NotFoundError
+from prestow.errors import AlreadyExistsError, NotFoundError
 from prestow.lookup import find_image
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
@@ -156,12 +156,27 @@ def failed(container_id: str, ended: Exit) -> str:
 
 @contextmanager
 def running(home: str, container_id: str | None, *, rm: bool, namespace: str | None) -> Iterator[Running]:
-    """Begin a container; with ``rm`` remove it afterwards, however it ended."""
+    """Begin a container; with ``rm`` remove it afterwards, however it ended.
+
+    Raises:
+        AlreadyExistsError: it is there, and ``rm`` would remove what this run did not make.
+    """
     node = open_node(home, namespace)
+    if rm and container_id is not None:
+        _refuse_known(node, container_id)
     with journal() as book:
         container = Running(node, _id_or_new(container_id), rm, book)
         with _removed_afterwards(container) if rm else nullcontext():
             yield container
+
+
+def _refuse_known(node: Node, container_id: str) -> None:
+    node.recover()  # one that a killed run left is removed, and the ID free again
+    if container_id in {record.id for record in node.containers.list()}:
+        raise AlreadyExistsError(
+            f"container {container_id} exists, and --rm would remove it; "
+            f"choose another ID, or remove it by `prestow containers rm {container_id}`"
+        )
 
 
 def _removed_afterwards(container: Running) -> AbstractContextManager[None]:

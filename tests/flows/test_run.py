@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.run import run
-from prestow.errors import ContainerFailedError, NotFoundError
+from prestow.errors import AlreadyExistsError, ContainerFailedError, NotFoundError
 from prestow.node import open_node
 from tests.prefect_records import events, flow_run_id
 from tests.real_images import RealImages
@@ -75,3 +75,12 @@ def test_an_unknown_user_fails_and_leaves_nothing(home: str, demo_layout: Path) 
         run(f"oci:{demo_layout}:demo", user="nobody-here", home=home)
 
     assert open_node(home).containers.list() == ()
+
+
+def test_with_rm_a_container_that_was_there_before_is_refused_and_stays(home: str, demo_layout: Path) -> None:
+    run(f"oci:{demo_layout}:demo", id="mine", home=home)
+
+    with pytest.raises(AlreadyExistsError, match="prestow containers rm mine"):
+        run("demo", id="mine", rm=True, home=home)
+
+    assert [record.id for record in open_node(home).containers.list()] == ["mine"]
