@@ -7,6 +7,8 @@ from uuid import UUID
 
 import pytest
 from prefect import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.sorting import LogSort
 from prefect.states import Cancelling
 
 from flows.deploying import deploy
@@ -73,6 +75,35 @@ def test_a_container_ends_with_its_cancelled_run(
     assert not container_started(home)
     assert process_of(run) == []
     assert open_node(home).containers.list() == ()
+
+
+def test_what_a_container_wrote_is_in_the_log_of_its_run_to_the_last_line(
+    start: Callable[..., UUID], home: str, docker_registry: DockerRegistry, real_images: RealImages
+) -> None:
+    image = real_images.push(docker_registry, "tiny", "oci")
+    script = r"seq 1 3000; printf '\303\244\033[31m\377\n'; echo Traceback >&2; printf 'disk 17 is full'; exit 7"
+
+    run = start("run/run", reference=image, args=("-c", script), rm=True, home=home)
+
+    last = ended(run)
+    assert last.state is not None
+    assert last.state_name == "Failed"
+    assert "status 7" in str(last.state.message)
+    assert str(last.state.message).endswith("| disk 17 is full")
+    logged = messages(run)
+    numbers = [line for line in logged if line.isdecimal()]
+    assert numbers == [str(number) for number in range(1, 3001)]
+    assert r"ä\x1b[31m\xff" in logged
+    assert {"Traceback", "disk 17 is full"} <= set(logged)
+
+
+def messages(run: UUID) -> list[str]:
+    """Give the log of a run that has ended, in its order."""
+    wanted, found = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run])), list[str]()
+    with get_client(sync_client=True) as client:
+        while page := client.read_logs(wanted, limit=200, offset=len(found), sort=LogSort.TIMESTAMP_ASC):
+            found += [log.message for log in page]
+    return found
 
 
 def container_started(home: str) -> bool:
