@@ -19,11 +19,9 @@ from tests.crash.supervisor import KILL, Ended
 _LARGE = (pytest.mark.large, pytest.mark.timeout(1200))
 _MATRIX = (pytest.mark.matrix, pytest.mark.timeout(7200))
 
-RARE = [
-    *(pytest.param(command, 4, marks=_LARGE, id=f"{command}-4") for command in COMMANDS),
-    *(pytest.param(command, 100, marks=_MATRIX, id=f"{command}-100") for command in COMMANDS),
-]
-CASES = [*(pytest.param(command, 1, id=command) for command in COMMANDS), *RARE]
+ALL = [pytest.param(command, 40, marks=_MATRIX, id=f"{command}-40") for command in COMMANDS]
+CASES = [*(pytest.param(command, 1, id=command) for command in COMMANDS), *ALL]
+RARE = [*(pytest.param(command, 1, marks=_LARGE, id=f"{command}-1") for command in COMMANDS), *ALL]
 
 
 @pytest.fixture(autouse=True)
