@@ -30,6 +30,9 @@ large: packages setup ## the tests with large real images (debootstrap, pip), wh
 matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
 	$(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v
 
+soak: packages setup ## 200 clients of `prestow serve` for ten minutes, with slow and hostile ones beside them
+	$(BIN)/pytest -m soak -v
+
 pythons: packages setup ## the engine's tests on the other Pythons of this machine
 	.ci/pythons $(UV) $(PYTHONS)
 
@@ -108,4 +111,4 @@ runc-package:
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(OLDEST) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz .pythons
 
-.PHONY: help demo test pythons fresh large matrix fuzz lint types contracts wheel format docs schema oldest setup packages runtime runc-package clean
+.PHONY: help demo test soak pythons fresh large matrix fuzz lint types contracts wheel format docs schema oldest setup packages runtime runc-package clean
