@@ -272,12 +272,13 @@ def offered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def host(
-    deploying: None, prefect_server: Server, offered: Path, tmp_path_factory: pytest.TempPathFactory
+    deploying: None, prefect_server: Server, offered: Path, shell: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Worker]:
     """A worker with variables of its own, some of which deployed runs may read."""
     deploy(ROOT)
     allowed = json.dumps([f"file:{os.path.realpath(offered)}/*", "env:OFFERED_*"])
     offer = {"PRESTOW_DEPLOYED_SECRETS": allowed, "OFFERED_A": "canary-offered", "OTHER": "canary-other"}
+    offer["PRESTOW_DEPLOYED_LAYOUTS"] = json.dumps([shell.split(":")[1]])
     own = {**without_prefect(), **environment(prefect_server), **offer}
     with worker(sys.executable, own, tmp_path_factory.mktemp("worker") / "log") as running:
         yield running
