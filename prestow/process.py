@@ -13,11 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from prestow.errors import NotFoundError, PreconditionError
+from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError
 from prestow.halfway import COPY
 from prestow.node import Node
 from prestow.runtime.binary import find_runtime
-from prestow.runtime.bundle import ROOTFS, is_run, read_spec
+from prestow.runtime.bundle import ROOTFS, read_spec, running
 from prestow.runtime.runc import Exit, run_container
 from prestow.runtime.state import container_state, delete_container, stop_container
 from prestow.snapshots.mount import mount_all
@@ -70,7 +70,7 @@ def shown_status(node: Node, container_id: str) -> str:
     if found not in {"running", "paused"}:
         return found
     with suppress(NotFoundError):
-        return found if is_run(Path(node.containers.get(container_id).bundle)) else "orphaned"
+        return found if _is_run(Path(node.containers.get(container_id).bundle)) else "orphaned"
     return "orphaned"  # without a bundle
 
 
@@ -113,3 +113,12 @@ def clear_stopped(node: Node, container_id: str) -> None:
 
 def _state_root(node: Node) -> Path:
     return node.own / "runtime"
+
+
+def _is_run(bundle: Path) -> bool:
+    """Whether a process holds the bundle for a run of it."""
+    try:
+        with running(bundle):
+            return False
+    except AlreadyExistsError:
+        return True

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parent.parent
 _NOTES = pytest.StashKey[Path]()
 _FOREIGN = pytest.StashKey[list[str]]()
 _TESTS_SHOWN = 3
+_EVENTS = frozenset({"os.system", "subprocess.Popen", "os.exec", "os.posix_spawn"})
 
 
 def program(event: str, arguments: Sequence[Any]) -> Path | None:
@@ -61,7 +62,9 @@ def _watch(notes: Path) -> None:
     """Note from now on what this process and those that it forks start, once for each test."""
     noted = set()
 
-    def hear(event: str, arguments: Sequence[Any]) -> None:
+    def hear(event: str, arguments: Sequence[Any], watched: frozenset[str] = _EVENTS) -> None:
+        if event not in watched:  # a look at any frame's code is an event, too: hypothesis makes millions
+            return
         started = program(event, arguments)
         if started is None:
             return

@@ -209,15 +209,6 @@ def running(directory: Path) -> Iterator[None]:
         yield
 
 
-def is_run(directory: Path) -> bool:
-    """Whether a process holds the bundle for a run of it."""
-    try:
-        with running(directory):
-            return False
-    except AlreadyExistsError:
-        return True
-
-
 @contextmanager
 def _opened(directory: Path, *, create: bool) -> Iterator[int]:
     """Open the folder itself, no link to it, make what is missing if asked, and check that it is ours."""

@@ -24,7 +24,6 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from prestow.cancellation import PROMPT, current
 from prestow.content.disk import translated
@@ -34,15 +33,12 @@ from prestow.runtime.bundle import LOG, PID, check_container_id, read_spec, runn
 from prestow.runtime.group import placed
 from prestow.runtime.output import LastLines
 from prestow.runtime.relay import Relay
+from prestow.runtime.sink import Sink, to_our_stderr
 from prestow.runtime.state import container_state, delete_container, stop_container
-
-if TYPE_CHECKING:
-    from io import FileIO
 
 _PIECE = 1 << 16
 _LOG_LIMIT = 1 << 20
 _COMPLAINT_LIMIT = 1000
-_MOMENT = 0.005  # seconds
 _GRACE_SECONDS = 3  # for a container to end when its run is cancelled, which is to take no more than five
 
 
@@ -117,7 +113,7 @@ def run_container(
             if signals is not None:
                 signals.to(process)
             last = LastLines()
-            sink = _Sink(process, bundle / PID, output or _to_our_stderr, last, mute=terminal)
+            sink = Sink(process, bundle / PID, output or to_our_stderr, last, mute=terminal)
             status = _watched(process, sink, stop)
         return Exit(_status(runtime, bundle, container_id, status), last.lines())
 
@@ -172,57 +168,7 @@ def _started(command: list[str], stdin: int, *, captured: bool, own_group: bool)
         raise RuntimeFailedError(f"container runtime {command[0]}: it does not run: {error.strerror}") from error
 
 
-class _Sink:
-    """Takes what comes from the container; what the runtime itself says when it starts none is in its log, too.
-
-    The runtime's words and the container's come by the same pipe. Before there is a pid file, nothing of it is passed
-    on: either the file appears at once, or the runtime ends.
-    """
-
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        pid_file: Path,
-        output: Callable[[bytes], None],
-        last: LastLines,
-        *,
-        mute: bool,
-    ) -> None:
-        """Pass on to ``output``; with ``mute`` nothing, as a container with a terminal has no other stream."""
-        self.process, self.stream = process, cast("FileIO", process.stdout or process.stderr)
-        self._pid_file, self._output, self._last = pid_file, output, last
-        self._mute, self._started = mute, False
-
-    def __call__(self, piece: bytes) -> None:
-        """Take a piece."""
-        if piece and not self._mute and self._container_started():
-            self._last(piece)
-            self._output(piece)
-
-    def idle(self) -> None:
-        """Tell that nothing came for a while."""
-        if self._started and self.process.stdout is not None:
-            self._output(b"")
-
-    def _container_started(self) -> bool:
-        while not self._started and not (ended := self.process.poll() is not None):
-            self._started = self._pid_file.exists()
-            if not self._started:
-                with suppress(subprocess.TimeoutExpired):
-                    self.process.wait(_MOMENT)
-        self._started = self._started or (ended and self._pid_file.exists())
-        return self._started
-
-
-def _to_our_stderr(piece: bytes) -> None:
-    """Write to our standard error; where nobody reads it any more, the container is not to be held up."""
-    left = memoryview(piece)
-    with suppress(OSError):
-        while left:
-            left = left[os.write(2, left) :]
-
-
-def _watched(process: subprocess.Popen[bytes], sink: _Sink, stop: Callable[[], None]) -> int:
+def _watched(process: subprocess.Popen[bytes], sink: Sink, stop: Callable[[], None]) -> int:
     """Pass the output on until the runtime ends, and give its return code; stop the container on an exception."""
     try:
         _pass_on(sink)
@@ -240,7 +186,7 @@ def _watched(process: subprocess.Popen[bytes], sink: _Sink, stop: Callable[[], N
         sink.stream.close()
 
 
-def _pass_on(sink: _Sink) -> None:
+def _pass_on(sink: Sink) -> None:
     """Pass on what the process writes, as long as the work that it is for is not cancelled."""
     _until_ready(sink.stream.fileno(), sink.idle)
     while piece := sink.stream.read(_PIECE):
@@ -270,7 +216,7 @@ def _until_ready(descriptor: int, meanwhile: Callable[[], object] = lambda: None
 
 
 @contextmanager
-def _last_words(sink: _Sink) -> Iterator[None]:
+def _last_words(sink: Sink) -> Iterator[None]:
     """Pass on what a container writes while it stops; it would wait for us if nobody read it."""
 
     def read() -> None:

@@ -36,9 +36,9 @@ _PERMANENT = (
     "snapshots/*/.looked",
 )  # fmt: skip
 _FOLDERS = (
-    "bundles", "bundles/.underway", "content", "content/blobs", "content/blobs/sha256", "ingest", "ingest/.locks",
-    "looks", "prefect", "prefect/results", "prefect/runs", "runtime", "snapshots", "snapshots/*", "snapshots/*/.locks",
-    "snapshots/*/.new", "snapshots/*/.mounts", "trash",
+    "bundles", "bundles/.running", "bundles/.underway", "content", "content/blobs", "content/blobs/sha256",
+    "ingest", "ingest/.locks", "looks", "prefect", "prefect/results", "prefect/runs", "runtime", "snapshots",
+    "snapshots/*", "snapshots/*/.locks", "snapshots/*/.new", "snapshots/*/.mounts", "trash",
 )  # fmt: skip
 
 

@@ -178,11 +178,16 @@ class Stack:
             tar.symlink(path, f"/{other}" if number % 2 else other, mtime=number)
         elif what == "through":
             self._add_through(path, attributes)
-        elif what == "hardlink" and other != real and self.kind(other) not in (None, Kind.DIRECTORY):
+        elif what == "hardlink" and self._may_link(real, other):
             tar.hardlink(path, other)
         else:
             self._add_mark(path, real, what)
         self.members.append(f"{len(self.tars)} {what} {path} {other}")
+
+    def _may_link(self, real: str, other: str) -> bool:
+        """Whether a hard link has a target; umoci removes what is in the link's place before it looks for that."""
+        below = f"{self.real(other)}/".startswith(f"{real}/")
+        return not below and self.kind(other) not in (None, Kind.DIRECTORY)
 
     def _add_mark(self, path: str, real: str, what: str) -> None:
         if what == "whiteout" and not self.makes(real):
