@@ -31,8 +31,10 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return  # another worker still uses it, and will stop it
-        stop(home)
-        check_log(home)
+        try:
+            check_log(home)  # what its end then interrupts, it complains of
+        finally:
+            stop(home)
 
 
 def check_log(home: Path) -> None:
