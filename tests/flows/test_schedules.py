@@ -61,9 +61,9 @@ def own(folder: Path) -> Iterator[dict[str, str]]:
     server = ensure(folder)
     try:
         yield environment(server)
+        check_log(folder)
     finally:
         stop(folder)
-    check_log(folder)
 
 
 @contextmanager
