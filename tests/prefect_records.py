@@ -11,7 +11,7 @@ from uuid import UUID
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
-from prefect.events.filters import EventFilter, EventNameFilter, EventRelatedFilter
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.events.schemas.events import ReceivedEvent
 
 from flows.local_server.ensure import Server
@@ -71,9 +71,8 @@ def task_runs(run: UUID, count: int) -> list[TaskRun]:
 
 def events(run: UUID, count: int, prefix: str = "prestow.") -> list[ReceivedEvent]:
     """Wait until the server has ``count`` events of a flow run whose names begin with ``prefix``; oldest first."""
-    wanted = EventFilter(
-        event=EventNameFilter(prefix=[prefix]), related=EventRelatedFilter(id=[f"prefect.flow-run.{run}"])
-    )
+    about = EventAnyResourceFilter(id=[f"prefect.flow-run.{run}"])  # its own events, and those to which it is related
+    wanted = EventFilter(event=EventNameFilter(prefix=[prefix]), any_resource=about)
 
     def received() -> list[ReceivedEvent]:
         with get_client(sync_client=True) as client:

@@ -213,7 +213,10 @@ class Folders:
     def looked(self) -> None:
         """Note that all is in order here in this boot."""
         with suppress(OSError):
-            (self.root / _LOOKED).write_text(Process.current().boot_id)
+            fd = os.open(self.root / _LOOKED, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w") as file:
+                os.fchmod(fd, 0o600)  # whatever the umask
+                file.write(Process.current().boot_id)
 
     def seem_untidy(self, known: set[str]) -> bool:
         """Whether something here may be a stray; only a look, for which nobody has to wait."""

@@ -91,11 +91,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def variables(installed: Installed, prefect_server: Server, tmp_path: Path) -> dict[str, str]:
+def variables(installed: Installed, prefect_server: Server, demo_layout: Path, tmp_path: Path) -> dict[str, str]:
     """The environment of a program: its default store cannot be made."""
     api = environment(prefect_server)
     (tmp_path / "file").touch()
-    return {**installed.environment, **api, "PRESTOW_HOME": f"{tmp_path}/file/store", "HOME": str(tmp_path)}
+    allowed = {"PRESTOW_DEPLOYED_LAYOUTS": json.dumps([str(demo_layout)])}
+    return {**installed.environment, **api, **allowed, "PRESTOW_HOME": f"{tmp_path}/file/store", "HOME": str(tmp_path)}
 
 
 def written(folder: Path, program: str) -> str:

@@ -28,7 +28,6 @@ from prestow.platforms import host
 from prestow.process import run_bundle
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.runtime.overrides import Overrides
-from prestow.runtime.runc import Exit
 from prestow.runtime.transform import transform_config
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.look import looked_at
@@ -128,7 +127,7 @@ def use(home: str, source: str, args: str, status: str, out: str) -> None:
     ended = run_bundle(node, "box", output=output.append)
 
     assert (written.directory, written.driver) == (again.directory, "copy")
-    assert (b"".join(output).decode(), ended) == (out, Exit(int(status)))
+    assert (b"".join(output).decode(), ended.status) == (out, int(status))
     assert any("belong to you" in warning for warning in written.warnings)
     remove_container(node, "box")
     assert list((node.home / "bundles").glob("[!.]*")) == list(node.containers.list()) == []

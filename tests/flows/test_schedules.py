@@ -26,8 +26,8 @@ COMPLETED = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
 
 def asked(api: Mapping[str, str], path: str, body: Mapping[str, Any] | None = None) -> Any:
     """Ask an API as the UI does."""
-    auth = b64encode(api.get("PREFECT_API_AUTH_STRING", "").encode()).decode()
-    headers = {"Authorization": f"Basic {auth}"}
+    auth = api.get("PREFECT_API_AUTH_STRING")
+    headers = {"Authorization": f"Basic {b64encode(auth.encode()).decode()}"} if auth else {}
     method = "GET" if body is None else "POST"
     answer = httpx.request(method, f"{api['PREFECT_API_URL']}{path}", json=body, headers=headers, timeout=60)
     return answer.raise_for_status().json()
