@@ -63,4 +63,4 @@ def test_nobody_fails_and_nothing_is_left(tmp_path: Path, layout: Path, rounds: 
     assert [path.name for path in (home / "ingest").iterdir()] == [".locks"]
     assert list((home / "trash").iterdir()) == []
     for driver in (home / "snapshots").iterdir():
-        assert not driver.is_dir() or {path.name for path in driver.iterdir()} <= {".lock", ".locks", ".looked"}
+        assert not driver.is_dir() or {path.name for path in driver.iterdir()} <= {".lock", ".locks", ".looked", ".new"}

@@ -15,8 +15,9 @@ import pytest
 
 from prestow.digest import Digest
 from tests.flows.cli.conftest import Prestow
-from tests.image_factory import put_blob, put_document, read_blob, tag
+from tests.image_factory import put_blob, put_document, read_blob, tag, write_image
 from tests.registries import Access, Fault, FaultRegistry
+from tests.tar_builder import Tar
 
 MIB = 1 << 20
 ENDLESS = bytes(1 << 30)  # of zeros, which take no memory as long as they are only read
@@ -83,12 +84,14 @@ def test_a_config_beyond_the_limit_is_not_even_asked_for(prestow: Prestow, fault
 def test_tokens_that_expire_all_the_time_are_replaced_and_blobs_resumed(
     prestow: Prestow, fault_registry: FaultRegistry
 ) -> None:
-    """B-33: each token is good for one request, and a layer breaks off in the middle."""
-    _, (layer, *_) = digests(fault_registry.layout)
+    """B-33: each token is good for one request, and a layer, the only one, breaks off in the middle."""
+    target = write_image(fault_registry.layout, [Tar().file("f", random.Random(33).randbytes(4096)).to_bytes()], ref="single")
+    (described,) = json.loads(read_blob(fault_registry.layout, target.digest))["layers"]
+    layer = described["digest"]
     fault_registry.access = Access(f"{fault_registry.url}/token", uses=1)
     fault_registry.on(layer, Fault(drop_after=100), times=1)
 
-    done = prestow("pull", f"{fault_registry.own}:demo", "--json")
+    done = prestow("pull", f"{fault_registry.own}:single", "--json")
 
     assert done.status == 0, done.err
     resumed = [seen for seen in fault_registry.requests(layer) if seen.headers.get("Range") == "bytes=100-"]
