@@ -121,7 +121,7 @@ def test_a_schedule_that_is_switched_on_makes_runs_and_a_worker_runs_them(tmp_pa
 
         due = {"schedule": {"interval": 15}, "active": True}
         asked(api, f"/deployments/{found['id']}/schedules", [due])
-        with worker(sys.executable, {**without_prefect(), **api, "PRESTOW_HOME": str(home)}, tmp_path / "log"):
+        with worker(sys.executable, {**without_prefect(), **api, "PRESTOW_HOME": f"{tmp_path}/host"}, tmp_path / "log"):
             (first, *_) = until(lambda: asked(api, "/flow_runs/filter", COMPLETED), 1, "a run of the worker")
         assert first["auto_scheduled"]
         assert found_schedules(api, home)["works"]

@@ -1,6 +1,7 @@
 """``prestow pull`` from registries that misbehave: what its user sees, and what the registry was asked."""
 
 import json
+import random
 import re
 import resource
 import socket
@@ -85,11 +86,12 @@ def test_tokens_that_expire_all_the_time_are_replaced_and_blobs_resumed(
     prestow: Prestow, fault_registry: FaultRegistry
 ) -> None:
     """B-33: each token is good for one request, and a layer, the only one, breaks off in the middle."""
-    target = write_image(fault_registry.layout, [Tar().file("f", random.Random(33).randbytes(4096)).to_bytes()], ref="single")
+    tar = Tar().file("f", random.Random(33).randbytes(4096)).to_bytes()
+    target = write_image(fault_registry.layout, [tar], ref="single")
     (described,) = json.loads(read_blob(fault_registry.layout, target.digest))["layers"]
     layer = described["digest"]
     fault_registry.access = Access(f"{fault_registry.url}/token", uses=1)
-    fault_registry.on(layer, Fault(drop_after=100), times=1)
+    fault_registry.on(layer, Fault(drop_after=100), times=2)  # one of them is refused, for its token was used before
 
     done = prestow("pull", f"{fault_registry.own}:single", "--json")
 
