@@ -9,7 +9,6 @@ The runtime keeps its records below ``runtime/``, for each namespace its own.
 """
 
 import subprocess
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,15 +17,14 @@ from prestow.halfway import COPY
 from prestow.node import Node
 from prestow.runtime.binary import find_runtime
 from prestow.runtime.bundle import ROOTFS, read_spec, running
+from prestow.runtime.output import Output
 from prestow.runtime.runc import Exit, run_container
 from prestow.runtime.state import container_state, delete_container, stop_container
 from prestow.snapshots.mount import mount_all
 from prestow.snapshots.mountinfo import mounted_at
 
 
-def run_bundle(
-    node: Node, container_id: str, *, stdin: int = subprocess.DEVNULL, output: Callable[[bytes], None] | None = None
-) -> Exit:
+def run_bundle(node: Node, container_id: str, *, stdin: int = subprocess.DEVNULL, output: Output | None = None) -> Exit:
     """Run a container's process until it ends; its root is mounted again if a reboot took it away.
 
     Raises:

@@ -44,7 +44,7 @@ def check_log(home: Path) -> None:
         for line in (home / "prefect" / "server.log").read_text("utf-8").splitlines()
         if re.search(r"\b(ERROR|CRITICAL|Traceback)\b", line)
     ]
-    assert complaints == [], f"{home}/prefect/server.log"
+    assert not complaints, "\n".join([f"{home}/prefect/server.log complains:", *complaints])
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Containers whose runner was killed: told of, and ended and removed where they were to be removed."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,7 +56,7 @@ def test_a_container_whose_runner_is_killed(node: Node, kind: str) -> None:
         assert shown_status(node, "lost") == "running"
         (runtime,) = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
         runner.kill()
-        subprocess.run(["kill", "-9", runtime], check=True)
+        os.kill(int(runtime), signal.SIGKILL)
         runner.wait()
 
     assert shown_status(node, "lost") == "orphaned"

@@ -18,10 +18,10 @@ import os
 import secrets
 import socket
 import sys
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from flows.local_server.address import bind, is_held
 from flows.local_server.ensure import LOCK_FD
@@ -32,6 +32,11 @@ from flows.local_server.record import Record
 from flows.local_server.template import lay
 from flows.outliving import leave_starter
 from prestow.content.boot import Process
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 _SECONDS = b"0.05"
 _UNAVAILABLE = 503
@@ -84,19 +89,31 @@ def settings(directory: Path, *, port: int, auth: str) -> dict[str, str]:
 
 
 def begin_immediately() -> None:
-    """Make Prefect's SQLite transactions take the write lock when they begin (names checked for 3.8)."""
-    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - settings come first
+    """Make Prefect's SQLite transactions take the write lock when they begin (names checked for 3.8).
 
-    begin = AioSqliteConfiguration.begin_transaction
+    Prefect names the mode in a context variable, which tasks and sessions that begin within a transaction inherit. So
+    it is set for BEGIN alone: what only reads meanwhile must not wait for the lock that its own caller holds.
+    """
+    from prefect.server.database.configurations import (  # noqa: PLC0415 - settings come first
+        SQLITE_BEGIN_MODE,
+        AioSqliteConfiguration,
+    )
 
-    def begin_transaction(
-        self: AioSqliteConfiguration,
-        session: Any,
-        with_for_update: bool = True,  # noqa: ARG001 - Prefect's signature
-    ) -> AbstractAsyncContextManager[Any]:
-        return begin(self, session, with_for_update=True)
+    @asynccontextmanager
+    async def begin_transaction(
+        self: AioSqliteConfiguration,  # noqa: ARG001 - Prefect's signature
+        session: "AsyncSession",
+        with_for_update: bool = True,  # noqa: ARG001 - likewise
+    ) -> "AsyncIterator[AsyncSessionTransaction]":
+        async with session.begin() as transaction:
+            token = SQLITE_BEGIN_MODE.set("IMMEDIATE")
+            try:
+                await session.connection()
+            finally:
+                SQLITE_BEGIN_MODE.reset(token)
+            yield transaction
 
-    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign,assignment]  # the point
+    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]  # the point
 
 
 def retry_soon(application: Application) -> Application:

@@ -3,23 +3,29 @@ r"""What a container's process writes, as lines for a log: whole, in order, harm
     bytes ─▶ lines ─▶ parts of long lines ─▶ within the limits? ─▶ text, escaped
                                               └─ no: the latest are kept, what they push out is counted
 
+Standard output and standard error are two streams: a line is one stream's, and lines come in the order of their ends.
+
 The text of a line is its UTF-8; each control character and each byte that is no UTF-8 is escaped: ``\x1b`` is a
 character, ``\xff`` a byte, ``\u0085`` a character beyond ASCII. Tabs and backslashes stay as they are.
 """
 
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 CONTINUES = " [line continues]"
 CONTINUED = "[continued] "
+STDOUT, STDERR = 1, 2
+
+Output = Callable[[bytes, int], object]
+"""Takes a piece of what a process writes, and the number of the stream; an empty one tells that time passes."""
 
 _BURST_SECONDS = 10  # the lines of so many seconds may come at once
 _HELD = 200  # lines; the latest, of those that come too fast
-_LAST_BYTES = 4096
 _LAST_LINES = 10
 _LAST_LINE = 200  # characters
+_LAST_BYTES = 4 * (_LAST_LINE + 1)  # which hold one more
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,14 @@ class _Part:
         return CONTINUED * self.continued + escaped(self.raw) + CONTINUES * self.continues
 
 
+@dataclass(slots=True)
+class _Stream:
+    """What of a stream's last line has come, and whether that is not its beginning."""
+
+    rest: bytes = b""
+    continued: bool = False
+
+
 class OutputLog:
     """Takes what a process writes, piece by piece, and gives it on line by line."""
 
@@ -67,39 +81,40 @@ class OutputLog:
     ) -> None:
         """Give lines to ``say``; how many were left out, where they are missing, to ``say_omitted``."""
         self._say, self._say_omitted, self._limits, self._clock = say, say_omitted, limits, clock
-        self._rest, self._continued = b"", False
+        self._streams: defaultdict[int, _Stream] = defaultdict(_Stream)
         self._burst = max(1, limits.lines_per_second * _BURST_SECONDS)
         self._budget, self._filled = float(self._burst), clock()
         self._bytes = 0
         self._held: deque[_Part] = deque()
         self._omitted_lines = self._omitted_bytes = 0
 
-    def __call__(self, piece: bytes) -> None:
-        """Take a piece; an empty one tells that time passes."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
+    def __call__(self, piece: bytes, number: int) -> None:
+        """Take a piece of the stream with a number; an empty one tells that time passes."""
+        stream = self._streams[number]
+        *lines, stream.rest = (stream.rest + piece).split(b"\n")
         for line in lines:
-            self._split(line, ended=True)
-        if len(self._rest) > self._limits.part_bytes:
-            rest, self._rest = self._rest, b""
-            self._rest = self._split(rest, ended=False)
+            self._split(stream, line, ended=True)
+        if len(stream.rest) > self._limits.part_bytes:
+            stream.rest = self._split(stream, stream.rest, ended=False)
         self._release()
 
     def close(self) -> None:
         """Give on what is left: the last lines, and how many are missing before them."""
-        if self._rest:
-            self._split(self._rest, ended=True)
-            self._rest = b""
+        for stream in self._streams.values():
+            if stream.rest:
+                self._split(stream, stream.rest, ended=True)
+                stream.rest = b""
         self._give_held()
 
-    def _split(self, line: bytes, *, ended: bool) -> bytes:
+    def _split(self, stream: _Stream, line: bytes, *, ended: bool) -> bytes:
         """Give a line on in parts; of one that goes on, give back what is no whole part yet."""
         while len(line) > self._limits.part_bytes:
             at = _boundary(line, self._limits.part_bytes)
-            self._take(_Part(line[:at], self._continued, continues=True))
-            line, self._continued = line[at:], True
+            self._take(_Part(line[:at], stream.continued, continues=True))
+            line, stream.continued = line[at:], True
         if ended:
-            self._take(_Part(line, self._continued, continues=False))
-            self._continued = False
+            self._take(_Part(line, stream.continued, continues=False))
+            stream.continued = False
         return line
 
     def _take(self, part: _Part) -> None:
@@ -148,20 +163,21 @@ class LastLines:
 
     def __init__(self) -> None:
         """Know of nothing."""
-        self._end, self._cut = b"", False
+        self._lines: deque[bytes] = deque(maxlen=_LAST_LINES)
+        self._rests: dict[int, bytes] = {}
 
-    def __call__(self, piece: bytes) -> None:
-        """Take a piece."""
-        whole = self._end + piece[-_LAST_BYTES:]
-        self._cut |= len(piece) > _LAST_BYTES or len(whole) > _LAST_BYTES
-        self._end = whole[-_LAST_BYTES:]
+    def __call__(self, piece: bytes, number: int) -> None:
+        """Take a piece of the stream with a number."""
+        first, *lines = piece.split(b"\n")
+        first = self._rests.get(number, b"") + first[:_LAST_BYTES]
+        *ended, rest = [first, *lines[-_LAST_LINES - 1 :]]
+        self._lines.extend(line[:_LAST_BYTES] for line in ended)
+        self._rests[number] = rest[:_LAST_BYTES]
 
     def lines(self) -> tuple[str, ...]:
-        """Give the last lines, each bounded."""
-        lines = self._end.removesuffix(b"\n").split(b"\n") if self._end else []
-        if self._cut and len(lines) > 1:
-            lines = lines[1:]  # the first one is not whole
-        return tuple(_short(escaped(line)) for line in lines[-_LAST_LINES:])
+        """Give the last lines, each bounded, and those last that have no end."""
+        found = [*self._lines, *filter(None, self._rests.values())]
+        return tuple(_short(escaped(line)) for line in found[-_LAST_LINES:])
 
 
 def escaped(line: bytes) -> str:

@@ -18,7 +18,7 @@ import select
 import subprocess
 import termios
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -31,12 +31,11 @@ from prestow.errors import AlreadyExistsError, PreconditionError, RuntimeFailedE
 from prestow.runtime.binary import ENVIRONMENT, Runtime
 from prestow.runtime.bundle import LOG, PID, check_container_id, read_spec, running
 from prestow.runtime.group import placed
-from prestow.runtime.output import LastLines
+from prestow.runtime.output import LastLines, Output
 from prestow.runtime.relay import Relay
 from prestow.runtime.sink import Sink, to_our_stderr
 from prestow.runtime.state import container_state, delete_container, stop_container
 
-_PIECE = 1 << 16
 _LOG_LIMIT = 1 << 20
 _COMPLAINT_LIMIT = 1000
 _GRACE_SECONDS = 3  # for a container to end when its run is cancelled, which is to take no more than five
@@ -62,7 +61,7 @@ def run_container(
     *,
     state_root: Path,
     stdin: int = subprocess.DEVNULL,
-    output: Callable[[bytes], None] | None = None,
+    output: Output | None = None,
 ) -> Exit:
     """Run a bundle until its process ends.
 
@@ -76,7 +75,7 @@ def run_container(
         container_id: its name.
         state_root: where the runtime keeps its records; made 0700 where it is missing.
         stdin: a descriptor for the process to read from; the default reads nothing.
-        output: takes what the process writes to both its streams, and now and then nothing; without it they are ours.
+        output: takes what the process writes to both its streams; without it they are ours.
 
     Raises:
         InvalidError: the id or the bundle is not one.
@@ -160,7 +159,7 @@ def _started(command: list[str], stdin: int, *, captured: bool, own_group: bool)
             cwd="/",
             stdin=stdin,
             stdout=subprocess.PIPE if captured else None,
-            stderr=subprocess.STDOUT if captured else subprocess.PIPE,
+            stderr=subprocess.PIPE,
             bufsize=0,
             process_group=0 if own_group else None,
         )
@@ -183,15 +182,14 @@ def _watched(process: subprocess.Popen[bytes], sink: Sink, stop: Callable[[], No
     finally:
         process.kill()
         process.wait()
-        sink.stream.close()
+        sink.close()
 
 
 def _pass_on(sink: Sink) -> None:
     """Pass on what the process writes, as long as the work that it is for is not cancelled."""
-    _until_ready(sink.stream.fileno(), sink.idle)
-    while piece := sink.stream.read(_PIECE):
-        sink(piece)
-        _until_ready(sink.stream.fileno(), sink.idle)
+    while streams := sink.open():
+        for descriptor in _ready(streams, sink.idle):
+            sink.read(descriptor)
 
 
 def _wait_for(process: subprocess.Popen[bytes]) -> None:
@@ -200,19 +198,26 @@ def _wait_for(process: subprocess.Popen[bytes]) -> None:
         return
     descriptor = os.pidfd_open(process.pid)
     try:
-        _until_ready(descriptor)
+        _ready([descriptor])
     finally:
         os.close(descriptor)
 
 
-def _until_ready(descriptor: int, meanwhile: Callable[[], object] = lambda: None) -> None:
+def _ready(descriptors: Iterable[int], meanwhile: Callable[[], object] = lambda: None) -> list[int]:
+    """Wait until some of the descriptors have something, or are at their end, and give these."""
     token = current()
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    while not poll.poll(None if token is None else PROMPT * 1000):
+    while not (found := _polled(descriptors, None if token is None else PROMPT)):
         if token is not None:
             token.check()
         meanwhile()
+    return found
+
+
+def _polled(descriptors: Iterable[int], seconds: float | None) -> list[int]:
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)]
 
 
 @contextmanager
@@ -220,10 +225,10 @@ def _last_words(sink: Sink) -> Iterator[None]:
     """Pass on what a container writes while it stops; it would wait for us if nobody read it."""
 
     def read() -> None:
-        with suppress(ValueError):  # closed meanwhile
-            while piece := sink.stream.read(_PIECE):
+        while streams := sink.open():
+            for descriptor in _polled(streams, None):
                 with suppress(Exception):  # this may be what ended the run
-                    sink(piece)
+                    sink.read(descriptor)
 
     reader = threading.Thread(target=copy_context().run, args=(read,), daemon=True)
     reader.start()

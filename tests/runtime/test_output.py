@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prestow.runtime.output import CONTINUED, CONTINUES, LastLines, Limits, OutputLog, escaped
+from prestow.runtime.output import CONTINUED, CONTINUES, STDERR, STDOUT, LastLines, Limits, OutputLog, escaped
 
 MANY = Limits(10**9, 1 << 40)
 
@@ -17,7 +17,7 @@ def logged(pieces: list[bytes], limits: Limits = MANY, now: list[float] | None =
     clock = now or [0.0]
     log = OutputLog(lines.append, omitted.append, limits, clock=lambda: clock[0])
     for piece in pieces:
-        log(piece)
+        log(piece, STDOUT)
     log.close()
     return lines, omitted
 
@@ -31,6 +31,36 @@ def test_any_text_in_any_pieces_comes_line_by_line(lines: list[str], width: int)
     assert found == [escaped(line.encode()) for line in lines]
     assert all(line.isprintable() for line in found)
     assert omitted == []
+
+
+@given(
+    st.lists(st.text("ab", max_size=3), max_size=12),
+    st.lists(st.text("xy", max_size=3), max_size=12),
+    st.lists(st.tuples(st.sampled_from([STDOUT, STDERR]), st.integers(1, 5))),
+)
+def test_two_streams_mix_by_whole_lines(out: list[str], err: list[str], reads: list[tuple[int, int]]) -> None:
+    raw = {number: "".join(f"{line}\n" for line in lines).encode() for number, lines in ((STDOUT, out), (STDERR, err))}
+    everything = [*reads, (STDOUT, 99), (STDERR, 99)]
+    lines: list[str] = []
+    log, last = OutputLog(lines.append, lines.append, MANY), LastLines()
+
+    for number, width in everything:
+        piece, raw[number] = raw[number][:width], raw[number][width:]
+        log(piece, number)
+        last(piece, number)
+    log.close()
+
+    assert [line for line in lines if line and line < "x"] == list(filter(None, out))
+    assert [line for line in lines if line >= "x"] == list(filter(None, err))
+    assert len(lines) == len(out) + len(err)
+    assert last.lines() == tuple(lines[-10:])
+
+
+def test_a_line_without_an_end_is_the_last() -> None:
+    last = LastLines()
+    last(b"disk 17 is full", STDOUT)
+    last(b"Traceback\n", STDERR)
+    assert last.lines() == ("Traceback", "disk 17 is full")
 
 
 @pytest.mark.parametrize("at", range(13))
@@ -78,11 +108,11 @@ def test_what_was_held_comes_when_time_has_passed() -> None:
     lines: list[str] = []
     now = [0.0]
     log = OutputLog(lines.append, lines.append, Limits(10, 1 << 40), clock=lambda: now[0])
-    log(b"x\n" * 150)
+    log(b"x\n" * 150, STDOUT)
     held = len(lines)
 
     now[0] = 60.0
-    log(b"")
+    log(b"", STDOUT)
 
     assert (held, len(lines)) == (100, 150)
 
@@ -90,9 +120,10 @@ def test_what_was_held_comes_when_time_has_passed() -> None:
 def test_the_last_lines_are_bounded() -> None:
     last = LastLines()
     for number in range(5000):
-        last(f"line {number}\n".encode())
+        last(f"line {number}\n".encode(), STDOUT)
     assert last.lines() == tuple(f"line {number}" for number in range(4990, 5000))
 
-    last(b"\x1b" * 10000)
-    assert len(last.lines()[0]) == 201
+    last(b"\x1b" * 10000, STDOUT)
+    assert last.lines()[:-1] == tuple(f"line {number}" for number in range(4991, 5000))
+    assert len(last.lines()[-1]) == 201
     assert LastLines().lines() == ()

@@ -97,7 +97,7 @@ def test_a_signal_to_whoever_captures_the_output_is_theirs(box: Box) -> None:
         with pytest.raises(InterruptedError):
             run_container(
                 box.runtime, box.directory, box.container_id, state_root=box.state_root,
-                output=lambda _: os.kill(os.getpid(), signal.SIGUSR2),
+                output=lambda *_: os.kill(os.getpid(), signal.SIGUSR2),
             )  # fmt: skip
     finally:
         signal.signal(signal.SIGUSR2, before)
@@ -125,7 +125,7 @@ def test_an_id_runs_once_at_a_time(box: Box, tmp_path: Path) -> None:
 
 
 def test_an_exception_of_the_caller_ends_the_container(box: Box) -> None:
-    def stop(_piece: bytes) -> None:
+    def stop(*_: object) -> None:
         raise ZeroDivisionError
 
     box.bundle(["sh", "-c", WAIT])
