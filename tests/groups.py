@@ -31,9 +31,9 @@ class Group:
         """Give the processes in it, and in groups below it."""
         found: set[int] = set()
         for top in self.folders.values():
-            for file in top.rglob("cgroup.procs"):
+            for folder, _, _ in os.walk(top):  # not Path.rglob, which fails when a group that it has listed ends
                 with suppress(OSError):
-                    found.update(map(int, file.read_text().split()))
+                    found.update(map(int, Path(folder, "cgroup.procs").read_text().split()))
         return found
 
     def end(self) -> None:

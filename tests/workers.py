@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect import get_client
+from prefect.client.schemas import SetStateStatus
 from prefect.client.schemas.objects import FlowRun
 
 from tests.prefect_records import ended, until
@@ -83,6 +84,17 @@ def suspended(run: UUID) -> FlowRun:
         return [found] if found.state_name == "Suspended" else []
 
     return until(waiting, 1, f"{run} to wait")[0]
+
+
+def answer(run: UUID, decision: str, **values: str) -> None:
+    """Answer for the person, as soon as the API takes an answer: Prefect saves the form after the state."""
+
+    def taken() -> list[SetStateStatus]:
+        with get_client(sync_client=True) as client:
+            status = client.resume_flow_run(run, run_input={"decision": decision, **values}).status
+        return [status] if status == SetStateStatus.ACCEPT else []
+
+    until(taken, 1, f"{run} to take an answer")
 
 
 def process_of(run: UUID) -> list[int]:

@@ -124,7 +124,7 @@ def use(home: str, source: str, args: str, status: str, out: str) -> None:
 
     written = made(node, image, shlex.split(args), node.bundle_folder("box"))
     again = made(node, image, shlex.split(args), node.bundle_folder("box"))
-    ended = run_bundle(node, "box", output=output.append)
+    ended = run_bundle(node, "box", output=lambda piece, _: output.append(piece))
 
     assert (written.directory, written.driver) == (again.directory, "copy")
     assert (b"".join(output).decode(), ended.status) == (out, int(status))

@@ -23,7 +23,7 @@ from tests.registries import DockerRegistry, FaultRegistry
 from tests.stalled import stalled
 from tests.tar_builder import Tar
 from tests.wheels import ROOT
-from tests.workers import created, process_of, suspended, without_prefect, worker
+from tests.workers import answer, created, process_of, suspended, without_prefect, worker
 
 POOL = "prestow"
 
@@ -124,7 +124,7 @@ def test_a_suspended_run_shows_the_image_and_another_process_goes_on_after_the_a
 
     with get_client(sync_client=True) as client:
         description = until(lambda: [client.read_flow_run_input(run, keys["description"])], 1, "the form")[0]
-        client.resume_flow_run(run, run_input={"decision": "approve"})
+    answer(run, "approve")
     last = ended(run)
 
     assert reference in json.loads(description)
@@ -142,10 +142,10 @@ def test_a_suspended_run_whose_tag_has_moved_is_held_again(
     first = suspended(run)
     other = tag(fault_registry.layout, put_image(fault_registry.layout, [Tar().file("f", b"x").to_bytes()]), "demo")
 
+    answer(run, "approve")
     with get_client(sync_client=True) as client:
-        client.resume_flow_run(run, run_input={"decision": "approve"})
         again = until(lambda: [s for s in client.read_flow_run_states(run) if s.name == "Suspended"], 2, "two holds")
-        client.resume_flow_run(run, run_input={"decision": "refuse"})
+    answer(run, "refuse")
 
     assert first.state is not None
     assert again[0].id == first.state.id
@@ -159,8 +159,7 @@ def test_a_suspended_run_that_is_refused_is_cancelled_with_the_reason(
     run = start(reference=f"{fault_registry.domain}/team/demo:demo", hold_after="manifest-stored", home=home)
     suspended(run)
 
-    with get_client(sync_client=True) as client:
-        client.resume_flow_run(run, run_input={"decision": "refuse", "reason": "not signed"})
+    answer(run, "refuse", reason="not signed")
     last = ended(run)
 
     assert (last.state_name, last.state and last.state.message) == (

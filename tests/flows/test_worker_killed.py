@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from prefect import get_client
 
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
@@ -20,7 +19,7 @@ from tests.prefect_records import ended, until
 from tests.registries import FaultRegistry
 from tests.stalled import stalled
 from tests.wheels import ROOT
-from tests.workers import Worker, created, process_of, suspended, without_prefect, worker
+from tests.workers import Worker, answer, created, process_of, suspended, without_prefect, worker
 
 Start = Callable[[str], AbstractContextManager[Worker]]
 
@@ -73,8 +72,7 @@ def test_a_run_that_waits_goes_on_though_its_worker_was_killed(
         forget(home)
         run = created(reference=reference, home=home)
     else:
-        with get_client(sync_client=True) as client:
-            client.resume_flow_run(run, run_input={"decision": "approve"})
+        answer(run, "approve")
     with start("second"):
         assert ended(run).state_name == "Completed"
 
