@@ -22,10 +22,10 @@ demo: setup runtime ## pull, unpack, bundle and run an image; REF=docker.io/libr
 	@$(BIN)/python -m tests.demo $(REF)
 
 test: packages setup lint types contracts ## everything: lint, types, import contracts, tests
-	$(BIN)/pytest -n 3 --dist loadfile
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 --dist loadfile
 
-large: packages setup ## the tests with large real images (debootstrap, pip), which take minutes to make
-	$(BIN)/pytest -m large
+large: packages setup ## the tests that take long: large real images, all kinds of crashes, fleets, schedules
+	$(BIN)/pytest -m large -n 2 --dist loadfile
 
 matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
 	$(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 from prestow.errors import PrestowError
 
 _STATEMENTS = {"execute", "executemany"}
@@ -20,6 +22,10 @@ _METHODS = {"flush", *_STATEMENTS}
 # Of `posix`: what changes nothing on disk, so that dying before it is dying after the call before, or cannot fail.
 _PURE = {"fspath", "fsencode", "fsdecode", "getpid", "geteuid", "stat", "lstat", "fstat", "close", "urandom"}
 _OF_A_PATH = "_path_"  # how what only takes paths apart is called; each Python has more
+
+
+EVERY = [pytest.param(4, id="some"), pytest.param(1, marks=pytest.mark.large, id="all")]
+"""Which calls where there are many: each fourth; `make large` strikes at all of them."""
 
 
 class _Countdown:
@@ -43,12 +49,12 @@ def _is_system_call(function: Any) -> bool:
     return function.__module__ is None and function.__name__ in _METHODS
 
 
-def killed_at_each_call(work: Callable[[], object]) -> Iterator[int]:
+def killed_at_each_call(work: Callable[[], object], every: int = 1) -> Iterator[int]:
     """Kill ``work`` before its n-th call; the caller looks at what is left, at last at the finished work."""
-    n = 0
+    n = 1 - every
     alive = False
     while not alive:
-        n += 1
+        n += every
         child = os.fork()
         if child == 0:
             _die_at(n, work)
@@ -69,14 +75,14 @@ def _die_at(n: int, work: Callable[[], object]) -> None:
         os._exit(status)
 
 
-def failing_at_each_call(work: Callable[[], object], error: OSError) -> Iterator[PrestowError | None]:
+def failing_at_each_call(work: Callable[[], object], error: OSError, every: int = 1) -> Iterator[PrestowError | None]:
     """Let the n-th call of ``work`` fail; the caller looks at the error that came of it, at last at None.
 
     A foreign exception that leaves the work leaves this as well.
     """
-    n = 0
+    n = 1 - every
     while True:
-        n += 1
+        n += every
         countdown = _Countdown(n, _raising(error))
         came: PrestowError | None = None
         gc.disable()  # else what others left could be finalised meanwhile, and its calls be those that fail

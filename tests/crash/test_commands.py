@@ -17,11 +17,12 @@ from tests.crash.stage import Stage
 from tests.crash.supervisor import KILL, Ended
 
 _LARGE = (pytest.mark.large, pytest.mark.timeout(1200))
+_USUAL = ("prestow-pull", "prestow-run", "prestow-stop")
 _MATRIX = (pytest.mark.matrix, pytest.mark.timeout(7200))
 
 ALL = [pytest.param(command, 40, marks=_MATRIX, id=f"{command}-40") for command in COMMANDS]
-CASES = [*(pytest.param(command, 1, id=command) for command in COMMANDS), *ALL]
 RARE = [*(pytest.param(command, 1, marks=_LARGE, id=f"{command}-1") for command in COMMANDS), *ALL]
+CASES = [*(pytest.param(command, 1, id=command) for command in _USUAL), *RARE]
 
 
 @pytest.fixture(autouse=True)

@@ -309,6 +309,7 @@ def test_a_deployed_run_and_its_retry_get_the_values_of_their_host(
     assert not any(value in host.log.read_text() for value in values)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("how", ["plain name", "link"])
 def test_a_deployed_run_reads_nothing_that_its_host_does_not_offer(
     host: Worker, home: str, offered: Path, tmp_path: Path, shell: str, how: str

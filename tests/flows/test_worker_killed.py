@@ -37,6 +37,7 @@ def forget(home: str) -> None:
     shutil.rmtree(records(home), ignore_errors=True)  # a tag that was asked for leaves none
 
 
+@pytest.mark.large
 def test_a_run_that_was_killed_with_its_worker_goes_on_in_another_even_if_its_records_are_lost(
     start: Start, home: str, fault_registry: FaultRegistry
 ) -> None:

@@ -17,7 +17,7 @@ from prestow.metadata.images import Images
 from prestow.metadata.publish import catch_up, publish_names
 from prestow.metadata.survey import survey
 from prestow.metadata.tag import recover_names, tag, untag
-from tests.conformance.crash import failing_at_each_call, killed_at_each_call
+from tests.conformance.crash import EVERY, failing_at_each_call, killed_at_each_call
 from tests.metadata.factory import Home, Made, make_image
 
 NAME = "localhost/a:1"
@@ -104,10 +104,11 @@ def test_what_killed_writers_of_the_index_left_goes_with_the_next_collection(tmp
     assert {path.name for path in (tmp_path / "content").iterdir()} == {"oci-layout", "index.json", "blobs"}
 
 
-def test_a_killed_untag_is_done_or_not_and_done_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", EVERY)
+def test_a_killed_untag_is_done_or_not_and_done_again(tmp_path: Path, every: int) -> None:
     image = prepared(tmp_path, b"1")
     run_tag(tmp_path, image)
-    for _ in killed_at_each_call(lambda: run_untag(tmp_path)):
+    for _ in killed_at_each_call(lambda: run_untag(tmp_path), every):
         run_untag(tmp_path)
         with opened(tmp_path) as home:
             catch_up(home.db, home.content)
@@ -115,11 +116,12 @@ def test_a_killed_untag_is_done_or_not_and_done_again(tmp_path: Path) -> None:
         run_tag(tmp_path, image)
 
 
-def test_a_killed_collection_loses_nothing_named_and_is_finished_by_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", EVERY)
+def test_a_killed_collection_loses_nothing_named_and_is_finished_by_the_next(tmp_path: Path, every: int) -> None:
     stays = prepared(tmp_path, b"base", b"1")
     run_tag(tmp_path, stays)
     prepared(tmp_path, b"base", b"2")
-    for _ in killed_at_each_call(lambda: run_sweep(tmp_path)):
+    for _ in killed_at_each_call(lambda: run_sweep(tmp_path), every):
         with opened(tmp_path) as home:
             assert stays.blobs <= home.digests()
             sweep(home.db, home.content)

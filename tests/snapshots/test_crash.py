@@ -19,7 +19,7 @@ from prestow.snapshots.native import NativeSnapshotter
 from prestow.snapshots.overlay import OverlaySnapshotter
 from prestow.snapshots.snapshotter import Kind, Mount
 from tests.conformance.bench import Bench
-from tests.conformance.crash import failing_at_each_call, killed_at_each_call
+from tests.conformance.crash import EVERY, failing_at_each_call, killed_at_each_call
 from tests.tar_builder import Tar
 from tests.trees import differences, listing
 
@@ -113,27 +113,30 @@ def attempts(request: pytest.FixtureRequest, memory: Path) -> Attempts:
     return Attempts(memory, request.param)
 
 
-def test_killed_while_committing(attempts: Attempts) -> None:
-    for _ in killed_at_each_call(lambda: attempts.run(commit)):
+@pytest.mark.parametrize("every", EVERY)
+def test_killed_while_committing(attempts: Attempts, every: int) -> None:
+    for _ in killed_at_each_call(lambda: attempts.run(commit), every):
         attempts.check()
         attempts.run(commit)
         attempts.check()
         attempts.move()
 
 
-def test_killed_while_preparing(attempts: Attempts) -> None:
+@pytest.mark.parametrize("every", EVERY)
+def test_killed_while_preparing(attempts: Attempts, every: int) -> None:
     attempts.run(commit)
-    for _ in killed_at_each_call(lambda: attempts.run(prepare)):
+    for _ in killed_at_each_call(lambda: attempts.run(prepare), every):
         attempts.check()
         attempts.run(prepare)
         attempts.check()
         attempts.run(lambda driver, _: driver.remove("key"))
 
 
-def test_killed_while_removing(attempts: Attempts) -> None:
+@pytest.mark.parametrize("every", EVERY)
+def test_killed_while_removing(attempts: Attempts, every: int) -> None:
     attempts.run(commit)
     attempts.run(prepare)
-    for _ in killed_at_each_call(lambda: attempts.run(remove_all)):
+    for _ in killed_at_each_call(lambda: attempts.run(remove_all), every):
         attempts.check()
         attempts.run(remove_all)
         attempts.check()
@@ -142,15 +145,16 @@ def test_killed_while_removing(attempts: Attempts) -> None:
         attempts.run(prepare)
 
 
-def test_any_call_may_fail(attempts: Attempts) -> None:
+@pytest.mark.parametrize("every", EVERY)
+def test_any_call_may_fail(attempts: Attempts, every: int) -> None:
     def work(driver: Driver, image: Image) -> None:
         commit(driver, image)
         prepare(driver, image)
 
     failures = 0
-    for error in failing_at_each_call(lambda: attempts.run(work), OSError(errno.EIO, os.strerror(errno.EIO))):
+    for error in failing_at_each_call(lambda: attempts.run(work), OSError(errno.EIO, os.strerror(errno.EIO)), every):
         assert not isinstance(error, PreconditionError)
         failures += error is not None
         attempts.check()
         attempts.move()
-    assert failures > 20
+    assert failures * every > 20

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import prefect
 
+import pytest
+
 from flows.local_server.template import SCHEMA, dump, fresh, lay, migrate
 
 SQLITE_MIGRATIONS = Path(prefect.__file__).parent / "server/database/_migrations/versions/sqlite"
@@ -23,6 +25,7 @@ def statements(text: str) -> list[list[str]]:
     return sorted(each())
 
 
+@pytest.mark.large
 def test_the_template_migrated_by_the_installed_prefect_is_what_a_fresh_migration_makes(tmp_path: Path) -> None:
     database = tmp_path / "prefect.db"
     lay(database)
