@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import prefect
-
 import pytest
 
 from flows.local_server.template import SCHEMA, dump, fresh, lay, migrate
