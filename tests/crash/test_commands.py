@@ -17,7 +17,7 @@ from tests.crash.stage import Stage
 from tests.crash.supervisor import KILL, Ended
 
 _LARGE = (pytest.mark.large, pytest.mark.timeout(1200))
-_USUAL = ("prestow-pull", "prestow-run", "prestow-stop")
+_USUAL = ("prestow-pull",)
 _MATRIX = (pytest.mark.matrix, pytest.mark.timeout(7200))
 
 ALL = [pytest.param(command, 40, marks=_MATRIX, id=f"{command}-40") for command in COMMANDS]

@@ -287,6 +287,7 @@ def host(
 SHA = ["/bin/sh", "-c", 'printf %s "$A$B$C" | sha256sum']
 
 
+@pytest.mark.large
 def test_a_deployed_run_and_its_retry_get_the_values_of_their_host(
     host: Worker, home: str, offered: Path, shell: str, planted: dict[str, str]
 ) -> None:

@@ -18,6 +18,7 @@ from prefect.client.schemas.filters import (
 from flows.cli.interruption import SENTENCE
 from prestow.node import open_node
 from tests.flows.cli.conftest import Called, Prestow
+from tests.image_factory import demo_layers, write_image
 from tests.prefect_records import until
 from tests.registries import Fault, FaultRegistry
 
@@ -27,6 +28,7 @@ PULLED = {
     "name", "digest", "manifest_digest", "platform", "chain_id", "checkpoint", "layers", "fetched_bytes",
     "reused_bytes", "seconds",
 }  # fmt: skip
+EVIL = "\x1b[2J\x07"
 LAYER = {"digest", "media_type", "size", "diff_id", "chain_id", "fetched_bytes", "state"}
 
 
@@ -190,6 +192,30 @@ def test_a_run_that_does_not_come_to_its_process_ends_with_125(called: Called, d
     assert "nobody-here" in unknown.err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param({"Entrypoint": [EVIL]}, id="program"),
+        pytest.param({"Entrypoint": [f"/{EVIL}"]}, id="path of the program"),
+        pytest.param({"Cmd": ["/x"], "WorkingDir": f"/etc/motd/{EVIL}"}, id="working directory"),
+        pytest.param({"Cmd": ["x"], "Env": [f"PATH=/{EVIL}"]}, id="variable"),
+        pytest.param({"Cmd": ["/x"], "User": EVIL}, id="user"),
+        pytest.param({"Cmd": ["/x"], "User": f"1:{EVIL}"}, id="group"),
+        pytest.param({"Cmd": ["/x"], "Volumes": {f"/etc/motd/{EVIL}": {}}}, id="volume"),
+    ],
+)
+def test_why_a_container_did_not_start_moves_no_cursor(
+    called: Called, tmp_path: Path, config: dict[str, object]
+) -> None:
+    write_image(tmp_path / "layout", demo_layers("amd64"), config=config)
+
+    done = called("run", "--rm", f"oci:{tmp_path}/layout:test")
+
+    assert done.status == 125
+    assert not {"\x1b", "\x07", "\r"} & set(done.err)
+    assert done.err.splitlines()[-1].startswith("prestow: ")
+
+
 def test_a_container_that_runs_is_not_removed(prestow: Prestow, called: Called, waiting_layout: Path) -> None:
     with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
         fifo = prestow.home / "bundles/busy/rootfs/etc/motd"
@@ -226,6 +252,7 @@ def test_a_container_that_runs_is_stopped(prestow: Prestow, called: Called, wait
     assert called("containers", "stop", "nobody").status == 3
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("remove", [True, False])
 def test_a_container_whose_run_is_killed_is_told_of_and_with_rm_ended_and_removed(
     prestow: Prestow,

@@ -27,6 +27,7 @@ def server(alone: Prestow) -> Iterator[Server]:
     stop(alone.home)
 
 
+@pytest.mark.large
 def test_a_pull_whose_server_is_killed_goes_on_and_its_record_is_complete(
     alone: Prestow, server: Server, fault_registry: FaultRegistry
 ) -> None:
