@@ -25,7 +25,7 @@ test: packages setup lint types contracts ## everything: lint, types, import con
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 --dist loadfile
 
 large: packages setup ## the tests that take long: large real images, all kinds of crashes, fleets, schedules
-	$(BIN)/pytest -m large -n 2 --dist loadfile
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m large -n 3 --dist loadfile
 
 matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
 	$(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v
