@@ -24,7 +24,10 @@ demo: setup runtime ## pull, unpack, bundle and run an image; REF=docker.io/libr
 test: packages setup lint types contracts ## everything: lint, types, import contracts, tests
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 --dist loadfile
 
-large: packages setup ## the tests that take long: large real images, all kinds of crashes, fleets, schedules
+long: packages setup ## the tests that wait for workers, servers and schedules, which takes minutes
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m "long and not large" -n 3 --dist loadfile
+
+large: packages setup ## the tests with large real images, and crashes at many more calls, which take half an hour
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m large -n 3 --dist loadfile
 
 matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
@@ -111,4 +114,4 @@ runc-package:
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(OLDEST) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz .pythons
 
-.PHONY: help demo test soak pythons fresh large matrix fuzz lint types contracts wheel format docs schema oldest setup packages runtime runc-package clean
+.PHONY: help demo test long soak pythons fresh large matrix fuzz lint types contracts wheel format docs schema oldest setup packages runtime runc-package clean

@@ -52,7 +52,7 @@ def succeeds(store: Path, reference: str) -> None:
     assert mounts_below(store) == ()
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_file_that_may_not_be_so_large_is_told_and_again_succeeds(tmp_path: Path, registry: FaultRegistry) -> None:
     reference = f"{registry.domain}/team/image:image"
 
@@ -89,7 +89,7 @@ for line in (*lines, f"pull oci:{layout}:image", "images rm image"):
 """
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_store_on_a_read_only_mount_is_read_and_the_command_says_why_it_is_not_written(
     tmp_path: Path, registry: FaultRegistry
 ) -> None:

@@ -77,7 +77,7 @@ def test_every_module_of_the_wheel_can_be_imported(installed: Installed) -> None
     assert (top, int(verbs) > len(VERBS)) == ("", True), done.stderr
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_the_command_does_its_work_beside_foreign_packages(
     installed: Installed, demo_layout: Path, tmp_path: Path
 ) -> None:

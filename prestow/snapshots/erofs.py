@@ -151,8 +151,8 @@ class ErofsSnapshotter(Driver):
 
 
 def _take_down(target: Path) -> None:
-    """Take a shared mount down, unless somebody looks into it."""
-    with suppress(PreconditionError), translated(f"removing {target}"):
+    """Take a shared mount down, unless somebody looks into it, or another process just did."""
+    with suppress(PreconditionError), translated(f"removing {target}"), suppress(FileNotFoundError):
         unmount(target)
         target.rmdir()
 

@@ -78,7 +78,7 @@ def test_an_image_that_is_not_to_be_pulled_may_have_any_name(own_store: Path) ->
     assert "is not in the store" in str(executed("bundle/bundle", reference="ubuntu").message)
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_run_of_a_worker_is_bounded_by_the_worker(deployed: None, prefect_server: Server, tmp_path: Path) -> None:
     own = {**OWN, "PRESTOW_HOME": str(tmp_path / "store")}
     with worker(sys.executable, {**without_prefect(), **environment(prefect_server), **own}, tmp_path / "log"):

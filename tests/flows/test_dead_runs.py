@@ -48,8 +48,8 @@ def impatient(deploying: None, prefect_server: Server) -> Iterator[None]:
         client.delete_automation(found.id)
 
 
-@pytest.mark.large
-@pytest.mark.parametrize("cold", ["1", "0"])
+@pytest.mark.long
+@pytest.mark.parametrize("cold", ["1", pytest.param("0", marks=pytest.mark.large)])
 @pytest.mark.usefixtures("impatient")
 def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(
     prefect_server: Server, home: str, fault_registry: FaultRegistry, tmp_path: Path, cold: str

@@ -277,7 +277,7 @@ def test_what_a_container_writes_is_in_the_log_of_its_run(
     assert [event.event for event in events(run, 18)][-2:] == ["prestow.running", "prestow.exited"]
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_prepull_leaves_a_table_of_what_is_here(
     checkout_worker: Worker, home: str, docker_registry: DockerRegistry, demo_layout: Path
 ) -> None:
@@ -294,7 +294,7 @@ def test_a_prepull_leaves_a_table_of_what_is_here(
     assert (row["image"], row["state"]) == (f"`{reference}`", "here")
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_worker_runs_what_the_wheel_carries(
     installed: Installed,
     api: dict[str, str],

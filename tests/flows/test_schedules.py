@@ -104,7 +104,7 @@ def test_the_installed_prefect_knows_when_a_cron_schedule_is_due() -> None:
     assert len(list(CronSchedule(cron="30 3 * * *", timezone="UTC")._get_dates_generator(3, now("UTC")))) == 3
 
 
-@pytest.mark.large
+@pytest.mark.long
 @pytest.mark.parametrize(
     "server", [own, partial(plain, PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS="5")], ids=["own", "plain"]
 )
@@ -127,7 +127,7 @@ def test_a_schedule_that_is_switched_on_makes_runs_and_a_worker_runs_them(tmp_pa
         assert found_schedules(api, home)["works"]
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_doctor_tells_of_a_dead_scheduler_and_only_of_that(tmp_path: Path) -> None:
     """Not of schedules that were switched on a moment ago, nor of those that are not due for long, or never again."""
     home = tmp_path / "store"

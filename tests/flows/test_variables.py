@@ -287,7 +287,7 @@ def host(
 SHA = ["/bin/sh", "-c", 'printf %s "$A$B$C" | sha256sum']
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_deployed_run_and_its_retry_get_the_values_of_their_host(
     host: Worker, home: str, offered: Path, shell: str, planted: dict[str, str]
 ) -> None:
@@ -310,7 +310,7 @@ def test_a_deployed_run_and_its_retry_get_the_values_of_their_host(
     assert not any(value in host.log.read_text() for value in values)
 
 
-@pytest.mark.large
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["plain name", "link"])
 def test_a_deployed_run_reads_nothing_that_its_host_does_not_offer(
     host: Worker, home: str, offered: Path, tmp_path: Path, shell: str, how: str

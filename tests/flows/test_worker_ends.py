@@ -111,7 +111,7 @@ def container_started(home: str) -> bool:
     return state is not None and state.alive
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_suspended_run_shows_the_image_and_another_process_goes_on_after_the_answer(
     start: Callable[..., UUID], home: str, fault_registry: FaultRegistry
 ) -> None:
@@ -136,7 +136,7 @@ def test_a_suspended_run_shows_the_image_and_another_process_goes_on_after_the_a
     assert open_node(home).image(reference)
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_suspended_run_whose_tag_has_moved_is_held_again(
     start: Callable[..., UUID], home: str, fault_registry: FaultRegistry
 ) -> None:

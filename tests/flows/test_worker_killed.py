@@ -37,7 +37,7 @@ def forget(home: str) -> None:
     shutil.rmtree(records(home), ignore_errors=True)  # a tag that was asked for leaves none
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_run_that_was_killed_with_its_worker_goes_on_in_another_even_if_its_records_are_lost(
     start: Start, home: str, fault_registry: FaultRegistry
 ) -> None:
@@ -57,7 +57,7 @@ def test_a_run_that_was_killed_with_its_worker_goes_on_in_another_even_if_its_re
     hung.check()
 
 
-@pytest.mark.large
+@pytest.mark.long
 @pytest.mark.parametrize("checkpoint", large_but("layer-applied"))
 @pytest.mark.parametrize("forgotten", [False, pytest.param(True, marks=pytest.mark.large)])
 def test_a_run_that_waits_goes_on_though_its_worker_was_killed(

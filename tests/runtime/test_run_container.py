@@ -231,8 +231,12 @@ def test_a_container_that_was_created_and_forgotten_is_cleared(box: Box) -> None
     assert box.run("sh", "-c", "echo fresh") == "fresh\n"
 
 
-def test_a_broken_record_is_cleared(box: Box) -> None:
-    (box.state_root / box.container_id).mkdir(parents=True)
+@pytest.mark.parametrize("content", [None, b"", b'{"id":'])
+def test_a_broken_record_is_cleared(box: Box, content: bytes | None) -> None:
+    record = box.state_root / box.container_id
+    record.mkdir(parents=True)
+    if content is not None:
+        (record / "state.json").write_bytes(content)
     assert box.state() == State("broken", 0)
 
     assert box.run("sh", "-c", "echo fresh") == "fresh\n"

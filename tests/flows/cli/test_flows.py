@@ -252,7 +252,7 @@ def test_a_container_that_runs_is_stopped(prestow: Prestow, called: Called, wait
     assert called("containers", "stop", "nobody").status == 3
 
 
-@pytest.mark.large
+@pytest.mark.long
 @pytest.mark.parametrize("remove", [True, False])
 def test_a_container_whose_run_is_killed_is_told_of_and_with_rm_ended_and_removed(
     prestow: Prestow,

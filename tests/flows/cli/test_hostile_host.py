@@ -43,7 +43,7 @@ def modes(home: Path) -> dict[str, int]:
     return {str(path.relative_to(home)): stat.S_IMODE(path.lstat().st_mode) for path in found}
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_modes_do_not_depend_on_the_umask(prestow: Prestow, tmp_path: Path, demo_layout: Path) -> None:
     """C-25: two pulls at once into two stores, one under 000 and one under 077."""
     homes = {mask: tmp_path / f"store-{mask:03o}" for mask in (0o000, 0o077)}
@@ -61,7 +61,7 @@ def test_modes_do_not_depend_on_the_umask(prestow: Prestow, tmp_path: Path, demo
     assert stat.S_IMODE(homes[0].stat().st_mode) == 0o700
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_writes_that_are_cut_short_lose_nothing(prestow: Prestow, tmp_path: Path, demo_layout: Path) -> None:
     """C-26: pull, bundle by copy and verify, each file written a few hundred bytes at a time."""
     (tmp_path / "short").mkdir()

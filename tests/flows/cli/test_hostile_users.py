@@ -38,7 +38,7 @@ def warm(prestow: Prestow) -> Iterator[Prestow]:
     prestow("warm", "stop")
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_table_of_users_is_a_regular_file_of_bounded_size(warm: Prestow, tmp_path: Path) -> None:
     def bundled(name: str, layer: Tar) -> Done:
         write_image(tmp_path / "layout", [layer.to_bytes()], config={"User": "app", "Cmd": ["/x"]}, ref=name)

@@ -27,7 +27,7 @@ def server(alone: Prestow) -> Iterator[Server]:
     stop(alone.home)
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_pull_whose_server_is_killed_goes_on_and_its_record_is_complete(
     alone: Prestow, server: Server, fault_registry: FaultRegistry
 ) -> None:
@@ -44,7 +44,7 @@ def test_a_pull_whose_server_is_killed_goes_on_and_its_record_is_complete(
     assert set(until(lambda: _task_runs(other))) == {"COMPLETED"}
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_run_that_was_killed_with_its_server_is_known_as_crashed(
     alone: Prestow, server: Server, fault_registry: FaultRegistry
 ) -> None:

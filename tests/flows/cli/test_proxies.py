@@ -60,7 +60,7 @@ def test_an_api_on_loopback_that_the_user_named_is_asked_directly(
     assert checked["works"], checked
 
 
-@pytest.mark.large
+@pytest.mark.long
 @pytest.mark.usefixtures("deploying")
 def test_a_worker_that_was_told_the_server_and_its_runs_ask_it_directly(
     prestow: Prestow, prefect_server: Server, reference: str, proxy: RecordingProxy, tmp_path: Path

@@ -38,7 +38,7 @@ def digests(layout: Path) -> tuple[str, list[str]]:
     return manifest["config"]["digest"], [layer["digest"] for layer in manifest["layers"]]  # type: ignore[index]
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_an_endless_document_costs_neither_memory_nor_time(prestow: Prestow, demo_layout: Path) -> None:
     """B-05: whatever comes as config, as token or as error is a GiB; four pulls at once."""
     config, _ = digests(demo_layout)
@@ -104,7 +104,7 @@ def test_tokens_that_expire_all_the_time_are_replaced_and_blobs_resumed(
     assert len(fault_registry.access.tokens) <= admitted + 1  # one refresh a request, no circle
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_wait_that_a_registry_asks_for_is_kept_and_nonsense_does_no_harm(
     prestow: Prestow, fault_registry: FaultRegistry
 ) -> None:
@@ -125,7 +125,7 @@ def test_a_wait_that_a_registry_asks_for_is_kept_and_nonsense_does_no_harm(
     assert max(Counter(seen.path for seen in fault_registry.requests("/blobs/")).values()) == 2
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_wait_that_is_too_long_is_not_begun(prestow: Prestow, fault_registry: FaultRegistry) -> None:
     """B-39."""
     fault_registry.on("", Fault(status=BUSY, headers={"Retry-After": "1000000000"}))

@@ -165,7 +165,7 @@ def _sip(connection: socket.socket) -> None:
             raise ConnectionError
 
 
-@pytest.mark.large
+@pytest.mark.long
 @pytest.mark.usefixtures("files")
 def test_200_clients_pull_at_once_while_others_hold_connections(alone: Prestow, tmp_path: Path) -> None:
     fed(alone, tmp_path, 0, layers=1)

@@ -48,7 +48,7 @@ def test_processes_that_ask_at_once_get_one_server_that_is_replaced_when_it_dies
     assert (status(home), stop(home), start_time(other.pid)) == (None, False, None)
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_server_that_was_begun_is_found_and_replaced_when_it_hangs(home: Path) -> None:
     begin(home)
     begin(home)
@@ -61,7 +61,7 @@ def test_a_server_that_was_begun_is_found_and_replaced_when_it_hangs(home: Path)
     assert start_time(server.pid) is None
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_server_that_nobody_needs_ends(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRESTOW_SERVER_IDLE_HOURS", "0.0001")
     begin(home)
@@ -147,7 +147,7 @@ except ExhaustedError as error:
 """
 
 
-@pytest.mark.large
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
 def test_a_server_for_which_the_disk_is_too_full_says_so(tmp_path: Path) -> None:
     command = ["unshare", "--mount", sys.executable, "-c", FULL, str(tmp_path)]

@@ -67,7 +67,7 @@ def test_a_server_of_a_folder_that_is_no_store_yet_misses_none(home: Path, prese
     os.close(lock)
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_server_ends_when_its_store_is_removed(home: Path) -> None:
     server = ensure(home)
 

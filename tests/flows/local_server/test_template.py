@@ -24,7 +24,7 @@ def statements(text: str) -> list[list[str]]:
     return sorted(each())
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_the_template_migrated_by_the_installed_prefect_is_what_a_fresh_migration_makes(tmp_path: Path) -> None:
     database = tmp_path / "prefect.db"
     lay(database)

@@ -88,7 +88,7 @@ def test_an_error_is_one_sentence_and_its_own_status(quick: Quick, tmp_path: Pat
     assert done.err.splitlines()[-1].endswith("not an OCI image layout, oci-layout is missing")
 
 
-@pytest.mark.large
+@pytest.mark.long
 @pytest.mark.parametrize("rounds", ["5", pytest.param("200", marks=[pytest.mark.large, pytest.mark.timeout(1200)])])
 def test_many_pulls_leave_no_memory_no_files_and_no_processes(quick: Quick, demo_layout: Path, rounds: str) -> None:
     reference = f"oci:{demo_layout}:demo"

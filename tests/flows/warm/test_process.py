@@ -173,7 +173,7 @@ def test_a_child_that_is_killed_ends_its_caller_likewise_and_no_other(served: Mi
     assert served.pid() == pid
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_many_runs_leave_no_memory_no_files_and_no_processes(served: Mirror, capfd: pytest.CaptureFixture[str]) -> None:
     def run(times: int) -> None:
         for _ in range(times):

@@ -83,7 +83,7 @@ def test_a_unit_that_ends_takes_its_own_run_along_and_no_other(fresh: Mirror, un
     assert fresh.pid() == process
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_pull_server_and_container_outlive_the_unit_that_came_first(
     alone: InUnit, units: tuple[Group, Group], fault_registry: FaultRegistry, waiting_layout: Path
 ) -> None:

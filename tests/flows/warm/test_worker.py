@@ -59,7 +59,7 @@ def alone(server: int) -> list[int]:
     return until(lambda: found if len(found := children(server)) == 1 else [], 1, "one child")
 
 
-@pytest.mark.large
+@pytest.mark.long
 def test_a_workers_run_is_a_child_that_is_cancelled_and_goes_on_as_any_other(
     warm_home: Path, home: str, fault_registry: FaultRegistry
 ) -> None:
