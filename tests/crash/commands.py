@@ -20,7 +20,7 @@ from tests.crash.supervisor import Call, Ended, supervised
 from tests.crash.verbs import ALIAS, BOX, EMPTY, Job, Verb, bundle, damage, forget, pull, spoil, tag
 
 PROJECT = Path(__file__).parents[2]
-_UNFORESEEN = 1  # status of an exception that is none of ours; each of ours has another one
+_UNFORESEEN = 1  # status of an exception that is none of ours, each of which has another one, or of a part that failed
 _GONE = NotFoundError.exit_code
 _POLL_MILLISECONDS = 20
 
@@ -51,7 +51,8 @@ class Command(Verb):
             return ended
         if ended.status == 0:
             return replace(ended, told=[*self.done(job)])
-        unforeseen = ended.status == _UNFORESEEN or "Traceback" in text
+        partly = any(line.startswith("kept: ") for line in text.splitlines())  # prune, of what it could not remove
+        unforeseen = (ended.status == _UNFORESEEN and not partly) or "Traceback" in text
         return replace(ended, error=text or "no message", foreign=text if unforeseen else "")
 
 
