@@ -97,10 +97,19 @@ def left(home: Path, api: str) -> Iterator[UUID]:
 
 def _left(file: Path, api: str) -> UUID | None:
     try:
-        run, found = UUID(file.name), json.loads(file.read_bytes())
-        return run if Process.parse(found).ended() and found["api"] == api else None
-    except (OSError, ValueError, LookupError, TypeError):
+        run, content = UUID(file.name), file.read_bytes()
+    except (OSError, ValueError):
         return None
+    try:
+        found = json.loads(content)
+        return run if Process.parse(found).ended() and found["api"] == api else None
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ):  # a power cut took what it said, and with it the process
+        return run
 
 
 def _folder(home: Path) -> Path:

@@ -35,7 +35,8 @@ PLACED = ".placed"
 
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 _NEW = ".config.json.new"
-_OURS = frozenset({CONFIG, ROOTFS, LOG, PID, FILLING, PLACED, _NEW})
+_PID_DRAFT = f".{PID}"  # which runc renames, and leaves if it is killed or the power is cut before
+_OURS = frozenset({CONFIG, ROOTFS, LOG, PID, FILLING, PLACED, _NEW, _PID_DRAFT})
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ROOTFS_MODE = 0o711
 

@@ -112,7 +112,7 @@ def delete_container(runtime: Runtime, container_id: str, *, state_root: Path) -
 
 
 def _is_cut_off(record: Path) -> bool:
-    """Whether the file in which runc or crun keeps a container is no whole document."""
+    """Whether the JSON file in which runc (``state.json``) or crun (``status``) keeps a container was cut off."""
     with suppress(OSError):
         for path in (record / "state.json", record / "status"):
             if path.exists():

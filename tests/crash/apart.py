@@ -5,10 +5,14 @@ Such a process is also a machine's life between two boots: see :mod:`tests.crash
 
 import ctypes
 import os
+import signal
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 _CLONE_NEWNS = 0x20000
+_SET_CHILD_SUBREAPER = 36
 _MS_REC, _MS_PRIVATE = 1 << 14, 1 << 18
 
 
@@ -39,6 +43,22 @@ def forked(work: Callable[[], object]) -> str:
     _, status = os.waitpid(child, 0)
     assert status == 0, text or f"ended with status {status}"
     return text
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all descendants whose own parent ends (PR_SET_CHILD_SUBREAPER(2const))."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def end_children() -> None:
+    """Kill this process's children, and what they leave to it, until there are none."""
+    with suppress(ChildProcessError):
+        while True:
+            for child in Path("/proc/self/task", str(os.getpid()), "children").read_text().split():
+                os.kill(int(child), signal.SIGKILL)
+            os.waitpid(-1, 0)
 
 
 def _run(work: Callable[[], object], told: int) -> None:

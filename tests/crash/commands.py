@@ -127,7 +127,11 @@ COMMANDS = {
     "prestow-bundle": _command(_bundle, _container, states=(pull,)),
     "prestow-run": _command(lambda job: ("run", "--rm", "--id", BOX, job.reference), _no_container),
     "prestow-stop": _command(
-        lambda _: ("containers", "stop", "--grace", "0", BOX), _stopped, states=(pull,), here=(_runs_on,)
+        lambda _: ("containers", "stop", "--grace", "0", BOX),
+        _stopped,
+        states=(pull,),
+        here=(_runs_on,),
+        leaves="runs",
     ),
     "prestow-rm": _command(
         lambda _: ("containers", "rm", BOX), _no_container, again=_GONE, states=(pull,), here=(bundle,)

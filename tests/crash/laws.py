@@ -88,7 +88,7 @@ class Laws:
         _none(_damaged(node))
         _none([tuple(row) for table in _TABLES for row in node.database.read(f"SELECT * FROM {table}")])
         _none(mounts_below(node.home))
-        _none(_litter(node.home, spared="quarantine" if self.verb.repairs else ""))
+        _none(_litter(node.home, spared="quarantine" if self.verb.repairs else self.verb.leaves))
 
     def _needless(self, node: Node) -> set[Digest]:
         """Give the layers that are not needed, where their diff blobs will do and are here."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from prestow.snapshots import syscalls
 from prestow.snapshots.mountinfo import mounts_below
-from tests.crash.apart import apart, forked
+from tests.crash.apart import adopt_orphans, apart, end_children, forked
 
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004_587D, 2
 _SIZE = 4 << 30  # sparse
@@ -69,9 +69,11 @@ class Machine:
         boot_id.write_text(f"{uuid.uuid4()}\n")
         syscalls.mount(str(boot_id), _BOOT_ID, "", syscalls.MS_BIND, "")
         subprocess.run(["mount", "-o", _OPTIONS, self.disk, self.root], check=True)
+        adopt_orphans()
         try:
             return forked(work)
         finally:
+            end_children()  # without power nothing runs
             for point in reversed(mounts_below(self.root)):
                 syscalls.umount(point.path)
 

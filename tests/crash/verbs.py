@@ -220,6 +220,7 @@ class Verb:
         driver: by which snapshotter.
         settings: what the operator set.
         repairs: whether it starts from damage, and makes it right.
+        leaves: a folder whose content the next command's flow run clears, where this verb makes none.
     """
 
     run: Callable[[Job], None]
@@ -228,6 +229,7 @@ class Verb:
     driver: str = "auto"
     settings: Mapping[str, str] = field(default_factory=dict)
     repairs: bool = False
+    leaves: str = ""
 
     def supervised(self, job: Job, judge: Callable[[Call], int], *, reading: bool = False) -> Ended:
         """Do it in a process about whose system calls ``judge`` decides."""

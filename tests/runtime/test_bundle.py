@@ -179,7 +179,8 @@ def test_of_many_writers_of_different_specs_one_succeeds(tmp_path: Path) -> None
 
 def test_a_removed_bundle_is_gone_and_removing_it_again_is_success(tmp_path: Path) -> None:
     write_bundle(make(), tmp_path / "b")
-    (tmp_path / "b/runtime.log").touch()
+    for left in ("runtime.log", ".runtime.pid"):  # the latter by a runtime that was killed
+        (tmp_path / "b" / left).touch()
 
     remove_bundle(tmp_path / "b")
     remove_bundle(tmp_path / "b")

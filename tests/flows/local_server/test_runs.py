@@ -4,6 +4,8 @@ import os
 import uuid
 from pathlib import Path
 
+import pytest
+
 from flows.local_server.runs import left, noted, noting
 
 
@@ -30,10 +32,19 @@ def test_runs_whose_process_has_ended_are_told_once_to_the_api_that_knows_them(t
 def test_runs_of_a_living_process_and_foreign_files_are_left_alone(tmp_path: Path) -> None:
     with noting(tmp_path, "local"), noted(uuid.uuid4()):
         (tmp_path / "prefect/runs/notes").write_text("{}")
-        (tmp_path / f"prefect/runs/{uuid.uuid4()}").write_text("")
         assert list(left(tmp_path, "local")) == []
-        assert len(list((tmp_path / "prefect/runs").iterdir())) == 3
-    assert len(list((tmp_path / "prefect/runs").iterdir())) == 2
+        assert len(list((tmp_path / "prefect/runs").iterdir())) == 2
+    assert [path.name for path in (tmp_path / "prefect/runs").iterdir()] == ["notes"]
+
+
+@pytest.mark.parametrize("content", ["", '{"api":', "{}", "[]"])
+def test_a_run_whose_file_a_power_cut_took_is_told_once(tmp_path: Path, content: str) -> None:
+    run = uuid.uuid4()
+    (tmp_path / "prefect/runs").mkdir(parents=True)
+    (tmp_path / f"prefect/runs/{run}").write_text(content)
+
+    assert list(left(tmp_path, "local")) == [run]
+    assert list(left(tmp_path, "local")) == []
 
 
 def test_the_files_of_many_runs_in_one_process_do_not_gather(tmp_path: Path) -> None:
