@@ -21,7 +21,7 @@ help: ## this list
 demo: setup runtime ## pull, unpack, bundle and run an image; REF=docker.io/library/alpine for a real one
 	@$(BIN)/python -m tests.demo $(REF)
 
-test: packages setup lint types contracts ## everything: lint, types, import contracts, tests
+test: packages setup lint types contracts ## lint, types, import contracts, and the tests that wait for little
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 --dist loadfile
 
 long: packages setup ## the tests that wait for workers, servers and schedules, which takes minutes

@@ -10,7 +10,7 @@ To write the demo image from a shell: ``python -m tests.image_factory DIR [REF]`
 import json
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,20 @@ def put_image(
 ) -> Descriptor:
     """Write an image's blobs without a name, and give its manifest's descriptor with the platform."""
     blobs = [put_blob(layout, compress(tar, compression), layer_type(compression, docker=docker)) for tar in layers]
+    diff_ids = [Digest.of(tar) for tar in layers]
+    return put_documents(layout, blobs, diff_ids, config=config, platform=platform, docker=docker)
+
+
+def put_documents(
+    layout: Path,
+    blobs: Sequence[Descriptor],
+    diff_ids: Sequence[Digest],
+    *,
+    config: Mapping[str, object] | None = None,
+    platform: Platform = PLATFORMS[0],
+    docker: bool = False,
+) -> Descriptor:
+    """Write the two documents of an image whose layers are there, and give its manifest's descriptor likewise."""
     document = {
         "created": CREATED,
         "author": "tests/image_factory.py",
@@ -102,8 +116,8 @@ def put_image(
         "os": platform.os,
         **({"variant": platform.variant} if platform.variant else {}),
         "config": dict(config or {}),
-        "rootfs": {"type": "layers", "diff_ids": [Digest.of(tar) for tar in layers]},
-        "history": [{"created": CREATED, "created_by": f"layer {n}"} for n in range(len(layers))],
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": [{"created": CREATED, "created_by": f"layer {n}"} for n in range(len(blobs))],
     }
     config_blob = put_document(layout, document, mediatypes.CONFIGS[docker])
     manifest = {

@@ -5,7 +5,7 @@ comes, it wakes up twenty times a second: uvicorn and a listener for cancellatio
 times a second each, those tasks' queue four times, and four services begin every five seconds.
 
 Schedules stay punctual: their runs are made long before they are due, those of one that was just switched on within
-twenty seconds.
+ten seconds.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _DAY = 864_000  # in those ticks
 _DOCKET = "0.27."  # the version whose private names are known here
 
 SETTINGS = {
-    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "20",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "10",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "20",
     "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "30",
     "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_LOOP_SECONDS": "60",

@@ -3,7 +3,8 @@ r"""What a container's process writes, as lines for a log: whole, in order, harm
     bytes ─▶ lines ─▶ parts of long lines ─▶ within the limits? ─▶ text, escaped
                                               └─ no: the latest are kept, what they push out is counted
 
-Standard output and standard error are two streams: a line is one stream's, and lines come in the order of their ends.
+Standard output and standard error are two streams: a line holds bytes of one of them, and lines keep the order in which
+their ends were read.
 
 The text of a line is its UTF-8; each control character and each byte that is no UTF-8 is escaped: ``\x1b`` is a
 character, ``\xff`` a byte, ``\u0085`` a character beyond ASCII. Tabs and backslashes stay as they are.
@@ -62,7 +63,7 @@ class _Part:
 
 @dataclass(slots=True)
 class _Stream:
-    """What of a stream's last line has come, and whether that is not its beginning."""
+    """The unfinished last line of a stream; ``continued`` if its beginning was logged already."""
 
     rest: bytes = b""
     continued: bool = False
@@ -89,13 +90,14 @@ class OutputLog:
         self._omitted_lines = self._omitted_bytes = 0
 
     def __call__(self, piece: bytes, number: int) -> None:
-        """Take a piece of the stream with a number; an empty one tells that time passes."""
+        """Take a piece of standard output (1) or standard error (2); an empty one tells that time passes."""
         stream = self._streams[number]
         *lines, stream.rest = (stream.rest + piece).split(b"\n")
         for line in lines:
             self._split(stream, line, ended=True)
         if len(stream.rest) > self._limits.part_bytes:
-            stream.rest = self._split(stream, stream.rest, ended=False)
+            rest, stream.rest = stream.rest, b""
+            stream.rest = self._split(stream, rest, ended=False)
         self._release()
 
     def close(self) -> None:
@@ -167,7 +169,7 @@ class LastLines:
         self._rests: dict[int, bytes] = {}
 
     def __call__(self, piece: bytes, number: int) -> None:
-        """Take a piece of the stream with a number."""
+        """Take a piece of standard output (1) or standard error (2)."""
         first, *lines = piece.split(b"\n")
         first = self._rests.get(number, b"") + first[:_LAST_BYTES]
         *ended, rest = [first, *lines[-_LAST_LINES - 1 :]]
@@ -175,7 +177,7 @@ class LastLines:
         self._rests[number] = rest[:_LAST_BYTES]
 
     def lines(self) -> tuple[str, ...]:
-        """Give the last lines, each bounded, and those last that have no end."""
+        """Return the last lines, each bounded; unfinished lines come last."""
         found = [*self._lines, *filter(None, self._rests.values())]
         return tuple(_short(escaped(line)) for line in found[-_LAST_LINES:])
 

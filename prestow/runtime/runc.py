@@ -204,7 +204,7 @@ def _wait_for(process: subprocess.Popen[bytes]) -> None:
 
 
 def _ready(descriptors: Iterable[int], meanwhile: Callable[[], object] = lambda: None) -> list[int]:
-    """Wait until some of the descriptors have something, or are at their end, and give these."""
+    """Wait until some of the descriptors can be read or have ended, and return these."""
     token = current()
     while not (found := _polled(descriptors, None if token is None else PROMPT)):
         if token is not None:

@@ -36,11 +36,11 @@ class Sink:
         self._mute, self._started = mute, False
 
     def open(self) -> tuple[int, ...]:
-        """Give the descriptors of the streams that have not ended."""
+        """Return the descriptors of the streams that are still open."""
         return tuple(self._streams)
 
     def read(self, descriptor: int) -> None:
-        """Read from a stream that has something, and pass it on."""
+        """Read once from a stream that is ready, and pass it on; at its end close it."""
         number, stream = self._streams[descriptor]
         piece = stream.read(_PIECE)
         if not piece:
@@ -56,7 +56,7 @@ class Sink:
             self._output(b"", STDOUT)
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the streams that are still open."""
         while self._streams:
             self._streams.popitem()[1][1].close()
 

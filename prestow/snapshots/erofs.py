@@ -120,7 +120,8 @@ class ErofsSnapshotter(Driver):
         base = next((info.key for info in self._catalog.line(key) if info.diff_id is not None), None)
         super().remove(key)
         if base is not None and (place := self._folders.mount_point(base)).exists():
-            self._settle(lambda: self._unneeded([place]))
+            # looked at again under the lock: another process may have taken it down meanwhile
+            self._settle(lambda: self._unneeded([place] if place.exists() else []))
 
     def seems_untidy(self, *, whole: bool = False) -> bool:
         """Whether crashes may have left something, a shared mount for example."""
@@ -151,8 +152,8 @@ class ErofsSnapshotter(Driver):
 
 
 def _take_down(target: Path) -> None:
-    """Take a shared mount down, unless somebody looks into it, or another process just did."""
-    with suppress(PreconditionError), translated(f"removing {target}"), suppress(FileNotFoundError):
+    """Take a shared mount down, unless somebody looks into it."""
+    with suppress(PreconditionError), translated(f"removing {target}"):
         unmount(target)
         target.rmdir()
 

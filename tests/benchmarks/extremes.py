@@ -25,7 +25,7 @@ from pathlib import Path
 from flows.cli.output import table
 from prestow.digest import Digest
 from prestow.oci import mediatypes
-from tests.image_factory import put_blob, put_document, tag, write_image
+from tests.image_factory import put_blob, put_documents, tag, write_image
 from tests.tar_builder import Tar, header
 
 ROOT = Path(__file__).parents[2]
@@ -69,16 +69,7 @@ def zeros(layout: Path, gigabytes: int) -> None:
     for piece in pieces:
         plain.update(piece)
     blob = put_blob(layout, b"".join(packed[piece] for piece in pieces), f"{mediatypes.OCI_LAYER}+gzip")
-    diff_id = Digest(f"sha256:{plain.hexdigest()}")
-    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
-    described = put_document(layout, config, mediatypes.OCI_CONFIG)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": mediatypes.OCI_MANIFEST,
-        "config": described.to_json(),
-        "layers": [blob.to_json()],
-    }
-    tag(layout, put_document(layout, manifest, mediatypes.OCI_MANIFEST), "test")
+    tag(layout, put_documents(layout, [blob], [Digest(f"sha256:{plain.hexdigest()}")]), "test")
 
 
 def _member(data: bytes) -> bytes:
