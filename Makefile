@@ -28,7 +28,7 @@ long: packages setup ## the tests that wait for workers, servers and schedules, 
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m "long and not large" -n 3 --dist loadfile
 
 large: packages setup ## the tests with large real images, and crashes at many more calls, which take half an hour
-	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m large -n 3 --dist loadfile
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m large -n 2 --dist loadfile
 
 matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
 	$(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v
