@@ -5,7 +5,7 @@
       rootfs/          where the snapshot is mounted, or copied to, by whoever calls
       .rootfs.filling  there while a copy is made: what is in rootfs is ours, and may be half of it
       runtime.log      what the runtime said at the last run
-      runtime.pid      there once the container's process was started
+      runtime.pid      there once the container's process was started; runc writes it as .runtime.pid and renames it
 
 ``config.json`` appears last and whole, and is never changed: the same spec again is success, another one is an error.
 A folder in which anything foreign lies is not touched.
@@ -35,8 +35,7 @@ PLACED = ".placed"
 
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 _NEW = ".config.json.new"
-_PID_DRAFT = f".{PID}"  # which runc renames, and leaves if it is killed or the power is cut before
-_OURS = frozenset({CONFIG, ROOTFS, LOG, PID, FILLING, PLACED, _NEW, _PID_DRAFT})
+_OURS = frozenset({CONFIG, ROOTFS, LOG, PID, FILLING, PLACED, _NEW, f".{PID}"})
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ROOTFS_MODE = 0o711
 
