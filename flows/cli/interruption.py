@@ -7,11 +7,15 @@
 A thread may sit in a wait that nothing ends, and an interpreter waits for its threads; so the process is left without
 waiting. That is what a crash does too, and the store is made for it: the next run goes on from there.
 
+What a signal's handler raises, Python raises wherever the main thread is; in a finalizer or the callback of a weak
+reference it only reports it, and goes on. Such a signal is sent again.
+
 This is for the main thread of a process that runs one command, be it started for that or forked for it.
 """
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +30,7 @@ INTERRUPTED = 130
 SENTENCE = "prestow: interrupted; run the same command again to go on"
 
 _PATIENCE = 1.0
+_AGAIN = 0.01
 
 
 @contextmanager
@@ -40,6 +45,8 @@ def interruptible() -> Iterator[ExitStack]:
         ours = {number: handler for number, handler in usual.items() if signal.getsignal(number) is handler}
         for number in ours:
             signal.signal(number, ending.asked)
+        report = sys.unraisablehook
+        sys.unraisablehook = lambda dropped: None if ours and ending.repeated(dropped.exc_value) else report(dropped)
         try:
             yield last
         except KeyboardInterrupt:
@@ -47,6 +54,7 @@ def interruptible() -> Iterator[ExitStack]:
                 raise
             ending.leave()
         finally:
+            sys.unraisablehook = report
             for number, handler in ours.items():
                 signal.signal(number, handler)
 
@@ -68,6 +76,17 @@ class _Ending:
         timer.daemon = True
         timer.start()
         raise KeyboardInterrupt
+
+    def repeated(self, dropped: BaseException | None) -> bool:
+        """Send a signal again whose exception Python dropped, Prefect's too; False if it was another exception."""
+        number = signal.SIGINT if isinstance(dropped, KeyboardInterrupt) else getattr(dropped, "signal", None)
+        if number not in (signal.SIGINT, signal.SIGTERM):
+            return False
+        self._number = 0
+        again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return True
 
     def leave(self) -> NoReturn:
         """Do what is to be done last, say what happened, and leave without waiting for anything."""
