@@ -32,7 +32,9 @@ def layout(tmp_path: Path) -> Path:
     return tmp_path / "layout"
 
 
-@pytest.mark.parametrize("rounds", ["6", pytest.param("60s", marks=pytest.mark.large)])
+@pytest.mark.parametrize(
+    "rounds", [pytest.param("6", marks=pytest.mark.long), pytest.param("60s", marks=pytest.mark.large)]
+)
 def test_nobody_fails_and_nothing_is_left(tmp_path: Path, layout: Path, rounds: str) -> None:
     home, stop = tmp_path / "store", tmp_path / "stop"
     processes = [

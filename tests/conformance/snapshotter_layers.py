@@ -20,7 +20,7 @@ def an_image_is_shown_as_its_layers_say(bench: Bench) -> None:
 
 
 def any_layers_are_shown_as_the_model_says(bench: Bench) -> None:
-    @settings(deadline=None, max_examples=12)
+    @settings(deadline=None, max_examples=6)
     @given(random_layers())
     def check(tars: list[bytes]) -> None:
         image = bench.committed(*tars)

@@ -19,15 +19,9 @@ from tests.crash.supervisor import KILL, Ended
 _LARGE = (pytest.mark.large, pytest.mark.timeout(1200))
 _MATRIX = (pytest.mark.matrix, pytest.mark.timeout(7200))
 
-
-def _others(command: str) -> tuple[pytest.MarkDecorator, ...]:
-    """Leave all but the usual command to `make long`."""
-    return () if command == "prestow-pull" else (pytest.mark.long,)
-
-
 ALL = [pytest.param(command, 40, marks=_MATRIX, id=f"{command}-40") for command in COMMANDS]
 RARE = [*(pytest.param(command, 1, marks=_LARGE, id=f"{command}-1") for command in COMMANDS), *ALL]
-CASES = [*(pytest.param(command, 1, marks=_others(command), id=command) for command in COMMANDS), *ALL]
+CASES = [*(pytest.param(command, 1, marks=pytest.mark.long, id=command) for command in COMMANDS), *ALL]
 
 
 @pytest.fixture(autouse=True)

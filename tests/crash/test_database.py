@@ -3,11 +3,14 @@
 import errno
 from pathlib import Path
 
+import pytest
+
 from prestow.metadata.database import Database
 from tests.crash.stage import Judge
 from tests.crash.supervisor import GO_ON, Call, Voice, supervised
 
 
+@pytest.mark.long
 def test_a_page_that_cannot_be_read_is_no_damage(tmp_path: Path) -> None:
     Database(tmp_path / "metadata.db").close()
 
@@ -29,6 +32,7 @@ def test_a_page_that_cannot_be_read_is_no_damage(tmp_path: Path) -> None:
     assert errors > 5
 
 
+@pytest.mark.long
 def test_a_page_that_is_not_read_while_the_database_is_made_is_no_damage(tmp_path: Path) -> None:
     pages: list[int] = []
 

@@ -266,6 +266,7 @@ def test_a_worker_pulls_and_pulling_again_is_cached(
     assert set(again.values()) == {"Cached"}
 
 
+@pytest.mark.long
 def test_what_a_container_writes_is_in_the_log_of_its_run(
     checkout_worker: Worker, home: str, docker_registry: DockerRegistry, demo_layout: Path
 ) -> None:

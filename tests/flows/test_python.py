@@ -179,6 +179,7 @@ def served(
         process.wait()
 
 
+@pytest.mark.long
 def test_a_flow_that_is_served_runs_on_the_store_of_the_program(
     served: DeploymentResponse, folder: Path, demo_layout: Path, home: str
 ) -> None:

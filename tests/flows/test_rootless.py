@@ -144,6 +144,7 @@ def test_the_demo_image_is_pulled_bundled_run_and_removed(place: Path, demo_layo
     engine(place, f"oci:{readable(demo_layout, place)}:demo", use, "exit 7", "7", MOTD.decode())
 
 
+@pytest.mark.long
 def test_a_real_image_runs_and_a_copied_bundle_of_it_is_one_that_the_runtime_takes(
     place: Path, real_images: RealImages
 ) -> None:

@@ -60,6 +60,7 @@ def test_a_run_that_is_cancelled_in_the_ui_ends_its_process_and_the_next_run_goe
     hung.check()
 
 
+@pytest.mark.long
 def test_a_container_ends_with_its_cancelled_run(
     start: Callable[..., UUID], home: str, docker_registry: DockerRegistry, real_images: RealImages
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_container_ends_with_its_cancelled_run(
     assert open_node(home).containers.list() == ()
 
 
+@pytest.mark.long
 def test_what_a_container_wrote_is_in_the_log_of_its_run_to_the_last_line(
     start: Callable[..., UUID], home: str, docker_registry: DockerRegistry, real_images: RealImages
 ) -> None:
@@ -155,6 +157,7 @@ def test_a_suspended_run_whose_tag_has_moved_is_held_again(
     assert ended(run).state_name == "Cancelled"
 
 
+@pytest.mark.long
 def test_a_suspended_run_that_is_refused_is_cancelled_with_the_reason(
     start: Callable[..., UUID], home: str, fault_registry: FaultRegistry
 ) -> None:

@@ -15,7 +15,7 @@ from tests.layers.erofs_kernel import fsck, fsck_block_bits, mounted, saved, sou
 from tests.trees import Layers, Sample, differences, directory, listing, node_listing, other, regular, samples
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(samples())
 def test_the_kernel_reads_any_tree_back_as_the_model_says(sample: Sample) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -26,7 +26,7 @@ def test_the_kernel_reads_any_tree_back_as_the_model_says(sample: Sample) -> Non
             assert differences(listing(target), node_listing(sample.root, layers.open)) == []
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 @given(samples())
 def test_fsck_accepts_any_tree_that_the_kernel_reads(sample: Sample) -> None:
     """Both see the same image: as it is shipped, or in larger blocks where fsck.erofs is old."""

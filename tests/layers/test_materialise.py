@@ -40,7 +40,7 @@ def _tmpfs(target: Path, options: str) -> Iterator[Path]:
         syscalls.umount(str(target))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(samples())
 def test_any_tree_becomes_a_folder_like_the_model(sample: Sample) -> None:
     with tempfile.TemporaryDirectory() as folder:

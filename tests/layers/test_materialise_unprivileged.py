@@ -64,7 +64,7 @@ def _ours(listed: dict[bytes, Listed]) -> dict[bytes, Listed]:
     }
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=10)
 @given(samples())
 def test_any_tree_becomes_a_folder_as_far_as_allowed(sample: Sample) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -217,7 +217,7 @@ def _archives(draw: st.DrawFn) -> Archive:
     return Archive(target.getvalue())
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(_archives())
 def test_what_python_writes_is_read_back(tar: bytes) -> None:
     assert _read_by_us(tar) == _read_by_python(tar)
@@ -233,7 +233,7 @@ def _as_gnu_tar_lists(entry: Entry) -> bytes:
     return f"{mode} {entry.uid}/{entry.gid} {size} ".encode() + entry.name + slash + arrow + entry.link
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=60)
 @given(_archives())
 def test_any_archive_is_listed_as_gnu_tar_lists_it(tar: bytes) -> None:
     command = ["tar", "-tvPf", "-", "--quoting-style=literal", "--show-stored-names", "--numeric-owner"]
@@ -243,7 +243,7 @@ def test_any_archive_is_listed_as_gnu_tar_lists_it(tar: bytes) -> None:
     assert [_as_gnu_tar_lists(entry) for entry in scan(tar)] == without_time
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(_archives(), st.integers(0, 1 << 20))
 def test_a_cut_archive_is_refused_or_ends_between_two_members(tar: bytes, number: int) -> None:
     whole = scan(tar)
@@ -258,7 +258,7 @@ def test_a_cut_archive_is_refused_or_ends_between_two_members(tar: bytes, number
     assert all(extent.offset + extent.length <= cut for entry in read for extent in entry.extents)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(_archives(), st.randoms(use_true_random=False))
 def test_a_damaged_archive_is_refused_or_read_the_same_but_for_the_damage(tar: bytes, chance: random.Random) -> None:
     damaged = bytearray(tar)
@@ -274,7 +274,7 @@ def test_a_damaged_archive_is_refused_or_read_the_same_but_for_the_damage(tar: b
     assert {entry.offset for entry in outside} <= {entry.offset for entry in read}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(_archives(), st.randoms(use_true_random=False), st.integers(1, 6))
 def test_a_forged_archive_never_fails_in_another_way(tar: bytes, chance: random.Random, changes: int) -> None:
     forged = bytearray(tar)

@@ -56,7 +56,7 @@ def _outcome(make: Callable[[], Node]) -> object:
         return InvalidError
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=80)
 @given(_layers(), _layers(), _layers())
 def test_merging_one_by_one_is_merging_the_composition(x: list[Entry], y: list[Entry], z: list[Entry]) -> None:
     first, second, third = layer_tree(x, 0), layer_tree(y, 1), layer_tree(z, 2)
@@ -69,7 +69,7 @@ def test_merging_one_by_one_is_merging_the_composition(x: list[Entry], y: list[E
         assert one_by_one == _outcome(lambda: merge(None, compose(first, compose(second, third))))
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=80)
 @given(_layers(), _layers())
 def test_the_empty_layer_changes_nothing(x: list[Entry], y: list[Entry]) -> None:
     empty, first, second = layer_tree([], 0), layer_tree(x, 0), layer_tree(y, 1)
@@ -81,7 +81,7 @@ def test_the_empty_layer_changes_nothing(x: list[Entry], y: list[Entry]) -> None
     assert alone == _outcome(lambda: merge(merge(None, first), compose(second, empty)))
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=80)
 @given(_layers(), _layers())
 def test_nothing_that_goes_in_is_changed(x: list[Entry], y: list[Entry]) -> None:
     first, second = layer_tree(x, 0), layer_tree(y, 1)
@@ -93,7 +93,7 @@ def test_nothing_that_goes_in_is_changed(x: list[Entry], y: list[Entry]) -> None
     assert (seen(first.root), seen(second.root)) == before
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=80)
 @given(_layers(), _layers())
 def test_the_same_layer_again_changes_nothing_but_who_holds_its_files(x: list[Entry], y: list[Entry]) -> None:
     def twice() -> Node:
@@ -107,7 +107,7 @@ def test_the_same_layer_again_changes_nothing_but_who_holds_its_files(x: list[En
     assert _outcome(twice) == _outcome(once)
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=80)
 @given(st.data())
 def test_where_the_marks_stand_in_a_layer_does_not_matter(data: st.DataObject) -> None:
     plain = (Kind.REGULAR, Kind.DIRECTORY)

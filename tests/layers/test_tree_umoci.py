@@ -224,7 +224,7 @@ def _stacks(draw: st.DrawFn) -> Stack:
     return stack
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(_stacks())
 def test_any_layers_are_the_tree_that_umoci_unpacks(stack: Stack) -> None:
     _same([tar.to_bytes() for tar in stack.tars])

@@ -17,7 +17,7 @@ from prestow.platforms import Platform
 from tests.oci import samples
 
 TARGET = Descriptor(media_type="a/b", digest=Manifest.parse(samples.raw(samples.manifest())).digest, size=1)
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=100, deadline=None)
 
 
 def refusal(read: Callable[[], object]) -> PrestowError | None:

@@ -82,7 +82,7 @@ TOKENS = st.text("abcXYZ019!#$%&'*+-.^_`|~", min_size=1, max_size=8)
 VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(st.tuples(TOKENS, st.dictionaries(TOKENS.map(str.lower), VALUES, max_size=4)), max_size=4))
 def test_what_is_written_by_the_grammar_is_read_back(challenges: list[tuple[str, dict[str, str]]]) -> None:
     def quoted(value: str) -> str:
@@ -97,7 +97,7 @@ def test_what_is_written_by_the_grammar_is_read_back(challenges: list[tuple[str,
     assert list(parse_challenges([header])) == [Challenge(scheme.lower(), found) for scheme, found in challenges]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.text(max_size=50), max_size=3))
 def test_any_header_is_read_or_refused(headers: list[str]) -> None:
     try:

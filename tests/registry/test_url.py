@@ -102,7 +102,7 @@ def test_loopback_is_this_machine_as_it_is_written(host: str, expected: bool) ->
     assert is_loopback(host) is expected
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.text(max_size=60).map(lambda text: f"https://{text}") | st.text(max_size=60))
 def test_any_text_is_a_url_or_an_invalid_one(text: str) -> None:
     try:

@@ -231,7 +231,7 @@ KEYS = st.text(max_size=20) | st.builds("".join, st.tuples(st.sampled_from(RESER
 
 
 @given(st.dictionaries(KEYS.filter(bool), st.text(max_size=5), max_size=6))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 def test_labels_never_become_reserved_annotations(labels: dict[str, str]) -> None:
     config = ImageConfig(b"", host(), (), process=ProcessConfig(labels=labels))
     warnings: list[str] = []
@@ -266,7 +266,7 @@ def shared_rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(process=PROCESSES)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_any_config_gives_a_spec_or_one_of_our_errors(shared_rootfs: Path, process: ProcessConfig) -> None:
     config = ImageConfig(b"", Platform("linux", host().architecture), (), process=process)
     try:

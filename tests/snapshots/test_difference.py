@@ -153,7 +153,7 @@ def stacked(trees: Sequence[Node], layers: Layers, place: Path) -> Iterator[Path
         unmount(place / "mnt")
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(changes())
 def test_the_kernel_shows_any_change_of_any_tree(case: tuple[Sample, list[Node]]) -> None:
     sample, trees = case

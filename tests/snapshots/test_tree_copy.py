@@ -17,7 +17,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make de
 
 
 @needs_root
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(samples())
 def test_any_tree_is_copied_as_it_is(sample: Sample) -> None:
     with tempfile.TemporaryDirectory() as place:

@@ -21,6 +21,7 @@ from prestow.container import remove_container
 from prestow.errors import PrestowError
 from prestow.node import open_node
 from tests.image_factory import put_image, tag
+from tests.prefect_records import until
 from tests.tar_builder import Tar
 
 PROJECT = Path(__file__).parents[3]
@@ -70,6 +71,13 @@ class Prestow:
 
 
 Called = Callable[..., Done]
+
+
+def opened(home: Path, container: str) -> int:
+    """Open what the program of image ``waiting`` reads, for writing, as soon as the program has opened it itself."""
+    fifo = home / "bundles" / container / "rootfs/etc/motd"
+    until(lambda: [fifo] if fifo.exists() else [], 1, f"the files of container {container}")
+    return os.open(fifo, os.O_WRONLY)
 
 
 @pytest.fixture

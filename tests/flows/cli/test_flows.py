@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
 
 from flows.cli.interruption import SENTENCE
 from prestow.node import open_node
-from tests.flows.cli.conftest import Called, Prestow
+from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.image_factory import demo_layers, write_image
 from tests.prefect_records import until
 from tests.registries import Fault, FaultRegistry
@@ -68,11 +68,11 @@ def test_a_pull_that_stops_early_claims_no_layer_that_is_not_here(called: Called
 
 
 def test_a_failure_is_one_sentence_here_and_a_log_with_everything_at_the_api(
-    prestow: Prestow, fault_registry: FaultRegistry
+    called: Called, fault_registry: FaultRegistry
 ) -> None:
     reference = f"{fault_registry.own}/demo:absent"
 
-    done = prestow("pull", reference, "--json")
+    done = called("pull", reference, "--json")
 
     assert (done.status, done.out) == (3, "")
     assert done.err.splitlines()[-1].startswith("prestow: ")
@@ -218,10 +218,7 @@ def test_why_a_container_did_not_start_moves_no_cursor(
 
 def test_a_container_that_runs_is_not_removed(prestow: Prestow, called: Called, waiting_layout: Path) -> None:
     with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
-        fifo = prestow.home / "bundles/busy/rootfs/etc/motd"
-        while not fifo.exists() and process.poll() is None:
-            _ = called("containers")
-        writer = os.open(fifo, os.O_WRONLY)  # waits until the container's process has opened it
+        writer = opened(prestow.home, "busy")
 
         refused = called("containers", "rm", "busy")
 
@@ -235,10 +232,14 @@ def test_a_container_that_runs_is_not_removed(prestow: Prestow, called: Called, 
     assert called("containers", "rm", "busy").status == 0
 
 
+def until_running(called: Called) -> str:
+    """Wait until a container runs; gives the table that says so."""
+    return until(lambda: [out] if "running" in (out := called("containers").out) else [], 1, "a running container")[0]
+
+
 def test_a_container_that_runs_is_stopped(prestow: Prestow, called: Called, waiting_layout: Path) -> None:
     with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
-        while "running" not in (listed := called("containers").out) and process.poll() is None:
-            pass
+        listed = until_running(called)
 
         first = called("containers", "stop", "busy", "--grace", "0")
         process.communicate()
@@ -262,8 +263,7 @@ def test_a_container_whose_run_is_killed_is_told_of_and_with_rm_ended_and_remove
 ) -> None:
     options = ["--rm"] if remove else []
     with prestow.start("run", *options, "--id", "lost", f"oci:{waiting_layout}:waiting") as process:
-        while "running" not in called("containers").out and process.poll() is None:
-            pass
+        until_running(called)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         for pid in (process.pid, *map(int, children)):
             os.kill(pid, signal.SIGKILL)
@@ -351,7 +351,10 @@ def test_a_dumb_terminal_gets_plain_lines(prestow: Prestow, demo_layout: Path) -
     assert "apply sha256:" in shown
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, -signal.SIGTERM, marks=pytest.mark.long)],
+)
 def test_a_signal_ends_a_pull_that_waits_and_the_next_one_goes_on_from_there(
     prestow: Prestow, called: Called, fault_registry: FaultRegistry, number: int, status: int
 ) -> None:

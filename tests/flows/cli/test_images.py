@@ -7,7 +7,7 @@ import pytest
 
 from prestow.metadata.tag import tag
 from prestow.node import open_node
-from tests.flows.cli.conftest import Called, Prestow
+from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.metadata.factory import Home, make_image
 
 NAME = "localhost/demo:latest"
@@ -143,10 +143,7 @@ def test_what_a_container_runs_on_stays_whatever_is_removed_and_pruned(
     prestow: Prestow, called: Called, waiting_layout: Path
 ) -> None:
     with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
-        fifo = prestow.home / "bundles/busy/rootfs/etc/motd"
-        while not fifo.exists() and process.poll() is None:
-            _ = called("containers")
-        writer = os.open(fifo, os.O_WRONLY)  # waits until the container's process has opened it
+        writer = opened(prestow.home, "busy")
 
         row = called("--namespace", "none", "containers", "--all-namespaces").out.splitlines()[1].split()
         assert (row[:2], "running" in row) == (["default", "busy"], True)

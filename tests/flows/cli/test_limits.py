@@ -4,6 +4,8 @@ import resource
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.flows.cli.conftest import Prestow
 from tests.image_factory import write_image
 from tests.registries import FaultRegistry
@@ -22,6 +24,7 @@ def test_where_a_flow_cannot_run_for_want_of_descriptors_that_is_said_at_once(pr
     assert "ulimit -n" in done.err
 
 
+@pytest.mark.long
 def test_an_image_of_many_layers_needs_few_descriptors(prestow: Prestow, tmp_path: Path) -> None:
     write_image(tmp_path / "layout", [Tar().file(f"{n}", b"%d" % n).to_bytes() for n in range(LAYERS)], ref="many")
     limited = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (FEW, FEW))

@@ -18,6 +18,7 @@ def alone(alone: Prestow) -> Iterator[Prestow]:
     stop(alone.home)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("checkpoint", large_but("layer-stored"))
 def test_a_pull_that_was_stopped_goes_on_from_its_checkpoint_with_an_empty_database(
     alone: Prestow, fault_registry: FaultRegistry, checkpoint: str

@@ -49,6 +49,7 @@ def test_a_person_who_says_no_ends_it_with_the_reason(prestow: Prestow, fault_re
     assert ends(f"pull {reference}") == ["Cancelled"]
 
 
+@pytest.mark.long
 def test_who_closes_standard_input_is_told_where_else_to_answer(
     prestow: Prestow, fault_registry: FaultRegistry
 ) -> None:
@@ -65,6 +66,7 @@ def test_who_closes_standard_input_is_told_where_else_to_answer(
     assert process.returncode == -signal.SIGTERM
 
 
+@pytest.mark.long
 def test_without_a_terminal_the_answer_is_expected_in_the_ui(prestow: Prestow, fault_registry: FaultRegistry) -> None:
     reference = f"{fault_registry.own}/demo:demo"
     name = FlowRunFilter(name=FlowRunFilterName(any_=[f"pull {reference}"]))

@@ -22,6 +22,7 @@ def reference(docker_registry: DockerRegistry, demo_layout: Path) -> str:
     return docker_registry.push(demo_layout, "demo", "proxies/demo:1")
 
 
+@pytest.mark.long
 def test_the_store_s_own_server_is_asked_directly_by_warm_and_cold_commands(
     alone: Prestow, reference: str, proxy: RecordingProxy
 ) -> None:
@@ -45,7 +46,10 @@ def test_the_store_s_own_server_is_asked_directly_by_warm_and_cold_commands(
 
 @pytest.mark.parametrize(
     ("scheme", "host", "exempt"),
-    [("http", "localhost", {"no_proxy": ""}), ("socks", "127.0.0.1", {"NO_PROXY": "a,b"})],
+    [
+        ("http", "localhost", {"no_proxy": ""}),
+        pytest.param("socks", "127.0.0.1", {"NO_PROXY": "a,b"}, marks=pytest.mark.long),
+    ],
 )
 def test_an_api_on_loopback_that_the_user_named_is_asked_directly(
     prestow: Prestow, reference: str, proxy: RecordingProxy, scheme: str, host: str, exempt: dict[str, str]

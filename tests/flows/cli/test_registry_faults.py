@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from prestow.digest import Digest
-from tests.flows.cli.conftest import Prestow
+from tests.flows.cli.conftest import Called, Prestow
 from tests.image_factory import put_blob, put_document, read_blob, tag, write_image
 from tests.registries import Access, Fault, FaultRegistry
 from tests.tar_builder import Tar
@@ -68,7 +68,7 @@ def test_an_endless_document_costs_neither_memory_nor_time(prestow: Prestow, dem
     assert prestow("images", "--json").document == []
 
 
-def test_a_config_beyond_the_limit_is_not_even_asked_for(prestow: Prestow, fault_registry: FaultRegistry) -> None:
+def test_a_config_beyond_the_limit_is_not_even_asked_for(called: Called, fault_registry: FaultRegistry) -> None:
     """B-05."""
     layout = fault_registry.layout
     _, manifest = documents(layout)
@@ -76,7 +76,7 @@ def test_a_config_beyond_the_limit_is_not_even_asked_for(prestow: Prestow, fault
     manifest["config"] = {"mediaType": config.media_type, "digest": config.digest, "size": config.size}
     tag(layout, put_document(layout, manifest, str(manifest["mediaType"])), "large")
 
-    done = prestow("pull", f"{fault_registry.own}:large")
+    done = called("pull", f"{fault_registry.own}:large")
 
     assert "limited to 4194304 bytes" in done.err
     assert done.status not in {0, 1}
@@ -84,7 +84,7 @@ def test_a_config_beyond_the_limit_is_not_even_asked_for(prestow: Prestow, fault
 
 
 def test_tokens_that_expire_all_the_time_are_replaced_and_blobs_resumed(
-    prestow: Prestow, fault_registry: FaultRegistry
+    called: Called, fault_registry: FaultRegistry
 ) -> None:
     """B-33: each token is good for one request, and a layer, the only one, breaks off in the middle."""
     tar = Tar().file("f", random.Random(33).randbytes(4096)).to_bytes()
@@ -94,7 +94,7 @@ def test_tokens_that_expire_all_the_time_are_replaced_and_blobs_resumed(
     fault_registry.access = Access(f"{fault_registry.url}/token", uses=1)
     fault_registry.on(layer, Fault(drop_after=100), times=2)  # one of them is refused, for its token was used before
 
-    done = prestow("pull", f"{fault_registry.own}:single", "--json")
+    done = called("pull", f"{fault_registry.own}:single", "--json")
 
     assert done.status == 0, done.err
     resumed = [seen for seen in fault_registry.requests(layer) if seen.headers.get("Range") == "bytes=100-"]

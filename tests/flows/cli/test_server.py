@@ -21,6 +21,7 @@ def fresh(alone: Prestow) -> Iterator[Prestow]:
     alone("server", "stop")
 
 
+@pytest.mark.long
 def test_three_first_commands_at_once_start_one_server_and_one_warm_process(fresh: Prestow, demo_layout: Path) -> None:
     warm = {"PRESTOW_COLD": "0"}
     commands = [fresh.start("pull", f"oci:{demo_layout}:demo", "--json", env=warm) for _ in range(3)]

@@ -30,6 +30,7 @@ def small(prestow: Prestow, tmp_path: Path) -> Iterator[Prestow]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.long
 def test_what_one_command_has_begun_another_counts_as_taken(small: Prestow, tmp_path: Path) -> None:
     for name in ("first", "second"):
         data = random.Random(name).randbytes(LAYER)

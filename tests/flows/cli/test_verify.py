@@ -9,7 +9,7 @@ from flows.pull import pull
 from prestow.digest import Digest
 from prestow.node import open_node
 from tests.conformance.snapshotter_damage import flip
-from tests.flows.cli.conftest import Called, Prestow
+from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.flows.cli.test_reading import loaded
 
 
@@ -76,10 +76,7 @@ def test_what_is_damaged_is_repaired(called: Called, layer: Path) -> None:
 
 def test_a_container_that_runs_is_told_and_goes_on(prestow: Prestow, called: Called, waiting_layout: Path) -> None:
     with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
-        fifo = prestow.home / "bundles/busy/rootfs/etc/motd"
-        while not fifo.exists() and process.poll() is None:
-            _ = called("containers")
-        writer = os.open(fifo, os.O_WRONLY)  # waits until the container's process has opened it
+        writer = opened(prestow.home, "busy")
         node = open_node(str(prestow.home))
         for info in node.snapshots():
             if info.diff_id is not None:

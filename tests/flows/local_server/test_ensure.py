@@ -108,6 +108,7 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
         ensure(tmp_path)
 
 
+@pytest.mark.long
 def test_a_server_that_cannot_start_is_reported_with_its_log(tmp_path: Path) -> None:
     (tmp_path / "prefect").mkdir(0o700)
     (tmp_path / "prefect" / "prefect.db").write_text("not a database" * 100)
