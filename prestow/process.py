@@ -9,6 +9,7 @@ The runtime keeps its records below ``runtime/``, for each namespace its own.
 """
 
 import subprocess
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,8 +25,17 @@ from prestow.snapshots.mount import mount_all
 from prestow.snapshots.mountinfo import mounted_at
 
 
-def run_bundle(node: Node, container_id: str, *, stdin: int = subprocess.DEVNULL, output: Output | None = None) -> Exit:
+def run_bundle(
+    node: Node,
+    container_id: str,
+    *,
+    stdin: int = subprocess.DEVNULL,
+    output: Output | None = None,
+    secrets: Collection[str] = (),
+) -> Exit:
     """Run a container's process until it ends; its root is mounted again if a reboot took it away.
+
+    The others of the arguments are those of :func:`prestow.runtime.runc.run_container`.
 
     Raises:
         NotFoundError: no such container, or no runtime.
@@ -36,8 +46,9 @@ def run_bundle(node: Node, container_id: str, *, stdin: int = subprocess.DEVNULL
     if record.driver != COPY and not mounted_at(rootfs):
         mount_all(node.snapshotter(record.driver).mounts(record.snapshot_key), rootfs)
     runtime = find_runtime(node.settings.runtime)
+    state_root = _state_root(node)
     return run_container(
-        runtime, Path(record.bundle), container_id, state_root=_state_root(node), stdin=stdin, output=output
+        runtime, Path(record.bundle), container_id, state_root=state_root, stdin=stdin, output=output, secrets=secrets
     )
 
 
