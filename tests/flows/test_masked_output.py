@@ -107,6 +107,21 @@ def test_the_terminal_has_what_a_container_prints_and_no_record_has_a_secret(
     assert found_in(Path(home), planted["SHORT"], "config.json") == []
 
 
+def test_a_value_that_is_no_text_is_refused_and_in_no_record(
+    home: str, tmp_path: Path, shell: str, planted: dict[str, str], prefect_server: Server
+) -> None:
+    api = {name: value for name, value in environment(prefect_server).items() if name != "PREFECT_HOME"}
+    raw = os.fsdecode(b"\xff" + planted["SHORT"].encode())
+
+    done = Prestow(Path(home), api, tmp_path)("run", "--rm", "--secret", "RAW", shell, env={"RAW": raw})
+
+    assert (done.status, "not valid Unicode" in done.err) == (125, True), done
+    assert planted["SHORT"] not in done.err
+    run_with(shell, home, 1)
+    assert found_in(Path(os.environ["PREFECT_HOME"]), planted["SHORT"]) == []
+    assert found_in(Path(home), planted["SHORT"]) == []
+
+
 @pytest.fixture
 def host(
     deploying: None, prefect_server: Server, shell: str, tmp_path: Path, planted: dict[str, str]
