@@ -5,8 +5,7 @@ from prefect import flow
 from config.home import home_or_default
 from flows.cancelling import cancellable
 from flows.parameters import Above, Below, DryRun, Generations, Home, Unfinished, UnusedDays
-from prestow.metadata.gc import Swept
-from prestow.prune import Choice
+from prestow.prune import Choice, Pruned
 from tasks.journal import journal
 from tasks.policy import NOWHERE
 from tasks.sweep import sweep
@@ -22,7 +21,7 @@ def prune(
     below: Below = None,
     unfinished: Unfinished = False,
     home: Home = None,
-) -> Swept:
+) -> Pruned:
     """Remove blobs, snapshots and old partial downloads that no name, container or lease holds.
 
     Names are forgotten only by the rules of retention that are given, or set on the host.

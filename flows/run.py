@@ -32,6 +32,7 @@ from flows.parameters import (
     Words,
 )
 from flows.results import Ran
+from flows.variables import by_reference
 from prestow.errors import ContainerFailedError
 from tasks.policy import NOWHERE
 from tasks.run_container import run_container
@@ -77,7 +78,8 @@ def run(
             cwd=cwd, tty=tty, read_only=read_only, platform=platform, driver=driver, home=home, namespace=namespace,
             secrets=secrets,
         )  # fmt: skip
-        ended = run_container(home, made.image, made.digest, made.id, interactive or tty, namespace)
+        names = by_reference(env, secrets)
+        ended = run_container(home, made.image, made.digest, made.id, interactive or tty, namespace, names)
     ran = container.ran(made, ended)
     if check and ended.status:
         raise ContainerFailedError(failed(container.id, ended), status=ended.status, ran=ran)

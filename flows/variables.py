@@ -10,7 +10,8 @@
                NAME=block:BLOCK   the value of a Secret block of the Prefect API  NAME=block:BLOCK
 
 A reference is what is recorded, and each run resolves it where it executes: a retried, resumed or deployed run gets its
-values from its own host. A mask has no way back: a run that is made of a record is refused, and told to name a source.
+values from its own host. What the container writes is recorded without the values that were given by reference. A mask
+has no way back: a run that is made of a record is refused, and told to name a source.
 """
 
 import os
@@ -21,8 +22,8 @@ from typing import Any
 
 from config.variables import variable
 from prestow.errors import InvalidError, NotFoundError, PreconditionError, StorageError, printable
+from prestow.runtime.masking import MASK
 
-MASK = "********"
 REFERENCE = r"^[A-Za-z_][A-Za-z0-9_.-]*(=(env|file|block):.+)?$"
 """Grammar of an entry of ``secrets``; the parameter's schema has it, so that the API refuses a value unrecorded."""
 
@@ -88,6 +89,12 @@ def environment(env: Iterable[str], secrets: Iterable[str], allowed: Iterable[st
     """
     patterns = None if allowed is None else tuple(allowed)
     return (*_plain(env, patterns), *(_secret(check_reference(entry), patterns) for entry in secrets))
+
+
+def by_reference(env: Iterable[str], secrets: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the variables whose values no record has, not even one of the container's output."""
+    plain = (entry for entry in env if "=" not in entry)
+    return (*plain, *(entry.partition("=")[0] for entry in secrets))
 
 
 def _plain(entries: Iterable[str], allowed: tuple[str, ...] | None) -> Iterator[str]:

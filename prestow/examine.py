@@ -13,6 +13,7 @@ from prestow.inventory.take import inventory, joined, put_in_order, put_names_in
 from prestow.metadata.images import ImageRecord
 from prestow.namespace import qualified
 from prestow.node import Node
+from prestow.process import Orphan, orphans_if_known
 from prestow.repair import Repaired, repair
 from prestow.snapshots.snapshotter import Progress
 from prestow.verify import verify
@@ -25,10 +26,12 @@ class Examined:
     Attributes:
         images: image by image.
         store: of the store's own books; None if one image was asked for.
+        orphaned: containers of which it is not damage that their runs were killed.
     """
 
     images: tuple[Repaired, ...]
     store: Repaired | None
+    orphaned: tuple[Orphan, ...] = ()
 
     @property
     def every(self) -> tuple[Repaired, ...]:
@@ -60,18 +63,19 @@ def examine(
         StorageError: the disk or the database failed.
     """
     node.recover(whole=name is None)
+    orphaned = orphans_if_known(node)
     if name is not None:
-        return Examined(_images(node, (node.image(name),), mend=mend, progress=progress), None)
+        return Examined(_images(node, (node.image(name),), mend=mend, progress=progress), None, orphaned)
     books = _for(progress, "")
     if not mend:
         found = inventory(node, progress=books)
         store = Repaired(found, left=found.damaged)
-        return Examined(_images(node, _records(node, store), mend=False, progress=progress), store)
+        return Examined(_images(node, _records(node, store), mend=False, progress=progress), store, orphaned)
     first = put_names_in_order(node)
     images = _images(node, _records(node, first), mend=True, progress=progress)
     # Only now: what a damaged image consists of was not known before, and is nothing to clear away.
     rest = put_in_order(node, unsure=any(image.left for image in images), progress=books)
-    return Examined(images, joined(first, rest))
+    return Examined(images, joined(first, rest), orphaned)
 
 
 def _records(node: Node, store: Repaired) -> tuple[ImageRecord, ...]:

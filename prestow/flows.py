@@ -18,7 +18,7 @@ from flows.results import Bundled, Prepulled, PrepulledImage, Pulled, PulledLaye
 from flows.run import run
 from flows.verify import verify
 from prestow.examine import Examined
-from prestow.metadata.gc import Swept
+from prestow.prune import Pruned
 
 __all__ = [
     "Bundled",
@@ -26,10 +26,10 @@ __all__ = [
     "PrepullError",
     "Prepulled",
     "PrepulledImage",
+    "Pruned",
     "Pulled",
     "PulledLayer",
     "Ran",
-    "Swept",
     "bundle",
     "connected",
     "prepull",

@@ -3,18 +3,23 @@
     run_bundle      the process, to its exit status; what a reboot unmounted is mounted again
     status          what it does just now
     stop            asked by its image's own signal, and killed when the grace is over
+    orphans         containers whose run was killed, and what to do about them
     clear_stopped   the runtime forgets it, so that the container can be removed
 
 The runtime keeps its records below ``runtime/``, for each namespace its own.
 """
 
+import logging
 import subprocess
+from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError
+from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError, RuntimeFailedError
 from prestow.halfway import COPY
-from prestow.node import Node
+from prestow.namespace import DEFAULT
+from prestow.node import Node, open_node
 from prestow.runtime.binary import find_runtime
 from prestow.runtime.bundle import ROOTFS, read_spec, running
 from prestow.runtime.output import Output
@@ -22,10 +27,37 @@ from prestow.runtime.runc import Exit, run_container
 from prestow.runtime.state import container_state, delete_container, stop_container
 from prestow.snapshots.mount import mount_all
 from prestow.snapshots.mountinfo import mounted_at
+from prestow.unattended import to_remove
+
+_log = logging.getLogger(__name__)
 
 
-def run_bundle(node: Node, container_id: str, *, stdin: int = subprocess.DEVNULL, output: Output | None = None) -> Exit:
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A container whose process goes on, although the run that waited for it was killed.
+
+    Attributes:
+        namespace: whose it is.
+        id: its name there.
+        what: what happened, and what to do.
+    """
+
+    namespace: str
+    id: str
+    what: str
+
+
+def run_bundle(
+    node: Node,
+    container_id: str,
+    *,
+    stdin: int = subprocess.DEVNULL,
+    output: Output | None = None,
+    secrets: Collection[str] = (),
+) -> Exit:
     """Run a container's process until it ends; its root is mounted again if a reboot took it away.
+
+    The others of the arguments are those of :func:`prestow.runtime.runc.run_container`.
 
     Raises:
         NotFoundError: no such container, or no runtime.
@@ -36,8 +68,9 @@ def run_bundle(node: Node, container_id: str, *, stdin: int = subprocess.DEVNULL
     if record.driver != COPY and not mounted_at(rootfs):
         mount_all(node.snapshotter(record.driver).mounts(record.snapshot_key), rootfs)
     runtime = find_runtime(node.settings.runtime)
+    state_root = _state_root(node)
     return run_container(
-        runtime, Path(record.bundle), container_id, state_root=_state_root(node), stdin=stdin, output=output
+        runtime, Path(record.bundle), container_id, state_root=state_root, stdin=stdin, output=output, secrets=secrets
     )
 
 
@@ -70,6 +103,29 @@ def shown_status(node: Node, container_id: str) -> str:
     with suppress(NotFoundError):
         return found if _is_run(Path(node.containers.get(container_id).bundle)) else "orphaned"
     return "orphaned"  # without a bundle
+
+
+def orphans(node: Node) -> tuple[Orphan, ...]:
+    """Return the orphaned containers of all namespaces.
+
+    Raises:
+        RuntimeFailedError: the runtime does not run.
+    """
+    every = ((open_node(node.home, each.namespace), each.id) for each in node.containers.every())
+    return tuple(
+        Orphan(own.namespace, container_id, _advice(own, container_id))
+        for own, container_id in every
+        if shown_status(own, container_id) == "orphaned"
+    )
+
+
+def orphans_if_known(node: Node) -> tuple[Orphan, ...]:
+    """Return the same; none, with a warning, if the runtime does not run: what was asked for is something else."""
+    try:
+        return orphans(node)
+    except RuntimeFailedError as error:
+        _log.warning("orphaned containers are not known: %s", error)
+        return ()
 
 
 def stop(node: Node, container_id: str, *, grace_seconds: float) -> bool:
@@ -111,6 +167,14 @@ def clear_stopped(node: Node, container_id: str) -> None:
 
 def _state_root(node: Node) -> Path:
     return node.own / "runtime"
+
+
+def _advice(node: Node, container_id: str) -> str:
+    killed = "its run was killed, and its process goes on"
+    if container_id in to_remove(node.bundle_folder(container_id).parent):
+        return f"{killed}: run `prestow prune`, which ends and removes it, since it was run with --rm"
+    option = "" if node.namespace == DEFAULT else f" --namespace {node.namespace}"
+    return f"{killed}: end it by `prestow containers stop {container_id}{option}`"
 
 
 def _is_run(bundle: Path) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from prestow.metadata.gc import Rules, Swept, sweep
 from prestow.metadata.retention import Retention
 from prestow.node import Node
+from prestow.process import Orphan, orphans_if_known
 
 _DAY = 24 * 3600.0
 
@@ -28,6 +29,17 @@ class Choice:
     unfinished: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned(Swept):
+    """What a prune did, or would have done.
+
+    Attributes:
+        orphaned: containers that hold something although their runs were killed; none of them was touched.
+    """
+
+    orphaned: tuple[Orphan, ...] = ()
+
+
 def rules(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Rules:
     """Give the rules by which a store is collected, from the settings and what was chosen.
 
@@ -43,7 +55,7 @@ def rules(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Ru
     return Rules(retention, settings.ingest_days * _DAY, choice.unfinished, dry_run)
 
 
-def prune(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Swept:
+def prune(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Pruned:
     """Remove what no name, container or lease holds, what crashes left, and what stayed unfinished for too long.
 
     Args:
@@ -59,4 +71,5 @@ def prune(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Sw
     if not dry_run:
         node.make_room()
         node.recover(whole=True)
-    return sweep(node.database, node.content, node.snapshotters, chosen)
+    swept = sweep(node.database, node.content, node.snapshotters, chosen)
+    return Pruned(swept.removed, swept.left, orphans_if_known(node))

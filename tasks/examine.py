@@ -4,6 +4,7 @@ from prestow import examine as engine
 from prestow.examine import Examined
 from prestow.node import open_node
 from tasks.journal import noted
+from tasks.orphans import log_orphans
 from tasks.policy import step
 
 
@@ -12,4 +13,6 @@ def examine(home: str, namespace: str, name: str | None, mend: bool) -> Examined
     """Hash and compare everything that is stored of an image, or of all and of the store's own books."""
     node = open_node(home, namespace)
     with noted("examine", name or node.store_id):
-        return engine.examine(node, name, mend=mend)
+        examined = engine.examine(node, name, mend=mend)
+    log_orphans(examined.orphaned)
+    return examined

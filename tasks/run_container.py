@@ -27,20 +27,24 @@ _PATIENCE = 15  # seconds, half of those after which a worker kills
 
 
 @step(lambda container_id: f"run container {container_id}", version=1, retries=Retries(attempts=1))
-def run_container(
+def run_container(  # noqa: PLR0913 - a container, its streams, and what is not to be recorded of them
     home: str,
     name: str,
     digest: str,
     container_id: str,
     interactive: bool,  # noqa: FBT001 - a step's arguments are told by place
     namespace: str | None = None,
+    secrets: tuple[str, ...] = (),
 ) -> Exit:
-    """Run the bundle in the foreground; never retried, since a started container may have done its work."""
+    """Run the bundle in the foreground; never retried, since a started container may have done its work.
+
+    The values of the variables that ``secrets`` names are masked in the log, and in the last lines.
+    """
     node = open_node(home, namespace)
     stdin = sys.stdin.fileno() if interactive else subprocess.DEVNULL
     reached("running", node, name, Digest.parse(digest))
     with noted("run_container", container_id), _log(node) as output:
-        ended = engine.run_bundle(node, container_id, stdin=stdin, output=output)
+        ended = engine.run_bundle(node, container_id, stdin=stdin, output=output, secrets=secrets)
     reached("exited", node, name, Digest.parse(digest))
     return ended
 

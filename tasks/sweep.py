@@ -1,15 +1,17 @@
 """Step ``sweep``: mark what names, containers and leases hold, and remove the rest."""
 
-from prestow.metadata.gc import Swept
 from prestow.node import open_node
-from prestow.prune import Choice, prune
+from prestow.prune import Choice, Pruned, prune
 from tasks.journal import noted
+from tasks.orphans import log_orphans
 from tasks.policy import step
 
 
 @step(lambda dry_run: "sweep (dry run)" if dry_run else "sweep", version=1)
-def sweep(home: str, choice: Choice, dry_run: bool) -> Swept:  # noqa: FBT001 - a step's parameters are positional
+def sweep(home: str, choice: Choice, dry_run: bool) -> Pruned:  # noqa: FBT001 - a step's parameters are positional
     """Collect the garbage of the store."""
     node = open_node(home)
     with noted("sweep", node.store_id):
-        return prune(node, choice, dry_run=dry_run)
+        pruned = prune(node, choice, dry_run=dry_run)
+    log_orphans(pruned.orphaned)
+    return pruned

@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, settings
 from tests import registries
 from tests.image_factory import write_demo_image
 from tests.prefect_harness import deploying, prefect_api, prefect_server
+from tests.server_logs import logs_of_the_session, pytest_runtest_teardown
 from tests.wheels import installed
 
 __all__ = [
-    "demo_layout", "deploying", "docker_registry", "fault_registry", "installed", "prefect_api", "prefect_server",
+    "demo_layout", "deploying", "docker_registry", "fault_registry", "installed", "logs_of_the_session", "prefect_api",
+    "prefect_server", "pytest_runtest_teardown",
 ]  # fmt: skip
 
 pytest_plugins = ["tests.started"]

@@ -7,7 +7,6 @@ Importing this module does not import Prefect, so that the engine's tests need n
 
 import fcntl
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +15,13 @@ import pytest
 
 from flows.connection import using_api
 from flows.local_server.ensure import Server, ensure, environment, stop
+from tests.server_logs import SHARED, check_log
 
 
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Give a running server, for tests that start processes of their own: Prefect is not imported in this one."""
-    home = _shared(tmp_path_factory) / "prefect-home"
+    home = _shared(tmp_path_factory) / SHARED
     home.mkdir(mode=0o700, exist_ok=True)
     with (home / "users.lock").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
@@ -37,20 +37,10 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             stop(home)
 
 
-def check_log(home: Path) -> None:
-    """Fail if the services of a store's server complained of anything: nobody else reads its log."""
-    complaints = [
-        line
-        for line in (home / "prefect" / "server.log").read_text("utf-8").splitlines()
-        if re.search(r"\b(ERROR|CRITICAL|Traceback)\b", line)
-    ]
-    assert not complaints, "\n".join([f"{home}/prefect/server.log complains:", *complaints])
-
-
 @pytest.fixture(scope="session")
 def prefect_server(prefect_api: Server) -> Iterator[Server]:
     """Give the same server, to which Prefect in this process is connected until the session ends."""
-    with _client(prefect_api.directory.parent, prefect_api):
+    with client_of(prefect_api):
         yield prefect_api
 
 
@@ -69,14 +59,14 @@ def _shared(factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def _client(home: Path, server: Server) -> Iterator[None]:
-    """Connect this process, whatever its user's own Prefect settings are, and restore them at the end."""
+def client_of(server: Server) -> Iterator[None]:
+    """Connect this process to a store's server, whatever its user's own settings are, and restore them at the end."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
     os.environ.update(environment(server))
     try:
-        with using_api(home):
+        with using_api(server.directory.parent):
             yield
     finally:
         os.environ.clear()

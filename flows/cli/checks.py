@@ -18,7 +18,7 @@ from flows.local_server.proxies import on_loopback
 from flows.local_server.record import environment
 from prestow.errors import PrestowError, printable
 from prestow.node import Node, open_node
-from prestow.process import shown_status
+from prestow.process import orphans
 from prestow.runtime.binary import find_runtime
 from prestow.snapshots.mountinfo import file_system, mounts_below
 from prestow.snapshots.probe import ELSEWHERE, probe
@@ -144,11 +144,10 @@ def _mounts(node: Node) -> Iterator[Finding]:
 
 def _containers(node: Node) -> Iterator[Finding]:
     every = node.containers.every()
-    orphaned = [c for c in every if shown_status(open_node(node.home, c.namespace), c.id) == "orphaned"]
+    orphaned = orphans(node)
     names = ", ".join(f"{c.namespace}/{c.id}" for c in orphaned)
     found = f"orphaned, as their runs were killed: {names}" if orphaned else f"{len(every)}, none orphaned"
-    advice = "end each with `prestow containers stop ID`; what was run with --rm goes with the next `prestow prune`"
-    yield Finding("containers", not orphaned, found, advice if orphaned else "")
+    yield Finding("containers", not orphaned, found, "; ".join(f"{c.namespace}/{c.id}: {c.what}" for c in orphaned))
 
 
 def _runtime() -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from flows.cli.session import session
 from flows.local_server.ensure import SCARCE
 
 if TYPE_CHECKING:
-    from prestow.metadata.gc import Swept
+    from prestow.prune import Pruned
 
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([dhw])", re.ASCII)
 _DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
             swept = prune(home=args.home, **options)
     for left in swept.left:
         say(f"kept: {left}")
+    for orphan in swept.orphaned:
+        say(f"container {orphan.namespace}/{orphan.id}: {orphan.what}")
     if above is not None and not args.dry_run:
         _say_still_full(args, above)
     document = dataclasses.asdict(swept) | {"bytes": swept.bytes, "totals": _totals(swept), "dry_run": args.dry_run}
@@ -100,14 +102,14 @@ def _scarce(args: argparse.Namespace) -> bool:
     return shutil.disk_usage(open_node(args.home, args.namespace).home).free < SCARCE
 
 
-def _directly(args: argparse.Namespace, options: dict[str, Any]) -> "Swept":
+def _directly(args: argparse.Namespace, options: dict[str, Any]) -> "Pruned":
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.prune import Choice, prune  # noqa: PLC0415 - likewise
 
     return prune(open_node(args.home, args.namespace), Choice(**options), dry_run=args.dry_run)
 
 
-def _totals(swept: "Swept") -> dict[str, dict[str, int]]:
+def _totals(swept: "Pruned") -> dict[str, dict[str, int]]:
     """Count what went, by kind."""
     totals: dict[str, dict[str, int]] = {}
     for removed in swept.removed:
@@ -117,7 +119,7 @@ def _totals(swept: "Swept") -> dict[str, dict[str, int]]:
     return totals
 
 
-def _text(swept: "Swept", verb: str) -> str:
+def _text(swept: "Pruned", verb: str) -> str:
     rows = [(each.kind, each.name, size(each.bytes) if each.bytes else "-", each.why) for each in swept.removed]
     shown = table(("KIND", "NAME", "SIZE", "WHY"), rows) + "\n" if rows else ""
     counts = ", ".join(f"{total['count']} {kind}{'s' * (total['count'] > 1)}" for kind, total in _totals(swept).items())

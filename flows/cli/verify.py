@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         "images": [_entry(each) for each in examined.images],
         "store": _entry(examined.store) if examined.store else None,
         "damaged": examined.damaged,
+        "orphaned": [asdict(orphan) for orphan in examined.orphaned],
     }
     emit(document, _page(examined), as_json=args.json)
     return MismatchError.exit_code if examined.damaged else 0
@@ -78,7 +79,8 @@ def _page(examined: "Examined") -> str:
     parts = [table(("IMAGE", "BLOBS", "SNAPSHOTS", "READ", "RESULT"), lines)]
     if damages := [row for e in each for row in _damages(e)]:
         parts.append(table(("IMAGE", "KIND", "DAMAGED", "WHAT", "BECAME"), damages))
-    if containers := [(c.namespace, c.id, c.what) for e in each for c in e.containers]:
+    containers = [(c.namespace, c.id, c.what) for e in each for c in e.containers]
+    if containers := [*containers, *((c.namespace, c.id, c.what) for c in examined.orphaned)]:
         parts.append(table(("NAMESPACE", "CONTAINER", "WHAT"), containers))
     return "\n\n".join(parts)
 

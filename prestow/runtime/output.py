@@ -69,6 +69,17 @@ class _Stream:
     continued: bool = False
 
 
+def tee(*outputs: Output | None) -> Output:
+    """Return what passes everything on to all of these that there are, in order."""
+    found = [output for output in outputs if output is not None]
+
+    def pass_on(piece: bytes, number: int) -> None:
+        for output in found:
+            output(piece, number)
+
+    return pass_on
+
+
 class OutputLog:
     """Takes what a process writes, piece by piece, and gives it on line by line."""
 

@@ -18,8 +18,8 @@ import select
 import subprocess
 import termios
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +31,8 @@ from prestow.errors import AlreadyExistsError, PreconditionError, RuntimeFailedE
 from prestow.runtime.binary import ENVIRONMENT, Runtime
 from prestow.runtime.bundle import LOG, PID, check_container_id, read_spec, running
 from prestow.runtime.group import placed
-from prestow.runtime.output import LastLines, Output
+from prestow.runtime.masking import Masked
+from prestow.runtime.output import LastLines, Output, tee
 from prestow.runtime.relay import Relay
 from prestow.runtime.sink import Sink, to_our_stderr
 from prestow.runtime.state import container_state, delete_container, stop_container
@@ -47,14 +48,15 @@ class Exit:
 
     Attributes:
         status: its exit status; 128 and the signal's number where a signal ended it.
-        last_lines: of what it wrote, escaped and bounded; of its standard error alone, where it had our streams.
+        last_lines: of what it wrote, masked, escaped and bounded; of its standard error alone, where it had our
+            streams.
     """
 
     status: int
     last_lines: tuple[str, ...] = ()
 
 
-def run_container(
+def run_container(  # noqa: PLR0913 - a process's streams, and what is not to be recorded of them
     runtime: Runtime,
     bundle: Path,
     container_id: str,
@@ -62,6 +64,7 @@ def run_container(
     state_root: Path,
     stdin: int = subprocess.DEVNULL,
     output: Output | None = None,
+    secrets: Collection[str] = (),
 ) -> Exit:
     """Run a bundle until its process ends.
 
@@ -75,7 +78,9 @@ def run_container(
         container_id: its name.
         state_root: where the runtime keeps its records; made 0700 where it is missing.
         stdin: a descriptor for the process to read from; the default reads nothing.
-        output: takes what the process writes to both its streams; without it they are ours.
+        output: takes what the process writes to both its streams, for a record; without it they are ours.
+        secrets: names of variables of the process whose values are masked in what ``output`` gets, and in the last
+            lines; not in what goes to our own streams.
 
     Raises:
         InvalidError: the id or the bundle is not one.
@@ -112,8 +117,9 @@ def run_container(
             if signals is not None:
                 signals.to(process)
             last = LastLines()
-            sink = Sink(process, bundle / PID, output or to_our_stderr, last, mute=terminal)
-            status = _watched(process, sink, stop)
+            with closing(Masked(tee(last, output), spec.values(secrets))) as record:
+                into = tee(record, to_our_stderr if output is None else None)
+                status = _watched(process, Sink(process, bundle / PID, into, mute=terminal), stop)
         return Exit(_status(runtime, bundle, container_id, status), last.lines())
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from prestow.runtime.output import STDERR, STDOUT, LastLines, Output
+from prestow.runtime.output import STDERR, STDOUT, Output
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -23,16 +23,14 @@ class Sink:
     copies both and would put pieces of one between those of a line of the other.
     """
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], pid_file: Path, output: Output, last: LastLines, *, mute: bool
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], pid_file: Path, output: Output, *, mute: bool) -> None:
         """Pass on to ``output``; with ``mute`` nothing, as a container with a terminal has no other stream."""
         self.process = process
         found = {STDOUT: process.stdout, STDERR: process.stderr}
         self._streams = {
             stream.fileno(): (number, cast("FileIO", stream)) for number, stream in found.items() if stream is not None
         }
-        self._pid_file, self._output, self._last = pid_file, output, last
+        self._pid_file, self._output = pid_file, output
         self._mute, self._started = mute, False
 
     def open(self) -> tuple[int, ...]:
@@ -47,7 +45,6 @@ class Sink:
             del self._streams[descriptor]
             stream.close()
         elif not self._mute and self._container_started():
-            self._last(piece, number)
             self._output(piece, number)
 
     def idle(self) -> None:

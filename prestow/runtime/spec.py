@@ -5,7 +5,7 @@ equal bytes, so a bundle that was written before is recognised by comparing them
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -103,6 +103,11 @@ class Spec:
     def terminal(self) -> bool:
         """Whether the process wants a terminal."""
         return self.document["process"].get("terminal") is True
+
+    def values(self, names: Collection[str]) -> list[str]:
+        """Return the values of the process's variables that have these names."""
+        variables = (str(entry).partition("=") for entry in self.document["process"].get("env", ()))
+        return [value for name, _, value in variables if name in names]
 
     @property
     def stop_signal(self) -> str:

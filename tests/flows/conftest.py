@@ -60,3 +60,14 @@ def waiting_layout(tmp_path_factory: pytest.TempPathFactory, demo_layout: Path) 
     layer = Tar().directory("bin").directory("etc").file("bin/hello", hello("amd64"), mode=0o755).fifo("etc/motd")
     tag(layout, put_image(layout, [layer.to_bytes()], config={"Entrypoint": ["/bin/hello"]}), "waiting")
     return layout
+
+
+@pytest.fixture(scope="session")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The reference of an image whose command is busybox's shell."""
+    layout = tmp_path_factory.mktemp("shell")
+    layer = Tar().directory("bin").file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o755)
+    for name in ("sh", "printf", "sha256sum", "false"):
+        layer.symlink(f"bin/{name}", "busybox")
+    tag(layout, put_image(layout, [layer.to_bytes()], config={"Cmd": ["/bin/sh"], "Env": ["GONE=image"]}), "shell")
+    return f"oci:{layout}:shell"

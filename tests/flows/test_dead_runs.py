@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from prefect import flow_engine, get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.events.schemas.automations import Automation, EventTrigger
+from prefect.events.schemas.automations import EventTrigger
 from prefect.events.schemas.events import ResourceSpecification
 
 from flows import heartbeats
@@ -22,9 +22,10 @@ from flows.dead_runs import NAME, change
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, ensure, environment, stop
 from flows.warm import client as warm
-from tests.prefect_harness import check_log
+from tests.prefect_harness import client_of
 from tests.prefect_records import ended, events
 from tests.registries import FaultRegistry
+from tests.server_logs import check_log
 from tests.stalled import stalled
 from tests.wheels import ROOT
 from tests.workers import created, process_of, without_prefect, worker
@@ -32,23 +33,25 @@ from tests.workers import created, process_of, without_prefect, worker
 BEAT = "prefect.flow-run.heartbeat"
 
 
-def automations() -> list[Automation]:
-    with get_client(sync_client=True) as client:
-        return client.read_automations_by_name(NAME)
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the deployments, to which this process is connected; its automation waits as little as it may.
 
-
-@pytest.fixture
-def impatient(deploying: None, prefect_server: Server) -> Iterator[None]:
-    """The deployments, with an automation that waits as little as Prefect allows, as a person may set it."""
-    deploy(ROOT)
-    (found,) = automations()
-    assert isinstance(found.trigger, EventTrigger)
-    found.trigger.within = timedelta(seconds=10)
-    with get_client(sync_client=True) as client:
-        change(client, found)
-    yield
-    with get_client(sync_client=True) as client:
-        client.delete_automation(found.id)
+    It is not the one of all tests: a server complains of an event that comes while the automation for it is changed.
+    """
+    folder = tmp_path_factory.mktemp("impatient")
+    server = ensure(folder)
+    try:
+        with client_of(server), get_client(sync_client=True) as client:
+            deploy(ROOT)
+            (found,) = client.read_automations_by_name(NAME)
+            assert isinstance(found.trigger, EventTrigger)
+            found.trigger.within = timedelta(seconds=10)  # as a person may set it
+            change(client, found)
+            yield server
+        check_log(folder)
+    finally:
+        stop(folder)
 
 
 def children(pid: int) -> list[int]:
@@ -58,13 +61,12 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("cold", ["1", "0"])
-@pytest.mark.usefixtures("impatient")
 def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(
-    prefect_server: Server, home: str, fault_registry: FaultRegistry, tmp_path: Path, cold: str
+    impatient: Server, home: str, fault_registry: FaultRegistry, tmp_path: Path, cold: str
 ) -> None:
     hung = stalled(fault_registry, home)
     own = {"PRESTOW_HOME": str(tmp_path / "host"), "PRESTOW_COLD": cold}
-    api = {**without_prefect(), **environment(prefect_server), **own}
+    api = {**without_prefect(), **environment(impatient), **own}
     with worker(sys.executable, api, tmp_path / "log") as running:
         run = created(reference=hung.reference, home=home)
         hung.wait()
@@ -104,7 +106,7 @@ def test_the_next_deploy_changes_only_the_flows_of_the_automation(tmp_path: Path
             subprocess.run(deploying, env=variables, check=True, stdout=subprocess.DEVNULL)
 
             (after,) = client.read_automations_by_name(NAME)
-        check_log(tmp_path)
+        check_log(tmp_path)  # before its end interrupts anything
     finally:
         stop(tmp_path)
     assert isinstance(made.trigger, EventTrigger)

@@ -9,9 +9,9 @@ from flows.prune import prune
 from flows.pull import pull
 from prestow.container import remove_container
 from prestow.errors import NotFoundError
-from prestow.metadata.gc import Swept
 from prestow.metadata.tag import untag
 from prestow.node import open_node
+from prestow.prune import Pruned
 from tests.prefect_records import flow_run_id, task_runs
 from tests.registries import Fault, FaultRegistry
 
@@ -24,7 +24,7 @@ def test_what_a_name_holds_stays(home: str, demo: str) -> None:
 
     swept = prune(home=home)
 
-    assert swept == Swept()
+    assert swept == Pruned()
 
 
 def test_what_a_container_holds_stays_and_then_goes(home: str, tmp_path: Path, demo: str) -> None:
@@ -76,11 +76,11 @@ def test_what_a_stopped_or_failed_pull_has_stays_until_one_of_the_name_is_comple
     assert 6.9 * DAY < node.leases.left(stopped) <= 7 * DAY
     before = {info.digest for info in node.content.walk()}
 
-    assert prune(home=home) == Swept()
+    assert prune(home=home) == Pruned()
     fault_registry.on("/manifests/", Fault(status=404), times=1)
     with pytest.raises(NotFoundError):
         pull(reference, home=home)
-    assert prune(home=home) == Swept()
+    assert prune(home=home) == Pruned()
     assert {info.digest for info in node.content.walk()} == before
     assert len(node.leases.list()) == 2
 
@@ -120,7 +120,7 @@ def test_rules_of_retention_are_parameters_of_the_flow(home: str, demo: str) -> 
         cursor.execute("UPDATE images SET used_at = 0, updated_at = 0")
     node.images.label(demo, {"prestow.keep": "true"})
 
-    assert prune(unused_days=30, above=0.001, home=home) == Swept()
+    assert prune(unused_days=30, above=0.001, home=home) == Pruned()
 
     node.images.label(demo, {"prestow.keep": None})
     assert prune(unused_days=30, home=home).of("image") == (demo,)

@@ -23,15 +23,13 @@ from flows.bundle import bundle
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
 from flows.run import run
-from flows.variables import MASK
 from flows.variables import environment as variables
 from flows.variables import recorded as recorded_of
 from prestow.errors import InvalidError, NotFoundError, PreconditionError, PrestowError
 from prestow.node import open_node
+from prestow.runtime.masking import MASK
 from tests.flows.cli.conftest import Prestow
-from tests.image_factory import put_image, tag
 from tests.prefect_records import ended, events, flow_run_id, log_lines, task_runs, until
-from tests.tar_builder import Tar
 from tests.wheels import ROOT
 from tests.workers import Worker, created, without_prefect, worker
 
@@ -39,17 +37,6 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 NAMES = ("PLAIN", "NAMED", "CALLER", "FILE", "BLOCK")
 HASH = "for v in " + " ".join(NAMES) + '; do eval printf %s \\"\\$$v\\"; done | sha256sum; read -r _'
-
-
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The reference of an image whose command is busybox's shell."""
-    layout = tmp_path_factory.mktemp("shell")
-    layer = Tar().directory("bin").file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o755)
-    for name in ("sh", "printf", "sha256sum", "false"):
-        layer.symlink(f"bin/{name}", "busybox")
-    tag(layout, put_image(layout, [layer.to_bytes()], config={"Cmd": ["/bin/sh"], "Env": ["GONE=image"]}), "shell")
-    return f"oci:{layout}:shell"
 
 
 @pytest.fixture

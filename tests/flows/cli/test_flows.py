@@ -19,7 +19,7 @@ from flows.cli.interruption import SENTENCE
 from prestow.node import open_node
 from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.image_factory import demo_layers, write_image
-from tests.prefect_records import until
+from tests.prefect_records import log_lines, until
 from tests.registries import Fault, FaultRegistry
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -270,17 +270,32 @@ def test_a_container_whose_run_is_killed_is_told_of_and_with_rm_ended_and_remove
 
     shown = called("containers", "--json").document
     doctor = called("doctor", "--json").document
+    foreseen = called("prune", "--dry-run", "--json")
     pruned = called("prune", "--json")
     left = called("containers", "--json").document
+    verified, page = called("verify", "--all", "--json"), called("verify", "--all")
 
     assert [c["status"] for c in shown] == ["orphaned"]
     assert "default/lost" in {check["check"]: check["found"] for check in doctor["checks"]}["containers"]
-    assert pruned.status == 0
+    (orphan,) = foreseen.document["orphaned"]
+    assert (orphan["namespace"], orphan["id"]) == ("default", "lost")
+    assert ("prestow prune" if remove else "prestow containers stop lost") in orphan["what"]
+    assert f"container default/lost: {orphan['what']}" in foreseen.err
+    assert pruned.status == verified.status == page.status == 0
+    assert pruned.document["orphaned"] == verified.document["orphaned"] == ([] if remove else [orphan])
+    assert (orphan["what"] in page.out, orphan["what"] in pruned.err) == (not remove, not remove)
     if remove:
+        assert "container lost: its run was killed, so it was ended and removed now" in pruned.err
         assert left == []
         assert not (prestow.home / "runtime/lost").exists()
     else:
         assert [c["status"] for c in left] == ["orphaned"]
+        with get_client(sync_client=True) as client:
+            every = client.read_flow_runs(limit=200)
+        run = next(
+            each for each in every if each.parameters.get("home") == str(prestow.home) and "above" in each.parameters
+        )
+        assert log_lines(run.id, "container default/lost: ") == [f"container default/lost: {orphan['what']}"]
         assert called("containers", "stop", "lost", "--grace", "0").out == "stopped lost\n"
 
 

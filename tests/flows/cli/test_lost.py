@@ -9,6 +9,7 @@ from flows.local_server.ensure import stop
 from tests.checkpoints import large_but
 from tests.flows.cli.conftest import Prestow
 from tests.registries import FaultRegistry
+from tests.server_logs import check_log
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def test_a_pull_that_was_stopped_goes_on_from_its_checkpoint_with_an_empty_datab
     assert first.document["checkpoint"] == checkpoint, first.err
 
     stop(alone.home)
+    check_log(alone.home)
     shutil.rmtree(alone.home / "prefect")
     second = alone("pull", reference, "--json")
 

@@ -16,6 +16,7 @@ from flows.local_server.record import Record, living
 from prestow.content.boot import Process, start_time
 from prestow.errors import PreconditionError, UnavailableError
 from tests.prefect_records import until
+from tests.server_logs import check_log, complaints
 
 PROJECT = Path(__file__).parents[3]
 PROGRAM = "import sys; from pathlib import Path; from flows.local_server.ensure import ensure; s = ensure(Path({!r})); "
@@ -38,6 +39,7 @@ def test_processes_that_ask_at_once_get_one_server_that_is_replaced_when_it_dies
     assert ensure(home) == server
 
     os.kill(server.pid, signal.SIGKILL)
+    check_log(home)
     log = home / "prefect" / "server.log"
     log.write_bytes(b"x" * (local_server._LOG_LIMIT + 1))
     other = ensure(home)
@@ -114,7 +116,11 @@ def test_a_server_that_cannot_start_is_reported_with_its_log(tmp_path: Path) -> 
     (tmp_path / "prefect" / "prefect.db").write_text("not a database" * 100)
     with pytest.raises(UnavailableError, match=r"server\.log"):
         ensure(tmp_path)
-    assert "not a database" in (tmp_path / "prefect" / "server.log").read_text()
+    log = tmp_path / "prefect" / "server.log"
+    why, what = complaints(log.read_text())
+    assert "sqlite3.DatabaseError: file is not a database" in why
+    assert what == "ERROR:    Application startup failed. Exiting."
+    log.unlink()
 
 
 def test_a_client_learns_url_password_and_folder(tmp_path: Path) -> None:
