@@ -68,11 +68,11 @@ def test_a_pull_that_stops_early_claims_no_layer_that_is_not_here(called: Called
 
 
 def test_a_failure_is_one_sentence_here_and_a_log_with_everything_at_the_api(
-    called: Called, fault_registry: FaultRegistry
+    prestow: Prestow, fault_registry: FaultRegistry
 ) -> None:
     reference = f"{fault_registry.own}/demo:absent"
 
-    done = called("pull", reference, "--json")
+    done = prestow("pull", reference, "--json")
 
     assert (done.status, done.out) == (3, "")
     assert done.err.splitlines()[-1].startswith("prestow: ")
