@@ -15,6 +15,7 @@ from pathlib import Path
 from prestow.digest import Digest
 from prestow.layers.erofs import encode
 from prestow.layers.merge import merge
+from prestow.metadata.containers import publish_containers
 from prestow.metadata.publish import publish_names
 from prestow.node import Node
 from prestow.oci import mediatypes
@@ -69,6 +70,21 @@ def grow(node: Node, count: int, *, first: int = 0) -> None:
         _insert(node, batch)
     publish_names(node.database, node.content)
     gc.collect()
+
+
+def grow_containers(node: Node, count: int) -> None:
+    """Add so many containers to a store, each of another of the images, without bundles and snapshots."""
+    digests = [Digest.of(image.manifest) for image in _images(0, count)]
+    with node.database.transaction() as cursor:
+        cursor.executemany(
+            "INSERT INTO containers (namespace, id, image, manifest_digest, driver, snapshot_key, bundle, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (node.namespace, f"{number:06d}", name(number), digest, DRIVER, f"{number:06d}", "/nowhere", 0.0)
+                for number, digest in enumerate(digests)
+            ],
+        )
+        publish_containers(node.database)
 
 
 def _images(first: int, end: int) -> Iterator[_Image]:
