@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.growth [--images N …] [--rounds N] [--whole N]
 
-Each image has a name, a layer and a snapshot of its own. ``container`` notes one and forgets it, where each image has
-one, too. CPU time of the process and its longest transaction, medians.
-A pull may take twice as long as in an empty store. Commands that look at the whole store are given by the image, for
-stores of at most ``--whole`` images. Ratios of one run hold on a busy machine, too.
+Each image has a name, a layer, a snapshot, and a container of its own. ``container`` notes one more, and forgets it.
+CPU time of the process and its longest transaction, medians. A pull may take twice as long as in an empty store.
+Commands that look at the whole store are given by the image, for stores of at most ``--whole`` images; the last of them
+rebuild its database and take it apart. Ratios of one run hold on a busy machine, too.
 """
 
 import argparse
@@ -102,13 +102,28 @@ def container(node: Node) -> None:
 
 
 def whole(node: Node) -> dict[str, Callable[[], object]]:
-    """Give the commands that look at the whole store."""
+    """Give the commands that look at the whole store; the last ones take it apart."""
     digest = node.images.list()[0].target.digest
+
+    def lose() -> None:
+        node.database.close()
+        node.database.path.unlink()
+        node.images.list()
+
+    def remove() -> None:
+        for found in node.containers.list():
+            node.containers.remove(found.id)
+        remove_images(node.database, node.content, [image.name for image in node.images.list()])
+
     return {
         "images": node.images.list,
         "explain": lambda: explain(node, digest),
+        "recover, once in a boot": lambda: node.recover(whole=True),
         "prune --dry-run": lambda: prune(node, dry_run=True),
         "verify --all": lambda: examine(node, None),
+        "lost database": lose,
+        "rm, all": remove,
+        "prune, all": lambda: prune(node),
     }
 
 
@@ -134,12 +149,12 @@ def main() -> None:
             grow(node, images)
             for word, work in commands(node, Path(scratch)).items():
                 lines.append(line(word, images, measured(work, args.rounds), first))
+            grow_containers(node, images)
+            lines.append(line("container", images, measured(partial(container, node), args.rounds), first))
             for word, work in whole(node).items() if images <= args.whole else ():
                 began = time.process_time()
                 work()
                 per_image.append((word, images, f"{1e3 * (time.process_time() - began) / images:.2f} ms"))
-            grow_containers(node, images)
-            lines.append(line("container", images, measured(partial(container, node), args.rounds), first))
             node.database.close()
     print(table(("COMMAND", "IMAGES", "CPU", "RATIO", "LOCK", "RATIO"), sorted(lines)))
     print()
