@@ -24,7 +24,8 @@ from prestow.content.store import MAX_DOCUMENT
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, StorageError
 from prestow.halfway import COPY
-from prestow.metadata.containers import ContainerRecord, Containers, is_published, told_containers
+from prestow.metadata.container_files import ContainerRecord, told_containers
+from prestow.metadata.containers import Containers, is_published
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.tag import recover_names
 from prestow.oci.identity import chain_ids

@@ -18,7 +18,7 @@ import pytest
 from prestow.content.layout_index import read_index
 from prestow.examine import examine
 from prestow.explain import explain
-from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node

@@ -11,7 +11,7 @@ import pytest
 from prestow.digest import Digest
 from prestow.examine import examine
 from prestow.inventory.take import inventory
-from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.container_files import ContainerRecord
 from prestow.node import Node, open_node
 from prestow.snapshots.create import create_snapshot
 from tests.conformance.snapshotter_damage import flip

@@ -18,7 +18,8 @@ from prestow.digest import Digest
 from prestow.errors import PreconditionError, StorageError
 from prestow.examine import examine
 from prestow.lookup import find_image
-from prestow.metadata.containers import ContainerRecord, Containers, container_file
+from prestow.metadata.container_files import ContainerRecord, container_file
+from prestow.metadata.containers import Containers
 from prestow.metadata.publish import publish_names
 from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node

@@ -8,13 +8,8 @@ from prestow.content.disk import translated
 from prestow.halfway import COPY
 from prestow.inventory.files import aside
 from prestow.inventory.finding import Finding, made_again
-from prestow.metadata.containers import (
-    ContainerRecord,
-    Containers,
-    publish_containers,
-    says,
-    told_containers,
-)
+from prestow.metadata.container_files import ContainerRecord, says, told_containers
+from prestow.metadata.containers import Containers, publish_containers
 from prestow.namespace import qualified
 from prestow.node import Node
 from prestow.runtime.bundle import CONFIG

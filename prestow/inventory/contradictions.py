@@ -14,7 +14,7 @@ from typing import TypeAlias
 from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.halfway import COPY
-from prestow.metadata.containers import ContainerRecord, told_containers
+from prestow.metadata.container_files import ContainerRecord, told_containers
 from prestow.metadata.publish import contradicted
 from prestow.node import Node
 from prestow.oci.identity import chained

@@ -15,7 +15,8 @@ from typing import Protocol, TypeAlias
 from prestow.content.local import LocalStore
 from prestow.digest import Digest
 from prestow.errors import PrestowError, printable
-from prestow.metadata.containers import Containers, told_containers
+from prestow.metadata.container_files import told_containers
+from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database, Row
 from prestow.metadata.failure import damaged
 from prestow.metadata.holds import Holds, Thing, blob, key, snapshot

@@ -22,7 +22,7 @@ from flows.cli.output import table
 from prestow.digest import Digest
 from prestow.examine import examine
 from prestow.explain import explain
-from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import tag

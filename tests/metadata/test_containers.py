@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, NotFoundError
-from prestow.metadata.containers import (
-    ContainerRecord,
-    Containers,
-    Told,
-    container_file,
-    is_published,
-    publish_containers,
-    told_containers,
-)
+from prestow.metadata.container_files import ContainerRecord, Told, container_file, told_containers
+from prestow.metadata.containers import Containers, is_published, publish_containers
 from prestow.metadata.database import Database
 from tests.metadata.factory import Home
 
@@ -84,27 +77,26 @@ def test_each_change_is_told_from_each_other(home: Home) -> None:
         assert len(found) == 2 * number + 2
 
 
-def test_a_file_that_another_database_wrote_is_noticed(home: Home) -> None:
+def left_behind(home: Home) -> None:
+    """Leave the files as somebody does who dies before his change is committed."""
     Containers(home.db).put(container("a"))
-    path = container_file(home.path, container("b"))
-
-    path.write_text(json.dumps([asdict(container("b"))]))
-
-    assert not is_published(home.db)
-    publish_containers(home.db)
-    assert is_published(home.db)
-    assert told_containers(home.path) == Told((container("a"),))
-
-
-def test_the_same_container_again_writes_the_file_that_a_full_disk_kept_back(home: Home) -> None:
-    containers = Containers(home.db)
-    containers.put(container("a"))
     path = container_file(home.path, container("a"))
-    path.unlink()
+    path.rename(container_file(home.path, container("b")))
+    container_file(home.path, container("b")).write_text(json.dumps([asdict(container("b"))]))
 
-    assert containers.put(replace(container("a"), created_at=2.0)) == container("a")
 
-    assert told_containers(home.path) == Told((container("a"),))
+@pytest.mark.parametrize("change", ["other", "same", "prune"])
+def test_the_next_change_mends_what_one_left_that_was_not_committed(home: Home, change: str) -> None:
+    left_behind(home)
+    assert not is_published(home.db)
+
+    if change == "prune":
+        publish_containers(home.db)
+    else:
+        Containers(home.db).put(container("c" if change == "other" else "a"))
+
+    assert is_published(home.db)
+    assert told_containers(home.path) == Told(Containers(home.db).every())
 
 
 def test_a_container_that_is_refused_leaves_the_file_of_the_one_that_is_there(home: Home) -> None:
