@@ -19,7 +19,7 @@ from prestow.admission import admit_copy
 from prestow.errors import AlreadyExistsError, NotFoundError, UnsupportedError
 from prestow.halfway import COPY, discard, drop_snapshot, held
 from prestow.layers.materialise import Materialised, materialise
-from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.container_files import ContainerRecord
 from prestow.node import Node
 from prestow.oci.image import Image
 from prestow.process import clear_stopped

@@ -16,7 +16,8 @@ from pathlib import Path
 from prestow.content.disk import make_folder, sync_folder, translated
 from prestow.content.lock import FileLock
 from prestow.errors import NotFoundError, UnavailableError
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.runtime.bundle import CONFIG, ROOTFS, break_bundle, check_container_id, remove_bundle
 from prestow.snapshots.mount import unmount
 from prestow.snapshots.remove import remove_tree

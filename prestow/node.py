@@ -3,7 +3,7 @@
     $PRESTOW_HOME/             mode 0700, and nobody else may write to it
       store.json               format version, store id (random, made once)
       metadata.db              names, snapshots, containers, leases; metadata.lock while it is made
-      containers.json          the containers once more, should the database be lost
+      containers/              the containers once more, should the database be lost
       content/                 an OCI image layout
       ingest/                  partial downloads
       snapshots/  bundles/     by driver; by container ID

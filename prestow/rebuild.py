@@ -3,7 +3,7 @@
     index.json        names, with namespaces and labels, whose targets are here
     image configs     the layers of chain IDs, and so the rows of metadata images: a file tells its chain ID by its name
     row.json          the row of a folder of snapshots
-    containers.json   containers that have a bundle or a snapshot
+    containers        containers that have a bundle or a snapshot
 
 What is not told there is lost with the database: what names stood for before, leases, when things were made. A folder
 of snapshots that says nothing of itself may hold what a container wrote: it goes to quarantine, for without a row it
@@ -24,7 +24,8 @@ from prestow.content.store import MAX_DOCUMENT
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, StorageError
 from prestow.halfway import COPY
-from prestow.metadata.containers import ContainerRecord, Containers, containers_file, is_published, read_containers
+from prestow.metadata.container_files import ContainerRecord, told_containers
+from prestow.metadata.containers import Containers, is_published
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.tag import recover_names
 from prestow.oci.identity import chain_ids
@@ -162,12 +163,13 @@ def _numbered(rows: Mapping[str, Info]) -> list[Info]:
 
 def _containers(home: Path, content: LocalStore, snapshots: set[tuple[str, str]]) -> Iterator[ContainerRecord]:
     """Give the containers of which there is anything left."""
-    listed = read_containers(home)
-    if listed is None:
-        path = containers_file(home)
-        _log.warning("%s makes no sense: containers are forgotten; save what they wrote before the next prune", path)
+    told = told_containers(home)
+    for path in told.nonsense:
+        _log.warning(
+            "%s makes no sense: what it told is forgotten; save what containers wrote before the next prune", path
+        )
         _set_aside(content, path, "makes no sense")
-    for record in listed or ():
+    for record in told.records:
         with translated(f"looking at {record.bundle}"):
             here = Path(record.bundle).is_dir()
         if here or (record.driver, record.snapshot_key) in snapshots:
@@ -186,7 +188,7 @@ def has_lost_its_log(home: Path, database: Database) -> bool:
     if is_published(database):
         return False
     known = {(record.namespace, record.id) for record in Containers(database).every()}
-    listed = [record for record in read_containers(home) or () if (record.namespace, record.id) not in known]
+    listed = [record for record in told_containers(home).records if (record.namespace, record.id) not in known]
     with translated(f"looking at the bundles of {home}"):
         complete = [record for record in listed if (Path(record.bundle) / CONFIG).is_file()]
     if not complete:

@@ -20,8 +20,8 @@ FORMAT = 1
 """Format of the store's folders; greater ones are of a newer prestow."""
 
 _OURS = frozenset({
-    "bundles", "containers.json", "content", "ingest", "looks", "metadata.db", "metadata.lock", "namespaces", "prefect",
-    "quarantine", "repair.lock", "runtime", "snapshots", "store.json", "trash", "warm",
+    "bundles", "containers", "containers.json", "content", "ingest", "looks", "metadata.db", "metadata.lock",
+    "namespaces", "prefect", "quarantine", "repair.lock", "runtime", "snapshots", "store.json", "trash", "warm",
 })  # fmt: skip
 """What may lie in a store whose name was lost, or is just being made."""
 

@@ -14,7 +14,8 @@ from prestow.content.disk import make_folder, sync_folder, translated
 from prestow.content.lock import FileLock
 from prestow.errors import NotFoundError, UnavailableError
 from prestow.halfway import discard
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.runtime.binary import Runtime
 from prestow.runtime.bundle import check_container_id
 from prestow.runtime.state import delete_container, stop_container

@@ -24,7 +24,7 @@ from prestow.errors import NotFoundError, UnavailableError
 from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply
 from prestow.lookup import find_image
-from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.tag import tag, untag
 from prestow.node import Node, open_node
 from prestow.platforms import Platform

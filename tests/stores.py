@@ -13,11 +13,14 @@ from itertools import islice
 from pathlib import Path
 
 from prestow.digest import Digest
+from prestow.halfway import COPY
 from prestow.layers.erofs import encode
 from prestow.layers.merge import merge
+from prestow.metadata.containers import publish_containers
 from prestow.metadata.publish import publish_names
 from prestow.node import Node
 from prestow.oci import mediatypes
+from prestow.runtime.bundle import CONFIG
 from tests.tar_builder import Tar
 
 DRIVER = "erofs"
@@ -69,6 +72,24 @@ def grow(node: Node, count: int, *, first: int = 0) -> None:
         _insert(node, batch)
     publish_names(node.database, node.content)
     gc.collect()
+
+
+def grow_containers(node: Node, count: int) -> None:
+    """Add so many containers to a store, each of another of the images, with bundles of their own."""
+    rows = []
+    for image in _images(0, count):
+        bundle = node.bundle_folder(f"{image.number:06d}")
+        bundle.mkdir(parents=True)
+        (bundle / CONFIG).write_text("{}")
+        digest = Digest.of(image.manifest)
+        rows.append((node.namespace, bundle.name, image.name, digest, COPY, "", str(bundle), CREATED))
+    with node.database.transaction() as cursor:
+        cursor.executemany(
+            "INSERT INTO containers (namespace, id, image, manifest_digest, driver, snapshot_key, bundle, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        publish_containers(node.database)
 
 
 def _images(first: int, end: int) -> Iterator[_Image]:

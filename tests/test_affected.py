@@ -9,7 +9,7 @@ import pytest
 
 from prestow.affected import Affected
 from prestow.examine import examine
-from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.images import ImageRecord
 from prestow.node import Node, open_node
 from prestow.oci.image import Image

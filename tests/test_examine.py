@@ -10,7 +10,8 @@ from prestow.cancellation import watched
 from prestow.digest import Digest
 from prestow.errors import CancelledError
 from prestow.examine import examine
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
 from prestow.oci.image import Image

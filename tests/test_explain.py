@@ -10,7 +10,7 @@ import pytest
 from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError
 from prestow.explain import Explanation, explain
-from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.tag import tag, untag
 from prestow.node import Node, open_node
 from prestow.oci.image import Image

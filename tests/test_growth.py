@@ -18,6 +18,7 @@ import pytest
 from prestow.content.layout_index import read_index
 from prestow.examine import examine
 from prestow.explain import explain
+from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node
@@ -25,7 +26,7 @@ from prestow.prune import prune
 from prestow.snapshots.look import looked_at
 from tests.image_factory import write_image
 from tests.pulling import pulled
-from tests.stores import DRIVER, grow, name
+from tests.stores import DRIVER, grow, grow_containers, name
 from tests.tar_builder import Tar
 
 SMALL, LARGE = 20, 200
@@ -118,6 +119,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     stores = Stores(open_node(folder / "small"), open_node(folder / "large"), folder)
     for node, images in ((stores.small, SMALL), (stores.large, LARGE)):
         grow(node, images)
+        grow_containers(node, images // 4)
         for _ in range(images // 10):
             node.snapshotter("native").prepare(f"container-{next(FRESH):06d}", None)
     yield stores
@@ -153,6 +155,14 @@ def _find(_: Stores, node: Node) -> None:
     node.images.use(name(6))
 
 
+def _record(_: Stores, node: Node) -> None:
+    """Note a container, and forget it."""
+    image, key = node.images.get(name(7)), f"mine-{next(FRESH):06d}"
+    made = ContainerRecord("default", key, image.name, image.target.digest, "native", key, f"{node.home}/{key}", 0.0)
+    node.containers.put(made)
+    node.containers.remove(made.id)
+
+
 def _container(_: Stores, node: Node) -> None:
     """Make a snapshot and look into it, and remove both: by the driver that needs no mounts."""
     driver, key = node.snapshotter("native"), f"mine-{next(FRESH):06d}"
@@ -164,7 +174,7 @@ def _container(_: Stores, node: Node) -> None:
         driver.remove(f"{key}-done")
 
 
-@pytest.mark.parametrize("work", [_pull, _tag, _label, _remove, _find, _container])
+@pytest.mark.parametrize("work", [_pull, _tag, _label, _remove, _find, _record, _container])
 def test_a_command_does_the_same_whatever_else_the_store_has(
     stores: Stores, work: Callable[[Stores, Node], object]
 ) -> None:

@@ -10,7 +10,8 @@ from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.errors import NotFoundError, PreconditionError, UnavailableError
 from prestow.halfway import COPY, finish, held, notes
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.runtime.bundle import CONFIG
 from prestow.snapshots.native import NativeSnapshotter
 from tests.conformance.bench import Bench

@@ -11,7 +11,7 @@ import pytest
 from prestow.digest import Digest
 from prestow.examine import examine
 from prestow.inventory.take import inventory
-from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.container_files import ContainerRecord
 from prestow.node import Node, open_node
 from prestow.snapshots.create import create_snapshot
 from tests.conformance.snapshotter_damage import flip
@@ -105,12 +105,22 @@ DAMAGE: dict[str, tuple[Change, str]] = {
         "oci-layout",
     ),
     "a pipe for the layout": (lambda node: _instead(node.content.root / "oci-layout", os.mkfifo), "oci-layout"),
-    "a pipe for the containers": (lambda node: _instead(node.home / "containers.json", os.mkfifo), "containers.json"),
-    "a folder for the containers": (lambda node: _instead(node.home / "containers.json", os.mkdir), "containers.json"),
+    "a pipe for the containers": (lambda node: _instead(node.home / "containers", os.mkfifo), "containers"),
+    "a file for the containers": (_stray("containers"), "containers"),
+    "a folder among the containers": (_stray("containers/a.json/b"), "containers"),
+    "a pipe where older versions wrote them": (
+        lambda node: _instead(node.home / "containers.json", os.mkfifo),
+        "containers",
+    ),
+    "a folder where older versions wrote them": (
+        lambda node: _instead(node.home / "containers.json", os.mkdir),
+        "containers",
+    ),
     "a lost folder": (_upper, "row"),
     "a row without anything": (_row, "database"),
     "a container without anything": (_container, "container"),
-    "stale containers": (lambda node: (node.home / "containers.json").write_text('[{"id": 1}]'), "containers.json"),
+    "nonsense among the containers": (_stray("containers/a.json"), "containers"),
+    "stale containers": (lambda node: (node.home / "containers.json").write_text('[{"id": 1}]'), "containers"),
     "a folder that does not tell": (lambda node: _folder(node).joinpath("row.json").write_text("{}"), "row.json"),
     "a folder that tells nothing": (lambda node: _folder(node).joinpath("row.json").unlink(), "row.json"),
     "a row that refers to none": (_reference, "database"),

@@ -1,12 +1,14 @@
 """A database that was lost or damaged is made again from the disk: names, snapshots, containers and what they wrote."""
 
+import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from prestow.digest import Digest
 from prestow.errors import PreconditionError, StorageError
 from prestow.examine import examine
 from prestow.lookup import find_image
-from prestow.metadata.containers import ContainerRecord, Containers, containers_file
+from prestow.metadata.container_files import ContainerRecord, container_file
+from prestow.metadata.containers import Containers
 from prestow.metadata.publish import publish_names
 from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node
@@ -269,18 +272,33 @@ def test_an_index_that_is_lost_too_costs_the_names_only(node: Node) -> None:
     assert (fresh.images.every(), known(fresh)[1]) == ((), snapshots)
 
 
-def test_a_list_of_containers_that_is_lost_too_costs_the_containers_only(
+def test_a_file_of_a_container_that_is_lost_too_costs_that_container_only(
     node: Node, caplog: pytest.LogCaptureFixture
 ) -> None:
-    images, snapshots, _ = known(node)
+    images, snapshots, (lost, *others) = known(node)
     node.database.close()
     node.database.path.unlink()
-    containers_file(node.home).write_text("[{}]")
+    container_file(node.home, lost).write_text("[{}]")
 
     fresh = Node(node.home, node.store_id)
 
-    assert known(fresh) == (images, snapshots, ())
-    assert "save what they wrote before the next prune" in caplog.text
+    assert known(fresh) == (images, snapshots, tuple(others))
+    assert "save what containers wrote before the next prune" in caplog.text
+
+
+@pytest.mark.parametrize("makes_sense", [True, False])
+def test_containers_that_an_older_version_wrote_are_read_back(node: Node, *, makes_sense: bool) -> None:
+    images, snapshots, containers = known(node)
+    node.database.close()
+    node.database.path.unlink()
+    shutil.rmtree(node.home / "containers")
+    old = node.home / "containers.json"
+    old.write_text(json.dumps([asdict(record) for record in containers]) if makes_sense else "[{}]")
+
+    fresh = Node(node.home, node.store_id)
+
+    assert known(fresh) == (images, snapshots, containers if makes_sense else ())
+    assert old.exists() == makes_sense
 
 
 def test_a_store_of_a_newer_prestow_is_left_alone(node: Node) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from prestow.digest import Digest
 from prestow.halfway import COPY
-from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.container_files import ContainerRecord
 from prestow.node import Node, open_node
 from prestow.process import shown_status, stop
 from prestow.runtime.bundle import claim_root, write_bundle

@@ -8,13 +8,8 @@ from prestow.content.disk import translated
 from prestow.halfway import COPY
 from prestow.inventory.files import aside
 from prestow.inventory.finding import Finding, made_again
-from prestow.metadata.containers import (
-    ContainerRecord,
-    Containers,
-    containers_file,
-    publish_containers,
-    says,
-)
+from prestow.metadata.container_files import ContainerRecord, says, told_containers
+from prestow.metadata.containers import Containers, publish_containers
 from prestow.namespace import qualified
 from prestow.node import Node
 from prestow.runtime.bundle import CONFIG
@@ -28,7 +23,7 @@ def containers(node: Node) -> Iterator[Finding]:
         records = Containers(node.database).every()
         told = says(node.home, records)
     if not told:
-        damage = Damage("containers.json", str(containers_file(node.home)), "does not say what the database says")
+        damage = Damage("containers", str(node.home / "containers"), "does not say what the database says")
         yield Finding(damage, "written again", partial(_publish, node))
     busy = {lease.owner.removeprefix("bundle ") for lease in node.leases.list() if lease.owner.startswith("bundle ")}
     keys = {(info.driver, info.key) for info in node.snapshots()}
@@ -64,9 +59,8 @@ def _forget(node: Node, record: ContainerRecord) -> None:
 
 
 def _publish(node: Node) -> None:
-    path = containers_file(node.home)
-    if not path.is_file():
-        node.content.held.take(path, "is no file")
+    for path in told_containers(node.home).nonsense:
+        node.content.held.take(path, "makes no sense")
     with node.database.transaction():
         publish_containers(node.database)
 

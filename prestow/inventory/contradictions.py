@@ -2,7 +2,7 @@
 
     snapshots     the key of a row from an image is the chain ID of its layers
     names         a target that is not here, where ``index.json`` tells of one that is
-    containers    a snapshot, manifest or bundle that is not here, where ``containers.json`` tells of one that is
+    containers    a snapshot, manifest or bundle that is not here, where its file tells of one that is
 
 Such a database is damaged, and made anew. The files must not be written again from it, which would lose what was right.
 """
@@ -14,7 +14,7 @@ from typing import TypeAlias
 from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.halfway import COPY
-from prestow.metadata.containers import ContainerRecord, read_containers
+from prestow.metadata.container_files import ContainerRecord, told_containers
 from prestow.metadata.publish import contradicted
 from prestow.node import Node
 from prestow.oci.identity import chained
@@ -71,7 +71,7 @@ def _containers(node: Node, rows: Rows) -> Iterator[str]:
         snapshot = record.driver == COPY or (record.driver, record.snapshot_key) in rows
         return snapshot + node.content.has(record.manifest_digest) + (Path(record.bundle) / CONFIG).is_file()
 
-    listed = {(record.namespace, record.id): record for record in read_containers(node.home) or ()}
+    listed = {(record.namespace, record.id): record for record in told_containers(node.home).records}
     for record in node.containers.every():
         if here(listed.get((record.namespace, record.id), record)) > here(record):
-            yield f"container {record.id} refers to what is not here, and containers.json to what is"
+            yield f"container {record.id} refers to what is not here, and its file in containers to what is"

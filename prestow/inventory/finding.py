@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prestow.errors import CancelledError, PrestowError
-from prestow.metadata.containers import ContainerRecord
+from prestow.metadata.container_files import ContainerRecord
 from prestow.namespace import DEFAULT
 from prestow.repair import Mended
 from prestow.snapshots.snapshotter import Damage

@@ -11,7 +11,8 @@ from prestow.digest import Digest
 from prestow.inventory.contradictions import Rows, line
 from prestow.inventory.files import aside
 from prestow.inventory.finding import Finding, made_again
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.node import Node
 from prestow.snapshots.driver import Driver
 from prestow.snapshots.mountinfo import mounts_below

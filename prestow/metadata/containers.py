@@ -1,48 +1,28 @@
 """Containers: what a bundle was made from, so that its image and its snapshot stay as long as it does.
 
-    <home>/containers.json      all of them, beside the database: what is known should that be lost
-
-The file is derived, as ``index.json`` is from the names, and replaced with every change.
+Each has a file, too (``container_files``), which changes within the transaction, before that is committed.
 """
 
-import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from prestow.content.disk import read_file, replace_file, translated
-from prestow.digest import Digest
-from prestow.errors import AlreadyExistsError, ExhaustedError, NotFoundError, PrestowError, StorageError, printable
+from prestow.content.disk import sync_folder, translated
+from prestow.errors import AlreadyExistsError, ExhaustedError, NotFoundError, printable
+from prestow.metadata.container_files import (
+    ContainerRecord,
+    container_file,
+    containers_folder,
+    folder_identity,
+    of_fields,
+    old_containers_file,
+    settle,
+    told_by_files,
+    write_container,
+)
 from prestow.metadata.database import Database, Row
 from prestow.namespace import DEFAULT
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerRecord:
-    """A container.
-
-    Attributes:
-        namespace: whose container it is.
-        id: its name there.
-        image: name of the image, as it was when the container was made.
-        manifest_digest: the manifest itself, whatever the name stands for by now.
-        driver: snapshotter that has its snapshot.
-        snapshot_key: key of its active snapshot there.
-        bundle: path of the bundle's folder.
-        created_at: seconds since the epoch.
-    """
-
-    namespace: str
-    id: str
-    image: str
-    manifest_digest: Digest
-    driver: str
-    snapshot_key: str
-    bundle: str
-    created_at: float
 
 
 class Containers:
@@ -95,8 +75,10 @@ class Containers:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (namespace, id) DO NOTHING",
                 (self._namespace, record.id, record.image, *columns, record.created_at),
             )
+            is_new = cursor.rowcount > 0
             found = self.get(record.id)
-            publish_containers(self._db)
+            if is_new or not is_published(self._db):
+                _publish(self._db, found, container_file(self._db.path.parent, found))
         if (found.image, str(found.manifest_digest), found.driver, found.snapshot_key, found.bundle) != (
             record.image,
             *columns,
@@ -113,79 +95,72 @@ class Containers:
         with self._db.transaction() as cursor:
             record = self.get(container_id)
             cursor.execute("DELETE FROM containers WHERE namespace = ? AND id = ?", (self._namespace, container_id))
-            publish_containers(self._db)
+            _publish(self._db, None, container_file(self._db.path.parent, record))
             return record
 
 
 def publish_containers(db: Database) -> None:
-    """Bring ``containers.json`` up to the database, within a transaction; on a full disk that waits for a prune.
+    """Bring all files up to the database, within a transaction; on a full disk that waits for a prune.
 
     Raises:
-        StorageError: the disk failed, or the database is damaged: then the file stays, since it may know more.
+        StorageError: the disk failed, or the database is damaged: then the files stay, since they may know more.
     """
     db.check_table("containers")
-    records = Containers(db).every()
-    path = containers_file(db.path.parent)
-    with suppress(ExhaustedError), db.transaction() as cursor:
-        if not says(db.path.parent, records):
-            with translated(f"writing {path}"):
-                replace_file(path, json.dumps([asdict(record) for record in records], indent=2).encode())
-        if path.exists():
-            cursor.execute("INSERT OR REPLACE INTO published VALUES (?, ?)", (path.name, _identity(path)))
+    home, old = db.path.parent, old_containers_file(db.path.parent)
+    wanted = {container_file(home, record): record for record in Containers(db).every()}
+    told = {container_file(home, record): record for record in told_by_files(home).records}
+    if wanted == told and is_published(db):
+        return
+    with _changing(db):
+        for path, record in wanted.items():
+            if told.get(path) != record:
+                write_container(path, record)
+        for path in told.keys() - wanted.keys():
+            path.unlink()
+        if os.path.lexists(old):
+            settle(home)
+            old.unlink()
+            sync_folder(home)
 
 
 def is_published(db: Database) -> bool:
-    """Whether the file is the one that was last written with this database: neither is older than the other.
+    """Whether the files are those that were last written with this database: neither is older than the other.
 
     Raises:
         StorageError: the database failed.
     """
-    path = containers_file(db.path.parent)
-    rows = db.read("SELECT identity FROM published WHERE file = ?", (path.name,))
-    return (rows[0]["identity"] if rows else "") == _identity(path)
+    home = db.path.parent
+    rows = db.read("SELECT identity FROM published WHERE file = ?", (containers_folder(home).name,))
+    noted = rows[0]["identity"] if rows else ""
+    return noted == folder_identity(home) and not os.path.lexists(old_containers_file(home))
 
 
-def _identity(path: Path) -> str:
-    """Tell which file is there, as the kernel does; empty if there is none."""
-    with suppress(FileNotFoundError):
-        found = path.lstat()
-        return f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
-    return ""
+def _publish(db: Database, record: ContainerRecord | None, path: Path) -> None:
+    """Write or remove the file of one container, within the transaction that changes it; all, if others are behind."""
+    if not is_published(db):
+        publish_containers(db)
+        return
+    with _changing(db):
+        if record is not None:
+            write_container(path, record)
+        else:
+            path.unlink(missing_ok=True)
 
 
-def says(home: Path, records: Sequence[ContainerRecord]) -> bool:
-    """Whether the file tells of these containers, in this order."""
+@contextmanager
+def _changing(db: Database) -> Iterator[None]:
+    """Change files within a transaction, and note how the folder is then; a full disk leaves them behind."""
+    home = db.path.parent
     try:
-        return read_containers(home) == tuple(records)
-    except StorageError:
-        return False
-
-
-def read_containers(home: Path) -> tuple[ContainerRecord, ...] | None:
-    """Give the containers that the file tells of, none if there is no file; None if it makes no sense.
-
-    Raises:
-        StorageError: the disk does not give it.
-    """
-    path = containers_file(home)
-    try:
-        with translated(f"reading {path}"):
-            raw = read_file(path) if path.is_file() else b"[]" if not os.path.lexists(path) else b""
-        return tuple(map(_of_fields, json.loads(raw)))
-    except StorageError:
-        raise
-    except (ValueError, TypeError, LookupError, RecursionError, PrestowError):
-        return None
-
-
-def containers_file(home: Path) -> Path:
-    """Give the place of the file."""
-    return home / "containers.json"
+        with translated(f"writing {containers_folder(home)}"):
+            yield
+            settle(home)
+        identity = folder_identity(home)
+    except ExhaustedError:
+        identity = "behind"
+    with db.transaction() as cursor:
+        cursor.execute("INSERT OR REPLACE INTO published VALUES (?, ?)", (containers_folder(home).name, identity))
 
 
 def _record(row: Row) -> ContainerRecord:
-    return _of_fields(dict(zip(row.keys(), tuple(row), strict=True)))
-
-
-def _of_fields(fields: Mapping[str, Any]) -> ContainerRecord:
-    return ContainerRecord(**{**fields, "manifest_digest": Digest.parse(fields["manifest_digest"])})
+    return of_fields(dict(zip(row.keys(), tuple(row), strict=True)))

@@ -15,7 +15,8 @@ from typing import Protocol, TypeAlias
 from prestow.content.local import LocalStore
 from prestow.digest import Digest
 from prestow.errors import PrestowError, printable
-from prestow.metadata.containers import Containers, read_containers
+from prestow.metadata.container_files import told_containers
+from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database, Row
 from prestow.metadata.failure import damaged
 from prestow.metadata.holds import Holds, Thing, blob, key, snapshot
@@ -150,13 +151,13 @@ def _names(db: Database, marker: Marker) -> tuple[Name, ...]:
 
 
 def _containers(db: Database, marker: Marker) -> None:
-    told = {(each.namespace, each.id): each for each in read_containers(db.path.parent) or ()}
+    told = {(each.namespace, each.id): each for each in told_containers(db.path.parent).records}
     for container in Containers(db).every():
         shown = title(container.namespace, container.id)
         root = marker.holds.root(Thing("container", shown), f"container {shown}")
         other = told.get((container.namespace, container.id), container)
         if other != container and other.created_at == container.created_at:  # what it wrote exists once
-            raise damaged(db.path, f"container {shown} is not what containers.json says")
+            raise damaged(db.path, f"container {shown} is not what the files in containers say")
         marker.holds.add(root, [snapshot(container.driver, container.snapshot_key)])
         marker.follow(root, container.manifest_digest, None)
 

@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.growth [--images N …] [--rounds N] [--whole N]
 
-Each image has a name, a layer and a snapshot of its own. CPU time of the process and its longest transaction, medians.
-A pull may take twice as long as in an empty store. Commands that look at the whole store are given by the image, for
-stores of at most ``--whole`` images. Ratios of one run hold on a busy machine, too.
+Each image has a name, a layer, a snapshot, and a container of its own. ``container`` notes one more, and forgets it.
+CPU time of the process and its longest transaction, medians. A pull may take twice as long as in an empty store.
+Commands that look at the whole store are given by the image, for stores of at most ``--whole`` images; the last of them
+rebuild its database and take it apart. Ratios of one run hold on a busy machine, too.
 """
 
 import argparse
@@ -13,12 +14,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 from flows.cli.output import table
+from prestow.digest import Digest
 from prestow.examine import examine
 from prestow.explain import explain
+from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import tag
@@ -26,7 +30,7 @@ from prestow.node import Node, open_node
 from prestow.prune import prune
 from tests.image_factory import write_image
 from tests.pulling import pulled
-from tests.stores import DRIVER, grow
+from tests.stores import DRIVER, grow, grow_containers
 from tests.tar_builder import Tar
 
 Figures = tuple[float, float]
@@ -88,15 +92,46 @@ def commands(node: Node, folder: Path) -> dict[str, Callable[[], object]]:
     return {"pull": pull, "tag": alias, "tag, rm": remove, "recover": node.recover}
 
 
+def container(node: Node) -> None:
+    """Note a container, and forget it."""
+    key = f"fresh-{next(_FRESH)}"
+    node.containers.put(
+        ContainerRecord(node.namespace, key, _ALIAS, Digest.of(b"manifest"), DRIVER, key, "/nowhere", 0.0)
+    )
+    node.containers.remove(key)
+
+
 def whole(node: Node) -> dict[str, Callable[[], object]]:
-    """Give the commands that look at the whole store."""
+    """Give the commands that look at the whole store; the last ones take it apart."""
     digest = node.images.list()[0].target.digest
+
+    def lose() -> None:
+        node.database.close()
+        node.database.path.unlink()
+        node.images.list()
+
+    def remove() -> None:
+        for found in node.containers.list():
+            node.containers.remove(found.id)
+        remove_images(node.database, node.content, [image.name for image in node.images.list()])
+
     return {
         "images": node.images.list,
         "explain": lambda: explain(node, digest),
+        "recover, once in a boot": lambda: node.recover(whole=True),
         "prune --dry-run": lambda: prune(node, dry_run=True),
         "verify --all": lambda: examine(node, None),
+        "lost database": lose,
+        "rm, all": remove,
+        "prune, all": lambda: prune(node),
     }
+
+
+def line(word: str, images: int, figures: Figures, first: dict[str, Figures]) -> tuple[object, ...]:
+    """Give a line of the table; ``first`` are the figures of the store that counts as empty."""
+    (took, lock), base = figures, first.setdefault(word, figures)
+    ratios = f"{took / base[0]:.1f}", f"{lock / base[1]:.1f}" if base[1] else ""
+    return word, images, f"{1e3 * took:.1f} ms", ratios[0], f"{1e3 * lock:.2f} ms", ratios[1]
 
 
 def main() -> None:
@@ -113,10 +148,9 @@ def main() -> None:
             node = open_node(Path(scratch) / str(images))
             grow(node, images)
             for word, work in commands(node, Path(scratch)).items():
-                took, lock = measured(work, args.rounds)
-                base = first.setdefault(word, (took, lock))
-                ratios = f"{took / base[0]:.1f}", f"{lock / base[1]:.1f}" if base[1] else ""
-                lines.append((word, images, f"{1e3 * took:.1f} ms", ratios[0], f"{1e3 * lock:.2f} ms", ratios[1]))
+                lines.append(line(word, images, measured(work, args.rounds), first))
+            grow_containers(node, images)
+            lines.append(line("container", images, measured(partial(container, node), args.rounds), first))
             for word, work in whole(node).items() if images <= args.whole else ():
                 began = time.process_time()
                 work()

@@ -26,8 +26,8 @@ from prestow.snapshots.snapshotter import Damage
 from tests.crash.verbs import Job, Verb, clear, holds
 from tests.registries import DockerRegistry
 
-# index.json, and containers.json, may be behind the database or ahead of it until the next change is written.
-_BEHIND = frozenset({"name", "containers.json"})
+# index.json, and the files of containers, may be behind the database or ahead of it until the next change is written.
+_BEHIND = frozenset({"name", "containers"})
 _LONG = 365 * 24 * 3600.0
 _TABLES = ("images", "generations", "containers", "snapshots", "leases", "lease_resources")
 _PERMANENT = (
@@ -36,8 +36,9 @@ _PERMANENT = (
     "snapshots/*/.looked",
 )  # fmt: skip
 _FOLDERS = (
-    "bundles", "bundles/.running", "bundles/.underway", "content", "content/blobs", "content/blobs/sha256",
-    "ingest", "ingest/.locks", "looks", "prefect", "prefect/results", "prefect/runs", "runtime", "snapshots",
+    "bundles", "bundles/.running", "bundles/.underway", "containers",
+    "content", "content/blobs", "content/blobs/sha256", "ingest", "ingest/.locks", "looks",
+    "prefect", "prefect/results", "prefect/runs", "runtime", "snapshots",
     "snapshots/*", "snapshots/*/.locks", "snapshots/*/.new", "snapshots/*/.mounts", "trash",
 )  # fmt: skip
 

@@ -12,7 +12,8 @@ from prestow.content.ingest import Ingest
 from prestow.content.layout_index import Named, read_index, write_index
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, UnavailableError
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.metadata.gc import Rules, Swept, sweep
 from prestow.metadata.leases import Leases
 from prestow.metadata.survey import GRACE

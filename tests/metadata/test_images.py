@@ -6,7 +6,8 @@ import pytest
 
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, NotFoundError
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.metadata.images import Images
 from tests.metadata.factory import Home, absent
 

@@ -11,7 +11,8 @@ import pytest
 
 from prestow.digest import Digest
 from prestow.errors import PreconditionError
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.metadata.gc import Rules, sweep
 from prestow.metadata.images import Images
 from prestow.metadata.leases import Leases

@@ -6,7 +6,8 @@ import pytest
 
 from prestow.content.layout_index import Named, read_index
 from prestow.errors import InvalidError, NotFoundError
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database
 from prestow.metadata.images import Images
 from prestow.metadata.publish import publish_names

@@ -7,7 +7,8 @@ import pytest
 from prestow.content.layout_index import read_index
 from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PreconditionError
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.metadata.images import Images, is_digest
 from prestow.metadata.removal import containers_of, remove_images
 from prestow.metadata.tag import tag

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from prestow.content.layout_index import read_index
 from prestow.digest import Digest
 from prestow.errors import InvalidError
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.metadata.gc import Rules, Swept, sweep
 from prestow.metadata.holds import Holds, Thing, blob
 from prestow.metadata.images import Images

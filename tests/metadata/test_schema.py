@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from prestow.content.boot import Process
 from prestow.digest import Digest
 from prestow.errors import PreconditionError, StorageError
-from prestow.metadata.containers import ContainerRecord, Containers
+from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.containers import Containers
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Lease, Leases

@@ -1,6 +1,7 @@
 """The local server looks for work seldom, and still does it."""
 
 import asyncio
+import inspect
 import os
 import signal
 import socket
@@ -12,6 +13,8 @@ import docket
 import pytest
 import uvicorn
 from prefect.server.api import background_workers
+from prefect.server.events import triggers
+from prefect.server.events.services.triggers import ReactiveTriggers
 
 from flows.local_server import polling
 
@@ -20,6 +23,7 @@ from flows.local_server import polling
 def seldom(monkeypatch: pytest.MonkeyPatch) -> type[docket.Worker]:
     """The worker that Prefect's server then uses."""
     monkeypatch.setattr(background_workers, "Worker", docket.Worker)
+    monkeypatch.setattr(triggers, "consumer", triggers.consumer)
     polling.poll_seldom()
     return background_workers.Worker  # type: ignore[attr-defined]
 
@@ -28,6 +32,9 @@ def test_prefect_still_has_the_names_that_polling_relies_on(seldom: type[docket.
     assert version("pydocket").startswith(polling._DOCKET)
     assert seldom is polling._DeafWorker
     assert hasattr(docket.Worker, "_cancellation_listener")
+    assert inspect.getsource(ReactiveTriggers.start).count("triggers.consumer()") == 1
+    assert "periodic_granularity" in inspect.signature(triggers.evaluate_periodically).parameters
+    assert inspect.signature(triggers.consumer).parameters["periodic_granularity"].default == polling._SWEEP
 
 
 def test_a_task_that_is_due_is_done_and_the_worker_ends(seldom: type[docket.Worker]) -> None:
