@@ -24,6 +24,7 @@ from prestow.layers.entry import Entry, Kind
 from prestow.layers.layer_directory import LayerDirectory, LayerTree
 from prestow.layers.limits import Limits
 from prestow.layers.node import Node, Xattrs
+from prestow.layers.packed import pack
 from prestow.layers.resolve import Walk, refusal
 from prestow.layers.xattr_filter import XattrFilter
 
@@ -56,6 +57,7 @@ def layer_tree(entries: Iterable[Entry], layer: int, *, limits: Limits | None = 
     builder = _Builder(layer, limits or Limits())
     for entry in entries:
         builder.add(entry)
+    builder.leave()
     return LayerTree(builder.root, builder.xattrs.dropped())
 
 
@@ -69,6 +71,8 @@ class _Builder:
         self._layer = layer
         self._max_depth = limits.max_depth
         self._parents: dict[bytes, LayerDirectory] = {}  # by the text of a path; right until something is replaced
+        self._open: list[tuple[bytes, LayerDirectory]] = []  # by path: where we are, and what that is inside of
+        self._left: set[LayerDirectory] = set()
         self._links: Counter[Node] = Counter()
         self._followed = 0
 
@@ -90,12 +94,25 @@ class _Builder:
         parent = self._parents.get(path)
         if parent is None:
             parent = self._parents[path] = self._directory(path, entry)
+        if not self._open or self._open[-1][0] != path:
+            self.leave(path)
+            self._open.append((path, parent))
         _check_name(base, entry)
         if entry.kind is Kind.DIRECTORY:
             self._add_directory(parent, base, entry)
         else:
             node = self._linked(parent, base, entry) if entry.kind is Kind.HARDLINK else self._file(entry)
             self._put(parent, base, node)
+
+    def leave(self, path: bytes | None = None) -> None:
+        """Pack the directories that ``path`` is not inside of: an archive seldom comes back to one that it has left.
+
+        Each is packed once only: an archive that comes back again and again would have all its files packed each time.
+        """
+        while self._open and (path is None or not _is_inside(path, self._open[-1][0])):
+            _, directory = self._open.pop()
+            if directory not in self._left and pack(directory, self._links):
+                self._left.add(directory)
 
     def _set_root(self, entry: Entry) -> None:
         if entry.kind is not Kind.DIRECTORY:
@@ -161,7 +178,7 @@ class _Builder:
 
     def _put(self, parent: LayerDirectory, base: bytes, node: Node) -> None:
         old = parent.children.get(base)
-        if old is not None and (old.children is not None or old.kind is Kind.SYMLINK):
+        if old is not None and old.kind in (Kind.DIRECTORY, Kind.SYMLINK):
             self._parents.clear()
         parent.children[base] = node
 
@@ -218,10 +235,15 @@ class _Builder:
             return _pending([*walk.names, missing, *reversed(walk.todo), name])
         if walk.trail[-1] is parent and name == base:
             raise refusal(entry, "a hard link to itself")
-        found = walk.trail[-1].children.get(name)
+        found = walk.trail[-1].child(name)
         if isinstance(found, LayerDirectory) and found.required:
             raise refusal(entry, f"a hard link to a directory, {printable(entry.link)!r}")
-        return _pending([*walk.names, name]) if found is None or found.children is not None else found
+        return _pending([*walk.names, name]) if found is None or found.kind is Kind.DIRECTORY else found
+
+
+def _is_inside(path: bytes, directory: bytes) -> bool:
+    """Whether a path is that of a directory or leads through it, as far as its text tells."""
+    return not directory or path == directory or path.startswith(directory + b"/")
 
 
 def _normal(name: bytes, entry: Entry) -> tuple[bytes, bytes]:

@@ -1,5 +1,6 @@
 """Hard links: the nodes of a tree that have more than one name."""
 
+from prestow.layers.entry import Kind
 from prestow.layers.node import Node
 
 
@@ -9,9 +10,8 @@ def link_counts(root: Node) -> dict[Node, int]:
     counts: dict[Node, int] = {}
     pending = [root]
     while pending:
-        children = pending.pop().children or {}
-        for node in children.values():
-            if node.children is not None:
+        for node in pending.pop().loose.values():  # what is packed has one name
+            if node.kind is Kind.DIRECTORY:
                 pending.append(node)
             elif node in seen:
                 counts[node] = counts.get(node, 1) + 1

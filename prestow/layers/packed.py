@@ -1,0 +1,154 @@
+"""Directories whose plain files are packed: 38 bytes and the name for each, where a node and its place take 220.
+
+A layer may have a million files, and nearly all of them are *plain*: regular, with one name, one run of data or none,
+and no extended attributes. As a rule nobody needs their nodes: the layers above leave most directories alone, and the
+metadata image is written from the records.
+
+    Packed    one directory's children:  loose   name → node, for all that is no plain file
+                                         files   the others, sorted by name
+    Files     immutable, shared by the directories of all trees in which they are the same files
+
+A file is one node in all trees, and is known by it (a hard link to it, a layer that leaves it unchanged). So nodes
+are made once for all ``files`` and kept by them; from then on every directory that shares them has those nodes.
+"""
+
+import struct
+import threading
+from collections.abc import Container, Iterator, Sequence
+from operator import itemgetter
+
+from prestow.layers.entry import Extent, Kind
+from prestow.layers.node import Node
+
+Record = tuple[int, int, int, int, int, int, int]
+"""A plain file: layer (-1 if it is empty), mode, uid, gid, mtime_ns, size and where in the tar the data begins."""
+
+SIZE = 5
+"""Which of these is the size."""
+
+Listing = list[tuple[bytes, Node | Record]]
+"""The names in a directory, in byte order, each with its node or, as long as it is packed, its record."""
+
+_RECORD = struct.Struct("<iHIIqQQ")
+_EARLIEST, _LATEST = -(2**63), 2**63 - 1  # as ns: 1677 to 2262
+_WORTH = 4  # fewer files than these are not packed
+_SEPARATOR = b"/"  # in no name
+_name = itemgetter(0)
+_unpacking = threading.Lock()
+
+
+class Files:
+    """Plain files of one directory."""
+
+    __slots__ = ("_names", "_nodes", "_records")
+
+    def __init__(self, files: Sequence[tuple[bytes, Node]]) -> None:
+        """Pack files with their names, sorted by these; at least one."""
+        self._names = _SEPARATOR.join([name for name, _ in files])
+        self._records = b"".join([_RECORD.pack(*record(node)) for _, node in files])
+        self._nodes: dict[bytes, Node] | None = None
+
+    def __iter__(self) -> Iterator[tuple[bytes, Record]]:
+        """Give names and records, sorted by name."""
+        return zip(self.names(), _RECORD.iter_unpack(self._records), strict=True)
+
+    def records(self) -> Iterator[Record]:
+        """Give the records, sorted by name."""
+        return _RECORD.iter_unpack(self._records)
+
+    def names(self) -> list[bytes]:
+        """Give the names, sorted."""
+        return self._names.split(_SEPARATOR)
+
+    @property
+    def unpacked(self) -> bool:
+        """Whether somebody has asked for their nodes."""
+        return self._nodes is not None
+
+    def nodes(self) -> dict[bytes, Node]:
+        """Give name → node, always the same nodes; safe to call from several threads."""
+        with _unpacking:
+            if self._nodes is None:
+                self._nodes = dict(zip(self.names(), map(_node, self.records()), strict=True))
+            return self._nodes
+
+
+class Packed:
+    """The children of one directory.
+
+    Attributes:
+        loose: those that have nodes.
+        files: the others.
+    """
+
+    __slots__ = ("files", "loose")
+
+    def __init__(self, loose: dict[bytes, Node], files: Files) -> None:
+        """Hold children whose names differ."""
+        self.loose = loose
+        self.files = files
+
+    def unpacked(self) -> dict[bytes, Node]:
+        """Give name → node for all of them."""
+        return {**self.loose, **self.files.nodes()}
+
+
+def pack(directory: Node, linked: Container[Node]) -> bool:
+    """Pack the plain files of a directory that nobody else holds yet, if it has a few; tell whether it has.
+
+    Args:
+        directory: the directory.
+        linked: the nodes that have, or may have, other names.
+    """
+    loose: dict[bytes, Node] = {}
+    plain: list[tuple[bytes, Node]] = []
+    for child in directory.loose.items():
+        if _is_plain(child[1]) and child[1] not in linked:
+            plain.append(child)
+        else:
+            loose[child[0]] = child[1]
+    if len(plain) < _WORTH:
+        return False
+    plain.sort(key=_name)
+    directory.hold(Packed(loose, Files(plain)))
+    return True
+
+
+def listing(directory: Node) -> Listing:
+    """Give what is in a directory, and leave it packed."""
+    packed = directory.packed
+    found: Listing = [*(directory.loose if packed is None else packed.loose).items()]
+    if packed is not None:
+        found += packed.files
+        if not packed.loose:
+            return found
+    found.sort(key=_name)
+    return found
+
+
+def names(directory: Node) -> list[bytes]:
+    """Give the names in a directory, in no order, and leave it packed."""
+    packed = directory.packed
+    return [*directory.loose] if packed is None else [*packed.loose, *packed.files.names()]
+
+
+def _is_plain(node: Node) -> bool:
+    return (
+        node.kind is Kind.REGULAR
+        and not node.xattrs
+        and (node.run is not None if node.size else not node.extents)
+        and _EARLIEST <= node.mtime_ns <= _LATEST
+    )
+
+
+def record(node: Node) -> Record:
+    """Give the record of a plain file."""
+    return node.layer, node.mode, node.uid, node.gid, node.mtime_ns, node.size, node.run or 0
+
+
+def _node(file: Record) -> Node:
+    node = Node(Kind.REGULAR)
+    node.layer, node.mode, node.uid, node.gid, node.mtime_ns, node.size, start = file
+    if node.size:
+        node.extents = (Extent(0, start, node.size),)
+    return node
