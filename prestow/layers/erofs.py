@@ -219,8 +219,8 @@ class _Writer:
     def _file(self, node: Node) -> bytes:
         """Give a regular file that is not empty."""
         layout = self._layout
-        if not node.xattrs and layout.run(node) is not None:
-            return plain_inode(record(node), block_bits=layout.block_bits, links=self._links(node))
+        if layout.run(node) is not None and (plain := record(node)) is not None:
+            return plain_inode(plain, block_bits=layout.block_bits, links=self._links(node))
         union, indexes = layout.file_map(node)
         head = inode(node, _xattrs(node), layout=CHUNKED, union=union, size=node.size, links=self._links(node))
         return head.ljust(aligned(len(head), CHUNK_INDEX), b"\0") + indexes

@@ -24,7 +24,7 @@ from prestow.layers.entry import Entry, Kind
 from prestow.layers.layer_directory import LayerDirectory, LayerTree
 from prestow.layers.limits import Limits
 from prestow.layers.node import Node, Xattrs
-from prestow.layers.packed import pack
+from prestow.layers.packed import FEW, pack
 from prestow.layers.resolve import Walk, refusal
 from prestow.layers.xattr_filter import XattrFilter
 
@@ -71,8 +71,10 @@ class _Builder:
         self._layer = layer
         self._max_depth = limits.max_depth
         self._parents: dict[bytes, LayerDirectory] = {}  # by the text of a path; right until something is replaced
+        self._path: bytes | None = None
+        self._parent = self.root
         self._open: list[tuple[bytes, LayerDirectory]] = []  # by path: where we are, and what that is inside of
-        self._left: set[LayerDirectory] = set()
+        self._left: dict[LayerDirectory, int] = {}  # with as many children as they had when they were packed
         self._links: Counter[Node] = Counter()
         self._followed = 0
 
@@ -91,12 +93,9 @@ class _Builder:
 
     def _place(self, path: bytes, base: bytes, entry: Entry) -> None:
         """Put what is no mark where it belongs."""
-        parent = self._parents.get(path)
-        if parent is None:
-            parent = self._parents[path] = self._directory(path, entry)
-        if not self._open or self._open[-1][0] != path:
-            self.leave(path)
-            self._open.append((path, parent))
+        if path != self._path:
+            self._enter(path, entry)
+        parent = self._parent
         _check_name(base, entry)
         if entry.kind is Kind.DIRECTORY:
             self._add_directory(parent, base, entry)
@@ -104,15 +103,27 @@ class _Builder:
             node = self._linked(parent, base, entry) if entry.kind is Kind.HARDLINK else self._file(entry)
             self._put(parent, base, node)
 
+    def _enter(self, path: bytes, entry: Entry) -> None:
+        """Go where entries of this path are put."""
+        parent = self._parents.get(path)
+        if parent is None:
+            parent = self._parents[path] = self._directory(path, entry)
+        self.leave(path)
+        if not self._open or self._open[-1][1] is not parent:
+            self._open.append((path, parent))
+        self._path, self._parent = path, parent
+
     def leave(self, path: bytes | None = None) -> None:
         """Pack the directories that ``path`` is not inside of: an archive seldom comes back to one that it has left.
 
-        Each is packed once only: an archive that comes back again and again would have all its files packed each time.
+        One to which it does come back is packed again only when it has doubled, or the work would be quadratic.
         """
         while self._open and (path is None or not _is_inside(path, self._open[-1][0])):
             _, directory = self._open.pop()
-            if directory not in self._left and pack(directory, self._links):
-                self._left.add(directory)
+            count = 0 if directory.packed is not None else len(directory.children)
+            if count >= max(FEW, 2 * self._left.get(directory, 0)):
+                self._left[directory] = count
+                pack(directory, self._links)
 
     def _set_root(self, entry: Entry) -> None:
         if entry.kind is not Kind.DIRECTORY:
@@ -177,10 +188,12 @@ class _Builder:
         directory.required = True
 
     def _put(self, parent: LayerDirectory, base: bytes, node: Node) -> None:
-        old = parent.children.get(base)
+        children = parent.children
+        old = children.get(base)
         if old is not None and old.kind in (Kind.DIRECTORY, Kind.SYMLINK):
             self._parents.clear()
-        parent.children[base] = node
+            self._path = None
+        children[base] = node
 
     def _file(self, entry: Entry) -> Node:
         kind = entry.kind

@@ -29,9 +29,11 @@ SIZE = 5
 Listing = list[tuple[bytes, Node | Record]]
 """The names in a directory, in byte order, each with its node or, as long as it is packed, its record."""
 
+FEW = 4
+"""Children of a directory that is worth packing, at least."""
+
 _RECORD = struct.Struct("<iHIIqQQ")
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1  # as ns: 1677 to 2262
-_WORTH = 4  # fewer files than these are not packed
 _SEPARATOR = b"/"  # in no name
 _name = itemgetter(0)
 _unpacking = threading.Lock()
@@ -42,10 +44,10 @@ class Files:
 
     __slots__ = ("_names", "_nodes", "_records")
 
-    def __init__(self, files: Sequence[tuple[bytes, Node]]) -> None:
-        """Pack files with their names, sorted by these; at least one."""
+    def __init__(self, files: Sequence[tuple[bytes, Record]]) -> None:
+        """Pack files, at least one, sorted by name."""
         self._names = _SEPARATOR.join([name for name, _ in files])
-        self._records = b"".join([_RECORD.pack(*record(node)) for _, node in files])
+        self._records = b"".join([_RECORD.pack(*found) for _, found in files])
         self._nodes: dict[bytes, Node] | None = None
 
     def __iter__(self) -> Iterator[tuple[bytes, Record]]:
@@ -93,25 +95,24 @@ class Packed:
         return {**self.loose, **self.files.nodes()}
 
 
-def pack(directory: Node, linked: Container[Node]) -> bool:
-    """Pack the plain files of a directory that nobody else holds yet, if it has a few; tell whether it has.
+def pack(directory: Node, linked: Container[Node]) -> None:
+    """Pack the plain files of a directory that nobody else holds yet, if it has a few.
 
     Args:
         directory: the directory.
         linked: the nodes that have, or may have, other names.
     """
     loose: dict[bytes, Node] = {}
-    plain: list[tuple[bytes, Node]] = []
-    for child in directory.loose.items():
-        if _is_plain(child[1]) and child[1] not in linked:
-            plain.append(child)
+    files: list[tuple[bytes, Record]] = []
+    for name, node in directory.loose.items():
+        found = record(node)
+        if found is None or node in linked:
+            loose[name] = node
         else:
-            loose[child[0]] = child[1]
-    if len(plain) < _WORTH:
-        return False
-    plain.sort(key=_name)
-    directory.hold(Packed(loose, Files(plain)))
-    return True
+            files.append((name, found))
+    if len(files) >= FEW:
+        files.sort()
+        directory.hold(Packed(loose, Files(files)))
 
 
 def listing(directory: Node) -> Listing:
@@ -132,18 +133,18 @@ def names(directory: Node) -> list[bytes]:
     return [*directory.loose] if packed is None else [*packed.loose, *packed.files.names()]
 
 
-def _is_plain(node: Node) -> bool:
-    return (
-        node.kind is Kind.REGULAR
-        and not node.xattrs
-        and (node.run is not None if node.size else not node.extents)
-        and _EARLIEST <= node.mtime_ns <= _LATEST
-    )
-
-
-def record(node: Node) -> Record:
-    """Give the record of a plain file."""
-    return node.layer, node.mode, node.uid, node.gid, node.mtime_ns, node.size, node.run or 0
+def record(node: Node) -> Record | None:
+    """Give the record of a file that is plain but for its names; ``None`` for all others."""
+    if node.kind is not Kind.REGULAR or node.xattrs:
+        return None
+    size, start, mtime_ns = node.size, node.run, node.mtime_ns
+    if start is None:
+        if size or node.extents:
+            return None
+        start = 0
+    if not _EARLIEST <= mtime_ns <= _LATEST:
+        return None
+    return node.layer, node.mode, node.uid, node.gid, mtime_ns, size, start
 
 
 def _node(file: Record) -> Node:
