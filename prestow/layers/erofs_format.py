@@ -138,7 +138,7 @@ def inode(node: Node, xattrs: bytes, *, layout: int, union: int, size: int, link
 def plain_inode(file: Record, *, block_bits: int, links: int) -> bytes:
     """Give the inode of a plain file that is empty or one chunk, with the chunk's index: most files."""
     layer, mode, uid, gid, mtime_ns, size, start = file
-    seconds, nanoseconds = divmod(clamped(mtime_ns), SECOND)
+    seconds, nanoseconds = divmod(mtime_ns, SECOND)
     if not size:
         return _INODE.pack(
             _EXTENDED | PLAIN << 1, 0, _REGULAR | mode, 0, 0, 0, 0, uid, gid, seconds, nanoseconds, links

@@ -86,10 +86,11 @@ class Layout:
     def inodes(self) -> Iterator[Node | Record]:
         """Give each inode once, breadth first; packed files as their records."""
         yield self.directories[0]
+        links = self.links
         met: set[Node] = set()
         for directory in self.directories:  # which grows while everything is placed
             for _, node in listing(directory):
-                if isinstance(node, Node) and node in self.links:
+                if links and isinstance(node, Node) and node in links:
                     if node in met:
                         continue
                     met.add(node)
@@ -111,7 +112,9 @@ class Layout:
     def run(self, node: Node) -> int | None:
         """Give where in its layer's tar a file begins that one chunk index tells; ``None`` for any other."""
         start = node.run
-        return start if start is not None and self._is_chunk(node.layer, start, node.size) else None
+        if start is None or start & self._amid or start + node.size > self._ends[node.layer] or node.size > self._chunk:
+            return None
+        return start
 
     def number(self, index: int) -> int:
         """Give the number of an inode by its index."""
@@ -128,19 +131,16 @@ class Layout:
         """The largest size of a device in bytes."""
         return MAX_BLOCKS << self.block_bits
 
-    def _is_chunk(self, layer: int, start: int, size: int) -> bool:
-        """Whether a run is whole blocks of its layer's tar and no longer than a chunk."""
-        return not start & self._amid and start + size <= self._ends[layer] and size <= self._chunk
-
     def _place(self) -> int:
         """Give each inode its offset; give the size of the image."""
         position = head_size(len(self._layers) + 1, self.block_bits)
+        note = self.positions.append
         for node in self.inodes():
             if isinstance(node, Node):
                 position, body = self._placed(node, position)
             else:
                 body = INODE + CHUNK_INDEX if node[SIZE] else INODE
-            self.positions.append(position)
+            note(position)
             position = (position + body + SLOT - 1) & -SLOT
         return aligned(position, 1 << self.block_bits)
 
@@ -169,10 +169,13 @@ class Layout:
     def _settle(self, directory: Node) -> None:
         """Unpack a directory's files if one of them cannot stay in its tar, for then it matters which."""
         packed = directory.packed
-        if packed is not None and not all(
-            not size or self._is_chunk(layer, start, size) for layer, *_, size, start in packed.files.records()
-        ):
-            directory.hold(packed.unpacked())
+        if packed is None:
+            return
+        amid, chunk, ends = self._amid, self._chunk, self._ends
+        for layer, _, _, _, _, size, start in packed.files.records():
+            if size and (start & amid or start + size > ends[layer] or size > chunk):
+                directory.hold(packed.unpacked())
+                return
 
     def _data_size(self, node: Node) -> int:
         """Give the size of what the image itself holds of a node's data."""

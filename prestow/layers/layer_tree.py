@@ -200,8 +200,9 @@ class _Builder:
         node = Node(kind)
         if kind is Kind.REGULAR:
             node.size = entry.size
-            node.extents = entry.extents
-            node.layer = self._layer if entry.extents else -1
+            if extents := entry.extents:
+                node.extents = extents
+                node.layer = self._layer
         elif kind is Kind.SYMLINK:
             if not 0 < len(entry.link) <= MAX_PATH:
                 raise refusal(entry, f"a symlink to {len(entry.link)} bytes; possible are 1 to {MAX_PATH}")
@@ -215,10 +216,7 @@ class _Builder:
         return node
 
     def _describe(self, node: Node, entry: Entry) -> None:
-        node.mode = entry.mode
-        node.uid = entry.uid
-        node.gid = entry.gid
-        node.mtime_ns = entry.mtime_ns
+        node.mode, node.uid, node.gid, node.mtime_ns = entry.mode, entry.uid, entry.gid, entry.mtime_ns
         node.xattrs = self._allowed(entry) if entry.xattrs else ()
 
     def _allowed(self, entry: Entry) -> Xattrs:

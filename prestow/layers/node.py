@@ -108,8 +108,11 @@ class Node:
 
     @extents.setter
     def extents(self, extents: tuple[Extent, ...]) -> None:
-        whole = len(extents) == 1 and not extents[0].logical and extents[0].length == self.size
-        self._data = extents[0].offset if whole else extents
+        self._data = extents
+        if len(extents) == 1:
+            logical, offset, length = extents[0]
+            if not logical and length == self.size:
+                self._data = offset
 
     @property
     def run(self) -> int | None:

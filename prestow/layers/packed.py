@@ -127,6 +127,16 @@ def listing(directory: Node) -> Listing:
     return found
 
 
+def loose_nodes(root: Node) -> int:
+    """Count the nodes below a directory that are not packed; one with several names at each of them."""
+    count, pending = 0, [root]
+    while pending:
+        loose = pending.pop().loose
+        count += len(loose)
+        pending += [node for node in loose.values() if node.kind is Kind.DIRECTORY]
+    return count
+
+
 def names(directory: Node) -> list[bytes]:
     """Give the names in a directory, in no order, and leave it packed."""
     packed = directory.packed
