@@ -127,14 +127,20 @@ def listing(directory: Node) -> Listing:
     return found
 
 
-def loose_nodes(root: Node) -> int:
-    """Count the nodes below a directory that are not packed; one with several names at each of them."""
-    count, pending = 0, [root]
+def each(directory: Node) -> Iterator[tuple[bytes, Node]]:
+    """Give what is in a directory, in byte order; a packed file as a node that is made for the caller alone."""
+    for name, child in listing(directory):
+        yield name, child if isinstance(child, Node) else _node(child)
+
+
+def loose_nodes(root: Node) -> Iterator[Node]:
+    """Give all nodes below a directory that are not packed, once for each of their names: all that can have several."""
+    pending = [root]
     while pending:
-        loose = pending.pop().loose
-        count += len(loose)
-        pending += [node for node in loose.values() if node.kind is Kind.DIRECTORY]
-    return count
+        for node in pending.pop().loose.values():
+            if node.kind is Kind.DIRECTORY:
+                pending.append(node)
+            yield node
 
 
 def names(directory: Node) -> list[bytes]:

@@ -55,7 +55,7 @@ def scan(source: Source, index: int, limits: Limits) -> Scanned:
     """
     counted = _Counted(entries(source, limits=limits))
     tree = layer_tree(counted, index, limits=limits)
-    loose = loose_nodes(tree.root)
+    loose = sum(1 for _ in loose_nodes(tree.root))
     return Scanned(tree, counted.count, loose + max(0, counted.count - loose) // _PACKED)
 
 
