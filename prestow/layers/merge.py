@@ -10,7 +10,7 @@ depend on what it lies on. Only a hard link may name a file of the layers below;
 this layer's whiteouts.
 
 Trees are never changed, only built anew along the paths that a layer touches; everything else is shared. So are packed
-files (:mod:`prestow.layers.packed`), and unpacked only where a layer has others beside them or replaces some of them.
+files (:mod:`prestow.layers.packed`).
 """
 
 from prestow.errors import InvalidError, printable
@@ -59,15 +59,19 @@ def _parts(lower: Node | None, upper: LayerDirectory) -> tuple[dict[bytes, Node]
 
 
 def _remaining(lower: Node, upper: LayerDirectory) -> tuple[dict[bytes, Node], Files | None]:
-    """Give what a directory of the layers below still has under one of the layer, its files packed if all of them stay.
+    """Give what a directory of the layers below still has under one of the layer; its files packed, as a rule.
 
-    Nodes of which the layer has others may be among it, packed files never.
+    Nodes of which the layer has others may be among it, packed files never. Files of which a layer took some already
+    are unpacked when a second one does: hundreds of layers would otherwise have them packed hundreds of times.
     """
     packed, files = lower.packed, None
     children = lower.children if packed is None else packed.loose
-    if packed is not None and not (gone := _gone(upper)).issuperset(names := packed.files.names()):
-        if gone.isdisjoint(names):
+    if packed is not None:
+        gone = _gone(upper)
+        if gone.isdisjoint(packed.files.names()):
             files = packed.files
+        elif packed.files.whole is None:
+            files = packed.files.without(gone)
         else:
             children = lower.children
     return {name: node for name, node in (children or {}).items() if name not in upper.whiteouts}, files

@@ -9,7 +9,8 @@ metadata image is written from the records.
     Files     immutable, shared by the directories of all trees in which they are the same files
 
 A file is one node in all trees, and is known by it (a hard link to it, a layer that leaves it unchanged). So nodes
-are made once for all ``files`` and kept by them; from then on every directory that shares them has those nodes.
+are made once for all ``files`` and kept by them; from then on every directory that shares them, or has what a layer
+left of them, has those nodes.
 """
 
 import struct
@@ -40,12 +41,17 @@ _unpacking = threading.Lock()
 
 
 class Files:
-    """Plain files of one directory."""
+    """Plain files of one directory.
 
-    __slots__ = ("_names", "_nodes", "_records")
+    Attributes:
+        whole: the files that these are the rest of, if a layer replaced or removed some.
+    """
 
-    def __init__(self, files: Sequence[tuple[bytes, Record]]) -> None:
+    __slots__ = ("_names", "_nodes", "_records", "whole")
+
+    def __init__(self, files: Sequence[tuple[bytes, Record]], whole: "Files | None" = None) -> None:
         """Pack files, at least one, sorted by name."""
+        self.whole = whole
         self._names = _SEPARATOR.join([name for name, _ in files])
         self._records = b"".join([_RECORD.pack(*found) for _, found in files])
         self._nodes: dict[bytes, Node] | None = None
@@ -65,14 +71,22 @@ class Files:
     @property
     def unpacked(self) -> bool:
         """Whether somebody has asked for their nodes."""
-        return self._nodes is not None
+        return self._nodes is not None if self.whole is None else self.whole.unpacked
 
     def nodes(self) -> dict[bytes, Node]:
         """Give name → node, always the same nodes; safe to call from several threads."""
+        if self.whole is not None:
+            nodes = self.whole.nodes()
+            return {name: nodes[name] for name in self.names()}
         with _unpacking:
             if self._nodes is None:
                 self._nodes = dict(zip(self.names(), map(_node, self.records()), strict=True))
             return self._nodes
+
+    def without(self, gone: Container[bytes]) -> "Files | None":
+        """Give those whose names are not ``gone``, if there are any; they are the same files."""
+        rest = [(name, found) for name, found in self if name not in gone]
+        return Files(rest, self.whole or self) if rest else None
 
 
 class Packed:

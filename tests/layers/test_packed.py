@@ -152,24 +152,35 @@ def test_unpacked_files_are_the_same_nodes_in_all_trees() -> None:
     assert not is_packed(first, "a")
 
 
-def test_a_layer_leaves_files_packed_beside_which_it_has_no_others() -> None:
-    lower = merge(None, layer_tree([*files("a", 9), *files("a/b", 9), *files("c", 9)], 0))
+def test_files_stay_packed_when_a_layer_adds_some_and_takes_some() -> None:
+    lower = merge(None, layer_tree([*files("a", 9), *files("b", 9), *files("c", 9)], 0))
+    upper = [entry("a/new", Kind.SYMLINK, link="b"), entry("b/f3", number=50), entry("c/.wh.f4")]
 
-    upper = [entry("a/b/f3", number=50), entry("c/.wh.none"), entry("a/link", Kind.SYMLINK, link="b")]
     root = merge(lower, layer_tree(upper, 1))
 
-    assert [is_packed(root, path) for path in ("a", "a/b", "c")] == [True, False, True]
-    assert find(root, "a/b/f4") is find(lower, "a/b/f4")
-    assert find(root, "a/b/f3").uid == 50
+    assert [is_packed(root, path) for path in "abc"] == [True, True, True]
+    assert {name.decode() for name, _ in each(root.loose[b"c"])} == {f"f{number}" for number in range(9) if number != 4}
+    assert find(root, "b/f3").uid == 50
+    assert find(root, "b/f4") is find(lower, "b/f4")
+    assert [is_packed(tree, "b") for tree in (root, lower)] == [False, False]
+
+
+def test_files_that_a_second_layer_takes_from_are_unpacked() -> None:
+    first = merge(None, layer_tree(files("a", 9), 0))
+    second = merge(first, layer_tree([entry("a/f3", number=50)], 1))
+    third = merge(second, layer_tree([entry("a/f4", number=51)], 2))
+
+    assert not is_packed(third, "a")
+    assert find(third, "a/f5") is find(second, "a/f5") is find(first, "a/f5")
+    assert [find(third, f"a/{name}").uid for name in ("f3", "f4", "f5")] == [50, 51, 5]
 
 
 def test_a_layer_that_replaces_all_files_of_a_directory_keeps_its_own_packed() -> None:
     lower = merge(None, layer_tree(files("a", 9), 0))
 
-    root = merge(lower, layer_tree([*files("a", 12)], 1))
+    root = merge(lower, layer_tree(files("a", 12), 1))
 
-    assert is_packed(root, "a")
-    assert is_packed(lower, "a")
+    assert [is_packed(tree, "a") for tree in (root, lower)] == [True, True]
     assert {node.layer for _, node in each(root.loose[b"a"])} == {1, -1}  # empty files have no layer
 
 
