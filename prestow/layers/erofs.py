@@ -43,7 +43,8 @@ from prestow.layers.erofs_format import (
 )
 from prestow.layers.erofs_layout import Layout
 from prestow.layers.node import Node
-from prestow.layers.packed import listing, record
+from prestow.layers.packed import listing
+from prestow.layers.timestamps import clamped
 
 OpenLayer = Callable[[int], int]
 """Opens a layer's uncompressed tar, by the layer's index; whoever calls it closes the descriptor."""
@@ -219,7 +220,9 @@ class _Writer:
     def _file(self, node: Node) -> bytes:
         """Give a regular file that is not empty."""
         layout = self._layout
-        if layout.run(node) is not None and (plain := record(node)) is not None:
+        start = None if node.xattrs else layout.run(node)
+        if start is not None:
+            plain = (node.layer, node.mode, node.uid, node.gid, clamped(node.mtime_ns), node.size, start)
             return plain_inode(plain, block_bits=layout.block_bits, links=self._links(node))
         union, indexes = layout.file_map(node)
         head = inode(node, _xattrs(node), layout=CHUNKED, union=union, size=node.size, links=self._links(node))

@@ -134,12 +134,15 @@ class Layout:
     def _place(self) -> int:
         """Give each inode its offset; give the size of the image."""
         position = head_size(len(self._layers) + 1, self.block_bits)
-        note = self.positions.append
+        note, links, run = self.positions.append, self.links, self.run
+        regular = Kind.REGULAR
         for node in self.inodes():
-            if isinstance(node, Node):
-                position, body = self._placed(node, position)
-            else:
+            if not isinstance(node, Node):
                 body = INODE + CHUNK_INDEX if node[SIZE] else INODE
+            elif node.kind is regular and not node.xattrs and run(node) is not None and not (links and node in links):
+                body = INODE + CHUNK_INDEX  # most files
+            else:
+                position, body = self._placed(node, position)
             note(position)
             position = (position + body + SLOT - 1) & -SLOT
         return aligned(position, 1 << self.block_bits)

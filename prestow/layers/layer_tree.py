@@ -39,6 +39,9 @@ MAX_NAME, MAX_PATH = 255, 4095
 MAX_LINKS = 65_000
 """Names of one file, as many as ext4 gives it."""
 
+MANY_NODES = 50_000
+"""Nodes in directories that an archive has left, 11 MiB of them, from which on the next directories are packed."""
+
 MAX_FOLLOWED = 16 << 20
 """Bytes of symlinks followed for one layer: seconds of work, where a hostile one could ask for days."""
 
@@ -74,7 +77,8 @@ class _Builder:
         self._path: bytes | None = None
         self._parent = self.root
         self._open: list[tuple[bytes, LayerDirectory]] = []  # by path: where we are, and what that is inside of
-        self._left: dict[LayerDirectory, int] = {}  # with as many children as they had when they were packed
+        self._left = 0  # nodes in directories that were left
+        self._packed: dict[LayerDirectory, int] = {}  # with as many children as they had then
         self._links: Counter[Node] = Counter()
         self._followed = 0
 
@@ -121,8 +125,9 @@ class _Builder:
         while self._open and (path is None or not _is_inside(path, self._open[-1][0])):
             _, directory = self._open.pop()
             count = 0 if directory.packed is not None else len(directory.children)
-            if count >= max(FEW, 2 * self._left.get(directory, 0)):
-                self._left[directory] = count
+            self._left += count
+            if self._left > MANY_NODES and count >= max(FEW, 2 * self._packed.get(directory, 0)):
+                self._packed[directory] = count
                 pack(directory, self._links)
 
     def _set_root(self, entry: Entry) -> None:

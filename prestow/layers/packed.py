@@ -135,8 +135,6 @@ def listing(directory: Node) -> Listing:
     found: Listing = [*(directory.loose if packed is None else packed.loose).items()]
     if packed is not None:
         found += packed.files
-        if not packed.loose:
-            return found
     found.sort(key=_name)
     return found
 

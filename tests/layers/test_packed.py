@@ -20,6 +20,11 @@ _SIZES = [1 << 20] * 3
 _NAMES = "efghijklmnopqrst"
 
 
+@pytest.fixture(autouse=True)
+def _pack_from_the_first_node_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prestow.layers.layer_tree.MANY_NODES", 0)
+
+
 def entry(name: str, kind: Kind = Kind.REGULAR, number: int = 1, link: str = "") -> Entry:
     size = number % 3 if kind is Kind.REGULAR else 0
     extents = (Extent(0, number * 512, size),) if size else ()
@@ -130,6 +135,14 @@ def test_a_directory_is_packed_when_the_archive_leaves_it_or_ends() -> None:
     root = layer_tree([*files("a", 9), *files("a/b", 9), *files("c", 9), *files("d", 3)], 0).root
 
     assert [is_packed(root, path) for path in ("a", "a/b", "c", "d")] == [True, True, True, False]
+
+
+def test_a_layer_of_few_files_has_none_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prestow.layers.layer_tree.MANY_NODES", 20)
+
+    root = layer_tree([entry for folder in "abcd" for entry in files(folder, 9)], 0).root
+
+    assert [is_packed(root, path) for path in "abcd"] == [False, False, True, True]
 
 
 def test_an_archive_that_comes_back_does_not_have_a_directory_packed_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
