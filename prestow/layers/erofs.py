@@ -167,14 +167,14 @@ class _Writer:
 
     def inodes(self) -> Iterator[tuple[bytes, bytes]]:
         """Give for each inode the full blocks before it, and it with all that follows it."""
-        bits = self._layout.block_bits
+        bits, directory, symlink = self._layout.block_bits, Kind.DIRECTORY, Kind.SYMLINK
         for index, node in enumerate(self._layout.inodes()):
             if not isinstance(node, Node):
                 yield b"", plain_inode(node, block_bits=bits, links=1)
-            elif node.kind is Kind.DIRECTORY:
+            elif node.kind is directory:
                 data, subfolders = self._directory(node, index)
                 yield self._with_data(node, index, data, 2 + subfolders)
-            elif node.kind is Kind.SYMLINK:
+            elif node.kind is symlink:
                 yield self._with_data(node, index, node.link, self._links(node))
             elif node.size:
                 yield b"", self._file(node)
@@ -204,12 +204,14 @@ class _Writer:
         positions, base, shared = layout.positions, layout.base, layout.shared
         entries: list[Dirent] = []
         folders, following = 0, self._next_child
+        regular, directory_kind = Kind.REGULAR, Kind.DIRECTORY
         for name, child in listing(node):
-            place, kind = following, Kind.REGULAR
             if isinstance(child, Node):
                 kind = child.kind
-                folders += kind is Kind.DIRECTORY
+                folders += kind is directory_kind
                 place = shared.get(child, following) if shared else following
+            else:
+                kind, place = regular, following
             following += place == following
             entries.append((name, (positions[place] - base) // SLOT, FILE_TYPE[kind]))
         self._next_child = following
