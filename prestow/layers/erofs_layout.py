@@ -164,9 +164,10 @@ class Layout:
             position = aligned(position, block) + aligned(full, block)
         elif (position & (block - 1)) + body + data > block:
             position = aligned(position, block)
-        if node.kind is Kind.DIRECTORY and self.positions:
+        if node.kind is Kind.DIRECTORY:
             self._settle(node)
-            self.directories.append(node)
+            if self.positions:
+                self.directories.append(node)
         return position, body + data - full
 
     def _settle(self, directory: Node) -> None:

@@ -111,10 +111,10 @@ def _layer(chance: random.Random, index: int) -> LayerTree:
 
 
 def _random_entry(chance: random.Random, index: int, number: int) -> Entry:
-    folder, base, other = chance.choice(("a", "a/b", "b", "c")), chance.choice(_NAMES), chance.choice(_NAMES)
+    folder, base, other = chance.choice((".", "a", "a/b", "c")), chance.choice(_NAMES), chance.choice(_NAMES)
     kind = chance.choice([Kind.REGULAR] * 40 + [Kind.DIRECTORY, Kind.SYMLINK, Kind.HARDLINK])
     if kind is Kind.HARDLINK:
-        return entry(f"{folder}/{base}", kind, link=f"{chance.choice('abc')}/{other}")
+        return entry(f"{folder}/{base}", kind, link=f"{chance.choice(('.', 'a', 'a/b'))}/{other}")
     if kind is Kind.SYMLINK and chance.random() < 0.5:
         return entry("c", kind, link="a/b")
     if index and chance.random() < 0.1:
