@@ -16,6 +16,7 @@ clock and no chance, and the UUID is a digest of the rest. The kernel parses not
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -37,11 +38,13 @@ from prestow.layers.erofs_format import (
     device_number,
     directory,
     inode,
-    run_inode,
+    plain_inode,
     xattr_body,
 )
 from prestow.layers.erofs_layout import Layout
 from prestow.layers.node import Node
+from prestow.layers.packed import listing
+from prestow.layers.timestamps import clamped
 
 OpenLayer = Callable[[int], int]
 """Opens a layer's uncompressed tar, by the layer's index; whoever calls it closes the descriptor."""
@@ -75,7 +78,7 @@ class MetadataImage:
     @property
     def inodes(self) -> int:
         """How many there are, the root included."""
-        return len(self.layout.order)
+        return len(self.layout.positions)
 
     @property
     def size(self) -> int:
@@ -159,16 +162,19 @@ class _Writer:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._parents = iter(layout.parents)
+        self._parents = deque([0])  # of the directories to come, their indexes
         self._next_child = 1
 
     def inodes(self) -> Iterator[tuple[bytes, bytes]]:
         """Give for each inode the full blocks before it, and it with all that follows it."""
-        for index, node in enumerate(self._layout.order):
-            if node.children is not None:
-                data, subfolders = self._directory(node.children, index)
+        bits, directory, symlink = self._layout.block_bits, Kind.DIRECTORY, Kind.SYMLINK
+        for index, node in enumerate(self._layout.inodes()):
+            if not isinstance(node, Node):
+                yield b"", plain_inode(node, block_bits=bits, links=1)
+            elif node.kind is directory:
+                data, subfolders = self._directory(node, index)
                 yield self._with_data(node, index, data, 2 + subfolders)
-            elif node.kind is Kind.SYMLINK:
+            elif node.kind is symlink:
                 yield self._with_data(node, index, node.link, self._links(node))
             elif node.size:
                 yield b"", self._file(node)
@@ -189,7 +195,7 @@ class _Writer:
         union = (self._layout.positions[index] - len(before)) >> bits if before else 0
         return before, inode(node, xattrs, layout=layout, union=union, size=len(data), links=links) + data[full:]
 
-    def _directory(self, children: dict[bytes, Node], index: int) -> tuple[bytes, int]:
+    def _directory(self, node: Node, index: int) -> tuple[bytes, int]:
         """Give a directory's data, and how many directories are in it.
 
         Those of its children that stand elsewhere already take no place in the order.
@@ -198,22 +204,28 @@ class _Writer:
         positions, base, shared = layout.positions, layout.base, layout.shared
         entries: list[Dirent] = []
         folders, following = 0, self._next_child
-        for name in sorted(children):
-            node = children[name]
-            folders += node.children is not None
-            child = shared.get(node, following) if shared else following
-            following += child == following
-            entries.append((name, (positions[child] - base) // SLOT, FILE_TYPE[node.kind]))
+        regular, directory_kind = Kind.REGULAR, Kind.DIRECTORY
+        for name, child in listing(node):
+            if isinstance(child, Node):
+                kind = child.kind
+                folders += kind is directory_kind
+                place = shared.get(child, following) if shared else following
+            else:
+                kind, place = regular, following
+            following += place == following
+            entries.append((name, (positions[place] - base) // SLOT, FILE_TYPE[kind]))
         self._next_child = following
-        number, parent = layout.number(index), layout.number(next(self._parents))
+        number, parent = layout.number(index), layout.number(self._parents.popleft())
+        self._parents.extend([index] * folders)
         return directory(entries, number, parent, 1 << layout.block_bits), folders
 
     def _file(self, node: Node) -> bytes:
         """Give a regular file that is not empty."""
         layout = self._layout
-        block = None if node.xattrs else layout.run(node)
-        if block is not None:
-            return run_inode(node, node.layer + 1, block, block_bits=layout.block_bits, links=self._links(node))
+        start = None if node.xattrs else layout.run(node)
+        if start is not None:
+            plain = (node.layer, node.mode, node.uid, node.gid, clamped(node.mtime_ns), node.size, start)
+            return plain_inode(plain, block_bits=layout.block_bits, links=self._links(node))
         union, indexes = layout.file_map(node)
         head = inode(node, _xattrs(node), layout=CHUNKED, union=union, size=node.size, links=self._links(node))
         return head.ljust(aligned(len(head), CHUNK_INDEX), b"\0") + indexes

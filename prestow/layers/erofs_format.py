@@ -19,6 +19,7 @@ from itertools import chain
 from prestow.errors import InvalidError, printable
 from prestow.layers.entry import Kind
 from prestow.layers.node import Node, Xattrs
+from prestow.layers.packed import Record
 from prestow.layers.timestamps import SECOND, clamped
 from prestow.layers.xattrs import ACL_ACCESS, ACL_DEFAULT, check
 
@@ -134,13 +135,18 @@ def inode(node: Node, xattrs: bytes, *, layout: int, union: int, size: int, link
     return head + xattrs
 
 
-def run_inode(node: Node, device: int, block: int, *, block_bits: int, links: int) -> bytes:
-    """Give the inode of a file that is one chunk and has no extended attributes, with the chunk's index: most files."""
-    seconds, nanoseconds = divmod(clamped(node.mtime_ns), SECOND)
-    union = _WITH_INDEXES | max((node.size - 1).bit_length() - block_bits, 0)
+def plain_inode(file: Record, *, block_bits: int, links: int) -> bytes:
+    """Give the inode of a plain file that is empty or one chunk, with the chunk's index: most files."""
+    layer, mode, uid, gid, mtime_ns, size, start = file
+    seconds, nanoseconds = divmod(mtime_ns, SECOND)
+    if not size:
+        return _INODE.pack(
+            _EXTENDED | PLAIN << 1, 0, _REGULAR | mode, 0, 0, 0, 0, uid, gid, seconds, nanoseconds, links
+        )
+    union = _WITH_INDEXES | max((size - 1).bit_length() - block_bits, 0)
     return _RUN.pack(
-        _EXTENDED | CHUNKED << 1, 0, _REGULAR | node.mode, 0, node.size, union, 0, node.uid, node.gid, seconds,
-        nanoseconds, links, 0, device, block,
+        _EXTENDED | CHUNKED << 1, 0, _REGULAR | mode, 0, size, union, 0, uid, gid, seconds, nanoseconds, links,
+        0, layer + 1, start >> block_bits,
     )  # fmt: skip
 
 

@@ -2,13 +2,15 @@
 
     [full blocks of a directory or symlink] inode [extended attributes] [tail, or chunk indexes]   and so on
 
-Inodes are in breadth-first order, names sorted, so the children of a directory adjoin in ``order`` and need no table
-of their numbers. A tail may not cross a block (the kernel maps it as one piece), so an inode with a tail moves to the
-next block where need be; one whose tail would not fit even there gets it as one more full block.
+Inodes are in breadth-first order, names sorted, so the children of a directory adjoin and need no table of their
+numbers. Plain files stay packed (:mod:`prestow.layers.packed`): of each only its offset is held here. A tail may not
+cross a block (the kernel maps it as one piece), so an inode with a tail moves to the next block where need be; one
+whose tail would not fit even there gets it as one more full block.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from prestow.errors import ExhaustedError, InvalidError, UnsupportedError, printable
 from prestow.layers.entry import Kind
@@ -26,6 +28,7 @@ from prestow.layers.erofs_format import (
 )
 from prestow.layers.links import link_counts
 from prestow.layers.node import Node, walk
+from prestow.layers.packed import SIZE, Record, listing, names
 
 _SIDE_UNIT = 4096  # a page, whatever the block size
 
@@ -35,20 +38,19 @@ class Layout:
 
     Attributes:
         block_bits: log2 of the block size.
-        order: each inode once, breadth first.
-        positions: the offset of each, in this order.
-        parents: for each directory, in this order, the index of its parent.
+        directories: each directory, breadth first.
+        positions: the offset of each inode, in the order of ``inodes``.
         base: the offset from which inodes are counted, in whole blocks.
         links: number of names of each file that has several.
-        shared: index of each of these.
+        shared: index of each of these among the inodes.
         side: files whose data is copied, and where each starts in the side file.
         side_size: size of the side file.
         size: size of the image.
     """
 
     __slots__ = (
-        "_amid", "_chunk", "_ends", "_layers", "base", "block_bits", "links", "order", "parents", "positions",
-        "shared", "side", "side_size", "size",
+        "_amid", "_chunk", "_ends", "_layers", "base", "block_bits", "directories", "links", "positions", "shared",
+        "side", "side_size", "size",
     )  # fmt: skip
 
     def __init__(self, root: Node, layer_sizes: Sequence[int], block_bits: int) -> None:
@@ -62,16 +64,14 @@ class Layout:
             raise UnsupportedError(f"layer of {max(layer_sizes)} bytes: at most {self._reach} are possible here")
         self.links = link_counts(root)
         self.shared: dict[Node, int] = {}
-        self.order = [root]
-        self.parents = array("Q")
-        self._number()
+        self.directories = [root]
         self.side: dict[Node, int] = {}
         self.side_size = 0
         self.positions = array("Q")
         try:
             self.size = self._place()
         except InvalidError as error:
-            culprit = self.order[len(self.positions)]
+            culprit = next(islice(self.inodes(), len(self.positions), None))
             path = next(path for path, node in walk(root) if node is culprit)
             raise InvalidError(f"{printable(path)!r}: {error}") from error
         # From here inodes are counted, so that the root's number fits into 16 bits, and is not 0.
@@ -82,6 +82,19 @@ class Layout:
         """The size of each device in blocks."""
         side = (self.side_size >> self.block_bits,) if self.side_size else ()
         return (*self._layers, *side)
+
+    def inodes(self) -> Iterator[Node | Record]:
+        """Give each inode once, breadth first; packed files as their records."""
+        yield self.directories[0]
+        links = self.links
+        met: set[Node] = set()
+        for directory in self.directories:  # which grows while everything is placed
+            for _, node in listing(directory):
+                if links and isinstance(node, Node) and node in links:
+                    if node in met:
+                        continue
+                    met.add(node)
+                yield node
 
     def file_map(self, node: Node) -> ChunkMap:
         """Give the map of a regular file that is not empty; one that has none gets a place in the side file."""
@@ -97,11 +110,11 @@ class Layout:
         return one_run(node.size, len(self._layers) + 1, self.side[node], self.block_bits)
 
     def run(self, node: Node) -> int | None:
-        """Give the block of its layer's tar where a file begins that one chunk index tells; ``None`` for any other."""
+        """Give where in its layer's tar a file begins that one chunk index tells; ``None`` for any other."""
         start = node.run
         if start is None or start & self._amid or start + node.size > self._ends[node.layer] or node.size > self._chunk:
             return None
-        return start >> self.block_bits
+        return start
 
     def number(self, index: int) -> int:
         """Give the number of an inode by its index."""
@@ -118,50 +131,60 @@ class Layout:
         """The largest size of a device in bytes."""
         return MAX_BLOCKS << self.block_bits
 
-    def _number(self) -> None:
-        """Put the nodes in order; the list grows while it is walked."""
-        parents: dict[Node, int] = {self.order[0]: 0}
-        for index, node in enumerate(self.order):
-            if node.children is None:
-                continue
-            self.parents.append(parents.pop(node))
-            for name in sorted(node.children):
-                child = node.children[name]
-                if child.children is not None:
-                    parents[child] = index
-                elif child in self.links:
-                    if child in self.shared:
-                        continue
-                    self.shared[child] = len(self.order)
-                self.order.append(child)
-
     def _place(self) -> int:
         """Give each inode its offset; give the size of the image."""
-        block = 1 << self.block_bits
-        regular = Kind.REGULAR
         position = head_size(len(self._layers) + 1, self.block_bits)
-        for node in self.order:
-            body = INODE + (len(xattr_body(node.kind, node.xattrs)) if node.xattrs else 0)
-            if node.kind is regular:
-                if node.size:
-                    indexes = CHUNK_INDEX if self.run(node) is not None else len(self.file_map(node).indexes)
-                    body = aligned(body, CHUNK_INDEX) + indexes
+        note, links, run = self.positions.append, self.links, self.run
+        regular = Kind.REGULAR
+        for node in self.inodes():
+            if not isinstance(node, Node):
+                body = INODE + CHUNK_INDEX if node[SIZE] else INODE
+            elif node.kind is regular and not node.xattrs and run(node) is not None and not (links and node in links):
+                body = INODE + CHUNK_INDEX  # most files
             else:
-                data = self._data_size(node)
-                full = self.split(data, body)
-                if full:
-                    position = aligned(position, block) + aligned(full, block)
-                elif (position & (block - 1)) + body + data > block:
-                    position = aligned(position, block)
-                body += data - full
-            self.positions.append(position)
+                position, body = self._placed(node, position)
+            note(position)
             position = (position + body + SLOT - 1) & -SLOT
-        return aligned(position, block)
+        return aligned(position, 1 << self.block_bits)
+
+    def _placed(self, node: Node, position: int) -> tuple[int, int]:
+        """Give the offset of an inode that could stand at ``position``, and its size with all that follows it."""
+        body = INODE + (len(xattr_body(node.kind, node.xattrs)) if node.xattrs else 0)
+        if node in self.links:
+            self.shared[node] = len(self.positions)
+        if node.kind is Kind.REGULAR:
+            if node.size:
+                indexes = CHUNK_INDEX if self.run(node) is not None else len(self.file_map(node).indexes)
+                body = aligned(body, CHUNK_INDEX) + indexes
+            return position, body
+        block = 1 << self.block_bits
+        data = self._data_size(node)
+        full = self.split(data, body)
+        if full:
+            position = aligned(position, block) + aligned(full, block)
+        elif (position & (block - 1)) + body + data > block:
+            position = aligned(position, block)
+        if node.kind is Kind.DIRECTORY:
+            self._settle(node)
+            if self.positions:
+                self.directories.append(node)
+        return position, body + data - full
+
+    def _settle(self, directory: Node) -> None:
+        """Unpack a directory's files if one of them cannot stay in its tar, for then it matters which."""
+        packed = directory.packed
+        if packed is None:
+            return
+        amid, chunk, ends = self._amid, self._chunk, self._ends
+        for layer, _, _, _, _, size, start in packed.files.records():
+            if size and (start & amid or start + size > ends[layer] or size > chunk):
+                directory.hold(packed.unpacked())
+                return
 
     def _data_size(self, node: Node) -> int:
         """Give the size of what the image itself holds of a node's data."""
-        if node.children is not None:
-            return directory_size(node.children, 1 << self.block_bits)
+        if node.kind is Kind.DIRECTORY:
+            return directory_size(names(node), 1 << self.block_bits)
         if node.kind is Kind.HARDLINK:
             raise InvalidError(f"hard link to {printable(node.link)!r}: there is no such file in any layer")
         if node.kind in {Kind.CHAR, Kind.BLOCK}:

@@ -24,6 +24,7 @@ from prestow.layers.entry import Entry, Kind
 from prestow.layers.layer_directory import LayerDirectory, LayerTree
 from prestow.layers.limits import Limits
 from prestow.layers.node import Node, Xattrs
+from prestow.layers.packed import FEW, pack
 from prestow.layers.resolve import Walk, refusal
 from prestow.layers.xattr_filter import XattrFilter
 
@@ -37,6 +38,9 @@ _DOTS = (b"", b".", b"..")
 MAX_NAME, MAX_PATH = 255, 4095
 MAX_LINKS = 65_000
 """Names of one file, as many as ext4 gives it."""
+
+MANY_NODES = 50_000
+"""Nodes in directories that an archive has left, 11 MiB of them, from which on the next directories are packed."""
 
 MAX_FOLLOWED = 16 << 20
 """Bytes of symlinks followed for one layer: seconds of work, where a hostile one could ask for days."""
@@ -56,6 +60,7 @@ def layer_tree(entries: Iterable[Entry], layer: int, *, limits: Limits | None = 
     builder = _Builder(layer, limits or Limits())
     for entry in entries:
         builder.add(entry)
+    builder.leave()
     return LayerTree(builder.root, builder.xattrs.dropped())
 
 
@@ -69,6 +74,11 @@ class _Builder:
         self._layer = layer
         self._max_depth = limits.max_depth
         self._parents: dict[bytes, LayerDirectory] = {}  # by the text of a path; right until something is replaced
+        self._path: bytes | None = None
+        self._parent = self.root
+        self._open: list[tuple[bytes, LayerDirectory]] = []  # by path: where we are, and what that is inside of
+        self._left = 0  # nodes in directories that were left
+        self._packed: dict[LayerDirectory, int] = {}  # with as many children as they had then
         self._links: Counter[Node] = Counter()
         self._followed = 0
 
@@ -87,15 +97,38 @@ class _Builder:
 
     def _place(self, path: bytes, base: bytes, entry: Entry) -> None:
         """Put what is no mark where it belongs."""
-        parent = self._parents.get(path)
-        if parent is None:
-            parent = self._parents[path] = self._directory(path, entry)
+        if path != self._path:
+            self._enter(path, entry)
+        parent = self._parent
         _check_name(base, entry)
         if entry.kind is Kind.DIRECTORY:
             self._add_directory(parent, base, entry)
         else:
             node = self._linked(parent, base, entry) if entry.kind is Kind.HARDLINK else self._file(entry)
             self._put(parent, base, node)
+
+    def _enter(self, path: bytes, entry: Entry) -> None:
+        """Go where entries of this path are put."""
+        parent = self._parents.get(path)
+        if parent is None:
+            parent = self._parents[path] = self._directory(path, entry)
+        self.leave(path)
+        if not self._open or self._open[-1][1] is not parent:
+            self._open.append((path, parent))
+        self._path, self._parent = path, parent
+
+    def leave(self, path: bytes | None = None) -> None:
+        """Pack the directories that ``path`` is not inside of: an archive seldom comes back to one that it has left.
+
+        One to which it does come back is packed again only when it has doubled, or the work would be quadratic.
+        """
+        while self._open and (path is None or not _is_inside(path, self._open[-1][0])):
+            _, directory = self._open.pop()
+            count = 0 if directory.packed is not None else len(directory.children)
+            self._left += count
+            if self._left > MANY_NODES and count >= max(FEW, 2 * self._packed.get(directory, 0)):
+                self._packed[directory] = count
+                pack(directory, self._links)
 
     def _set_root(self, entry: Entry) -> None:
         if entry.kind is not Kind.DIRECTORY:
@@ -160,18 +193,21 @@ class _Builder:
         directory.required = True
 
     def _put(self, parent: LayerDirectory, base: bytes, node: Node) -> None:
-        old = parent.children.get(base)
-        if old is not None and (old.children is not None or old.kind is Kind.SYMLINK):
+        children = parent.children
+        old = children.get(base)
+        if old is not None and old.kind in (Kind.DIRECTORY, Kind.SYMLINK):
             self._parents.clear()
-        parent.children[base] = node
+            self._path = None
+        children[base] = node
 
     def _file(self, entry: Entry) -> Node:
         kind = entry.kind
         node = Node(kind)
         if kind is Kind.REGULAR:
             node.size = entry.size
-            node.extents = entry.extents
-            node.layer = self._layer if entry.extents else -1
+            if extents := entry.extents:
+                node.extents = extents
+                node.layer = self._layer
         elif kind is Kind.SYMLINK:
             if not 0 < len(entry.link) <= MAX_PATH:
                 raise refusal(entry, f"a symlink to {len(entry.link)} bytes; possible are 1 to {MAX_PATH}")
@@ -185,10 +221,7 @@ class _Builder:
         return node
 
     def _describe(self, node: Node, entry: Entry) -> None:
-        node.mode = entry.mode
-        node.uid = entry.uid
-        node.gid = entry.gid
-        node.mtime_ns = entry.mtime_ns
+        node.mode, node.uid, node.gid, node.mtime_ns = entry.mode, entry.uid, entry.gid, entry.mtime_ns
         node.xattrs = self._allowed(entry) if entry.xattrs else ()
 
     def _allowed(self, entry: Entry) -> Xattrs:
@@ -218,10 +251,15 @@ class _Builder:
             return _pending([*walk.names, missing, *reversed(walk.todo), name])
         if walk.trail[-1] is parent and name == base:
             raise refusal(entry, "a hard link to itself")
-        found = walk.trail[-1].children.get(name)
+        found = walk.trail[-1].child(name)
         if isinstance(found, LayerDirectory) and found.required:
             raise refusal(entry, f"a hard link to a directory, {printable(entry.link)!r}")
-        return _pending([*walk.names, name]) if found is None or found.children is not None else found
+        return _pending([*walk.names, name]) if found is None or found.kind is Kind.DIRECTORY else found
+
+
+def _is_inside(path: bytes, directory: bytes) -> bool:
+    """Whether a path is that of a directory or leads through it, as far as its text tells."""
+    return not directory or path == directory or path.startswith(directory + b"/")
 
 
 def _normal(name: bytes, entry: Entry) -> tuple[bytes, bytes]:

@@ -33,6 +33,7 @@ from prestow.layers.copying import copy_range
 from prestow.layers.entry import Kind
 from prestow.layers.links import link_counts
 from prestow.layers.node import Node
+from prestow.layers.packed import each
 from prestow.layers.xattrs import ACL_ACCESS, ACL_DEFAULT
 
 MAX_DEPTH = 256
@@ -174,8 +175,7 @@ class _Sink:
         return tuple(folder.name for folder in self._folders[1:])
 
     def _enter(self, name: bytes, node: Node, descriptor: int) -> None:
-        children = node.children or {}
-        self._folders.append(_Folder(name, node, descriptor, ((name, children[name]) for name in sorted(children))))
+        self._folders.append(_Folder(name, node, descriptor, each(node)))
         if len(self._folders) > MAX_DEPTH + 1:
             raise ExhaustedError(f"folder {printable(self.path())!r} is nested too deeply: at most {MAX_DEPTH} levels")
 

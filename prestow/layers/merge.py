@@ -9,13 +9,15 @@ takes the place. A symlink of the layers below is replaced like any file, not fo
 depend on what it lies on. Only a hard link may name a file of the layers below; it is the file that was there before
 this layer's whiteouts.
 
-Trees are never changed, only built anew along the paths that a layer touches; everything else is shared.
+Trees are never changed, only built anew along the paths that a layer touches; everything else is shared. So are packed
+files (:mod:`prestow.layers.packed`).
 """
 
 from prestow.errors import InvalidError, printable
 from prestow.layers.entry import Kind
 from prestow.layers.layer_directory import LayerDirectory, LayerTree
 from prestow.layers.node import Node
+from prestow.layers.packed import Files, Packed
 
 
 def merge(lower: Node | None, layer: LayerTree) -> Node:
@@ -30,30 +32,65 @@ def merge(lower: Node | None, layer: LayerTree) -> Node:
 def _merged(lower: Node | None, upper: LayerDirectory, root: Node | None) -> Node:
     merged = Node(Kind.DIRECTORY)
     _describe(merged, lower if lower is not None and upper.implicit else upper)
-    children: dict[bytes, Node] = {}
-    if lower is not None and lower.children is not None and not upper.opaque:
-        children = dict(lower.children)
-        for name in upper.whiteouts:
-            children.pop(name, None)
-    for name, child in upper.children.items():
+    children, added, files = _parts(lower, upper)
+    for name, child in added.items():
         if isinstance(child, LayerDirectory):
             below = children.get(name)
-            if below is not None and below.children is not None:
+            if below is not None and below.kind is Kind.DIRECTORY:
                 children[name] = _merged(below, child, root)
             elif child.required:
                 children[name] = _merged(None, child, root)
         else:
             children[name] = child if child.kind is not Kind.HARDLINK else _target(root, child.link)
-    merged.children = children
+    merged.hold(children if files is None else Packed(children, files))
     return merged
+
+
+def _parts(lower: Node | None, upper: LayerDirectory) -> tuple[dict[bytes, Node], dict[bytes, Node], Files | None]:
+    """Give what the layers below leave in a directory, what a layer adds, and files of either that can stay packed."""
+    children, files = ({}, None) if lower is None or upper.opaque else _remaining(lower, upper)
+    packed = upper.packed
+    if files is not None or packed is None:
+        return children, upper.children, files
+    if children:
+        for name in packed.files.names():
+            children.pop(name, None)
+    return children, packed.loose, packed.files
+
+
+def _remaining(lower: Node, upper: LayerDirectory) -> tuple[dict[bytes, Node], Files | None]:
+    """Give what a directory of the layers below still has under one of the layer; its files packed, as a rule.
+
+    Nodes of which the layer has others may be among it, packed files never. Files of which a layer took some already
+    are unpacked when a second one does: hundreds of layers would otherwise have them packed hundreds of times.
+    """
+    packed, files = lower.packed, None
+    children = lower.children if packed is None else packed.loose
+    if packed is not None:
+        gone = _gone(upper)
+        if gone.isdisjoint(packed.files.names()):
+            files = packed.files
+        elif packed.files.whole is None:
+            files = packed.files.without(gone)
+        else:
+            children = lower.children
+    return {name: node for name, node in (children or {}).items() if name not in upper.whiteouts}, files
+
+
+def _gone(upper: LayerDirectory) -> set[bytes]:
+    """Give the names of files that a directory of a layer hides or replaces in those below."""
+    packed = upper.packed
+    children = upper.children if packed is None else packed.loose
+    gone = {name for name, child in children.items() if not isinstance(child, LayerDirectory) or child.required}
+    return gone.union(upper.whiteouts, () if packed is None else packed.files.names())
 
 
 def _target(root: Node | None, path: bytes) -> Node:
     """Find the file of the layers below that a hard link names."""
     node = root
     for name in path.split(b"/"):
-        node = node.children.get(name) if node is not None and node.children is not None else None
-    if node is None or node.children is not None:
+        node = node.child(name) if node is not None else None
+    if node is None or node.kind is Kind.DIRECTORY:
         raise _no_target(path)
     return node
 
@@ -86,7 +123,7 @@ def _composed(first: LayerDirectory, second: LayerDirectory, root: LayerDirector
     composed.opaque = first.opaque or second.opaque
     composed.whiteouts = set(first.whiteouts | second.whiteouts)
     if not second.opaque:
-        composed.children = {name: node for name, node in first.children.items() if name not in second.whiteouts}
+        composed.hold({name: node for name, node in first.children.items() if name not in second.whiteouts})
     for name, child in second.children.items():
         _lay(composed, name, child, root)
     return composed

@@ -3,11 +3,18 @@
 A node has no name: names are the keys of the ``children`` of directories. A file with several names (hard links) is
 one node met under each of them. Nodes are mutable while :func:`prestow.layers.tree.layer_tree` builds; whoever gets
 a finished tree treats it as immutable, for trees share nodes.
+
+A directory may hold its plain files packed (:mod:`prestow.layers.packed`) until somebody asks for ``children``. Ask for
+``loose`` or ``child`` to leave them so.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from prestow.layers.entry import Extent, Kind
+
+if TYPE_CHECKING:
+    from prestow.layers.packed import Packed
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
@@ -32,7 +39,7 @@ class Node:
     """
 
     __slots__ = (
-        "_data", "children", "gid", "kind", "layer", "link", "major", "minor", "mode", "mtime_ns", "size", "uid",
+        "_children", "_data", "gid", "kind", "layer", "link", "major", "minor", "mode", "mtime_ns", "size", "uid",
         "xattrs",
     )  # fmt: skip
 
@@ -50,7 +57,48 @@ class Node:
         self.xattrs: Xattrs = ()
         self.layer = -1
         self._data: int | tuple[Extent, ...] = ()
-        self.children: dict[bytes, Node] | None = {} if kind is Kind.DIRECTORY else None
+        self._children: dict[bytes, Node] | Packed | None = {} if kind is Kind.DIRECTORY else None
+
+    @property
+    def children(self) -> "dict[bytes, Node] | None":
+        """The nodes in a directory by their names; packed files are unpacked, and stay so."""
+        held = self._children
+        if held is None or isinstance(held, dict):
+            return held
+        self._children = unpacked = held.unpacked()
+        return unpacked
+
+    @children.setter
+    def children(self, children: "dict[bytes, Node] | None") -> None:
+        self._children = children
+
+    def hold(self, children: "dict[bytes, Node] | Packed") -> None:
+        """Set the children of a directory, packed or not."""
+        self._children = children
+
+    @property
+    def packed(self) -> "Packed | None":
+        """A directory's children while nobody has asked for the nodes of its packed files; else ``None``."""
+        held = self._children
+        if held is None or isinstance(held, dict):
+            return None
+        if held.files.unpacked:  # for another directory that shares them: here they are those same nodes
+            self._children = held.unpacked()
+            return None
+        return held
+
+    @property
+    def loose(self) -> "dict[bytes, Node]":
+        """The children of a directory that are not packed: all that are no plain files, at least."""
+        packed = self.packed
+        return (self.children or {}) if packed is None else packed.loose
+
+    def child(self, name: bytes) -> "Node | None":
+        """Give the child of that name, if there is one; only where it may be a packed file, all are unpacked."""
+        packed = self.packed
+        if packed is not None and name in packed.loose:
+            return packed.loose[name]
+        return (self.children or {}).get(name)
 
     @property
     def extents(self) -> tuple[Extent, ...]:
@@ -60,8 +108,11 @@ class Node:
 
     @extents.setter
     def extents(self, extents: tuple[Extent, ...]) -> None:
-        whole = len(extents) == 1 and not extents[0].logical and extents[0].length == self.size
-        self._data = extents[0].offset if whole else extents
+        self._data = extents
+        if len(extents) == 1:
+            logical, offset, length = extents[0]
+            if not logical and length == self.size:
+                self._data = offset
 
     @property
     def run(self) -> int | None:
@@ -76,6 +127,6 @@ def walk(root: Node) -> Iterator[tuple[bytes, Node]]:
     while pending:
         path, node = pending.pop()
         yield path, node
-        if node.children:
+        if children := node.children:
             prefix = path + b"/" if path else b""
-            pending.extend((prefix + name, node.children[name]) for name in sorted(node.children, reverse=True))
+            pending.extend((prefix + name, children[name]) for name in sorted(children, reverse=True))

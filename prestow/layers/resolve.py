@@ -49,7 +49,7 @@ class Walk:
                     self.trail.pop()
                     self.names.pop()
             elif name not in (b"", b"."):
-                child = self.trail[-1].children.get(name)
+                child = self.trail[-1].child(name)
                 if child is None:
                     return name
                 if isinstance(child, LayerDirectory):

@@ -2,7 +2,8 @@
 
 Scanning a layer's tar is the one part of unpacking that costs Python time for every entry. A layer that was scanned
 when it was decompressed need not be scanned again by the step that merges it, if both run in one process; if not, it
-is. A tree is only kept under a diff ID that the scanned bytes were proven to have.
+is. The latest tree is kept however large it is, or the steps behind would scan a large layer twice more. A tree is only
+kept under a diff ID that the scanned bytes were proven to have.
 """
 
 import threading
@@ -16,9 +17,11 @@ from prestow.digest import Digest
 from prestow.layers.layer_directory import LayerTree
 from prestow.layers.layer_tree import layer_tree
 from prestow.layers.limits import Budget, Limits
+from prestow.layers.packed import loose_nodes
 from prestow.layers.tar import Entry, Source, entries
 
-_MOST_ENTRIES = 250_000
+_MOST_NODES = 500_000  # of 220 bytes; kept by all trees but the latest
+_PACKED = 5  # packed files take as much as a node
 
 
 class DiffBlobs(Protocol):
@@ -35,10 +38,12 @@ class Scanned:
     Attributes:
         tree: what the layer means.
         entries: members of the tar.
+        nodes: what the tree takes of memory, as a number of nodes.
     """
 
     tree: LayerTree
     entries: int
+    nodes: int
 
 
 def scan(source: Source, index: int, limits: Limits) -> Scanned:
@@ -49,7 +54,9 @@ def scan(source: Source, index: int, limits: Limits) -> Scanned:
         ExhaustedError: a limit was passed.
     """
     counted = _Counted(entries(source, limits=limits))
-    return Scanned(layer_tree(counted, index, limits=limits), counted.count)
+    tree = layer_tree(counted, index, limits=limits)
+    loose = sum(1 for _ in loose_nodes(tree.root))
+    return Scanned(tree, counted.count, loose + max(0, counted.count - loose) // _PACKED)
 
 
 class Scans:
@@ -65,7 +72,7 @@ class Scans:
         self.limits = limits or Limits()
         self._content = content
         self._kept: OrderedDict[tuple[Digest, int], Scanned] = OrderedDict()
-        self._entries = 0
+        self._nodes = 0
         self._budgets: dict[Digest, Budget] = {}
         self._lock = threading.Lock()
 
@@ -105,14 +112,14 @@ class Scans:
             self._drop((diff_id, index))
             self._kept[diff_id, index] = scanned
             self._budgets.pop(diff_id, None)
-            self._entries += scanned.entries
-            while self._entries > _MOST_ENTRIES:
+            self._nodes += scanned.nodes
+            while self._nodes > _MOST_NODES and len(self._kept) > 1:
                 self._drop(next(iter(self._kept)))
 
     def _drop(self, key: tuple[Digest, int]) -> None:
         gone = self._kept.pop(key, None)
         if gone is not None:
-            self._entries -= gone.entries
+            self._nodes -= gone.nodes
 
 
 class _Counted:

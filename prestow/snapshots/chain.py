@@ -1,5 +1,6 @@
 """Chains: what stands under a chain ID, layer by layer, and the trees that the layers merge to."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,5 +101,4 @@ class Chain:
 
     def tree(self, scan: Scan) -> Node:
         """Give the merged tree of the whole; raises as ``trees``."""
-        *_, top = self.trees(scan)
-        return top
+        return deque(self.trees(scan), maxlen=1).pop()

@@ -19,6 +19,7 @@ from prestow.errors import printable
 from prestow.layers.entry import Kind
 from prestow.layers.links import link_counts
 from prestow.layers.node import Node
+from prestow.layers.packed import each, names
 from prestow.snapshots.kept import left_out, same_time, xattr_faults
 from prestow.snapshots.same_bytes import Layers, first_difference
 from prestow.snapshots.snapshotter import Damage, Progress
@@ -135,9 +136,8 @@ class _Walk:
             yield path, found
 
     def _enter(self, path: bytes, node: Node, descriptor: int) -> Iterator[Fault]:
-        children = node.children or {}
-        self._folders.append(_Folder(path, descriptor, ((name, children[name]) for name in sorted(children))))
-        for name in sorted({os.fsencode(name) for name in os.listdir(descriptor)} - children.keys()):
+        self._folders.append(_Folder(path, descriptor, each(node)))
+        for name in sorted({os.fsencode(name) for name in os.listdir(descriptor)}.difference(names(node))):
             yield (path + b"/" + name if path else name), "not in the image"
 
     def _entry(self, path: bytes, name: bytes, node: Node, parent: int) -> Iterator[Fault]:

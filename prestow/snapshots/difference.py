@@ -8,13 +8,15 @@ show its old files. Here a whiteout, a character device 0:0, stands only where t
 opaque if nothing of the lower one stays; and a file that gains or loses one of its names (hard links) is made again
 under all of them.
 
-Pure; trees share nodes, and an unchanged part is known by being the same node. The result shares nodes too.
+Pure; trees share nodes, and an unchanged part is known by being the same node. The result shares nodes too. Packed
+files have one name each in all trees that share them, and need no other one.
 """
 
 from collections.abc import Iterator
 
 from prestow.layers.entry import Kind
-from prestow.layers.node import Node, walk
+from prestow.layers.node import Node
+from prestow.layers.packed import loose_nodes
 
 OPAQUE = (b"trusted.overlay.opaque", b"y")
 
@@ -94,9 +96,9 @@ def _whole(lower: Node | None, node: Node) -> Node:
 
 
 def _files_of(node: Node | None) -> Iterator[Node]:
-    """Give all files at and below a node."""
+    """Give all files at and below a node that can have other names: those that are not packed."""
     if node is not None:
-        yield from (inner for _, inner in walk(node) if inner.children is None)
+        yield from (inner for inner in (node, *loose_nodes(node)) if inner.kind is not Kind.DIRECTORY)
 
 
 def _other_names(merged: Node, result: Node, touched: set[Node]) -> Iterator[tuple[bytes, ...]]:
@@ -105,12 +107,12 @@ def _other_names(merged: Node, result: Node, touched: set[Node]) -> Iterator[tup
     while pending:
         path, seen, folder = pending.pop()
         made = _children(folder) if folder is not None else {}
-        for name, node in _children(seen).items():
+        for name, node in seen.loose.items():
             there = made.get(name)
-            if node.children is None:
+            if node.kind is not Kind.DIRECTORY:
                 if there is None and node in touched:
                     yield (*path, name)
-            elif there is None or there.children is not node.children:
+            elif there is None or (there is not node and there.children is not node.children):
                 pending.append(((*path, name), node, there))
 
 
