@@ -225,7 +225,7 @@ class _Writer:
         start = None if node.xattrs else layout.run(node)
         if start is not None:
             plain = (node.layer, node.mode, node.uid, node.gid, clamped(node.mtime_ns), node.size, start)
-            return plain_inode(plain, block_bits=layout.block_bits, links=self._links(node))
+            return plain_inode(plain, block_bits=layout.block_bits, links=layout.links.get(node, 1))
         union, indexes = layout.file_map(node)
         head = inode(node, _xattrs(node), layout=CHUNKED, union=union, size=node.size, links=self._links(node))
         return head.ljust(aligned(len(head), CHUNK_INDEX), b"\0") + indexes

@@ -202,7 +202,8 @@ class _Builder:
 
     def _file(self, entry: Entry) -> Node:
         kind = entry.kind
-        node = Node(kind)
+        node = Node(kind, entry.mode)
+        node.uid, node.gid, node.mtime_ns = entry.uid, entry.gid, entry.mtime_ns
         if kind is Kind.REGULAR:
             node.size = entry.size
             if extents := entry.extents:
@@ -217,7 +218,8 @@ class _Builder:
             node.major, node.minor = entry.major, entry.minor
             if kind is Kind.CHAR and not entry.major and not entry.minor:
                 raise refusal(entry, "character device 0:0, which overlayfs takes for a whiteout")
-        self._describe(node, entry)
+        if entry.xattrs:
+            node.xattrs = self._allowed(entry)
         return node
 
     def _describe(self, node: Node, entry: Entry) -> None:
