@@ -38,7 +38,7 @@ def bypass(environment: Mapping[str, str], url: str | None = None) -> dict[str, 
     """
     more = (_host(url),) if url is not None and on_loopback(url) else ()
     hosts = dict.fromkeys((*_LOOPBACK, *more))
-    names = [name for name in environment if name.upper() == _NAME]
+    names = [name for name, value in environment.items() if name.upper() == _NAME and (value or _counts_empty(name))]
     return {name: _extended(environment.get(name, ""), hosts) for name in names or [_NAME]}
 
 
@@ -59,6 +59,11 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+def _counts_empty(name: str) -> bool:
+    """Whether this one of the names, set to nothing, hides what others list; of all others, urllib ignores that."""
+    return name.endswith("_proxy")
 
 
 def _extended(value: str, hosts: Mapping[str, None]) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from prestow.errors import InvalidError, StorageError
-from prestow.metadata.failure import damaged, failure, is_damage, is_unread
+from prestow.metadata.failure import contradicts, damaged, failure, is_unread
 from prestow.metadata.opening import Opening
 from prestow.metadata.schema import PARTS, parts
 
@@ -241,7 +241,7 @@ class Database:
             for table in {part[1] for part in parts() if part[0] == "table"} if not found else ():
                 self.read(f"SELECT * FROM {table}")  # noqa: S608 - ours; whether its texts are texts
         except StorageError as error:
-            if is_damage(error.__cause__):
+            if contradicts(error.__cause__):
                 return [str(error.__cause__)]
             raise
         self._refuse_unread(found)

@@ -38,7 +38,7 @@ def failure(error: sqlite3.Error | UnicodeDecodeError, path: Path, *, timeout: f
     if primary in _READ_ONLY:
         check_descriptors(f"opening {path}", _DESCRIPTORS)
         return StorageError(f"{path}: cannot be opened for writing ({error}); is the store read-only?")
-    if is_damage(error) or primary == sqlite3.SQLITE_ERROR:  # all statements are ours: the tables are not
+    if contradicts(error):
         return damaged(path, str(error))
     return StorageError(f"{path}: {error}")
 
@@ -62,6 +62,11 @@ def is_damage(error: BaseException | None) -> bool:
     if isinstance(error, sqlite3.Error):
         return primary_code(error) in _DAMAGED
     return isinstance(error, UnicodeDecodeError)  # likewise, of a column's name or a message about it
+
+
+def contradicts(error: BaseException | None) -> bool:
+    """Whether the file is damaged, or its tables are not those that statements ask for, which are all ours."""
+    return is_damage(error) or (isinstance(error, sqlite3.Error) and primary_code(error) == sqlite3.SQLITE_ERROR)
 
 
 def is_unread(fault: str) -> bool:

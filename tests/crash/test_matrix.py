@@ -1,7 +1,7 @@
 """Every verb: killed before any system call that changes something, any of them failing, the power cut at any.
 
-One call of each verb, another for each fate; more of them, and the other drivers, with ``make large``; all of them with
-``make matrix``.
+One call of each verb, another for each fate, some of these with ``make long``; more of them, and the other drivers,
+with ``make large``; all of them with ``make matrix``.
 """
 
 import errno
@@ -18,11 +18,13 @@ from tests.crash.verbs import VERBS
 _LARGE = (pytest.mark.large, pytest.mark.timeout(1200))
 _MATRIX = (pytest.mark.matrix, pytest.mark.timeout(7200))
 
-CASES = [
-    *(pytest.param(verb, 1, id=verb) for verb in VERBS if verb.isalpha()),  # not those in another way than usual
+ONCE = [pytest.param(verb, 1, id=verb) for verb in VERBS if verb.isalpha()]  # not those in another way than usual
+MORE = [
     *(pytest.param(verb, 8, marks=_LARGE, id=f"{verb}-8") for verb in VERBS),
     *(pytest.param(verb, None, marks=_MATRIX, id=f"{verb}-all") for verb in VERBS),
 ]
+CASES = [*ONCE, *MORE]
+LONG = [*(pytest.param(*case.values, marks=pytest.mark.long, id=case.id) for case in ONCE), *MORE]
 _EARLY = 50  # calls within which recovery has been
 
 
@@ -58,11 +60,11 @@ def test_any_system_call_may_fail(stage: Stage, verb: str, count: int | None, co
     stage.attempts(verb, count, code, check)
 
 
-@pytest.mark.parametrize(("verb", "count"), CASES)
+@pytest.mark.parametrize(("verb", "count"), LONG)
 def test_any_reading_may_fail(stage: Stage, verb: str, count: int | None) -> None:
     stage.attempts(verb, count, errno.EIO, lambda laws, ended: laws.check(ended.told), reading=True)
 
 
-@pytest.mark.parametrize(("verb", "count"), CASES)
+@pytest.mark.parametrize(("verb", "count"), LONG)
 def test_after_a_power_cut_what_was_done_is_there(stage: Stage, verb: str, count: int | None) -> None:
     outages(stage, verb, count)

@@ -87,6 +87,7 @@ def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(
     assert "no more heartbeats" in str(last.state.message)
 
 
+@pytest.mark.long
 def test_the_next_deploy_changes_only_the_flows_of_the_automation(tmp_path: Path) -> None:
     """On a server of its own: one complains of an event that comes while the automation for it is changed."""
     server = ensure(tmp_path)

@@ -129,6 +129,7 @@ def test_the_example_of_the_readme_runs(
     assert names(tmp_path / "store") == ["localhost/demo:latest"]
 
 
+@pytest.mark.long
 def test_flows_are_parts_of_other_flows_also_in_an_event_loop(
     installed: Installed, folder: Path, variables: dict[str, str], demo_layout: Path, home: str
 ) -> None:

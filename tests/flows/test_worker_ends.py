@@ -39,6 +39,7 @@ def start(
         yield created
 
 
+@pytest.mark.long
 def test_a_run_that_is_cancelled_in_the_ui_ends_its_process_and_the_next_run_goes_on(
     start: Callable[..., UUID], home: str, fault_registry: FaultRegistry
 ) -> None:

@@ -118,6 +118,20 @@ def test_a_database_that_was_migrated_has_all_parts(node: Node) -> None:
     assert faults(node.database) == []
 
 
+@pytest.mark.parametrize(("right", "wrong"), [("PRIMARY KEY", "PRIMARX KEY"), ("  id ", "  ie "), ("TABLE", "TABLD")])
+def test_tables_that_are_not_ours_are_damage(node: Node, right: str, wrong: str) -> None:
+    node.database.close()
+    with closing(sqlite3.connect(node.database.path)) as raw:
+        raw.execute("PRAGMA writable_schema = ON")
+        raw.execute("UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = 'leases'", (right, wrong))
+        assert raw.total_changes == 1
+        raw.commit()
+
+    assert examine(node, None, mend=True).damaged == 0
+    assert faults(node.database) == []
+    assert node.images.get(NAME)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_a_flipped_bit_loses_nothing_and_is_an_error_of_ours_or_none(node: Node, seed: int) -> None:
     chance = random.Random(seed)

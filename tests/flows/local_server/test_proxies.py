@@ -53,11 +53,12 @@ def by_websockets(url: str) -> bool:
     return get_proxy(parse_uri(url.replace("http", "ws", 1))) is not None
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=10)
 @given(proxies, exemptions)
 @example({"HTTP_PROXY": PROXY}, {})
 @example({"ALL_PROXY": PROXY}, {"NO_PROXY": "*"})
 @example({"https_proxy": PROXY}, {"NO_PROXY": "registry.example", "no_proxy": ""})
+@example({"HTTP_PROXY": PROXY}, {"NO_PROXY": "*", "No_Proxy": ""})
 def test_no_reader_of_the_variables_asks_a_proxy_for_loopback_and_all_else_stays(
     set_proxies: dict[str, str], exempt: dict[str, str]
 ) -> None:
