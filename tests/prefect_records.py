@@ -9,8 +9,16 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
 from prefect.client.schemas.objects import FlowRun, State, TaskRun
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.events.schemas.events import ReceivedEvent
 
@@ -36,6 +44,14 @@ def ended(run: UUID) -> FlowRun:
         return [found] if found.state is not None and found.state.is_final() else []
 
     return until(final, 1, f"the end of {run}")[0]
+
+
+def runs_of(flow: str, home: str) -> list[FlowRun]:
+    """Give the latest flow runs of a flow in a store, newest first; the server has those of all tests."""
+    named = FlowFilter(name=FlowFilterName(any_=[flow]))
+    with get_client(sync_client=True) as client:
+        latest = client.read_flow_runs(flow_filter=named, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
+    return [run for run in latest if run.parameters.get("home") == home]
 
 
 def asked(server: Server, kind: str, key: str) -> list[Any]:

@@ -18,7 +18,7 @@ from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
 from prestow.runtime.masking import MASK
 from tests.flows.cli.conftest import Prestow
-from tests.prefect_records import events, task_runs, until
+from tests.prefect_records import ended, events, runs_of, task_runs, until
 from tests.wheels import ROOT
 from tests.workers import created, without_prefect, worker
 
@@ -43,21 +43,12 @@ def found_in(folder: Path, canary: str, *besides: str) -> list[str]:
     return [str(path) for path in paths if canary.encode() in path.read_bytes()]
 
 
-def run_with(reference: str, home: str, count: int) -> FlowRun:
-    """Give the ended flow run of an image in a store, once all is recorded that there is of it."""
-
-    def found() -> list[FlowRun]:
-        with get_client(sync_client=True) as client:
-            every = client.read_flow_runs(limit=200)
-        mine = [
-            run for run in every if (run.parameters.get("reference"), run.parameters.get("home")) == (reference, home)
-        ]
-        return [run for run in mine if run.state is not None and run.state.is_final()]
-
-    (run,) = until(found, 1, f"the run of {reference} in {home}")
+def ended_run(home: str, count: int) -> FlowRun:
+    """Give the ended flow run in a store, once all is recorded that there is of it."""
+    (run,) = until(lambda: runs_of("run", home), 1, f"the run in {home}")
     task_runs(run.id, count)
     events(run.id, 1)
-    return run
+    return ended(run.id)
 
 
 def log(run: UUID, last: str, times: int = 1) -> str:
@@ -91,7 +82,7 @@ def test_the_terminal_has_what_a_container_prints_and_no_record_has_a_secret(
     assert f"[{planted['LONGER']} {planted['SHORT']}]" in done.err
     assert f"[{planted['LINES'].removesuffix(chr(10))}]" in done.err
     assert done.err.endswith("." + planted["SHORT"])
-    run = run_with(shell, home, 13)
+    run = ended_run(home, 13)
     assert run.state is not None
     said = [
         f"[{MASK} {MASK}]",
@@ -117,7 +108,7 @@ def test_a_value_that_is_no_text_is_refused_and_in_no_record(
 
     assert (done.status, "not valid Unicode" in done.err) == (125, True), done
     assert planted["SHORT"] not in done.err
-    run_with(shell, home, 1)
+    ended_run(home, 1)
     assert found_in(Path(os.environ["PREFECT_HOME"]), planted["SHORT"]) == []
     assert found_in(Path(home), planted["SHORT"]) == []
 

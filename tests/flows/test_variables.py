@@ -29,7 +29,7 @@ from prestow.errors import InvalidError, NotFoundError, PreconditionError, Prest
 from prestow.node import open_node
 from prestow.runtime.masking import MASK
 from tests.flows.cli.conftest import Prestow
-from tests.prefect_records import ended, events, flow_run_id, log_lines, task_runs, until
+from tests.prefect_records import ended, events, flow_run_id, log_lines, runs_of, task_runs, until
 from tests.wheels import ROOT
 from tests.workers import Worker, created, without_prefect, worker
 
@@ -116,9 +116,7 @@ def test_values_are_in_the_container_and_nowhere_else(
     assert [stat.S_IMODE(path.stat().st_mode) for path in (config, config.parent)] == [0o600, 0o700]
     typed_values = {name: planted[name] for name in ("PLAIN", "WORD")}
     assert_absent({name: value for name, value in planted.items() if name not in typed_values}, lines)
-    with get_client(sync_client=True) as client:
-        (found,) = (each for each in client.read_flow_runs(limit=200) if each.parameters.get("reference") == shell
-                    and each.parameters.get("home") == home)  # fmt: skip
+    (found,) = runs_of("run", home)
     assert found.parameters["args"] == [MASK] * 4
     assert found.parameters["env"] == ["NAMED", "GONE", f"PLAIN={MASK}"]
     assert found.parameters["secrets"] == list(references(tmp_path))

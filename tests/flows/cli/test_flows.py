@@ -19,7 +19,7 @@ from flows.cli.interruption import SENTENCE
 from prestow.node import open_node
 from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.image_factory import demo_layers, write_image
-from tests.prefect_records import log_lines, until
+from tests.prefect_records import log_lines, runs_of, until
 from tests.registries import Fault, FaultRegistry
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -290,11 +290,7 @@ def test_a_container_whose_run_is_killed_is_told_of_and_with_rm_ended_and_remove
         assert not (prestow.home / "runtime/lost").exists()
     else:
         assert [c["status"] for c in left] == ["orphaned"]
-        with get_client(sync_client=True) as client:
-            every = client.read_flow_runs(limit=200)
-        run = next(
-            each for each in every if each.parameters.get("home") == str(prestow.home) and "above" in each.parameters
-        )
+        run = runs_of("prune", str(prestow.home))[0]
         assert log_lines(run.id, "container default/lost: ") == [f"container default/lost: {orphan['what']}"]
         assert called("containers", "stop", "lost", "--grace", "0").out == "stopped lost\n"
 
