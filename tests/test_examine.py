@@ -65,6 +65,7 @@ def test_containers_of_one_id_are_told_apart(node: Node, image: Image) -> None:
     assert node.containers.every() == ()
 
 
+@pytest.mark.long
 def test_wherever_it_is_cancelled_nothing_is_taken_for_damage(node: Node, image: Image) -> None:
     whole = 1_000_000
     with watched(Later(whole)) as token:

@@ -13,6 +13,7 @@ from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError
 from prestow.node import open_node
 from prestow.runtime.bundle import FILLING
 from prestow.snapshots.mountinfo import mounts_below
+from tests.cases import long_but
 from tests.real_images import VARIANTS, RealImages
 from tests.registries import DockerRegistry
 from tests.trees import differences, listing
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 DRIVERS = ("erofs", "overlay", "native")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", long_but("oci", VARIANTS))
 def test_a_copied_root_is_what_umoci_unpacks(
     home: str, tmp_path: Path, docker_registry: DockerRegistry, real_images: RealImages, variant: str
 ) -> None:
@@ -35,7 +36,7 @@ def test_a_copied_root_is_what_umoci_unpacks(
     assert differences(listing(tmp_path / "bundle/rootfs"), real_images.unpacked("tiny", tmp_path / "umoci")) == []
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("driver", long_but("erofs", DRIVERS))
 def test_a_mounted_root_is_what_umoci_unpacks(
     home: str, tmp_path: Path, docker_registry: DockerRegistry, real_images: RealImages, driver: str
 ) -> None:

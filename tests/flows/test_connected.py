@@ -102,6 +102,7 @@ def test_blocks_in_two_threads_at_once_do_not_disturb_each_other(demo_layout: Pa
     assert [images(tmp_path / name) for name in ("one", "two")] == [["localhost/one:1"], ["localhost/two:1"]]
 
 
+@pytest.mark.long
 def test_a_block_that_cannot_be_entered_changes_nothing(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PRESTOW_"))}
     (tmp_path / "open").mkdir()

@@ -53,6 +53,7 @@ def test_without_an_api_the_store_s_own_server_is_used_and_all_is_sent(prefect_s
     assert len(events(UUID(run), 3, "prefect.task-run.")) == 3
 
 
+@pytest.mark.long
 def test_a_profile_that_names_an_api_is_obeyed(prefect_server: Server, tmp_path: Path) -> None:
     (tmp_path / "profiles.toml").write_text(
         f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{prefect_server.url}"\n'

@@ -13,6 +13,7 @@ from flows.run import run
 from prestow.container import remove_container
 from prestow.errors import UnsupportedError
 from prestow.node import open_node
+from tests.cases import long_but
 from tests.file_systems import FILE_SYSTEMS, mounted
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -33,7 +34,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         node.close()
 
 
-@pytest.mark.parametrize("store", sorted(FILE_SYSTEMS.keys() - {NONE_WORKS}), indirect=True)
+@pytest.mark.parametrize("store", long_but("overlayfs", sorted(FILE_SYSTEMS.keys() - {NONE_WORKS})), indirect=True)
 def test_containers_run_and_the_doctor_says_by_which_driver(
     store: Path, demo_layout: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -98,6 +98,7 @@ def test_the_terminal_has_what_a_container_prints_and_no_record_has_a_secret(
     assert found_in(Path(home), planted["SHORT"], "config.json") == []
 
 
+@pytest.mark.long
 def test_a_value_that_is_no_text_is_refused_and_in_no_record(
     home: str, tmp_path: Path, shell: str, planted: dict[str, str], prefect_server: Server
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from flows.bundle import bundle
 from flows.pull import pull
 from prestow.layers.entry import Kind
+from tests.cases import long_but
 from tests.registries import DockerRegistry
 from tests.trees import Listed, differences, listing
 
@@ -125,7 +126,7 @@ def test_the_image_has_one_of_everything(built: Built) -> None:
     assert (found["srv/ödd name".encode()].uid, found[b"srv/holes"].size) == (7, (3 << 20) + 3)
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize("driver", long_but("erofs", DRIVERS))
 @pytest.mark.parametrize("source", MOUNTED)
 def test_a_mounted_root_is_what_umoci_unpacks(
     home: str, tmp_path: Path, built: Built, source: str, driver: str
@@ -139,7 +140,7 @@ def test_a_mounted_root_is_what_umoci_unpacks(
     assert differences(listing(tmp_path / "bundle/rootfs"), built.unpacked[source]) == []
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", long_but("buildah", SOURCES))
 def test_a_copied_root_is_what_umoci_unpacks(home: str, tmp_path: Path, built: Built, source: str) -> None:
     pulled = pull(built.references[source], home=home)
 

@@ -140,6 +140,7 @@ def copy(home: str, source: str, args: str, directory: str) -> None:
     assert node.containers.list() == ()
 
 
+@pytest.mark.long
 def test_the_demo_image_is_pulled_bundled_run_and_removed(place: Path, demo_layout: Path) -> None:
     engine(place, f"oci:{readable(demo_layout, place)}:demo", use, "exit 7", "7", MOTD.decode())
 

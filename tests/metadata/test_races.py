@@ -20,7 +20,7 @@ home = Home.open(Path(sys.argv[1]))
 leases = Leases(home.db)
 name = f"localhost/pulled:{sys.argv[2]}"
 reused = 0
-for turn in range(40):
+for turn in range(20):
     layers = [b"shared", b"of all", sys.argv[2].encode(), str(turn).encode()]
     lease = leases.create("pull", 600)
     keys = [Digest.of(layer) for layer in layers]

@@ -18,6 +18,7 @@ from prestow.snapshots.mount import mount_all, unmount
 from prestow.snapshots.native import NativeSnapshotter
 from prestow.snapshots.overlay import OverlaySnapshotter
 from prestow.snapshots.snapshotter import Kind, Mount
+from tests.cases import long_but
 from tests.conformance.bench import Bench
 from tests.conformance.crash import EVERY, failing_at_each_call, killed_at_each_call
 from tests.tar_builder import Tar
@@ -108,7 +109,7 @@ def is_empty(driver: Driver, _: Image) -> None:
     assert list(driver.walk()) == []
 
 
-@pytest.fixture(params=DRIVERS, ids=lambda kind: kind.driver)
+@pytest.fixture(params=long_but(ErofsSnapshotter, DRIVERS), ids=lambda kind: kind.driver)
 def attempts(request: pytest.FixtureRequest, memory: Path) -> Attempts:
     return Attempts(memory, request.param)
 

@@ -98,6 +98,7 @@ def test_a_pull_that_waits_for_another_process_says_so_here_and_in_its_log(
     assert logged(f"pull {reference}", said)
 
 
+@pytest.mark.long
 def test_a_pull_that_was_killed_while_a_person_was_asked_is_known_as_crashed_and_the_next_one_goes_on(
     prestow: Prestow, called: Called, fault_registry: FaultRegistry
 ) -> None:
@@ -143,7 +144,7 @@ def test_who_asks_prefect_for_its_log_gets_it(prestow: Prestow, home: Path) -> N
     ("env", "status", "said"),
     [
         ({"PREFECT_API_URL": "http://127.0.0.1:1/api"}, 8, "http://127.0.0.1:1/api does not answer"),
-        ({"PREFECT_API_AUTH_STRING": "some:body"}, 7, "PREFECT_API_AUTH_STRING"),
+        pytest.param({"PREFECT_API_AUTH_STRING": "some:body"}, 7, "PREFECT_API_AUTH_STRING", marks=pytest.mark.long),
     ],
 )
 def test_an_api_that_cannot_be_used_is_said_in_one_line(
@@ -351,6 +352,7 @@ def everything(terminal: int) -> str:
     return b"".join(pieces).decode()
 
 
+@pytest.mark.long
 def test_a_dumb_terminal_gets_plain_lines(prestow: Prestow, demo_layout: Path) -> None:
     terminal, end = pty.openpty()
     with prestow.start("pull", f"oci:{demo_layout}:demo", env={"TERM": "dumb"}, stderr=end) as process:

@@ -9,6 +9,7 @@ import pytest
 
 from flows.cli.output import page, table
 from flows.figures import size
+from tests.cases import long_but
 from tests.flows.cli.conftest import PROJECT, Prestow
 
 RESERVED = """
@@ -66,7 +67,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(alone: Prestow) -> None:
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", long_but("<&- >&- 2>&-", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]))
 def test_a_closed_stream_is_not_a_file_of_the_store_s(alone: Prestow, closed: str) -> None:
     script = f'exec "$0" -m prestow "$@" {closed}'
     lines = [["images", "--json"], ["images", "rm", "absent"]]
