@@ -64,6 +64,7 @@ def test_a_file_that_may_not_be_so_large_is_told_and_again_succeeds(tmp_path: Pa
         succeeds(tmp_path / size, reference)
 
 
+@pytest.mark.long
 def test_too_few_descriptors_are_told_and_again_succeeds(tmp_path: Path, registry: FaultRegistry) -> None:
     reference = f"{registry.domain}/team/image:image"
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.cases import long_but
 from tests.crash.laws import Laws
 from tests.crash.outages import outages
 from tests.crash.stage import Stage
@@ -37,7 +38,7 @@ def test_killed_before_any_system_call(stage: Stage, verb: str, count: int | Non
     stage.attempts(verb, count, KILL, check)
 
 
-@pytest.mark.parametrize(("verb", "count"), CASES)
+@pytest.mark.parametrize(("verb", "count"), LONG)
 def test_killed_again_while_it_puts_in_order_what_the_first_left(stage: Stage, verb: str, count: int | None) -> None:
     def check(laws: Laws, ended: Ended) -> None:
         at = ended.calls % _EARLY
@@ -50,7 +51,7 @@ def test_killed_again_while_it_puts_in_order_what_the_first_left(stage: Stage, v
     stage.attempts(verb, count, KILL, check)
 
 
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("code", long_but(errno.ENOSPC, [errno.EIO, errno.ENOSPC]))
 @pytest.mark.parametrize(("verb", "count"), CASES)
 def test_any_system_call_may_fail(stage: Stage, verb: str, count: int | None, code: int) -> None:
     def check(laws: Laws, ended: Ended) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect import get_client
@@ -20,9 +22,21 @@ from tests.workers import created, without_prefect, worker
 OWN = {"PRESTOW_DEPLOYED_HOMES": "[]", "PRESTOW_DEPLOYED_REGISTRIES": json.dumps(["registry.example/team/*"])}
 
 
+FLOWS = ("bundle", "prepull", "prune", "pull", "run", "verify")
+
+
+def flow_called(name: str) -> Any:
+    return getattr(import_module(f"flows.{name}"), name)
+
+
 @pytest.fixture(scope="module")
-def deployed(deploying: None, prefect_server: Server) -> None:
-    deploy(ROOT)
+def deployed(prefect_server: Server) -> Iterator[None]:
+    """Deployments whose runs no worker of another test takes."""
+    ids = [flow_called(name).to_deployment("bounded").apply() for name in FLOWS]
+    yield
+    with get_client(sync_client=True) as client:
+        for made in ids:
+            client.delete_deployment(made)
 
 
 @pytest.fixture
@@ -34,34 +48,33 @@ def own_store(deployed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path / "store"
 
 
-def executed(deployment: str, **parameters: object) -> State:
-    """Execute a run of a deployment as the process of a worker does, in this one."""
-    run = created(deployment, **parameters)
+def executed(flow: str, **parameters: object) -> State:
+    """Execute a run of a deployment of a flow as the process of a worker does, in this one."""
+    run = created(f"{flow}/bounded", **parameters)
     with get_client(sync_client=True) as client:
         found = client.read_flow_run(run)
-    flow = getattr(import_module(f"flows.{deployment.partition('/')[0]}"), deployment.partition("/")[0])
-    state: State = run_flow(flow, flow_run=found, return_type="state")
+    state: State = run_flow(flow_called(flow), flow_run=found, return_type="state")
     return state
 
 
 @pytest.mark.parametrize(
-    ("deployment", "parameters", "setting"),
+    ("flow", "parameters", "setting"),
     [
-        ("prune/prune", {"home": "{}/other"}, "deployed_homes"),
-        ("verify/verify", {"home": "{}/store/../other"}, "deployed_homes"),
-        ("pull/pull", {"reference": "registry.example/other/app"}, "deployed_registries"),
-        ("pull/pull", {"reference": "oci:/etc"}, "deployed_layouts"),
-        ("prepull/prepull", {"images": ["registry.example/team/app", "ubuntu"]}, "deployed_registries"),
-        ("run/run", {"reference": "ubuntu"}, "deployed_registries"),
-        ("bundle/bundle", {"reference": "ubuntu", "directory": "{}/bundle"}, "deployed_directories"),
+        ("prune", {"home": "{}/other"}, "deployed_homes"),
+        ("verify", {"home": "{}/store/../other"}, "deployed_homes"),
+        ("pull", {"reference": "registry.example/other/app"}, "deployed_registries"),
+        ("pull", {"reference": "oci:/etc"}, "deployed_layouts"),
+        ("prepull", {"images": ["registry.example/team/app", "ubuntu"]}, "deployed_registries"),
+        ("run", {"reference": "ubuntu"}, "deployed_registries"),
+        ("bundle", {"reference": "ubuntu", "directory": "{}/bundle"}, "deployed_directories"),
     ],
 )
 def test_a_deployed_run_fails_with_the_setting_that_does_not_allow_it(
-    own_store: Path, tmp_path: Path, deployment: str, parameters: dict[str, object], setting: str
+    own_store: Path, tmp_path: Path, flow: str, parameters: dict[str, object], setting: str
 ) -> None:
     filled = json.loads(json.dumps(parameters).replace("{}", str(tmp_path)))
 
-    state = executed(deployment, **filled)
+    state = executed(flow, **filled)
 
     assert state.is_failed()
     assert "OutOfBoundsError: " in str(state.message)
@@ -70,16 +83,17 @@ def test_a_deployed_run_fails_with_the_setting_that_does_not_allow_it(
 
 
 def test_the_hosts_own_store_is_allowed(own_store: Path) -> None:
-    assert executed("prune/prune", home=str(own_store)).is_completed()
-    assert executed("prune/prune").is_completed()
+    assert executed("prune", home=str(own_store)).is_completed()
+    assert executed("prune").is_completed()
 
 
 def test_an_image_that_is_not_to_be_pulled_may_have_any_name(own_store: Path) -> None:
-    assert "is not in the store" in str(executed("bundle/bundle", reference="ubuntu").message)
+    assert "is not in the store" in str(executed("bundle", reference="ubuntu").message)
 
 
 @pytest.mark.long
-def test_a_run_of_a_worker_is_bounded_by_the_worker(deployed: None, prefect_server: Server, tmp_path: Path) -> None:
+def test_a_run_of_a_worker_is_bounded_by_the_worker(deploying: None, prefect_server: Server, tmp_path: Path) -> None:
+    deploy(ROOT)
     own = {**OWN, "PRESTOW_HOME": str(tmp_path / "store")}
     with worker(sys.executable, {**without_prefect(), **environment(prefect_server), **own}, tmp_path / "log"):
         last = ended(created("prune/prune", home=str(tmp_path / "other")))

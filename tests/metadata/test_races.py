@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from prestow.metadata.gc import sweep
 from prestow.metadata.images import Images
 from tests.metadata.factory import Home, make_image
@@ -20,7 +22,7 @@ home = Home.open(Path(sys.argv[1]))
 leases = Leases(home.db)
 name = f"localhost/pulled:{sys.argv[2]}"
 reused = 0
-for turn in range(20):
+for turn in range(40):
     layers = [b"shared", b"of all", sys.argv[2].encode(), str(turn).encode()]
     lease = leases.create("pull", 600)
     keys = [Digest.of(layer) for layer in layers]
@@ -66,6 +68,7 @@ def start(script: str, *args: Path | str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.long
 def test_no_pull_ever_loses_anything_to_a_collection(tmp_path: Path) -> None:
     home = Home.open(tmp_path)
     stop = tmp_path / "stop"

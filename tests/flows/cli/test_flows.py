@@ -217,6 +217,7 @@ def test_why_a_container_did_not_start_moves_no_cursor(
     assert done.err.splitlines()[-1].startswith("prestow: ")
 
 
+@pytest.mark.long
 def test_a_container_that_runs_is_not_removed(prestow: Prestow, called: Called, waiting_layout: Path) -> None:
     with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
         writer = opened(prestow.home, "busy")

@@ -40,6 +40,7 @@ def test_a_person_who_says_yes_lets_it_go_on_and_the_answer_stays_clean(
     assert shown.count("Approve?") == 2
 
 
+@pytest.mark.long
 def test_a_person_who_says_no_ends_it_with_the_reason(prestow: Prestow, fault_registry: FaultRegistry) -> None:
     reference = f"{fault_registry.own}/demo:demo"
     status, out, shown = on_a_terminal(prestow, "pull", reference, "--hold-after", "unpacked", typed="n too large\n")

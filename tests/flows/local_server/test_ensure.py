@@ -29,6 +29,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     stop(tmp_path)
 
 
+@pytest.mark.long
 def test_processes_that_ask_at_once_get_one_server_that_is_replaced_when_it_dies(home: Path) -> None:
     command = [sys.executable, "-c", PROGRAM.format(str(home)) + "print(s.pid, s.url)"]
     askers = [subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
