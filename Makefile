@@ -11,6 +11,7 @@ $(foreach name,$(filter-out $(KEPT),$(.VARIABLES)),$(if $(filter environment,$(o
 VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .oldest
+SPREAD := --dist loadfile --no-loadscope-reorder
 FUZZ_SECONDS := 60
 PYTHONS := 3.11 3.12 3.13 3.14
 UV := $(shell command -v uv || echo .uv/bin/uv)
@@ -22,13 +23,13 @@ demo: setup runtime ## pull, unpack, bundle and run an image; REF=docker.io/libr
 	@$(BIN)/python -m tests.demo $(REF)
 
 test: packages setup lint types contracts ## lint, types, import contracts, and the tests that wait for little
-	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 --dist loadfile
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 $(SPREAD)
 
-long: packages setup ## the tests that wait for workers, servers and schedules, which takes minutes
-	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m "long and not large" -n 3 --dist loadfile
+long: packages setup ## the tests that wait for workers, servers and schedules, and more cases of others: ten minutes
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m "long and not large and not matrix" -n 3 $(SPREAD)
 
 large: packages setup ## the tests with large real images, and crashes at many more calls, which take half an hour
-	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m large -n 2 --dist loadfile
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m large -n 2 $(SPREAD)
 
 matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
 	$(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v
@@ -73,7 +74,7 @@ schema: $(OLDEST)/ready ## make the database template of the local server from t
 	$(OLDEST)/bin/python -m flows.local_server.template
 
 oldest: packages $(OLDEST)/ready ## the tests of what uses Prefect, with the oldest Prefect that pyproject.toml allows
-	$(OLDEST)/bin/pytest -n 3 --dist loadfile tests/flows tests/tasks tests/test_dependencies.py
+	$(OLDEST)/bin/pytest -n 3 $(SPREAD) tests/flows tests/tasks tests/test_dependencies.py
 
 $(OLDEST)/ready: setup
 	$(UV) venv -q --clear $(OLDEST)
