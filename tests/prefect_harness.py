@@ -40,7 +40,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def prefect_server(prefect_api: Server) -> Iterator[Server]:
     """Give the same server, to which Prefect in this process is connected until the session ends."""
-    with client_of(prefect_api):
+    with _client_of(prefect_api):
         yield prefect_api
 
 
@@ -59,7 +59,7 @@ def _shared(factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def client_of(server: Server) -> Iterator[None]:
+def _client_of(server: Server) -> Iterator[None]:
     """Connect this process to a store's server, whatever its user's own settings are, and restore them at the end."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
@@ -29,18 +30,23 @@ DEADLINE = 240.0
 T = TypeVar("T")
 
 
+def client(server: Server | None) -> SyncPrefectClient:
+    """Give a client of a server; of that to which this process is connected, if it is none."""
+    return get_client(sync_client=True) if server is None else SyncPrefectClient(server.url, auth_string=server.auth)
+
+
 def flow_run_id(state: State) -> UUID:
     """Give the flow run's ID from the state that ``flow(…, return_state=True)`` gave."""
     assert state.state_details.flow_run_id is not None
     return state.state_details.flow_run_id
 
 
-def ended(run: UUID) -> FlowRun:
+def ended(run: UUID, server: Server | None = None) -> FlowRun:
     """Wait until a flow run that another process makes has ended, and give it."""
 
     def final() -> list[FlowRun]:
-        with get_client(sync_client=True) as client:
-            found = client.read_flow_run(run)
+        with client(server) as api:
+            found = api.read_flow_run(run)
         return [found] if found.state is not None and found.state.is_final() else []
 
     return until(final, 1, f"the end of {run}")[0]
@@ -85,14 +91,14 @@ def task_runs(run: UUID, count: int) -> list[TaskRun]:
     return sorted(until(ended, count, f"task runs of {run}"), key=lambda task_run: str(task_run.start_time))
 
 
-def events(run: UUID, count: int, prefix: str = "prestow.") -> list[ReceivedEvent]:
+def events(run: UUID, count: int, prefix: str = "prestow.", server: Server | None = None) -> list[ReceivedEvent]:
     """Wait until the server has ``count`` events of a flow run whose names begin with ``prefix``; oldest first."""
     about = EventAnyResourceFilter(id=[f"prefect.flow-run.{run}"])  # its own events, and those to which it is related
     wanted = EventFilter(event=EventNameFilter(prefix=[prefix]), any_resource=about)
 
     def received() -> list[ReceivedEvent]:
-        with get_client(sync_client=True) as client:
-            return client.read_events(wanted, limit=50).events
+        with client(server) as api:
+            return api.read_events(wanted, limit=50).events
 
     return sorted(until(received, count, f"events {prefix}* of {run}"), key=lambda event: event.occurred)
 

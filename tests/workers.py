@@ -13,7 +13,8 @@ from prefect import get_client
 from prefect.client.schemas import SetStateStatus
 from prefect.client.schemas.objects import FlowRun
 
-from tests.prefect_records import ended, until
+from flows.local_server.ensure import Server
+from tests.prefect_records import client, ended, until
 
 _PATIENCE = 30
 
@@ -68,11 +69,11 @@ def without_prefect() -> dict[str, str]:
     return {**kept, "PRESTOW_COLD": "1"}
 
 
-def created(deployment: str = "pull/pull", **parameters: Any) -> UUID:
+def created(deployment: str = "pull/pull", *, at: Server | None = None, **parameters: Any) -> UUID:
     """Create a run of a deployment, which a worker will take, and give its ID."""
-    with get_client(sync_client=True) as client:
-        found = client.read_deployment_by_name(deployment)
-        return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
+    with client(at) as api:
+        found = api.read_deployment_by_name(deployment)
+        return api.create_flow_run_from_deployment(found.id, parameters=parameters).id
 
 
 def suspended(run: UUID) -> FlowRun:

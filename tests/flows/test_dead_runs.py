@@ -12,18 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from prefect import flow_engine, get_client
-from prefect.client.orchestration import SyncPrefectClient
+from prefect import flow_engine
 from prefect.events.schemas.automations import EventTrigger
 from prefect.events.schemas.events import ResourceSpecification
 
 from flows import heartbeats
 from flows.dead_runs import NAME, change
-from flows.deploying import deploy
 from flows.local_server.ensure import Server, ensure, environment, stop
 from flows.warm import client as warm
-from tests.prefect_harness import client_of
-from tests.prefect_records import ended, events
+from tests.prefect_records import client, ended, events
 from tests.registries import FaultRegistry
 from tests.server_logs import check_log
 from tests.stalled import stalled
@@ -33,22 +30,29 @@ from tests.workers import created, process_of, without_prefect, worker
 BEAT = "prefect.flow-run.heartbeat"
 
 
+def deployed(server: Server, home: Path) -> None:
+    """Make or renew the deployments, as the verb does."""
+    command = [sys.executable, "-P", "-m", "prestow", "deploy"]
+    variables = {**without_prefect(), **environment(server), "PRESTOW_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, env=variables, check=True, stdout=subprocess.DEVNULL)
+
+
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the deployments, to which this process is connected; its automation waits as little as it may.
+    """A server with the deployments; its automation waits as little as it may.
 
     It is not the one of all tests: a server complains of an event that comes while the automation for it is changed.
     """
     folder = tmp_path_factory.mktemp("impatient")
     server = ensure(folder)
     try:
-        with client_of(server), get_client(sync_client=True) as client:
-            deploy(ROOT)
-            (found,) = client.read_automations_by_name(NAME)
+        deployed(server, folder)
+        with client(server) as api:
+            (found,) = api.read_automations_by_name(NAME)
             assert isinstance(found.trigger, EventTrigger)
             found.trigger.within = timedelta(seconds=10)  # as a person may set it
-            change(client, found)
-            yield server
+            change(api, found)
+        yield server
         check_log(folder)
     finally:
         stop(folder)
@@ -68,9 +72,9 @@ def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(
     own = {"PRESTOW_HOME": str(tmp_path / "host"), "PRESTOW_COLD": cold}
     api = {**without_prefect(), **environment(impatient), **own}
     with worker(sys.executable, api, tmp_path / "log") as running:
-        run = created(reference=hung.reference, home=home)
+        run = created(at=impatient, reference=hung.reference, home=home)
         hung.wait()
-        events(run, 1, BEAT)
+        events(run, 1, BEAT, impatient)
         died = [running.pid, *process_of(run)]
         if cold == "0":
             server = warm.status(tmp_path / "host")
@@ -80,7 +84,7 @@ def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(
             for pid in died:
                 os.kill(pid, number)
 
-    last = ended(run)
+    last = ended(run, impatient)
 
     assert last.state is not None
     assert last.state_name == "Crashed"
@@ -91,22 +95,20 @@ def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(
 def test_the_next_deploy_changes_only_the_flows_of_the_automation(tmp_path: Path) -> None:
     """On a server of its own: one complains of an event that comes while the automation for it is changed."""
     server = ensure(tmp_path)
-    deploying = [sys.executable, "-P", "-m", "prestow", "deploy"]
-    variables = {**without_prefect(), **environment(server), "PRESTOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     try:
-        subprocess.run(deploying, env=variables, check=True, stdout=subprocess.DEVNULL)
-        with SyncPrefectClient(server.url, auth_string=server.auth) as client:
-            (made,) = client.read_automations_by_name(NAME)
+        deployed(server, tmp_path)
+        with client(server) as api:
+            (made,) = api.read_automations_by_name(NAME)
             older = made.model_copy(deep=True)
             assert isinstance(older.trigger, EventTrigger)
             older.trigger.within = timedelta(seconds=10)  # as a person may set it
             gone = {"prefect.resource.id": "prefect.flow.gone"}
             older.trigger.match_related = ResourceSpecification.model_validate(gone)
-            change(client, older)
+            change(api, older)
 
-            subprocess.run(deploying, env=variables, check=True, stdout=subprocess.DEVNULL)
+            deployed(server, tmp_path)
 
-            (after,) = client.read_automations_by_name(NAME)
+            (after,) = api.read_automations_by_name(NAME)
         check_log(tmp_path)  # before its end interrupts anything
     finally:
         stop(tmp_path)
