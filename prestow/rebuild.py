@@ -24,7 +24,7 @@ from prestow.content.store import MAX_DOCUMENT
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, StorageError
 from prestow.halfway import COPY
-from prestow.metadata.container_files import ContainerRecord, told_containers
+from prestow.metadata.container_files import ContainerRecord, read_containers
 from prestow.metadata.containers import Containers, is_published
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.tag import recover_names
@@ -163,8 +163,8 @@ def _numbered(rows: Mapping[str, Info]) -> list[Info]:
 
 def _containers(home: Path, content: LocalStore, snapshots: set[tuple[str, str]]) -> Iterator[ContainerRecord]:
     """Give the containers of which there is anything left."""
-    told = told_containers(home)
-    for path in told.nonsense:
+    told = read_containers(home)
+    for path in told.corrupt:
         _log.warning(
             "%s makes no sense: what it told is forgotten; save what containers wrote before the next prune", path
         )
@@ -188,7 +188,7 @@ def has_lost_its_log(home: Path, database: Database) -> bool:
     if is_published(database):
         return False
     known = {(record.namespace, record.id) for record in Containers(database).every()}
-    listed = [record for record in told_containers(home).records if (record.namespace, record.id) not in known]
+    listed = [record for record in read_containers(home).records if (record.namespace, record.id) not in known]
     with translated(f"looking at the bundles of {home}"):
         complete = [record for record in listed if (Path(record.bundle) / CONFIG).is_file()]
     if not complete:

@@ -1,4 +1,4 @@
-"""Orphaned containers, in the log of a run: nobody may look at the terminal or the result of one on a schedule."""
+"""Warnings of orphaned containers in the log of a run, which is where a scheduled run is looked at."""
 
 from collections.abc import Iterable
 
@@ -8,6 +8,6 @@ from prestow.process import Orphan
 
 
 def log_orphans(orphaned: Iterable[Orphan]) -> None:
-    """Add a warning for each."""
+    """Log a warning for each."""
     for each in orphaned:
         get_run_logger().warning("container %s/%s: %s", each.namespace, each.id, each.what)

@@ -8,7 +8,7 @@ from prestow.content.disk import translated
 from prestow.halfway import COPY
 from prestow.inventory.files import aside
 from prestow.inventory.finding import Finding, made_again
-from prestow.metadata.container_files import ContainerRecord, says, told_containers
+from prestow.metadata.container_files import ContainerRecord, containers_match, read_containers
 from prestow.metadata.containers import Containers, publish_containers
 from prestow.namespace import qualified
 from prestow.node import Node
@@ -21,7 +21,7 @@ def containers(node: Node) -> Iterator[Finding]:
     """Compare the containers of all namespaces with their bundles and snapshots."""
     with node.database.transaction():
         records = Containers(node.database).every()
-        told = says(node.home, records)
+        told = containers_match(node.home, records)
     if not told:
         damage = Damage("containers", str(node.home / "containers"), "does not say what the database says")
         yield Finding(damage, "written again", partial(_publish, node))
@@ -59,7 +59,7 @@ def _forget(node: Node, record: ContainerRecord) -> None:
 
 
 def _publish(node: Node) -> None:
-    for path in told_containers(node.home).nonsense:
+    for path in read_containers(node.home).corrupt:
         node.content.held.take(path, "makes no sense")
     with node.database.transaction():
         publish_containers(node.database)

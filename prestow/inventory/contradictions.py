@@ -14,7 +14,7 @@ from typing import TypeAlias
 from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.halfway import COPY
-from prestow.metadata.container_files import ContainerRecord, told_containers
+from prestow.metadata.container_files import ContainerRecord, read_containers
 from prestow.metadata.publish import contradicted
 from prestow.node import Node
 from prestow.oci.identity import chained
@@ -71,7 +71,7 @@ def _containers(node: Node, rows: Rows) -> Iterator[str]:
         snapshot = record.driver == COPY or (record.driver, record.snapshot_key) in rows
         return snapshot + node.content.has(record.manifest_digest) + (Path(record.bundle) / CONFIG).is_file()
 
-    listed = {(record.namespace, record.id): record for record in told_containers(node.home).records}
+    listed = {(record.namespace, record.id): record for record in read_containers(node.home).records}
     for record in node.containers.every():
         if here(listed.get((record.namespace, record.id), record)) > here(record):
             yield f"container {record.id} refers to what is not here, and its file in containers to what is"

@@ -136,7 +136,7 @@ def inode(node: Node, xattrs: bytes, *, layout: int, union: int, size: int, link
 
 
 def plain_inode(file: Record, *, block_bits: int, links: int) -> bytes:
-    """Give the inode of a plain file that is empty or one chunk, with the chunk's index: most files."""
+    """Return the inode of a plain file, with its chunk index unless the file is empty. Most files are plain."""
     layer, mode, uid, gid, mtime_ns, size, start = file
     seconds, nanoseconds = divmod(mtime_ns, SECOND)
     if not size:

@@ -84,7 +84,7 @@ class Layout:
         return (*self._layers, *side)
 
     def inodes(self) -> Iterator[Node | Record]:
-        """Give each inode once, breadth first; packed files as their records."""
+        """Yield each inode once, breadth first: a packed file as its record, all others as nodes."""
         yield self.directories[0]
         links = self.links
         met: set[Node] = set()
@@ -110,7 +110,7 @@ class Layout:
         return one_run(node.size, len(self._layers) + 1, self.side[node], self.block_bits)
 
     def run(self, node: Node) -> int | None:
-        """Give where in its layer's tar a file begins that one chunk index tells; ``None`` for any other."""
+        """Return the offset in its layer's tar of a file that one chunk index maps; ``None`` for any other file."""
         start = node.run
         if start is None or start & self._amid or start + node.size > self._ends[node.layer] or node.size > self._chunk:
             return None
@@ -148,7 +148,7 @@ class Layout:
         return aligned(position, 1 << self.block_bits)
 
     def _placed(self, node: Node, position: int) -> tuple[int, int]:
-        """Give the offset of an inode that could stand at ``position``, and its size with all that follows it."""
+        """Return the offset of an inode, at ``position`` or behind it, and its size with all that follows it."""
         body = INODE + (len(xattr_body(node.kind, node.xattrs)) if node.xattrs else 0)
         if node in self.links:
             self.shared[node] = len(self.positions)

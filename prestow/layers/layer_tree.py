@@ -76,7 +76,7 @@ class _Builder:
         self._parents: dict[bytes, LayerDirectory] = {}  # by the text of a path; right until something is replaced
         self._path: bytes | None = None
         self._parent = self.root
-        self._open: list[tuple[bytes, LayerDirectory]] = []  # by path: where we are, and what that is inside of
+        self._open: list[tuple[bytes, LayerDirectory]] = []  # by path: the current directory and those that contain it
         self._left = 0  # nodes in directories that were left
         self._packed: dict[LayerDirectory, int] = {}  # with as many children as they had then
         self._links: Counter[Node] = Counter()
@@ -108,7 +108,7 @@ class _Builder:
             self._put(parent, base, node)
 
     def _enter(self, path: bytes, entry: Entry) -> None:
-        """Go where entries of this path are put."""
+        """Make ``path`` the current directory, and leave those that do not contain it."""
         parent = self._parents.get(path)
         if parent is None:
             parent = self._parents[path] = self._directory(path, entry)
@@ -118,9 +118,9 @@ class _Builder:
         self._path, self._parent = path, parent
 
     def leave(self, path: bytes | None = None) -> None:
-        """Pack the directories that ``path`` is not inside of: an archive seldom comes back to one that it has left.
+        """Pack the open directories that do not contain ``path``: an archive seldom returns to a directory.
 
-        One to which it does come back is packed again only when it has doubled, or the work would be quadratic.
+        A directory to which it does return is packed again only when it has doubled, or the work would be quadratic.
         """
         while self._open and (path is None or not _is_inside(path, self._open[-1][0])):
             _, directory = self._open.pop()
@@ -260,7 +260,7 @@ class _Builder:
 
 
 def _is_inside(path: bytes, directory: bytes) -> bool:
-    """Whether a path is that of a directory or leads through it, as far as its text tells."""
+    """Whether a path, by its text, is that of a directory or of something below it."""
     return not directory or path == directory or path.startswith(directory + b"/")
 
 

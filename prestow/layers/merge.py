@@ -47,7 +47,7 @@ def _merged(lower: Node | None, upper: LayerDirectory, root: Node | None) -> Nod
 
 
 def _parts(lower: Node | None, upper: LayerDirectory) -> tuple[dict[bytes, Node], dict[bytes, Node], Files | None]:
-    """Give what the layers below leave in a directory, what a layer adds, and files of either that can stay packed."""
+    """Return the nodes that stay of the layers below, those that a layer adds, and the files that stay packed."""
     children, files = ({}, None) if lower is None or upper.opaque else _remaining(lower, upper)
     packed = upper.packed
     if files is not None or packed is None:
@@ -59,10 +59,10 @@ def _parts(lower: Node | None, upper: LayerDirectory) -> tuple[dict[bytes, Node]
 
 
 def _remaining(lower: Node, upper: LayerDirectory) -> tuple[dict[bytes, Node], Files | None]:
-    """Give what a directory of the layers below still has under one of the layer; its files packed, as a rule.
+    """Return the nodes and the packed files of a lower directory that ``upper`` does not hide.
 
-    Nodes of which the layer has others may be among it, packed files never. Files of which a layer took some already
-    are unpacked when a second one does: hundreds of layers would otherwise have them packed hundreds of times.
+    The caller replaces nodes that the layer has too; packed files that it has too are left out here. When a second
+    layer hides some of the same files they are unpacked, or hundreds of layers would repack them hundreds of times.
     """
     packed, files = lower.packed, None
     children = lower.children if packed is None else packed.loose
@@ -78,7 +78,7 @@ def _remaining(lower: Node, upper: LayerDirectory) -> tuple[dict[bytes, Node], F
 
 
 def _gone(upper: LayerDirectory) -> set[bytes]:
-    """Give the names of files that a directory of a layer hides or replaces in those below."""
+    """Return the names that a directory of a layer hides or replaces in the layers below."""
     packed = upper.packed
     children = upper.children if packed is None else packed.loose
     gone = {name for name, child in children.items() if not isinstance(child, LayerDirectory) or child.required}

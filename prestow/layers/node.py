@@ -4,8 +4,8 @@ A node has no name: names are the keys of the ``children`` of directories. A fil
 one node met under each of them. Nodes are mutable while :func:`prestow.layers.tree.layer_tree` builds; whoever gets
 a finished tree treats it as immutable, for trees share nodes.
 
-A directory may hold its plain files packed (:mod:`prestow.layers.packed`) until somebody asks for ``children``. Ask for
-``loose`` or ``child`` to leave them so.
+A directory may hold its plain files packed (:mod:`prestow.layers.packed`) until its ``children`` are read. Reading
+``loose`` or ``child`` leaves them packed.
 """
 
 from collections.abc import Iterator
@@ -78,23 +78,23 @@ class Node:
 
     @property
     def packed(self) -> "Packed | None":
-        """A directory's children while nobody has asked for the nodes of its packed files; else ``None``."""
+        """The children of a directory whose files are packed; ``None`` once they are unpacked, and for all others."""
         held = self._children
         if held is None or isinstance(held, dict):
             return None
-        if held.files.unpacked:  # for another directory that shares them: here they are those same nodes
+        if held.files.unpacked:  # through another directory that shares them: use the same nodes
             self._children = held.unpacked()
             return None
         return held
 
     @property
     def loose(self) -> "dict[bytes, Node]":
-        """The children of a directory that are not packed: all that are no plain files, at least."""
+        """The children of a directory that are not packed."""
         packed = self.packed
         return (self.children or {}) if packed is None else packed.loose
 
     def child(self, name: bytes) -> "Node | None":
-        """Give the child of that name, if there is one; only where it may be a packed file, all are unpacked."""
+        """Return the child of that name, or ``None``. Unpacks the files, unless the child is not packed."""
         packed = self.packed
         if packed is not None and name in packed.loose:
             return packed.loose[name]

@@ -1,16 +1,15 @@
 """Directories whose plain files are packed: 38 bytes and the name for each, where a node and its place take 220.
 
 A layer may have a million files, and nearly all of them are *plain*: regular, with one name, one run of data or none,
-and no extended attributes. As a rule nobody needs their nodes: the layers above leave most directories alone, and the
-metadata image is written from the records.
+and no extended attributes. Their nodes are seldom needed: upper layers change few directories, and the metadata image
+is written from the records.
 
-    Packed    one directory's children:  loose   name → node, for all that is no plain file
-                                         files   the others, sorted by name
+    Packed    one directory's children:  loose   name → node, for all but the packed files
+                                         files   the packed files, sorted by name
     Files     immutable, shared by the directories of all trees in which they are the same files
 
-A file is one node in all trees, and is known by it (a hard link to it, a layer that leaves it unchanged). So nodes
-are made once for all ``files`` and kept by them; from then on every directory that shares them, or has what a layer
-left of them, has those nodes.
+A file must be the same node in all trees, since hard links and comparisons of trees identify it by its node. So
+``Files`` makes its nodes once and keeps them; every directory that shares it, or a part of it, then has those nodes.
 """
 
 import struct
@@ -31,7 +30,7 @@ Listing = list[tuple[bytes, Node | Record]]
 """The names in a directory, in byte order, each with its node or, as long as it is packed, its record."""
 
 FEW = 4
-"""Children of a directory that is worth packing, at least."""
+"""Least number of plain files that are packed."""
 
 _RECORD = struct.Struct("<iHIIqQQ")
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1  # as ns: 1677 to 2262
@@ -44,7 +43,7 @@ class Files:
     """Plain files of one directory.
 
     Attributes:
-        whole: the files that these are the rest of, if a layer replaced or removed some.
+        whole: the files that these are part of, if a layer replaced or removed the others.
     """
 
     __slots__ = ("_names", "_nodes", "_records", "whole")
@@ -57,24 +56,24 @@ class Files:
         self._nodes: dict[bytes, Node] | None = None
 
     def __iter__(self) -> Iterator[tuple[bytes, Record]]:
-        """Give names and records, sorted by name."""
+        """Yield names and records, sorted by name."""
         return zip(self.names(), _RECORD.iter_unpack(self._records), strict=True)
 
     def records(self) -> Iterator[Record]:
-        """Give the records, sorted by name."""
+        """Yield the records, sorted by name."""
         return _RECORD.iter_unpack(self._records)
 
     def names(self) -> list[bytes]:
-        """Give the names, sorted."""
+        """Return the names, sorted."""
         return self._names.split(_SEPARATOR)
 
     @property
     def unpacked(self) -> bool:
-        """Whether somebody has asked for their nodes."""
+        """Whether their nodes were made."""
         return self._nodes is not None if self.whole is None else self.whole.unpacked
 
     def nodes(self) -> dict[bytes, Node]:
-        """Give name → node, always the same nodes; safe to call from several threads."""
+        """Return name → node, always the same nodes. Safe to call from several threads."""
         if self.whole is not None:
             nodes = self.whole.nodes()
             return {name: nodes[name] for name in self.names()}
@@ -84,7 +83,7 @@ class Files:
             return self._nodes
 
     def without(self, gone: Container[bytes]) -> "Files | None":
-        """Give those whose names are not ``gone``, if there are any; they are the same files."""
+        """Return these files without those whose names are in ``gone``; ``None`` if none is left."""
         rest = [(name, found) for name, found in self if name not in gone]
         return Files(rest, self.whole or self) if rest else None
 
@@ -105,12 +104,12 @@ class Packed:
         self.files = files
 
     def unpacked(self) -> dict[bytes, Node]:
-        """Give name → node for all of them."""
+        """Return name → node for all of them."""
         return {**self.loose, **self.files.nodes()}
 
 
 def pack(directory: Node, linked: Container[Node]) -> None:
-    """Pack the plain files of a directory that nobody else holds yet, if it has a few.
+    """Pack the plain files of a directory that no finished tree has yet, if there are enough of them.
 
     Args:
         directory: the directory.
@@ -130,7 +129,7 @@ def pack(directory: Node, linked: Container[Node]) -> None:
 
 
 def listing(directory: Node) -> Listing:
-    """Give what is in a directory, and leave it packed."""
+    """Return the entries of a directory in byte order, and leave it packed."""
     packed = directory.packed
     found: Listing = [*(directory.loose if packed is None else packed.loose).items()]
     if packed is not None:
@@ -140,13 +139,13 @@ def listing(directory: Node) -> Listing:
 
 
 def each(directory: Node) -> Iterator[tuple[bytes, Node]]:
-    """Give what is in a directory, in byte order; a packed file as a node that is made for the caller alone."""
+    """Yield the entries of a directory in byte order; a packed file as a temporary node."""
     for name, child in listing(directory):
         yield name, child if isinstance(child, Node) else _node(child)
 
 
 def loose_nodes(root: Node) -> Iterator[Node]:
-    """Give all nodes below a directory that are not packed, once for each of their names: all that can have several."""
+    """Yield all nodes below a directory that are not packed, once for each of their names."""
     pending = [root]
     while pending:
         for node in pending.pop().loose.values():
@@ -156,13 +155,13 @@ def loose_nodes(root: Node) -> Iterator[Node]:
 
 
 def names(directory: Node) -> list[bytes]:
-    """Give the names in a directory, in no order, and leave it packed."""
+    """Return the names in a directory, unsorted, and leave it packed."""
     packed = directory.packed
     return [*directory.loose] if packed is None else [*packed.loose, *packed.files.names()]
 
 
 def record(node: Node) -> Record | None:
-    """Give the record of a file that is plain but for its names; ``None`` for all others."""
+    """Return the record of a node that may be packed if it has one name; ``None`` for any other node."""
     if node.kind is not Kind.REGULAR or node.xattrs:
         return None
     size, start, mtime_ns = node.size, node.run, node.mtime_ns

@@ -1,10 +1,11 @@
-"""The files of containers: what is known of them should the database be lost.
+"""The files of containers, from which a lost database is rebuilt.
 
     <home>/containers/<sha256 of namespace and id>.json    one container
     <home>/containers.json                                 all of them, as older versions wrote it
 
-They are derived, as ``index.json`` is from the names. One changes with each change of a container, so that it costs the
-same however many there are. A ``containers.json`` counts alone while it is there; see ``publish_containers``.
+They are derived from the database, as ``index.json`` is from the names. A change of a container changes its file alone,
+so that the cost does not grow with their number. While ``containers.json`` exists it alone is read; see
+``publish_containers``.
 """
 
 import json
@@ -47,69 +48,69 @@ class ContainerRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the disk tells of containers.
+class ContainerFiles:
+    """What the files say.
 
     Attributes:
-        records: those that it tells of, sorted by namespace and id.
-        nonsense: what lies among them and makes no sense.
+        records: the containers, sorted by namespace and id.
+        corrupt: paths of files that are no record of a container, or of another one than their name says.
     """
 
     records: tuple[ContainerRecord, ...] = ()
-    nonsense: tuple[Path, ...] = ()
+    corrupt: tuple[Path, ...] = ()
 
 
 def containers_folder(home: Path) -> Path:
-    """Give the folder of the files."""
+    """Return the directory of the files."""
     return home / "containers"
 
 
 def old_containers_file(home: Path) -> Path:
-    """Give the file that older versions wrote."""
+    """Return the path of the file that older versions wrote."""
     return home / "containers.json"
 
 
 def container_file(home: Path, record: ContainerRecord) -> Path:
-    """Give the place of a container's file: by a digest, as rows that a flipped bit spoiled may name any path."""
+    """Return the path of a container's file. Its name is a digest, since a corrupt row may contain any path."""
     return containers_folder(home) / f"{Digest.of(json.dumps([record.namespace, record.id]).encode()).encoded}.json"
 
 
-def told_containers(home: Path) -> Told:
-    """Give the containers that the disk tells of.
+def read_containers(home: Path) -> ContainerFiles:
+    """Read the containers, from the older version's file if there is one.
 
     Raises:
-        StorageError: the disk does not give it.
+        StorageError: the disk failed.
     """
     old = old_containers_file(home)
     if os.path.lexists(old):
         found = _read(old)
-        return Told((), (old,)) if found is None else Told(found)
-    return told_by_files(home)
+        return ContainerFiles((), (old,)) if found is None else ContainerFiles(found)
+    return read_container_files(home)
 
 
-def told_by_files(home: Path) -> Told:
-    """Give what the files tell, whatever an older version's file does."""
+def read_container_files(home: Path) -> ContainerFiles:
+    """Read the file of each container, even where an older version's file exists."""
     records: list[ContainerRecord] = []
-    nonsense: list[Path] = []
+    corrupt: list[Path] = []
     for path in _listed(home):
         found = _read(path)
         if found is not None and len(found) == 1 and path == container_file(home, found[0]):
             records += found
         else:
-            nonsense.append(path)
-    return Told(tuple(sorted(records, key=lambda record: (record.namespace, record.id))), tuple(nonsense))
+            corrupt.append(path)
+    return ContainerFiles(tuple(sorted(records, key=lambda record: (record.namespace, record.id))), tuple(corrupt))
 
 
-def says(home: Path, records: Sequence[ContainerRecord]) -> bool:
-    """Whether the disk tells of these containers, in this order, and of nothing else."""
+def containers_match(home: Path, records: Sequence[ContainerRecord]) -> bool:
+    """Whether the files say exactly these containers, sorted; false if the disk failed."""
     try:
-        return told_containers(home) == Told(tuple(records))
+        return read_containers(home) == ContainerFiles(tuple(records))
     except StorageError:
         return False
 
 
 def folder_identity(home: Path) -> str:
-    """Tell which folder is there, and of when, as the kernel does; empty if there is none."""
+    """Return inode number and times of the directory, which change with each change of a file; empty without one."""
     with suppress(FileNotFoundError):
         found = containers_folder(home).lstat()
         return f"{found.st_ino} {found.st_mtime_ns} {found.st_ctime_ns}"
@@ -117,9 +118,10 @@ def folder_identity(home: Path) -> str:
 
 
 def write_container(path: Path, record: ContainerRecord) -> None:
-    """Write the file of a container; call :func:`settle` afterwards.
+    """Write the file of a container; call :func:`sync_container_files` afterwards.
 
-    It is written a folder higher, where each command looks for what dead processes left: here it would look at all.
+    The temporary file is in the parent directory, where each command cleans up after dead processes: looking for it
+    among the files of all containers would cost more the more there are.
     """
     make_folder(path.parent)
     temporary = write_new(path.parent.with_name("container"), json.dumps([asdict(record)], indent=2).encode())
@@ -130,8 +132,8 @@ def write_container(path: Path, record: ContainerRecord) -> None:
         raise
 
 
-def settle(home: Path) -> None:
-    """Have the disk keep what changed, and give the folder a time that no two changes share; success without one."""
+def sync_container_files(home: Path) -> None:
+    """Sync the directory, and give it a modification time that no two changes share; do nothing without one."""
     if containers_folder(home).is_dir():
         now = time.time_ns()
         os.utime(containers_folder(home), ns=(now, now))  # the kernel's own clock ticks 250 times a second
@@ -139,7 +141,7 @@ def settle(home: Path) -> None:
 
 
 def _listed(home: Path) -> Iterable[Path]:
-    """List what lies in the folder; the folder itself where it is none."""
+    """List the directory; return the path itself if it is no directory."""
     place = containers_folder(home)
     with translated(f"listing {place}"):
         if place.is_dir() and not place.is_symlink():
@@ -148,7 +150,7 @@ def _listed(home: Path) -> Iterable[Path]:
 
 
 def _read(path: Path) -> tuple[ContainerRecord, ...] | None:
-    """Give the containers that a file tells of; None if it makes no sense."""
+    """Return the containers in a file; ``None`` if it is corrupt."""
     try:
         with translated(f"reading {path}"):
             raw = read_file(path) if path.is_file() else b""
@@ -160,5 +162,5 @@ def _read(path: Path) -> tuple[ContainerRecord, ...] | None:
 
 
 def of_fields(fields: Mapping[str, Any]) -> ContainerRecord:
-    """Give a container as its fields tell it."""
+    """Return the container with these fields."""
     return ContainerRecord(**{**fields, "manifest_digest": Digest.parse(fields["manifest_digest"])})

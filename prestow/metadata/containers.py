@@ -17,8 +17,8 @@ from prestow.metadata.container_files import (
     folder_identity,
     of_fields,
     old_containers_file,
-    settle,
-    told_by_files,
+    read_container_files,
+    sync_container_files,
     write_container,
 )
 from prestow.metadata.database import Database, Row
@@ -108,7 +108,7 @@ def publish_containers(db: Database) -> None:
     db.check_table("containers")
     home, old = db.path.parent, old_containers_file(db.path.parent)
     wanted = {container_file(home, record): record for record in Containers(db).every()}
-    told = {container_file(home, record): record for record in told_by_files(home).records}
+    told = {container_file(home, record): record for record in read_container_files(home).records}
     if wanted == told and is_published(db):
         return
     with _changing(db):
@@ -118,7 +118,7 @@ def publish_containers(db: Database) -> None:
         for path in told.keys() - wanted.keys():
             path.unlink()
         if os.path.lexists(old):
-            settle(home)
+            sync_container_files(home)
             old.unlink()
             sync_folder(home)
 
@@ -154,7 +154,7 @@ def _changing(db: Database) -> Iterator[None]:
     try:
         with translated(f"writing {containers_folder(home)}"):
             yield
-            settle(home)
+            sync_container_files(home)
         identity = folder_identity(home)
     except ExhaustedError:
         identity = "behind"

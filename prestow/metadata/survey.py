@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 from prestow.content.local import LocalStore
 from prestow.digest import Digest
 from prestow.errors import PrestowError, printable
-from prestow.metadata.container_files import told_containers
+from prestow.metadata.container_files import read_containers
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database, Row
 from prestow.metadata.failure import damaged
@@ -151,7 +151,7 @@ def _names(db: Database, marker: Marker) -> tuple[Name, ...]:
 
 
 def _containers(db: Database, marker: Marker) -> None:
-    told = {(each.namespace, each.id): each for each in told_containers(db.path.parent).records}
+    told = {(each.namespace, each.id): each for each in read_containers(db.path.parent).records}
     for container in Containers(db).every():
         shown = title(container.namespace, container.id)
         root = marker.holds.root(Thing("container", shown), f"container {shown}")

@@ -96,7 +96,7 @@ def _whole(lower: Node | None, node: Node) -> Node:
 
 
 def _files_of(node: Node | None) -> Iterator[Node]:
-    """Give all files at and below a node that can have other names: those that are not packed."""
+    """Yield all files at and below a node that may have other names, so all that are not packed."""
     if node is not None:
         yield from (inner for inner in (node, *loose_nodes(node)) if inner.kind is not Kind.DIRECTORY)
 

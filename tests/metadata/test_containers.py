@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, NotFoundError
-from prestow.metadata.container_files import ContainerRecord, Told, container_file, told_containers
+from prestow.metadata.container_files import ContainerFiles, ContainerRecord, container_file, read_containers
 from prestow.metadata.containers import Containers, is_published, publish_containers
 from prestow.metadata.database import Database
 from tests.metadata.factory import Home
@@ -48,7 +48,7 @@ def test_the_files_tell_what_the_database_says_after_each_change(
             except NotFoundError:
                 assert not adds
 
-            assert told_containers(home) == Told(Containers(db).every())
+            assert read_containers(home) == ContainerFiles(Containers(db).every())
             assert is_published(db)
     assert [path for path in home.iterdir() if path.name.startswith(".")] == []
 
@@ -96,7 +96,7 @@ def test_the_next_change_mends_what_one_left_that_was_not_committed(home: Home, 
         Containers(home.db).put(container("c" if change == "other" else "a"))
 
     assert is_published(home.db)
-    assert told_containers(home.path) == Told(Containers(home.db).every())
+    assert read_containers(home.path) == ContainerFiles(Containers(home.db).every())
 
 
 def test_a_container_that_is_refused_leaves_the_file_of_the_one_that_is_there(home: Home) -> None:
@@ -106,7 +106,7 @@ def test_a_container_that_is_refused_leaves_the_file_of_the_one_that_is_there(ho
     with pytest.raises(AlreadyExistsError):
         containers.put(container("a", image="y"))
 
-    assert told_containers(home.path) == Told((container("a"),))
+    assert read_containers(home.path) == ContainerFiles((container("a"),))
 
 
 def test_nonsense_costs_its_own_container_only(home: Home) -> None:
@@ -119,7 +119,7 @@ def test_nonsense_costs_its_own_container_only(home: Home) -> None:
     strange.unlink()
     strange.mkdir()
 
-    assert told_containers(home.path) == Told((container("b"),), tuple(sorted((broken, other, strange))))
+    assert read_containers(home.path) == ContainerFiles((container("b"),), tuple(sorted((broken, other, strange))))
 
 
 def made_before(home: Home, *records: ContainerRecord) -> None:
@@ -136,13 +136,13 @@ def made_before(home: Home, *records: ContainerRecord) -> None:
 
 def test_the_first_change_makes_files_of_what_an_older_version_wrote(home: Home) -> None:
     made_before(home, container("a", "ci"), container("a"))
-    assert told_containers(home.path) == Told((container("a", "ci"), container("a")))
+    assert read_containers(home.path) == ContainerFiles((container("a", "ci"), container("a")))
     assert not is_published(home.db)
 
     Containers(home.db).remove("a")
 
     assert not (home.path / "containers.json").exists()
-    assert told_containers(home.path) == Told((container("a", "ci"),))
+    assert read_containers(home.path) == ContainerFiles((container("a", "ci"),))
     assert is_published(home.db)
 
 
@@ -152,8 +152,8 @@ def test_what_an_older_version_wrote_counts_alone_until_files_are_made_of_it(hom
     stale.parent.mkdir()
     stale.write_text(json.dumps([asdict(container("c"))]))
 
-    assert told_containers(home.path) == Told((container("a"), container("b")))
+    assert read_containers(home.path) == ContainerFiles((container("a"), container("b")))
     publish_containers(home.db)
 
-    assert told_containers(home.path) == Told((container("a"), container("b")))
+    assert read_containers(home.path) == ContainerFiles((container("a"), container("b")))
     assert len(listed(home.path)) == 2
