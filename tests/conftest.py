@@ -1,5 +1,6 @@
 """Fixtures that several rooms share."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ __all__ = [
 ]  # fmt: skip
 
 pytest_plugins = ["tests.started"]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell script
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("loaded")  # how quick a machine is says nothing about us
