@@ -25,7 +25,7 @@ demo: setup runtime ## pull, unpack, bundle and run an image; REF=docker.io/libr
 test: packages setup lint types contracts ## lint, types, import contracts, and the tests that wait for little
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 $(SPREAD)
 
-long: packages setup ## the tests that wait for workers, servers and schedules, and more cases of others: ten minutes
+long: packages setup ## the tests that wait for workers, servers and schedules, and more cases of others: a quarter of an hour
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m "long and not large and not matrix" -n 3 $(SPREAD)
 
 large: packages setup ## the tests with large real images, and crashes at many more calls, which take half an hour
