@@ -18,7 +18,7 @@ __all__ = [
     "prefect_server", "pytest_runtest_teardown",
 ]  # fmt: skip
 
-pytest_plugins = ["tests.started"]
+pytest_plugins = ["tests.hanging", "tests.started"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell script
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,19 +5,17 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.flows.cli.conftest import Prestow
-
-if TYPE_CHECKING:
-    import subprocess
+from tests.processes import Child
 
 
 @dataclass(frozen=True)
 class Serving:
     """A server that runs."""
 
-    process: "subprocess.Popen[str]"
+    process: Child[str]
     domain: str
 
     @property

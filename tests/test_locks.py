@@ -20,6 +20,7 @@ from prestow.plan import layer_ref
 from prestow.registry.fetch import fetch_layer
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.folders import Folders
+from tests.processes import Child
 from tests.pulling import pulled_demo
 
 HOLD_INGEST = """
@@ -103,10 +104,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, demo_layout: Path) -> C
 
 
 @contextmanager
-def holding(home: Path, case: Case) -> Iterator["subprocess.Popen[str]"]:
+def holding(home: Path, case: Case) -> Iterator[Child[str]]:
     """Let another process hold the lock until its input ends."""
     command = [sys.executable, "-c", case.script + UNTIL_TOLD, str(home), case.key]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    with Child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         other.stdout.readline()
         yield other

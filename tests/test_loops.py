@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from prestow.prune import prune
 from prestow.snapshots.mountinfo import mounts_below
 from tests.image_factory import put_image, tag
 from tests.loops import REFS, name_of, pull
+from tests.processes import Child
 from tests.tar_builder import Tar
 
 ROOT = Path(__file__).parents[1]
@@ -37,17 +39,16 @@ def layout(tmp_path: Path) -> Path:
 )
 def test_nobody_fails_and_nothing_is_left(tmp_path: Path, layout: Path, rounds: str) -> None:
     home, stop = tmp_path / "store", tmp_path / "stop"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.loops", role, home, layout, str(seed), rounds if seed < WORKING else stop],
-            cwd=ROOT, stderr=subprocess.PIPE, text=True,
-        )
-        for seed, role in enumerate(ROLES)
-    ]  # fmt: skip
 
-    errors = [process.communicate()[1] for process in processes[:WORKING]]
-    stop.touch()
-    errors += [process.communicate()[1] for process in processes[WORKING:]]
+    def start(seed: int, role: str) -> Child[str]:
+        command = ["tests.loops", role, home, layout, str(seed), rounds if seed < WORKING else stop]
+        return Child([sys.executable, "-m", *command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+    with ExitStack() as stack:
+        processes = [stack.enter_context(start(seed, role)) for seed, role in enumerate(ROLES)]
+        errors = [process.communicate()[1] for process in processes[:WORKING]]
+        stop.touch()
+        errors += [process.communicate()[1] for process in processes[WORKING:]]
 
     assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(errors)
     node = open_node(home)

@@ -16,6 +16,7 @@ from prestow.node import Node, open_node
 from prestow.process import shown_status, stop
 from prestow.runtime.bundle import claim_root, write_bundle
 from prestow.unattended import to_remove
+from tests.processes import Child
 from tests.runtime.busybox import make_rootfs, make_spec
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +49,7 @@ def node(tmp_path: Path) -> Node:
 @pytest.mark.parametrize("kind", ["rm", "stays"])
 def test_a_container_whose_runner_is_killed(node: Node, kind: str) -> None:
     command = [sys.executable, "-c", RUNNER, str(node.home), kind]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as runner:
+    with Child(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as runner:
         assert runner.stdout is not None
         assert runner.stdout.readline() == b"ready\n"
         assert shown_status(node, "lost") == "running"

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 from prestow.content.boot import Process, start_time
+from tests.processes import Child
 
 
 def test_this_process_lives() -> None:
@@ -32,7 +33,7 @@ def test_a_forked_child_is_another_process() -> None:
 
 
 def test_who_has_ended_but_was_not_waited_for_has_ended() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    child = Child([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     process = Process(Process.current().boot_id, child.pid, start_time(child.pid) or 0)
     assert process.alive()
 
@@ -72,7 +73,7 @@ def test_a_process_of_another_pid_namespace_is_neither_known_to_live_nor_to_have
     me = Process.current()
     known = map(str, (me.boot_id, me.pid, me.started, me.namespace))
     command = ["unshare", "--map-root-user", "--pid", "--fork", "--mount-proc", sys.executable, "-c"]
-    with subprocess.Popen(
+    with Child(
         [*command, IN_ANOTHER_NAMESPACE, *known], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None

@@ -11,6 +11,7 @@ import pytest
 
 from prestow.errors import AlreadyExistsError, PreconditionError, StorageError, UnavailableError
 from prestow.metadata.database import Cursor, Database
+from tests.processes import Child
 
 INSERT = "INSERT INTO leases (id, owner, created_at, expires_at, boot_id, ends_at) VALUES (?, 'owner', 1, 2, 'boot', 3)"
 COUNT = "SELECT count(*) FROM leases"
@@ -238,9 +239,9 @@ for n in range(5):
 """
 
 
-def start(script: str, *args: str) -> subprocess.Popen[str]:
+def start(script: str, *args: str) -> Child[str]:
     command = [sys.executable, "-c", script, *args]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return Child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_busy_database_is_unavailable_and_still_read(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Leases, with clocks that can be set."""
 
 import os
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from prestow.metadata.leases import Announcement, Kind, Leases
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
 from tests.metadata.factory import Home
+from tests.processes import Child
 
 YEARS = 10 * 365 * 24 * 3600.0
 
@@ -122,7 +122,7 @@ def test_a_lease_lasts_as_long_as_its_process_and_no_longer_if_that_left_it(home
 
 
 def test_a_process_that_died_leaves_its_lease_to_expire(home: Home, clocks: Clocks) -> None:
-    with subprocess.Popen(["sleep", "60"]) as process:
+    with Child(["sleep", "60"]) as process:
         owner = Process(boot_id(), process.pid, start_time(process.pid) or 0)
         leases = Leases(home.db, lambda: clocks.wall, since_boot=lambda: clocks.up, process=owner)
         leases.add(leases.create("pull", 60).id, "content", ["x"])

@@ -9,6 +9,7 @@ import pytest
 from prestow.metadata.gc import sweep
 from prestow.metadata.images import Images
 from tests.metadata.factory import Home, make_image
+from tests.processes import Child
 
 PULL = """
 import sys
@@ -63,9 +64,9 @@ while not stop.exists():
 ROOT = Path(__file__).parents[2]
 
 
-def start(script: str, *args: Path | str) -> subprocess.Popen[str]:
+def start(script: str, *args: Path | str) -> Child[str]:
     command = [sys.executable, "-c", script, *map(str, args)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Child(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.long

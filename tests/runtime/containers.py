@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from prestow.runtime.bundle import write_bundle
 from prestow.runtime.overrides import Overrides
 from prestow.runtime.runc import Exit, run_container
 from prestow.runtime.state import State, container_state
+from tests.processes import Child
 from tests.runtime.busybox import make_rootfs, make_spec
 
 WAIT = "trap 'exit 3' TERM; echo ready; sleep 1000 & wait"
@@ -73,10 +73,10 @@ class Box:
         )
         return done.status, b"".join(pieces).decode()
 
-    def start(self, **streams: Any) -> "subprocess.Popen[bytes]":
+    def start(self, **streams: Any) -> Child[bytes]:
         """Run the bundle from another Python, whose standard streams the container gets."""
         command = [sys.executable, "-c", SCRIPT, self.directory, self.container_id, self.state_root]
-        return subprocess.Popen([str(word) for word in command], cwd=ROOT, **streams)
+        return Child([str(word) for word in command], cwd=ROOT, **streams)
 
     def state(self) -> State | None:
         """Ask the runtime what the container does."""

@@ -12,6 +12,7 @@ import pytest
 from prestow.runtime.bundle import CONFIG, PLACED
 from prestow.runtime.overrides import Overrides
 from tests.groups import Group, group, memberships
+from tests.processes import Child
 from tests.runtime.containers import ROOT, SCRIPT, Box
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make control groups")
@@ -30,7 +31,7 @@ def _contained(box: Box, prefix: tuple[str, ...]) -> dict[str, str]:
     """Run a container from somewhere, and give the groups that its process was in."""
     arguments = [box.directory, box.container_id, box.state_root]
     command = [*prefix, sys.executable, "-c", SCRIPT, *map(str, arguments)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with Child(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

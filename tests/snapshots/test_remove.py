@@ -14,6 +14,7 @@ from prestow.snapshots.mount import bound, mount_all
 from prestow.snapshots.native import NativeSnapshotter
 from prestow.snapshots.remove import bury, empty_trash, remove_tree
 from tests.conformance.bench import Bench
+from tests.processes import Child
 from tests.snapshots.unprivileged import as_nobody, home_of_nobody
 
 DEPTH = 3000
@@ -182,7 +183,7 @@ for _ in range(300):
 def test_what_is_removed_while_it_is_measured_takes_nothing(tmp_path: Path) -> None:
     assert measure(tmp_path / "nothing") == (0, 0)
 
-    with subprocess.Popen([sys.executable, "-c", CHANGE, tmp_path]) as process:
+    with Child([sys.executable, "-c", CHANGE, tmp_path]) as process:
         while process.poll() is None:
             assert measure(tmp_path / "tree")[1] <= 1 + 3 * 3
 

@@ -22,6 +22,7 @@ from prestow.errors import PrestowError
 from prestow.node import open_node
 from tests.image_factory import put_image, tag
 from tests.prefect_records import until
+from tests.processes import Child
 from tests.tar_builder import Tar
 
 PROJECT = Path(__file__).parents[3]
@@ -57,11 +58,11 @@ class Prestow:
 
     def start(
         self, *arguments: str, env: Mapping[str, str] | None = None, prefix: tuple[str, ...] = (), **options: Any
-    ) -> "subprocess.Popen[str]":
+    ) -> Child[str]:
         """Start it, after words such as ``nice``; SIGINT is not ignored, whoever started the tests."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         command = [*prefix, "env", "--default-signal=INT", sys.executable, "-m", "prestow", *arguments]
-        return subprocess.Popen(command, cwd=PROJECT, env={**self.environment, **(env or {})}, text=True, **streams)
+        return Child(command, cwd=PROJECT, env={**self.environment, **(env or {})}, text=True, **streams)
 
     def __call__(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> Done:
         """Run it to its end."""

@@ -1,6 +1,7 @@
 """Fixtures: a warm process that needs no Prefect, and commands that it runs."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from flows.warm import client, place
 from flows.warm.caller import key
+from tests.processes import Child
 
 MIRROR = "tests.flows.warm.mirror"
 PROJECT = Path(__file__).parents[3]
@@ -48,7 +50,7 @@ class Mirror:
                     found.append(int(folder.name))
         return found
 
-    def start(self, *words: str, prefix: tuple[str, ...] = (), **options: Any) -> "subprocess.Popen[str]":
+    def start(self, *words: str, prefix: tuple[str, ...] = (), **options: Any) -> Child[str]:
         """Start a command from a process of its own; ``prefix`` are words such as ``nice`` before it."""
         environment: Mapping[str, str] = options.pop("env", None) or os.environ
         # Whoever runs the tests in the background, or by nohup, has signals ignored in all that they start.
@@ -56,7 +58,7 @@ class Mirror:
         # -E would change the interpreter's flags, and so the key
         command = [*prefix, sys.executable, "-c", _CLIENT, str(self.home), *words]
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        return subprocess.Popen(command, env={**environment, "PYTHONPATH": str(PROJECT)}, text=True, **streams)
+        return Child(command, env={**environment, "PYTHONPATH": str(PROJECT)}, text=True, **streams)
 
     def __call__(self, *words: str, input: str | None = None, **options: Any) -> "subprocess.CompletedProcess[str]":  # noqa: A002
         """Run a command to its end."""
@@ -73,7 +75,7 @@ def mirror_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("mirror") / "a folder with a name far longer than an address may be" / ("x" * 100)
     folder.parent.mkdir()
     yield folder
-    client.stop(folder)
+    put_down(folder)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,15 @@ def mirror(mirror_home: Path) -> Mirror:
         monkeypatch.setenv("PYTHONPATH", str(PROJECT))
         assert place.launch(mirror_home, key(), MIRROR) is not None
     return Mirror(mirror_home)
+
+
+def put_down(home: Path) -> None:
+    """End a store's warm process, and before it what a test that failed left running in it: it would wait for that."""
+    pid = client.status(home)
+    for child in [] if pid is None else children(pid):
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    client.stop(home)
 
 
 def until(ask: Callable[[], bool], what: str) -> None:

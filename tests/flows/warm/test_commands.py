@@ -14,9 +14,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 from flows.local_server.ensure import Server, ensure, environment, stop
 from flows.local_server.record import living
-from flows.warm import client
 from tests.flows.cli.conftest import Done, Prestow
-from tests.flows.warm.conftest import Mirror, children, descriptors, resident, until
+from tests.flows.warm.conftest import Mirror, children, descriptors, put_down, resident, until
 from tests.prefect_records import asked, task_runs
 from tests.registries import Fault, FaultRegistry
 
@@ -48,7 +47,7 @@ def quick(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> I
     scratch = tmp_path_factory.mktemp("quick")
     api = {name: value for name, value in environment(prefect_server).items() if name != "PREFECT_HOME"}
     yield Quick(scratch / "store", api, scratch)
-    client.stop(scratch / "store")
+    put_down(scratch / "store")
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def alone(tmp_path: Path) -> Iterator[Quick]:
     """The command on a store of its own, which has a Prefect server of its own; both are ended."""
     command = Quick(tmp_path / "store", {}, tmp_path)
     yield command
-    client.stop(command.home)
+    put_down(command.home)
     stop(command.home)
 
 

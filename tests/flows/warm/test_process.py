@@ -13,7 +13,8 @@ import pytest
 from flows.warm import client
 from flows.warm.caller import key
 from prestow.content.boot import start_time
-from tests.flows.warm.conftest import MIRROR, Mirror, children, descriptors, resident, until
+from tests.flows.warm.conftest import MIRROR, Mirror, children, descriptors, put_down, resident, until
+from tests.processes import Child
 
 ROUNDS = 200
 _SLACK = 512  # KiB that pages of a process may be more than before
@@ -34,7 +35,7 @@ with socket.socket(socket.AF_UNIX) as connection:
 def fresh(tmp_path: Path) -> Iterator[Mirror]:
     """A store without a warm process; the one that comes is ended."""
     yield Mirror(tmp_path / "store")
-    client.stop(tmp_path / "store")
+    put_down(tmp_path / "store")
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def served(fresh: Mirror) -> Mirror:
     return fresh
 
 
-def waiting(mirror: Mirror) -> "subprocess.Popen[str]":
+def waiting(mirror: Mirror) -> Child[str]:
     """Start a command that ends by SIGTERM, and is there when this returns."""
     process = mirror.start("signals", str(int(signal.SIGTERM)))
     assert process.stdout is not None

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from flows.warm import client
-from tests.flows.warm.conftest import PROJECT, Mirror
+from tests.flows.warm.conftest import PROJECT, Mirror, put_down
 from tests.groups import Group, group
 
 _SHOW = "from tests.flows.warm.mirror import show; show()"
@@ -59,7 +58,7 @@ def oddly_started(groups: tuple[Group, Group], tmp_path_factory: pytest.TempPath
     limited = ("prlimit", "--nofile=256:", "--cpu=100:")
     assert Mirror(home)("exit", "0", prefix=(*groups[0].prefix, *limited, *_ODD)).returncode == 0
     yield Mirror(home)
-    client.stop(home)
+    put_down(home)
 
 
 def _may(prefix: tuple[str, ...]) -> bool:

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from flows.local_server.ensure import status, stop
-from flows.warm import client
 from prestow.content.boot import start_time
-from tests.flows.warm.conftest import Mirror, children, until
+from tests.flows.warm.conftest import Mirror, children, put_down, until
 from tests.flows.warm.test_commands import Quick
 from tests.groups import Group, group, memberships
 from tests.registries import Fault, FaultRegistry
@@ -44,7 +43,7 @@ def units() -> Iterator[tuple[Group, Group]]:
 def fresh(tmp_path: Path) -> Iterator[Mirror]:
     """A store without a warm process; the one that comes is ended."""
     yield Mirror(tmp_path / "store")
-    client.stop(tmp_path / "store")
+    put_down(tmp_path / "store")
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def alone(tmp_path: Path) -> Iterator[InUnit]:
     """The command on a store of its own, whose server and warm process are ended."""
     command = InUnit(tmp_path / "store", {}, tmp_path)
     yield command
-    client.stop(command.home)
+    put_down(command.home)
     stop(command.home)
 
 

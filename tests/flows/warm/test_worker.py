@@ -14,7 +14,7 @@ from prefect.workers.process import ProcessWorker
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
 from flows.warm import client
-from tests.flows.warm.conftest import children
+from tests.flows.warm.conftest import children, put_down
 from tests.prefect_records import ended, until
 from tests.registries import FaultRegistry
 from tests.stalled import stalled
@@ -32,7 +32,7 @@ def warm_home(deploying: None, prefect_server: Server, tmp_path: Path) -> Iterat
     variables = {**without_prefect(), **environment(prefect_server), "PRESTOW_HOME": str(folder), "PRESTOW_COLD": "0"}
     with worker(sys.executable, variables, tmp_path / "log", POOL):
         yield folder
-    client.stop(folder)
+    put_down(folder)
 
 
 def _deploy_for_us_alone() -> None:

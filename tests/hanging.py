@@ -1,0 +1,46 @@
+"""A test that hangs where its timeout does not help ends its process, and tells where; a plugin for pytest.
+
+pytest-timeout raises an exception in the main thread, once a test: what is cleaned up after it may wait forever again,
+as ``subprocess.Popen`` does at the end of its block. So each part of a test (its fixtures, its body, their end) has
+the time of the whole test, and some more. Then all stacks are written, and the process ends; pytest-xdist tells which
+test it was, and goes on with the others in another process.
+"""
+
+import faulthandler
+import os
+from collections.abc import Iterator
+
+import pytest
+
+_MORE = 60.0
+_STDERR = pytest.StashKey[int]()
+
+
+def limit(item: pytest.Item) -> float:
+    """Return how many seconds each part of a test may take."""
+    marker = item.get_closest_marker("timeout")
+    return _MORE + float(marker.args[0] if marker else item.config.getini("timeout"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the standard error of this process; that of a test is captured."""
+    config.stash[_STDERR] = os.dup(2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close it."""
+    os.close(config.stash[_STDERR])
+
+
+def _guarded(item: pytest.Item) -> Iterator[None]:
+    faulthandler.dump_traceback_later(limit(item), exit=True, file=item.config.stash[_STDERR])
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+# pytest cancels it when a part has failed, so it is set for each anew.
+pytest_runtest_setup = pytest.hookimpl(wrapper=True, tryfirst=True)(_guarded)
+pytest_runtest_call = pytest.hookimpl(wrapper=True, tryfirst=True)(_guarded)
+pytest_runtest_teardown = pytest.hookimpl(wrapper=True, tryfirst=True)(_guarded)

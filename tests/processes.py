@@ -1,0 +1,26 @@
+"""Processes that tests start, and that end with them."""
+
+import subprocess
+from types import TracebackType
+from typing import AnyStr
+
+_PATIENCE = 20
+
+
+class Child(subprocess.Popen[AnyStr]):
+    """A process that is ended when an exception ends its block.
+
+    The one of the standard library is waited for: for ever, if it waits for what the rest of the block would have done.
+    """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait for its end."""
+        if kind is not None:
+            self.terminate()
+            try:
+                self.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        super().__exit__(kind, error, traceback)
