@@ -1,7 +1,7 @@
 """The local server's process: Prefect's own application, with what no setting offers.
 
 1. Its database is laid from a template, so that a first start takes no longer than any other.
-2. Write transactions begin IMMEDIATE, so that SQLite's writers queue; deferred ones fail at once when they collide.
+2. Write transactions queue for SQLite's one lock, and give it back whatever happens (see ``transactions``).
 3. A reply 503 says Retry-After, which Prefect's client obeys; without it the client sleeps for seconds.
 4. It serves a socket that it bound itself, so there is no port to guess and none to lose to another process.
 5. It ends when nobody has asked it for anything for long; the next one who needs it starts it again. Without its
@@ -18,10 +18,9 @@ import os
 import secrets
 import socket
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flows.local_server.address import bind, is_held
 from flows.local_server.ensure import LOCK_FD
@@ -32,11 +31,6 @@ from flows.local_server.record import Record
 from flows.local_server.template import lay
 from flows.outliving import leave_starter
 from prestow.content.boot import Process
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 _SECONDS = b"0.05"
 _UNAVAILABLE = 503
@@ -88,34 +82,6 @@ def settings(directory: Path, *, port: int, auth: str) -> dict[str, str]:
     }
 
 
-def begin_immediately() -> None:
-    """Make Prefect's SQLite transactions take the write lock when they begin (names checked for 3.8).
-
-    Prefect names the mode in a context variable, which tasks and sessions that begin within a transaction inherit. So
-    it is set for BEGIN alone: what only reads meanwhile must not wait for the lock that its own caller holds.
-    """
-    from prefect.server.database.configurations import (  # noqa: PLC0415 - settings come first
-        SQLITE_BEGIN_MODE,
-        AioSqliteConfiguration,
-    )
-
-    @asynccontextmanager
-    async def begin_transaction(
-        self: AioSqliteConfiguration,  # noqa: ARG001 - Prefect's signature
-        session: "AsyncSession",
-        with_for_update: bool = True,  # noqa: ARG001 - likewise
-    ) -> "AsyncIterator[AsyncSessionTransaction]":
-        async with session.begin() as transaction:
-            token = SQLITE_BEGIN_MODE.set("IMMEDIATE")
-            try:
-                await session.connection()
-            finally:
-                SQLITE_BEGIN_MODE.reset(token)
-            yield transaction
-
-    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[method-assign]  # the point
-
-
 def retry_soon(application: Application) -> Application:
     """Add Retry-After to each reply 503."""
 
@@ -145,8 +111,9 @@ def _serve(listener: socket.socket, record: Record, directory: Path) -> None:
     from prefect.server.api.server import create_app  # noqa: PLC0415 - likewise
 
     from config.settings import load  # noqa: PLC0415 - pydantic, which Prefect has read by now
+    from flows.local_server.transactions import queue_writers  # noqa: PLC0415 - it imports Prefect
 
-    begin_immediately()
+    queue_writers()
     poll_seldom()
     idle = Idle(retry_soon(create_app()))
     patience = load().server_idle_hours * _HOUR or float("inf")

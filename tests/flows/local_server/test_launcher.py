@@ -1,16 +1,12 @@
 """What the launcher adds to Prefect's server, each on its own."""
 
-import asyncio
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from sqlite3 import OperationalError, connect
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
-from flows.local_server.launcher import begin_immediately, retry_soon, settings
+from flows.local_server.launcher import retry_soon, settings
 
 
 def test_every_setting_of_the_server_is_one_that_prefect_knows(tmp_path: Path) -> None:
@@ -19,40 +15,6 @@ def test_every_setting_of_the_server_is_one_that_prefect_knows(tmp_path: Path) -
     known = {name.upper() for name in _environment_names(Settings)}
     ours = {name for name in settings(tmp_path, port=1, auth="a:b") if name.startswith("PREFECT_")}
     assert ours - known == set()
-
-
-@pytest.fixture
-def immediate() -> Iterator[None]:
-    """Have transactions of Prefect's in this process begin as the launcher makes them."""
-    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - as above
-
-    before = AioSqliteConfiguration.begin_transaction
-    begin_immediately()
-    yield
-    AioSqliteConfiguration.begin_transaction = before  # type: ignore[method-assign]
-
-
-@pytest.mark.usefixtures("immediate")
-def test_a_transaction_has_the_write_lock_at_once_and_what_begins_within_it_can_read(tmp_path: Path) -> None:
-    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - as above
-
-    async def read(configuration: AioSqliteConfiguration) -> object:
-        async with await configuration.session(await configuration.engine()) as session:
-            return await session.scalar(text("SELECT count(*) FROM t"))
-
-    async def read_within_a_transaction() -> tuple[object, object]:
-        configuration = AioSqliteConfiguration(f"sqlite+aiosqlite:///{tmp_path}/db")
-        engine = await configuration.engine()
-        async with await configuration.session(engine) as session, configuration.begin_transaction(session):
-            with closing(connect(tmp_path / "db", timeout=0)) as other, pytest.raises(OperationalError, match="locked"):
-                other.execute("BEGIN IMMEDIATE")
-            answers = await read(configuration), await asyncio.create_task(read(configuration))
-        await engine.dispose()
-        return answers
-
-    with closing(connect(tmp_path / "db")) as database:
-        database.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a)")
-    assert asyncio.run(read_within_a_transaction()) == (0, 0)
 
 
 @pytest.mark.parametrize(("code", "added"), [(503, [(b"retry-after", b"0.05")]), (500, []), (200, [])])

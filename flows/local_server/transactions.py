@@ -1,0 +1,70 @@
+"""Transactions of Prefect's on SQLite: writers queue for the one lock, and give it back (names checked for 3.8)."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakSet
+
+from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
+from sqlalchemy import Engine, event
+from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+
+class Connection(sqlite3.Connection):
+    """A connection that is closed at once when it is told to.
+
+    SQLite keeps a closed connection, and the lock that it has, for as long as one of its statements is in use
+    (sqlite3_close_v2). Of a request that is cancelled the frames of the exception have such a statement, until Python
+    collects garbage: meanwhile nobody could write, and after a minute they failed with "database is locked".
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Open it, as ``sqlite3.connect`` does."""
+        super().__init__(*arguments, **options)
+        self._cursors = WeakSet[sqlite3.Cursor]()
+
+    def cursor(self, *arguments: Any) -> Any:
+        """Make a cursor, which ends with the connection."""
+        cursor = super().cursor(*arguments)
+        self._cursors.add(cursor)
+        return cursor
+
+    def close(self) -> None:
+        """Close it, and its cursors before it."""
+        for cursor in list(self._cursors):
+            cursor.close()
+        super().close()
+
+
+def queue_writers() -> None:
+    """Make Prefect's transactions take the write lock when they begin, and lose it when their connection is closed.
+
+    Deferred ones, as Prefect begins most of them, fail at once when two that have read come to write.
+    """
+    AioSqliteConfiguration.begin_transaction = _begin_transaction  # type: ignore[method-assign]  # the point
+    event.listen(Engine, "do_connect", _make_ours)
+
+
+@asynccontextmanager
+async def _begin_transaction(
+    self: AioSqliteConfiguration,  # noqa: ARG001 - Prefect's signature
+    session: AsyncSession,
+    with_for_update: bool = True,  # noqa: ARG001 - likewise
+) -> AsyncIterator[AsyncSessionTransaction]:
+    """Begin IMMEDIATE.
+
+    Prefect names the mode in a context variable, which tasks and sessions that begin within a transaction inherit. So
+    it is set for BEGIN alone: what only reads meanwhile must not wait for the lock that its own caller holds.
+    """
+    async with session.begin() as transaction:
+        token = SQLITE_BEGIN_MODE.set("IMMEDIATE")
+        try:
+            await session.connection()
+        finally:
+            SQLITE_BEGIN_MODE.reset(token)
+        yield transaction
+
+
+def _make_ours(_dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
+    options["factory"] = Connection

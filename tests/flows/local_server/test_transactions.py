@@ -1,0 +1,94 @@
+"""SQLite's write lock under Prefect's server: taken when a transaction begins, and free when it has ended, however."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, nullcontext
+from pathlib import Path
+from sqlite3 import OperationalError, connect
+
+import pytest
+from prefect.server.database.configurations import AioSqliteConfiguration
+from sqlalchemy import Engine, event, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from flows.local_server import transactions
+
+
+@pytest.fixture(autouse=True)
+def queued() -> Iterator[None]:
+    """Have transactions of Prefect's in this process queue as those of the server."""
+    before = AioSqliteConfiguration.begin_transaction
+    transactions.queue_writers()
+    yield
+    event.remove(Engine, "do_connect", transactions._make_ours)
+    AioSqliteConfiguration.begin_transaction = before  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> AioSqliteConfiguration:
+    """A database with a table."""
+    with closing(connect(tmp_path / "db")) as database:
+        database.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a)")
+    return AioSqliteConfiguration(f"sqlite+aiosqlite:///{tmp_path}/db")
+
+
+@asynccontextmanager
+async def opened(configuration: AioSqliteConfiguration) -> AsyncIterator[AsyncSession]:
+    async with await configuration.session(await configuration.engine()) as session:
+        yield session
+
+
+def lock(file: Path, timeout: float) -> None:
+    """Take the write lock from outside, and give it back."""
+    with closing(connect(file, timeout=timeout)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+
+def test_a_transaction_has_the_lock_at_once_and_what_begins_within_it_can_read(
+    configuration: AioSqliteConfiguration, tmp_path: Path
+) -> None:
+    async def read() -> object:
+        async with opened(configuration) as session:
+            return await session.scalar(text("SELECT count(*) FROM t"))
+
+    async def read_within_a_transaction() -> tuple[object, object]:
+        async with opened(configuration) as session, configuration.begin_transaction(session):
+            with pytest.raises(OperationalError, match="locked"):
+                lock(tmp_path / "db", timeout=0)
+            answers = await read(), await asyncio.create_task(read())
+        await (await configuration.engine()).dispose()
+        return answers
+
+    assert asyncio.run(read_within_a_transaction()) == (0, 0)
+
+
+@pytest.mark.parametrize("begun", ["in a transaction", "alone"])
+def test_a_statement_that_is_cancelled_frees_the_lock_with_no_help_of_the_garbage_collector(
+    configuration: AioSqliteConfiguration, tmp_path: Path, begun: str
+) -> None:
+    async def write() -> None:
+        transaction = configuration.begin_transaction if begun == "in a transaction" else nullcontext
+        async with opened(configuration) as session, transaction(session):
+            await session.execute(text("INSERT INTO t VALUES (cancelled()), (1) RETURNING a"))
+
+    async def cancelled() -> None:
+        loop, engine = asyncio.get_running_loop(), await configuration.engine()
+        task = asyncio.create_task(write())
+
+        def cancel() -> int:
+            """Cancel what waits for this statement, which is carried out; nobody fetches its answer."""
+            loop.call_soon_threadsafe(task.cancel)
+            return 0
+
+        event.listen(engine.sync_engine, "connect", lambda made, _: made.create_function("cancelled", 0, cancel))
+        await asyncio.wait([task])
+        assert task.cancelled()
+        lock(tmp_path / "db", timeout=10)  # its thread may be about to close it
+        await engine.dispose()
+
+    gc.disable()
+    try:
+        asyncio.run(cancelled())
+    finally:
+        gc.enable()
