@@ -19,7 +19,7 @@ from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, PrestowError
 from prestow.layers.limits import Budget
-from prestow.layers.node import Node as TreeNode
+from prestow.layers.tree.inode import Node as TreeNode
 from prestow.lookup import find_image
 from prestow.metadata.leases import Announcement
 from prestow.node import Node

@@ -19,7 +19,7 @@ from prestow.content.disk import translated
 from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.layers.apply import diff_ref
-from prestow.layers.node import Node, walk
+from prestow.layers.tree.inode import Node, walk
 from prestow.oci.image import Image, Layer
 from prestow.oci.mediatypes import layer_compression
 from prestow.plan import layer_ref

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from prestow.digest import Digest
 from prestow.halfway import COPY
-from prestow.layers.erofs import encode
-from prestow.layers.merge import merge
+from prestow.layers.erofs.image import encode
+from prestow.layers.tree.merge import merge
 from prestow.metadata.containers import publish_containers
 from prestow.metadata.publish import publish_names
 from prestow.node import Node

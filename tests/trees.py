@@ -16,8 +16,8 @@ from typing import Self
 
 from hypothesis import strategies as st
 
-from prestow.layers.entry import Extent, Kind
-from prestow.layers.node import Node, Xattrs, walk
+from prestow.layers.tar.entry import Extent, Kind
+from prestow.layers.tree.inode import Node, Xattrs, walk
 
 _BLOCK = 512
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prestow.errors import InvalidError, PrestowError, UnsupportedError, printable
-from prestow.layers.entry import Kind
-from prestow.layers.node import Node
-from prestow.layers.timestamps import clamped
-from prestow.layers.xattrs import check
+from prestow.layers.tar.entry import Kind
+from prestow.layers.tree.inode import Node, clamped
+from prestow.layers.tree.xattrs import check
 
 _OVERLAY = b"trusted.overlay."
 _TOO_LARGE = {errno.ENOSPC, errno.EDQUOT, errno.E2BIG, errno.ERANGE}

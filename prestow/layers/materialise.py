@@ -30,11 +30,11 @@ from prestow.errors import (
 )
 from prestow.layers.attributes import Attributes
 from prestow.layers.copying import copy_range
-from prestow.layers.entry import Kind
-from prestow.layers.links import link_counts
-from prestow.layers.node import Node
-from prestow.layers.packed import each
-from prestow.layers.xattrs import ACL_ACCESS, ACL_DEFAULT
+from prestow.layers.tar.entry import Kind
+from prestow.layers.tree.inode import Node
+from prestow.layers.tree.links import link_counts
+from prestow.layers.tree.packed import each
+from prestow.layers.tree.xattrs import ACL_ACCESS, ACL_DEFAULT
 
 MAX_DEPTH = 256
 """Folders within each other; each has a descriptor while its children are made."""

@@ -14,11 +14,11 @@ from functools import partial
 from typing import BinaryIO, Protocol
 
 from prestow.digest import Digest
-from prestow.layers.layer_directory import LayerTree
-from prestow.layers.layer_tree import layer_tree
 from prestow.layers.limits import Budget, Limits
-from prestow.layers.packed import loose_nodes
-from prestow.layers.tar import Entry, Source, entries
+from prestow.layers.tar.reader import Entry, Source, entries
+from prestow.layers.tree.build import layer_tree
+from prestow.layers.tree.directory import LayerTree
+from prestow.layers.tree.packed import loose_nodes
 
 _MOST_NODES = 500_000  # of 220 bytes; kept by all trees but the latest
 _PACKED = 5  # packed files take as much as a node

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from prestow.errors import ExhaustedError, InvalidError, NotFoundError, StorageError, UnsupportedError
-from prestow.layers.entry import Kind
 from prestow.layers.limits import Limits
-from prestow.layers.tar import entries
+from prestow.layers.tar.entry import Kind
+from prestow.layers.tar.reader import entries
 
 _BUFFER = 1 << 20
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}

@@ -10,8 +10,8 @@ from prestow.cancellation import check
 from prestow.content.store import Provider
 from prestow.digest import Digest
 from prestow.errors import PreconditionError
-from prestow.layers.node import Node
 from prestow.layers.tree import LayerTree, merge
+from prestow.layers.tree.inode import Node
 from prestow.oci.image import Image
 from prestow.snapshots.snapshotter import Info
 

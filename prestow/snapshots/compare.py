@@ -16,10 +16,10 @@ from typing import TypeAlias
 
 from prestow.cancellation import check
 from prestow.errors import printable
-from prestow.layers.entry import Kind
-from prestow.layers.links import link_counts
-from prestow.layers.node import Node
-from prestow.layers.packed import each, names
+from prestow.layers.tar.entry import Kind
+from prestow.layers.tree.inode import Node
+from prestow.layers.tree.links import link_counts
+from prestow.layers.tree.packed import each, names
 from prestow.snapshots.kept import left_out, same_time, xattr_faults
 from prestow.snapshots.same_bytes import Layers, first_difference
 from prestow.snapshots.snapshotter import Damage, Progress

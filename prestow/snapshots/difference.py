@@ -14,9 +14,9 @@ files have one name each in all trees that share them, and need no other one.
 
 from collections.abc import Iterator
 
-from prestow.layers.entry import Kind
-from prestow.layers.node import Node
-from prestow.layers.packed import loose_nodes
+from prestow.layers.tar.entry import Kind
+from prestow.layers.tree.inode import Node
+from prestow.layers.tree.packed import loose_nodes
 
 OPAQUE = (b"trusted.overlay.opaque", b"y")
 

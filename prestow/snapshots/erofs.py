@@ -18,8 +18,8 @@ from typing import BinaryIO
 from prestow.content.disk import translated
 from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import InvalidError, PreconditionError
-from prestow.layers.erofs import encode
-from prestow.layers.node import Node
+from prestow.layers.erofs.image import encode
+from prestow.layers.tree.inode import Node
 from prestow.snapshots.bases import BLOCK_BITS, device_blocks, ensure_mounted
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.driver import Driver

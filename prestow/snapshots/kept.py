@@ -12,10 +12,9 @@ import struct
 from collections.abc import Iterator
 
 from prestow.errors import printable
-from prestow.layers.entry import Kind
-from prestow.layers.node import Node
-from prestow.layers.timestamps import SECOND, clamped
-from prestow.layers.xattrs import ACL_ACCESS, ACL_DEFAULT, CAPABILITY
+from prestow.layers.tar.entry import Kind
+from prestow.layers.tree.inode import SECOND, Node, clamped
+from prestow.layers.tree.xattrs import ACL_ACCESS, ACL_DEFAULT, CAPABILITY
 
 _LATEST, _EARLIEST = (2**31 - 1) * SECOND, -(2**31) * SECOND
 _OF_THE_HOST = {b"security.selinux", b"security.ima", b"security.evm"}

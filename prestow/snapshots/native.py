@@ -14,7 +14,7 @@ from pathlib import Path
 from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
-from prestow.layers.node import Node
+from prestow.layers.tree.inode import Node
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.compare import compare
 from prestow.snapshots.driver import Driver

@@ -18,10 +18,10 @@ from prestow.content.boot import boot_id
 from prestow.content.disk import replace_file, translated
 from prestow.content.owned import is_abandoned, owned_name
 from prestow.errors import InvalidError, PrestowError, UnsupportedError, printable
-from prestow.layers.entry import Extent, Kind
-from prestow.layers.erofs import encode
+from prestow.layers.erofs.image import encode
 from prestow.layers.materialise import materialise
-from prestow.layers.node import Node
+from prestow.layers.tar.entry import Extent, Kind
+from prestow.layers.tree.inode import Node
 from prestow.snapshots.bases import mount_image
 from prestow.snapshots.difference import difference
 from prestow.snapshots.mount import ADVICE, mount_all, overlaid, unmount

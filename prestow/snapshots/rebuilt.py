@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from prestow.cancellation import check
-from prestow.layers.erofs import MetadataImage
+from prestow.layers.erofs.image import MetadataImage
 from prestow.snapshots.same_bytes import Layers, first_difference, unequal
 from prestow.snapshots.snapshotter import Damage, Progress
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from prestow.cancellation import check
-from prestow.layers.node import Node
+from prestow.layers.tree.inode import Node
 from prestow.snapshots.snapshotter import Progress
 
 _PIECE = 1 << 20

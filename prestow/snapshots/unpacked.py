@@ -18,8 +18,8 @@ from typing import ClassVar
 
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
-from prestow.layers.node import Node
 from prestow.layers.scans import Scans
+from prestow.layers.tree.inode import Node
 from prestow.metadata.database import Database
 from prestow.oci.image import Image
 from prestow.snapshots.catalog import Catalog, Change

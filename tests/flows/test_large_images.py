@@ -13,7 +13,7 @@ from prestow.container import remove_container
 from prestow.lookup import find_image
 from prestow.node import open_node
 from prestow.platforms import platform_or_host
-from tests.layers.erofs_kernel import sound_image
+from tests.layers.erofs.kernel import sound_image
 from tests.real_images import VARIANTS, RealImages
 from tests.registries import DockerRegistry
 from tests.trees import differences, listing

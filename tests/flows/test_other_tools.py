@@ -14,7 +14,7 @@ import pytest
 
 from flows.bundle import bundle
 from flows.pull import pull
-from prestow.layers.entry import Kind
+from prestow.layers.tar.entry import Kind
 from tests.cases import long_but
 from tests.registries import DockerRegistry
 from tests.trees import Listed, differences, listing

@@ -1,7 +1,7 @@
 """Any tree as a metadata image: refused, or as long as it was said to be, and the same a second time.
 
 Trees are made of the input's bytes: also such as no tar could bring forth. What the images mean, the suite asks the
-kernel (tests/layers/test_erofs_kernel.py).
+kernel (tests/layers/erofs/test_kernel.py).
 """
 
 import io
@@ -14,9 +14,9 @@ import atheris
 from tests.fuzz.harness import fuzz, instrumented
 
 with instrumented():
-    from prestow.layers.entry import Extent, Kind
-    from prestow.layers.erofs import encode
-    from prestow.layers.node import Node
+    from prestow.layers.erofs.image import encode
+    from prestow.layers.tar.entry import Extent, Kind
+    from prestow.layers.tree.inode import Node
 
 _KINDS = [Kind.REGULAR, Kind.DIRECTORY, Kind.SYMLINK, Kind.FIFO, Kind.CHAR, Kind.BLOCK, Kind.HARDLINK]
 _SPACES = [b"user.", b"trusted.", b"security.", b"system.posix_acl_access", b"other.", b""]

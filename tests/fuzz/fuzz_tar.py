@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from tests.fuzz.harness import fuzz, instrumented
 
 with instrumented():
-    from prestow.layers.erofs import encode
+    from prestow.layers.erofs.image import encode
     from prestow.layers.limits import Limits
-    from prestow.layers.tar import entries
+    from prestow.layers.tar.reader import entries
     from prestow.layers.tree import compose, layer_tree, merge, walk
 
 from tests.image_factory import demo_layers

@@ -9,9 +9,9 @@ import pytest
 
 from prestow.digest import Digest
 from prestow.layers.apply import apply
-from prestow.layers.entry import Kind
 from prestow.layers.limits import Limits
 from prestow.layers.scans import Scans
+from prestow.layers.tar.entry import Kind
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.identity import chain_ids
 from prestow.oci.image import Image, Layer
@@ -20,7 +20,7 @@ from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.mountinfo import mounts_below
 from tests.conformance.bench import Bench
 from tests.hostile.case import VICTIM, Accepted, Blob, Case, Refused, accepted, content_word, word
-from tests.layers.erofs_kernel import sound_image
+from tests.layers.erofs.kernel import sound_image
 from tests.tar_builder import Tar
 from tests.trees import Listed, differences, listing
 

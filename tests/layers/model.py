@@ -3,9 +3,9 @@
 import io
 from dataclasses import dataclass
 
-from prestow.layers.entry import Entry, Kind
 from prestow.layers.limits import Limits
-from prestow.layers.tar import entries
+from prestow.layers.tar.entry import Entry, Kind
+from prestow.layers.tar.reader import entries
 from prestow.layers.tree import LayerTree, Node, layer_tree, merge, walk
 from tests.tar_builder import Tar
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 
 from prestow.errors import AlreadyExistsError, ExhaustedError, InvalidError, MismatchError, UnsupportedError
-from prestow.layers.entry import Extent, Kind
 from prestow.layers.materialise import MAX_DEPTH, Materialised, materialise
-from prestow.layers.node import Node, walk
+from prestow.layers.tar.entry import Extent, Kind
+from prestow.layers.tree.inode import Node, walk
 from prestow.snapshots import syscalls
 from tests.disks import ext4
 from tests.trees import Layers, Sample, acl, differences, directory, listing, node_listing, other, regular, samples

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from prestow.layers.entry import Extent, Kind
 from prestow.layers.materialise import Materialised, materialise
-from prestow.layers.node import Node, walk
+from prestow.layers.tar.entry import Extent, Kind
+from prestow.layers.tree.inode import Node, walk
 from tests.trees import Layers, Listed, Sample, differences, directory, listing, node_listing, other, regular, samples
 
 _USER = 65_534

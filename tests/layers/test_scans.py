@@ -64,7 +64,7 @@ def test_older_scans_go_when_all_are_too_many_nodes(monkeypatch: pytest.MonkeyPa
 
 
 def test_packed_files_count_less_than_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prestow.layers.layer_tree.MANY_NODES", 0)
+    monkeypatch.setattr("prestow.layers.tree.build.MANY_NODES", 0)
     files, symlinks = blobs = Blobs(_tar(Tar.file, 20), _symlinks(20))
 
     assert [Scans(blobs).get(digest, 0).nodes for digest in (files, symlinks)] == [1 + 19 // 5, 21]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from prestow.layers.erofs import encode
+from prestow.layers.erofs.image import encode
 from prestow.layers.limits import Limits
 from prestow.layers.materialise import materialise
-from prestow.layers.node import Node
-from prestow.layers.tar import entries
+from prestow.layers.tar.reader import entries
 from prestow.layers.tree import layer_tree, merge
+from prestow.layers.tree.inode import Node
 from tests.image_factory import demo_layers, write_image
-from tests.layers.erofs_kernel import mounted, saved, sound
+from tests.layers.erofs.kernel import mounted, saved, sound
 from tests.tar_builder import Tar
 from tests.trees import Layers, Listed, acl, differences, listing, node_listing
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from prestow.errors import InvalidError
-from prestow.layers.entry import Kind
-from prestow.layers.node import walk
+from prestow.layers.tar.entry import Kind
+from prestow.layers.tree.inode import walk
 from tests.layers.model import image, scan
 from tests.tar_builder import Tar
 

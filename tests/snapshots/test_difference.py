@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prestow.layers.entry import Kind
 from prestow.layers.materialise import materialise
-from prestow.layers.node import Node, walk
+from prestow.layers.tar.entry import Kind
+from prestow.layers.tree.inode import Node, walk
 from prestow.snapshots.difference import OPAQUE, _bare, difference
 from prestow.snapshots.mount import mount_all, overlaid, unmount
 from tests.trees import Layers, Sample, differences, listing, names, node_listing, samples

@@ -1,0 +1,203 @@
+"""Where everything goes in a metadata image: the half of the encoder that only counts.
+
+    [full blocks of a directory or symlink] inode [extended attributes] [tail, or chunk indexes]   and so on
+
+Inodes are in breadth-first order, names sorted, so the children of a directory adjoin and need no table of their
+numbers. Plain files stay packed (:mod:`prestow.layers.tree.packed`): of each only its offset is held here. A tail may
+not cross a block (the kernel maps it as one piece), so an inode with a tail moves to the next block where need be; one
+whose tail would not fit even there gets it as one more full block.
+"""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from prestow.errors import ExhaustedError, InvalidError, UnsupportedError, printable
+from prestow.layers.erofs.chunks import ChunkMap, largest_chunk, one_run, sparse
+from prestow.layers.erofs.format import (
+    CHUNK_INDEX,
+    INODE,
+    MAX_BLOCKS,
+    SLOT,
+    aligned,
+    device_number,
+    directory_size,
+    head_size,
+    xattr_body,
+)
+from prestow.layers.tar.entry import Kind
+from prestow.layers.tree.inode import Node, walk
+from prestow.layers.tree.links import link_counts
+from prestow.layers.tree.packed import SIZE, Record, listing, names
+
+_SIDE_UNIT = 4096  # a page, whatever the block size
+
+
+class Layout:
+    """The places of a tree's inodes.
+
+    Attributes:
+        block_bits: log2 of the block size.
+        directories: each directory, breadth first.
+        positions: the offset of each inode, in the order of ``inodes``.
+        base: the offset from which inodes are counted, in whole blocks.
+        links: number of names of each file that has several.
+        shared: index of each of these among the inodes.
+        side: files whose data is copied, and where each starts in the side file.
+        side_size: size of the side file.
+        size: size of the image.
+    """
+
+    __slots__ = (
+        "_amid", "_chunk", "_ends", "_layers", "base", "block_bits", "directories", "links", "positions", "shared",
+        "side", "side_size", "size",
+    )  # fmt: skip
+
+    def __init__(self, root: Node, layer_sizes: Sequence[int], block_bits: int) -> None:
+        """Place everything; see :func:`prestow.layers.erofs.image.encode` for what it raises."""
+        self.block_bits = block_bits
+        self._layers = [size >> block_bits for size in layer_sizes]
+        self._ends = [blocks << block_bits for blocks in self._layers]
+        self._amid = (1 << block_bits) - 1
+        self._chunk = largest_chunk(block_bits)
+        if max(self._layers, default=0) > MAX_BLOCKS:
+            raise UnsupportedError(f"layer of {max(layer_sizes)} bytes: at most {self._reach} are possible here")
+        self.links = link_counts(root)
+        self.shared: dict[Node, int] = {}
+        self.directories = [root]
+        self.side: dict[Node, int] = {}
+        self.side_size = 0
+        self.positions = array("Q")
+        try:
+            self.size = self._place()
+        except InvalidError as error:
+            culprit = next(islice(self.inodes(), len(self.positions), None))
+            path = next(path for path, node in walk(root) if node is culprit)
+            raise InvalidError(f"{printable(path)!r}: {error}") from error
+        # From here inodes are counted, so that the root's number fits into 16 bits, and is not 0.
+        self.base = aligned(self.positions[0], 1 << block_bits) - (1 << block_bits)
+
+    @property
+    def devices(self) -> tuple[int, ...]:
+        """The size of each device in blocks."""
+        side = (self.side_size >> self.block_bits,) if self.side_size else ()
+        return (*self._layers, *side)
+
+    def inodes(self) -> Iterator[Node | Record]:
+        """Yield each inode once, breadth first: a packed file as its record, all others as nodes."""
+        yield self.directories[0]
+        links = self.links
+        met: set[Node] = set()
+        for directory in self.directories:  # which grows while everything is placed
+            for _, node in listing(directory):
+                if links and isinstance(node, Node) and node in links:
+                    if node in met:
+                        continue
+                    met.add(node)
+                yield node
+
+    def file_map(self, node: Node) -> ChunkMap:
+        """Give the map of a regular file that is not empty; one that has none gets a place in the side file."""
+        if node not in self.side:
+            if found := self._tar_map(node):
+                return found
+            self.side[node] = self.side_size
+            self.side_size += aligned(node.size, _SIDE_UNIT)
+            if self.side_size > self._reach:
+                raise ExhaustedError(
+                    f"sparse files of {self.side_size} bytes together: at most {self._reach} are possible here"
+                )
+        return one_run(node.size, len(self._layers) + 1, self.side[node], self.block_bits)
+
+    def run(self, node: Node) -> int | None:
+        """Return the offset in its layer's tar of a file that one chunk index maps; ``None`` for any other file."""
+        start = node.run
+        if start is None or start & self._amid or start + node.size > self._ends[node.layer] or node.size > self._chunk:
+            return None
+        return start
+
+    def number(self, index: int) -> int:
+        """Give the number of an inode by its index."""
+        return (self.positions[index] - self.base) // SLOT
+
+    def split(self, size: int, body: int) -> int:
+        """Give how many of the ``size`` bytes of data stand in full blocks before an inode of ``body`` bytes."""
+        block = 1 << self.block_bits
+        tail = size & (block - 1)
+        return size if body + tail > block else size - tail
+
+    @property
+    def _reach(self) -> int:
+        """The largest size of a device in bytes."""
+        return MAX_BLOCKS << self.block_bits
+
+    def _place(self) -> int:
+        """Give each inode its offset; give the size of the image."""
+        position = head_size(len(self._layers) + 1, self.block_bits)
+        note, links, run = self.positions.append, self.links, self.run
+        regular = Kind.REGULAR
+        for node in self.inodes():
+            if not isinstance(node, Node):
+                body = INODE + CHUNK_INDEX if node[SIZE] else INODE
+            elif node.kind is regular and not node.xattrs and run(node) is not None and not (links and node in links):
+                body = INODE + CHUNK_INDEX  # most files
+            else:
+                position, body = self._placed(node, position)
+            note(position)
+            position = (position + body + SLOT - 1) & -SLOT
+        return aligned(position, 1 << self.block_bits)
+
+    def _placed(self, node: Node, position: int) -> tuple[int, int]:
+        """Return the offset of an inode, at ``position`` or behind it, and its size with all that follows it."""
+        body = INODE + (len(xattr_body(node.kind, node.xattrs)) if node.xattrs else 0)
+        if node in self.links:
+            self.shared[node] = len(self.positions)
+        if node.kind is Kind.REGULAR:
+            if node.size:
+                indexes = CHUNK_INDEX if self.run(node) is not None else len(self.file_map(node).indexes)
+                body = aligned(body, CHUNK_INDEX) + indexes
+            return position, body
+        block = 1 << self.block_bits
+        data = self._data_size(node)
+        full = self.split(data, body)
+        if full:
+            position = aligned(position, block) + aligned(full, block)
+        elif (position & (block - 1)) + body + data > block:
+            position = aligned(position, block)
+        if node.kind is Kind.DIRECTORY:
+            self._settle(node)
+            if self.positions:
+                self.directories.append(node)
+        return position, body + data - full
+
+    def _settle(self, directory: Node) -> None:
+        """Unpack a directory's files if one of them cannot stay in its tar, for then it matters which."""
+        packed = directory.packed
+        if packed is None:
+            return
+        amid, chunk, ends = self._amid, self._chunk, self._ends
+        for layer, _, _, _, _, size, start in packed.files.records():
+            if size and (start & amid or start + size > ends[layer] or size > chunk):
+                directory.hold(packed.unpacked())
+                return
+
+    def _data_size(self, node: Node) -> int:
+        """Give the size of what the image itself holds of a node's data."""
+        if node.kind is Kind.DIRECTORY:
+            return directory_size(names(node), 1 << self.block_bits)
+        if node.kind is Kind.HARDLINK:
+            raise InvalidError(f"hard link to {printable(node.link)!r}: there is no such file in any layer")
+        if node.kind in {Kind.CHAR, Kind.BLOCK}:
+            device_number(node)
+        return len(node.link) if node.kind is Kind.SYMLINK else 0
+
+    def _tar_map(self, node: Node) -> ChunkMap | None:
+        """Give the map of a file into its layer's tar, if there is one and the tar has all its blocks in full."""
+        bits = self.block_bits
+        extents = node.extents
+        device = node.layer + 1
+        if extents and extents[-1].offset + extents[-1].length > self._ends[node.layer]:
+            return None
+        if len(extents) == 1 and extents[0].length == node.size and not extents[0].offset & ((1 << bits) - 1):
+            return one_run(node.size, device, extents[0].offset, bits)
+        return sparse(node.size, extents, device, bits)
