@@ -25,7 +25,7 @@ from prestow.metadata.leases import Announcement
 from prestow.node import Node
 from prestow.oci.image import Image
 from prestow.platforms import platform_or_host
-from prestow.snapshots.driver import Driver
+from prestow.snapshots.drivers.driver import Driver
 from prestow.space import Free, Needs, free_space, needs, of_root, of_tree
 
 _MIB = 1 << 20

@@ -10,7 +10,7 @@ from pathlib import Path
 from prestow.digest import Digest
 from prestow.node import Node
 from prestow.runtime.bundle import ROOTFS
-from prestow.snapshots.mountinfo import mounted_at
+from prestow.snapshots.mounts.mountinfo import mounted_at
 from prestow.snapshots.snapshotter import Damage, Info
 
 _COPIED = (

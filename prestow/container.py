@@ -35,8 +35,8 @@ from prestow.runtime.bundle import (
 from prestow.runtime.spec import Spec
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.create import Created
-from prestow.snapshots.mount import mount_all
-from prestow.snapshots.mountinfo import mounted_at
+from prestow.snapshots.mounts.mount import mount_all
+from prestow.snapshots.mounts.mountinfo import mounted_at
 from prestow.snapshots.remove import remove_tree
 
 

@@ -20,7 +20,7 @@ from prestow.metadata.survey import Survey, measured, survey, title
 from prestow.node import Node
 from prestow.prune import rules
 from prestow.reference import image_name
-from prestow.snapshots.driver import Driver
+from prestow.snapshots.drivers.driver import Driver
 
 _PREFIX = re.compile(r"(?:(?:sha256|sha512):)?[0-9a-f]{4,128}", re.ASCII)
 _SHOWN = 5

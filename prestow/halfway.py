@@ -19,7 +19,7 @@ from prestow.errors import NotFoundError, UnavailableError
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
 from prestow.runtime.bundle import CONFIG, ROOTFS, break_bundle, check_container_id, remove_bundle
-from prestow.snapshots.mount import unmount
+from prestow.snapshots.mounts.mount import unmount
 from prestow.snapshots.remove import remove_tree
 from prestow.snapshots.snapshotter import Snapshotter
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from prestow.layers.limits import Limits
     from prestow.layers.scans import Scans
     from prestow.registry.source import Source, Sources
-    from prestow.snapshots.driver import Driver
+    from prestow.snapshots.drivers.driver import Driver
     from prestow.snapshots.snapshotter import Info
 
 
@@ -156,7 +156,7 @@ class Node:
     @cached_property
     def snapshotters(self) -> "tuple[Driver, ...]":
         """All drivers, whether they work here or not: enough to list and to remove what they have."""
-        from prestow.snapshots.drivers import drivers  # noqa: PLC0415 - only for verbs that need them
+        from prestow.snapshots.drivers.all import drivers  # noqa: PLC0415 - only for verbs that need them
 
         durable = self.settings.durability == "full"
         return drivers(self.home, self.database, self.content, durable=durable, scan=self.scans.tree)
@@ -167,7 +167,7 @@ class Node:
         Raises:
             UnsupportedError: it does not work here; the message says why.
         """
-        from prestow.snapshots.probe import choose  # noqa: PLC0415 - likewise
+        from prestow.snapshots.drivers.probe import choose  # noqa: PLC0415 - likewise
 
         by_name = {snapshotter.driver: snapshotter for snapshotter in self.snapshotters}
         return by_name[choose(self.home / "snapshots", self.settings.driver if driver == "auto" else driver)]

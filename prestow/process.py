@@ -25,8 +25,8 @@ from prestow.runtime.bundle import ROOTFS, read_spec, running
 from prestow.runtime.output import Output
 from prestow.runtime.runc import Exit, run_container
 from prestow.runtime.state import container_state, delete_container, stop_container
-from prestow.snapshots.mount import mount_all
-from prestow.snapshots.mountinfo import mounted_at
+from prestow.snapshots.mounts.mount import mount_all
+from prestow.snapshots.mounts.mountinfo import mounted_at
 from prestow.unattended import to_remove
 
 _log = logging.getLogger(__name__)

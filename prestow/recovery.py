@@ -30,10 +30,10 @@ from prestow.metadata.publish import catch_up
 from prestow.namespace import DEFAULT
 from prestow.rebuild import has_lost_its_log
 from prestow.runtime.binary import Runtime, find_runtime
-from prestow.snapshots.driver import Driver
-from prestow.snapshots.look import abandoned, begun, end_look
-from prestow.snapshots.probe import end_probes
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.drivers.probe import end_probes
 from prestow.snapshots.remove import empty_trash
+from prestow.snapshots.root_view import abandoned, begun, end_look
 from prestow.unattended import end, to_remove
 
 _log = logging.getLogger(__name__)

@@ -33,7 +33,7 @@ from prestow.oci.walk import MAX_DEPTH, parse_document
 from prestow.platforms import host
 from prestow.registry.fetch import fetch_document
 from prestow.registry.source import Fetcher
-from prestow.snapshots.driver import Driver
+from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.snapshotter import Damage, Progress
 from prestow.verify import Verification, drivers_of, layers_of, present, verify
 

@@ -24,7 +24,7 @@ from prestow.oci.image import Image, Layer, assemble
 from prestow.oci.index import Index
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import parse_document
-from prestow.snapshots.driver import Driver
+from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.snapshotter import Damage, Progress
 
 

@@ -8,7 +8,7 @@ from prestow.runtime import transform as engine
 from prestow.runtime.overrides import Overrides
 from prestow.runtime.spec import Spec
 from prestow.snapshots.commit import Committed
-from prestow.snapshots.look import looked_at
+from prestow.snapshots.root_view import looked_at
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prestow.snapshots import syscalls
+from prestow.snapshots.mounts import syscalls
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mountinfo import mounts_below
 
 _SIZE = 256 << 20  # sparse; pulls leave 64 MiB free
 

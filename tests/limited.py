@@ -23,7 +23,7 @@ LATE = (
     "prestow.rebuild",
     "prestow.registry.credentials",
     "prestow.registry.source",
-    "prestow.snapshots.probe",
+    "prestow.snapshots.drivers.probe",
 )
 """What a pull imports when it needs it."""
 

@@ -31,7 +31,7 @@ from prestow.platforms import Platform
 from prestow.prune import Choice, prune
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
-from prestow.snapshots.mount import mount_all, unmount
+from prestow.snapshots.mounts.mount import mount_all, unmount
 from prestow.verify import verify
 
 REFS = ("one", "two", "three")

@@ -17,7 +17,12 @@ from prestow.node import open_node
 from tests.loops import pull_from
 
 _IMAGES_EACH = 2
-_LATE = ("config.settings", "prestow.registry.credentials", "prestow.registry.source", "prestow.snapshots.probe")
+_LATE = (
+    "config.settings",
+    "prestow.registry.credentials",
+    "prestow.registry.source",
+    "prestow.snapshots.drivers.probe",
+)
 
 
 def _watch(begun: list[str]) -> None:

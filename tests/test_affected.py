@@ -14,8 +14,8 @@ from prestow.metadata.images import ImageRecord
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from prestow.snapshots.create import create_snapshot
-from prestow.snapshots.mount import mount_all, unmount
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mount import mount_all, unmount
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.image_factory import MOTD, put_image, tag
 from tests.pulling import pulled
 from tests.registries import FaultRegistry

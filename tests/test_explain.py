@@ -15,8 +15,8 @@ from prestow.metadata.tag import tag, untag
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from prestow.prune import Choice, prune
-from prestow.snapshots.mount import mount_all, unmount
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mount import mount_all, unmount
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.pulling import NAME, pulled_demo
 
 

@@ -23,7 +23,7 @@ from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node
 from prestow.prune import prune
-from prestow.snapshots.look import looked_at
+from prestow.snapshots.root_view import looked_at
 from tests.image_factory import write_image
 from tests.pulling import pulled
 from tests.stores import DRIVER, grow, grow_containers, name

@@ -13,7 +13,7 @@ from prestow.halfway import COPY, finish, held, notes
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
 from prestow.runtime.bundle import CONFIG
-from prestow.snapshots.native import NativeSnapshotter
+from prestow.snapshots.drivers.native import NativeSnapshotter
 from tests.conformance.bench import Bench
 from tests.crash.apart import forked
 from tests.tar_builder import Tar

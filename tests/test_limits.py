@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prestow.node import open_node
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.verify import verify
 from tests.image_factory import write_image
 from tests.loops import pull_from

@@ -11,7 +11,7 @@ from prestow.errors import NotFoundError
 from prestow.metadata.tag import untag
 from prestow.node import open_node
 from prestow.prune import prune
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.image_factory import put_image, tag
 from tests.loops import REFS, name_of, pull
 from tests.processes import Child

@@ -27,8 +27,8 @@ from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
 from prestow.prune import prune
 from prestow.snapshots.create import create_snapshot
-from prestow.snapshots.mount import unmount
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mount import unmount
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.snapshots.row_file import NAME
 from tests.pulling import pulled
 

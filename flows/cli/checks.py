@@ -20,8 +20,8 @@ from prestow.errors import PrestowError, printable
 from prestow.node import Node, open_node
 from prestow.process import orphans
 from prestow.runtime.binary import find_runtime
-from prestow.snapshots.mountinfo import file_system, mounts_below
-from prestow.snapshots.probe import ELSEWHERE, probe
+from prestow.snapshots.drivers.probe import ELSEWHERE, probe
+from prestow.snapshots.mounts.mountinfo import file_system, mounts_below
 from prestow.space import free_space
 
 _PATIENCE = 5.0

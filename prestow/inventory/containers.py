@@ -13,7 +13,7 @@ from prestow.metadata.containers import Containers, publish_containers
 from prestow.namespace import qualified
 from prestow.node import Node
 from prestow.runtime.bundle import CONFIG
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.snapshots.snapshotter import Damage
 
 

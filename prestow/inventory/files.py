@@ -12,7 +12,7 @@ from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import MismatchError, NotFoundError, PrestowError, StorageError
 from prestow.inventory.finding import Finding
 from prestow.node import Node
-from prestow.snapshots.probe import RECORD
+from prestow.snapshots.drivers.probe import RECORD
 from prestow.snapshots.snapshotter import Damage, Progress
 
 _ASIDE = "moved to quarantine"

@@ -14,10 +14,10 @@ from prestow.inventory.finding import Finding, made_again
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
 from prestow.node import Node
-from prestow.snapshots.driver import Driver
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.mounts.mountinfo import mounts_below
+from prestow.snapshots.mounts.users import users_of
 from prestow.snapshots.snapshotter import Damage, Info
-from prestow.snapshots.users import users_of
 
 
 def snapshots(node: Node, *, unsure: bool = False) -> Iterator[Finding]:

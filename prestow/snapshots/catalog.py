@@ -5,7 +5,7 @@
     id             number of the folder, greater than the parent's
     diff ID        of a row that came from an image: its files can be made again from the content store
 
-A row is written after the files that it names are durable, and goes before they do (see :mod:`.driver`).
+A row is written after the files that it names are durable, and goes before they do (see :mod:`.drivers.driver`).
 """
 
 import itertools

@@ -31,7 +31,7 @@ from prestow.content.disk import make_folder, sync_folder, translated
 from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.errors import CancelledError, ExhaustedError, StorageError
-from prestow.snapshots import syscalls
+from prestow.snapshots.mounts import syscalls
 from prestow.snapshots.remove import bury, remove_tree
 
 _NEW = ".new"

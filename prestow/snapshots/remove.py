@@ -18,8 +18,8 @@ from pathlib import Path
 
 from prestow.content.disk import SCARCE, failure
 from prestow.errors import PreconditionError, StorageError, printable
-from prestow.snapshots.descent import FOLDER, Descent
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.directory_walk import FOLDER, Descent
+from prestow.snapshots.mounts.mountinfo import mounts_below
 
 _GRAVE = "tree-"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from prestow.cancellation import check
 from prestow.layers.copying import copy_range
-from prestow.snapshots.descent import Descent, opened
-from prestow.snapshots.syscalls import open_below
+from prestow.snapshots.directory_walk import Descent, opened
+from prestow.snapshots.mounts.syscalls import open_below
 
 _OVERLAY = "trusted.overlay."
 _SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

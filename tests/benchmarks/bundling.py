@@ -17,7 +17,7 @@ from prestow.runtime.overrides import Overrides
 from prestow.runtime.spec import Spec
 from prestow.runtime.transform import transform_config
 from prestow.snapshots.create import create_snapshot
-from prestow.snapshots.look import looked_at
+from prestow.snapshots.root_view import looked_at
 
 
 def spec_of(node: Node, image: Image) -> Spec:

@@ -16,8 +16,8 @@ from prestow.oci.descriptor import Descriptor
 from prestow.oci.identity import chain_ids
 from prestow.oci.image import Image, Layer
 from prestow.platforms import Platform
-from prestow.snapshots.driver import Driver
-from prestow.snapshots.mount import mount_all, unmount
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.mounts.mount import mount_all, unmount
 from prestow.snapshots.snapshotter import Mount
 from tests.layers.model import image as model
 from tests.tar_builder import Tar

@@ -25,8 +25,8 @@ from prestow.errors import (
 from prestow.metadata.leases import Leases
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.create import create_snapshot
-from prestow.snapshots.mount import mount_all, unmount
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mount import mount_all, unmount
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.snapshots.snapshotter import Kind
 from tests.conformance import snapshotter_damage
 from tests.conformance.bench import Bench, in_processes

@@ -21,7 +21,7 @@ from prestow.metadata.leases import Leases
 from prestow.node import Node
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import host
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.snapshots.snapshotter import Damage
 from tests.crash.verbs import Job, Verb, clear, holds
 from tests.registries import DockerRegistry

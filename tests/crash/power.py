@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from prestow.snapshots import syscalls
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts import syscalls
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.crash.apart import adopt_orphans, apart, end_children, forked
 
 _SHUTDOWN, _NO_LOG_FLUSH = 0x8004_587D, 2

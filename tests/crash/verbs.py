@@ -31,7 +31,7 @@ from prestow.runtime.overrides import Overrides
 from prestow.runtime.transform import transform_config
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.create import create_snapshot
-from prestow.snapshots.look import looked_at
+from prestow.snapshots.root_view import looked_at
 from tests.crash.supervisor import Call, Ended, supervised
 
 ALIAS, BOX = "docker.io/library/alias:latest", "box"

@@ -12,7 +12,7 @@ from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError
 from prestow.node import open_node
 from prestow.runtime.bundle import FILLING
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.cases import long_but
 from tests.real_images import VARIANTS, RealImages
 from tests.registries import DockerRegistry

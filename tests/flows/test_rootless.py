@@ -30,7 +30,7 @@ from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.runtime.overrides import Overrides
 from prestow.runtime.transform import transform_config
 from prestow.snapshots.commit import commit_snapshots
-from prestow.snapshots.look import looked_at
+from prestow.snapshots.root_view import looked_at
 from prestow.verify import verify
 from tests.image_factory import MOTD
 from tests.real_images import RealImages

@@ -17,7 +17,7 @@ from prestow.oci.identity import chain_ids
 from prestow.oci.image import Image, Layer
 from prestow.platforms import Platform
 from prestow.snapshots.commit import commit_snapshots
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.conformance.bench import Bench
 from tests.hostile.case import VICTIM, Accepted, Blob, Case, Refused, accepted, content_word, word
 from tests.layers.erofs.kernel import sound_image

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prestow.snapshots import syscalls
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts import syscalls
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.conformance.bench import Bench
 from tests.hostile.arena import Arena
 from tests.hostile.case import VICTIM

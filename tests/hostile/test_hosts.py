@@ -17,10 +17,10 @@ from prestow.platforms import Platform
 from prestow.reference import LayoutReference
 from prestow.registry.fetch import fetch_manifest
 from prestow.registry.layout import LayoutSource
-from prestow.snapshots.driver import Driver
-from prestow.snapshots.erofs import ErofsSnapshotter
-from prestow.snapshots.native import NativeSnapshotter
-from prestow.snapshots.overlay import OverlaySnapshotter
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.drivers.erofs import ErofsSnapshotter
+from prestow.snapshots.drivers.native import NativeSnapshotter
+from prestow.snapshots.drivers.overlay import OverlaySnapshotter
 from tests.conformance.bench import Bench
 from tests.disks import ext4, mounted
 from tests.hostile.arena import Arena

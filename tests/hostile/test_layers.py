@@ -5,9 +5,9 @@ After every one of them the sentinel, the database, the folders, the mounts and 
 
 import pytest
 
-from prestow.snapshots.erofs import ErofsSnapshotter
-from prestow.snapshots.native import NativeSnapshotter
-from prestow.snapshots.overlay import OverlaySnapshotter
+from prestow.snapshots.drivers.erofs import ErofsSnapshotter
+from prestow.snapshots.drivers.native import NativeSnapshotter
+from prestow.snapshots.drivers.overlay import OverlaySnapshotter
 from tests.hostile.arena import Arena
 from tests.hostile.case import Case
 from tests.hostile.table import CASES

@@ -15,7 +15,7 @@ from prestow.errors import AlreadyExistsError, ExhaustedError, InvalidError, Mis
 from prestow.layers.materialise import MAX_DEPTH, Materialised, materialise
 from prestow.layers.tar.entry import Extent, Kind
 from prestow.layers.tree.inode import Node, walk
-from prestow.snapshots import syscalls
+from prestow.snapshots.mounts import syscalls
 from tests.disks import ext4
 from tests.trees import Layers, Sample, acl, differences, directory, listing, node_listing, other, regular, samples
 

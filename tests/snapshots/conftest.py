@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from prestow.snapshots import syscalls
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts import syscalls
+from prestow.snapshots.mounts.mountinfo import mounts_below
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

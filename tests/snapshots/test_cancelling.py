@@ -8,10 +8,10 @@ import pytest
 
 from prestow.cancellation import watched
 from prestow.errors import CancelledError
-from prestow.snapshots.driver import Driver
-from prestow.snapshots.erofs import ErofsSnapshotter
-from prestow.snapshots.native import NativeSnapshotter
-from prestow.snapshots.overlay import OverlaySnapshotter
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.drivers.erofs import ErofsSnapshotter
+from prestow.snapshots.drivers.native import NativeSnapshotter
+from prestow.snapshots.drivers.overlay import OverlaySnapshotter
 from prestow.snapshots.tree_copy import copy_tree
 from tests.conformance.bench import Bench
 from tests.later import Later

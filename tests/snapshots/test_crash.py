@@ -12,11 +12,11 @@ import pytest
 from prestow.errors import NotFoundError, PreconditionError
 from prestow.metadata.database import Database
 from prestow.oci.image import Image
-from prestow.snapshots.driver import Driver
-from prestow.snapshots.erofs import ErofsSnapshotter
-from prestow.snapshots.mount import mount_all, unmount
-from prestow.snapshots.native import NativeSnapshotter
-from prestow.snapshots.overlay import OverlaySnapshotter
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.drivers.erofs import ErofsSnapshotter
+from prestow.snapshots.drivers.native import NativeSnapshotter
+from prestow.snapshots.drivers.overlay import OverlaySnapshotter
+from prestow.snapshots.mounts.mount import mount_all, unmount
 from prestow.snapshots.snapshotter import Kind, Mount
 from tests.cases import long_but
 from tests.conformance.bench import Bench

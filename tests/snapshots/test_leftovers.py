@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from prestow.errors import PreconditionError, StorageError
-from prestow.snapshots.driver import Driver
-from prestow.snapshots.erofs import ErofsSnapshotter
-from prestow.snapshots.mount import bound, mount_all, overlaid, unmount
-from prestow.snapshots.native import NativeSnapshotter
-from prestow.snapshots.overlay import OverlaySnapshotter
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.drivers.erofs import ErofsSnapshotter
+from prestow.snapshots.drivers.native import NativeSnapshotter
+from prestow.snapshots.drivers.overlay import OverlaySnapshotter
+from prestow.snapshots.mounts.mount import bound, mount_all, overlaid, unmount
 from tests.conformance.bench import Bench
 from tests.tar_builder import Tar
 

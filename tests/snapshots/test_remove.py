@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from prestow.errors import PreconditionError, StorageError
-from prestow.snapshots.descent import measure
-from prestow.snapshots.mount import bound, mount_all
-from prestow.snapshots.native import NativeSnapshotter
+from prestow.snapshots.directory_walk import measure
+from prestow.snapshots.drivers.native import NativeSnapshotter
+from prestow.snapshots.mounts.mount import bound, mount_all
 from prestow.snapshots.remove import bury, empty_trash, remove_tree
 from tests.conformance.bench import Bench
 from tests.processes import Child

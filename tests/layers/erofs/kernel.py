@@ -13,9 +13,9 @@ from prestow.layers.erofs.image import MetadataImage, encode
 from prestow.layers.scans import Scans
 from prestow.layers.tree.inode import Node
 from prestow.oci.image import Image
-from prestow.snapshots import syscalls
 from prestow.snapshots.chain import Chain
-from prestow.snapshots.loop import loop_devices
+from prestow.snapshots.mounts import syscalls
+from prestow.snapshots.mounts.loop import loop_devices
 from tests.trees import Layers
 
 

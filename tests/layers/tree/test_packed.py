@@ -13,7 +13,7 @@ from prestow.layers.tar.entry import Entry, Extent, Kind
 from prestow.layers.tree import LayerTree, layer_tree, merge
 from prestow.layers.tree.inode import Node
 from prestow.layers.tree.packed import each, listing
-from prestow.snapshots.difference import difference
+from prestow.snapshots.drivers.overlay_layer import difference
 from tests.layers.model import find, seen
 
 _SIZES = [1 << 20] * 3

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.snapshots.native import NativeSnapshotter
+from prestow.snapshots.drivers.native import NativeSnapshotter
 from tests.conformance.bench import Bench
 from tests.snapshots.unprivileged import as_nobody, home_of_nobody
 from tests.tar_builder import Tar

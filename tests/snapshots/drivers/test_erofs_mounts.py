@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from prestow.errors import PreconditionError, UnsupportedError
-from prestow.snapshots.bases import device_blocks, mount_image
-from prestow.snapshots.erofs import ErofsSnapshotter
-from prestow.snapshots.loop import loop_devices
-from prestow.snapshots.mount import bound, mount_all, unmount
-from prestow.snapshots.mountinfo import mount_points, mounted_at
+from prestow.snapshots.drivers.erofs import ErofsSnapshotter
+from prestow.snapshots.mounts.loop import loop_devices
+from prestow.snapshots.mounts.mount import bound, mount_all, unmount
+from prestow.snapshots.mounts.mountinfo import mount_points, mounted_at
+from prestow.snapshots.mounts.shared import device_blocks, mount_image
 from tests.conformance.bench import Bench
 from tests.tar_builder import BLOCK, Tar, header
 

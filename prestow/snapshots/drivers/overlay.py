@@ -4,7 +4,7 @@
     overlay/<id>/work        overlayfs's own
 
 What a layer changes depends on what is below it, so a folder belongs to a chain ID. It is computed from the two trees
-(:mod:`.difference`), so the folders do not depend on each other and are made at the same time.
+(:mod:`.overlay_layer`), so the folders do not depend on each other and are made at the same time.
 """
 
 import os
@@ -19,11 +19,11 @@ from prestow.digest import Digest
 from prestow.layers.materialise import materialise
 from prestow.layers.tree.inode import Node
 from prestow.snapshots.chain import Chain, Link
-from prestow.snapshots.compare import compare
-from prestow.snapshots.difference import difference
-from prestow.snapshots.driver import Driver
+from prestow.snapshots.compare.folder import compare
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.drivers.overlay_layer import difference
+from prestow.snapshots.drivers.unpacked import Made
 from prestow.snapshots.snapshotter import Damage, Info, Progress
-from prestow.snapshots.unpacked import Made
 
 _WORKERS = 4
 

@@ -16,7 +16,7 @@ from prestow.errors import NotFoundError
 from prestow.metadata.database import Database
 from prestow.runtime.rootfs import DirectoryRoot
 from prestow.snapshots.catalog import keys_beginning
-from prestow.snapshots.mount import mount_all, unmount
+from prestow.snapshots.mounts.mount import mount_all, unmount
 from prestow.snapshots.snapshotter import Mount, Snapshotter
 
 _STEM = "look"

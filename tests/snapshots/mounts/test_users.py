@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from prestow.snapshots.mount import bound, mount_all, overlaid
-from prestow.snapshots.mountinfo import MountPoint
-from prestow.snapshots.users import shown_read_only, users_of
+from prestow.snapshots.mounts.mount import bound, mount_all, overlaid
+from prestow.snapshots.mounts.mountinfo import MountPoint
+from prestow.snapshots.mounts.users import shown_read_only, users_of
 
 
 @pytest.fixture

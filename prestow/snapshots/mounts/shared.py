@@ -19,10 +19,10 @@ from pathlib import Path
 
 from prestow.content.disk import make_folder, translated
 from prestow.errors import InvalidError, UnsupportedError
-from prestow.snapshots import syscalls
-from prestow.snapshots.loop import loop_devices
-from prestow.snapshots.mount import explained
-from prestow.snapshots.mountinfo import mounted_at
+from prestow.snapshots.mounts import syscalls
+from prestow.snapshots.mounts.loop import loop_devices
+from prestow.snapshots.mounts.mount import explained
+from prestow.snapshots.mounts.mountinfo import mounted_at
 
 _HEAD = struct.Struct("<1024xI32xI46xHH")  # superblock: magic, blocks, number of extra devices, where their slots start
 _SLOT = struct.Struct("<64xI60x")

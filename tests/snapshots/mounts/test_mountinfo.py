@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from prestow.snapshots.mountinfo import _parse, mount_points, mounted_at, mounts_below
+from prestow.snapshots.mounts.mountinfo import _parse, mount_points, mounted_at, mounts_below
 
 LINE = (
     rb"36 35 98:0 /a\040b /m\134n\011o rw,noatime shared:1 master:2 - overlay over\040lay "

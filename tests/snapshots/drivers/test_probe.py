@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from prestow.errors import InvalidError, UnsupportedError
-from prestow.snapshots.mountinfo import mounts_below
-from prestow.snapshots.probe import Support, choose, probe
+from prestow.snapshots.drivers.probe import Support, choose, probe
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.snapshots.unprivileged import as_nobody, home_of_nobody
 
 

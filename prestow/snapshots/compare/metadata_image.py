@@ -8,7 +8,7 @@ from typing import BinaryIO, cast
 
 from prestow.cancellation import check
 from prestow.layers.erofs.image import MetadataImage
-from prestow.snapshots.same_bytes import Layers, first_difference, unequal
+from prestow.snapshots.compare.data import Layers, first_difference, unequal
 from prestow.snapshots.snapshotter import Damage, Progress
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -22,10 +22,10 @@ from prestow.layers.erofs.image import encode
 from prestow.layers.materialise import materialise
 from prestow.layers.tar.entry import Extent, Kind
 from prestow.layers.tree.inode import Node
-from prestow.snapshots.bases import mount_image
-from prestow.snapshots.difference import difference
-from prestow.snapshots.mount import ADVICE, mount_all, overlaid, unmount
-from prestow.snapshots.mountinfo import file_system
+from prestow.snapshots.drivers.overlay_layer import difference
+from prestow.snapshots.mounts.mount import ADVICE, mount_all, overlaid, unmount
+from prestow.snapshots.mounts.mountinfo import file_system
+from prestow.snapshots.mounts.shared import mount_image
 from prestow.snapshots.remove import remove_tree
 from prestow.snapshots.tree_copy import copy_tree
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from prestow.errors import printable
-from prestow.snapshots.syscalls import open_below
+from prestow.snapshots.mounts.syscalls import open_below
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from prestow.metadata.database import Database
 from prestow.snapshots.chain import Blobs, Scan
-from prestow.snapshots.driver import Driver
-from prestow.snapshots.erofs import ErofsSnapshotter
-from prestow.snapshots.native import NativeSnapshotter
-from prestow.snapshots.overlay import OverlaySnapshotter
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.drivers.erofs import ErofsSnapshotter
+from prestow.snapshots.drivers.native import NativeSnapshotter
+from prestow.snapshots.drivers.overlay import OverlaySnapshotter
 
 KINDS = (ErofsSnapshotter, OverlaySnapshotter, NativeSnapshotter)
 

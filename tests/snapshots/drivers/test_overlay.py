@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.snapshots.overlay import OverlaySnapshotter
+from prestow.snapshots.drivers.overlay import OverlaySnapshotter
 from tests.conformance import snapshotter
 from tests.conformance.bench import Bench
 

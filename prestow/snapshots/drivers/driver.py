@@ -17,16 +17,16 @@ from prestow.content.disk import translated
 from prestow.errors import AlreadyExistsError, PreconditionError
 from prestow.snapshots.catalog import Change, check_key, check_parent
 from prestow.snapshots.chain import Chain
-from prestow.snapshots.descent import measure
+from prestow.snapshots.directory_walk import measure
+from prestow.snapshots.drivers.unpacked import Unpacked
 from prestow.snapshots.folders import check_folder
-from prestow.snapshots.mount import bound, overlaid
-from prestow.snapshots.mountinfo import mounts_below
+from prestow.snapshots.mounts.mount import bound, overlaid
+from prestow.snapshots.mounts.mountinfo import mounts_below
+from prestow.snapshots.mounts.users import shown_read_only, users_of
 from prestow.snapshots.remove import empty_trash, remove_tree
 from prestow.snapshots.row_file import tells, write_row
 from prestow.snapshots.snapshotter import Info, Kind, Mount, Usage
 from prestow.snapshots.tree_copy import copy_root, copy_tree
-from prestow.snapshots.unpacked import Unpacked
-from prestow.snapshots.users import shown_read_only, users_of
 
 
 class Driver(Unpacked):

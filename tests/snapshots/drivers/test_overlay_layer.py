@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from prestow.layers.materialise import materialise
 from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.inode import Node, walk
-from prestow.snapshots.difference import OPAQUE, _bare, difference
-from prestow.snapshots.mount import mount_all, overlaid, unmount
+from prestow.snapshots.drivers.overlay_layer import OPAQUE, _bare, difference
+from prestow.snapshots.mounts.mount import mount_all, overlaid, unmount
 from tests.trees import Layers, Sample, differences, listing, names, node_listing, samples
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")

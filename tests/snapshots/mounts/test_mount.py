@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from prestow.errors import NotFoundError, PreconditionError, StorageError
-from prestow.snapshots.mount import bound, escape, mount_all, overlaid, unescape, unmount
-from prestow.snapshots.mountinfo import mounted_at
+from prestow.snapshots.mounts.mount import bound, escape, mount_all, overlaid, unescape, unmount
+from prestow.snapshots.mounts.mountinfo import mounted_at
 from prestow.snapshots.snapshotter import Mount
 
 

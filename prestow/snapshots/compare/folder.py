@@ -20,10 +20,10 @@ from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.inode import Node
 from prestow.layers.tree.links import link_counts
 from prestow.layers.tree.packed import each, names
-from prestow.snapshots.kept import left_out, same_time, xattr_faults
-from prestow.snapshots.same_bytes import Layers, first_difference
+from prestow.snapshots.compare.attributes import left_out, same_time, xattr_faults
+from prestow.snapshots.compare.data import Layers, first_difference
+from prestow.snapshots.mounts.syscalls import open_below
 from prestow.snapshots.snapshotter import Damage, Progress
-from prestow.snapshots.syscalls import open_below
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

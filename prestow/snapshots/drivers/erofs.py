@@ -2,7 +2,7 @@
 
     erofs/<hex>.erofs   metadata image of a chain ID: made from the diff blobs, always the same bytes
     erofs/<hex>.side    data that cannot stay in a tar; seldom there, and there before the image
-    erofs/.mounts/<hex> where it is mounted for all (see :mod:`.bases`)
+    erofs/.mounts/<hex> where it is mounted for all (see :mod:`..mounts.shared`)
     erofs/<id>/fs,work  what a container writes, by overlayfs on top of that mount
 
 A chain ID's image stands for the whole chain, so lower ones have rows only, and get an image when they are first used.
@@ -20,14 +20,14 @@ from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import InvalidError, PreconditionError
 from prestow.layers.erofs.image import encode
 from prestow.layers.tree.inode import Node
-from prestow.snapshots.bases import BLOCK_BITS, device_blocks, ensure_mounted
 from prestow.snapshots.chain import Chain
-from prestow.snapshots.driver import Driver
-from prestow.snapshots.mount import unmount
-from prestow.snapshots.rebuilt import image_damage, side_damage
+from prestow.snapshots.compare.metadata_image import image_damage, side_damage
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.drivers.unpacked import Made
+from prestow.snapshots.mounts.mount import unmount
+from prestow.snapshots.mounts.shared import BLOCK_BITS, device_blocks, ensure_mounted
+from prestow.snapshots.mounts.users import users_of
 from prestow.snapshots.snapshotter import Damage, Info, Progress
-from prestow.snapshots.unpacked import Made
-from prestow.snapshots.users import users_of
 
 _IMAGE, _SIDE = ".erofs", ".side"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from prestow.errors import StorageError, UnsupportedError
-from prestow.snapshots.mount import mount_all, overlaid
-from prestow.snapshots.mountinfo import file_system, mounts_below
-from prestow.snapshots.probe import choose, probe
+from prestow.snapshots.drivers.probe import choose, probe
+from prestow.snapshots.mounts.mount import mount_all, overlaid
+from prestow.snapshots.mounts.mountinfo import file_system, mounts_below
 from tests.file_systems import FILE_SYSTEMS, mounted
 
 WORK = {

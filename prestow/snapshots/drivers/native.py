@@ -16,10 +16,10 @@ from prestow.digest import Digest
 from prestow.layers.materialise import materialise
 from prestow.layers.tree.inode import Node
 from prestow.snapshots.chain import Chain
-from prestow.snapshots.compare import compare
-from prestow.snapshots.driver import Driver
+from prestow.snapshots.compare.folder import compare
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.drivers.unpacked import Made
 from prestow.snapshots.snapshotter import Damage, Info, Progress
-from prestow.snapshots.unpacked import Made
 
 _log = logging.getLogger(__name__)
 

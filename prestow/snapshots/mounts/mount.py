@@ -16,8 +16,8 @@ from pathlib import Path
 
 from prestow.content.disk import failure
 from prestow.errors import NotFoundError, PreconditionError, PrestowError, StorageError, UnsupportedError
-from prestow.snapshots import syscalls
-from prestow.snapshots.mountinfo import file_system, mounted_at, mounts_below
+from prestow.snapshots.mounts import syscalls
+from prestow.snapshots.mounts.mountinfo import file_system, mounted_at, mounts_below
 from prestow.snapshots.snapshotter import Mount
 
 _PAGE = 4095

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from prestow.snapshots.mountinfo import MountPoint, mount_points
+from prestow.snapshots.mounts.mountinfo import MountPoint, mount_points
 
 
 def users_of(folders: Sequence[Path]) -> list[MountPoint]:

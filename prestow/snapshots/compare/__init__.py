@@ -1,0 +1,1 @@
+"""What a snapshot has on disk against what its layers say."""

@@ -1,0 +1,1 @@
+"""The drivers, what they share, and which of them work here."""
