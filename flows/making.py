@@ -13,11 +13,11 @@ from prefect.context import FlowRunContext
 from flows.results import Bundled, Ran
 from flows.variables import environment
 from prestow.container import Written, remove_container
+from prestow.content.plan import plan, unpackable
 from prestow.errors import AlreadyExistsError, NotFoundError
-from prestow.lookup import find_image
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
-from prestow.plan import plan, unpackable
+from prestow.oci.lookup import find_image
 from prestow.platforms import platform_or_host
 from prestow.runtime.bundle import check_container_id
 from prestow.runtime.overrides import Rootless

@@ -5,7 +5,7 @@ from prefect import flow
 from config.home import home_or_default
 from flows.cancelling import cancellable
 from flows.parameters import Above, Below, DryRun, Generations, Home, Unfinished, UnusedDays
-from prestow.prune import Choice, Pruned
+from prestow.gc.prune import Choice, Pruned
 from tasks.journal import journal
 from tasks.policy import NOWHERE
 from tasks.sweep import sweep

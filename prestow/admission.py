@@ -20,10 +20,10 @@ from prestow.digest import Digest
 from prestow.errors import ExhaustedError, PrestowError
 from prestow.layers.limits import Budget
 from prestow.layers.tree.inode import Node as TreeNode
-from prestow.lookup import find_image
 from prestow.metadata.leases import Announcement
 from prestow.node import Node
 from prestow.oci.image import Image
+from prestow.oci.lookup import find_image
 from prestow.platforms import platform_or_host
 from prestow.snapshots.drivers.driver import Driver
 from prestow.space import Free, Needs, free_space, needs, of_root, of_tree

@@ -11,7 +11,7 @@ from prestow.affected import affected, damaged_chains
 from prestow.inventory.database import KIND as DATABASE
 from prestow.inventory.take import inventory, joined, put_in_order, put_names_in_order
 from prestow.metadata.images import ImageRecord
-from prestow.namespace import qualified
+from prestow.metadata.namespace import qualified
 from prestow.node import Node
 from prestow.process import Orphan, orphans_if_known
 from prestow.repair import Repaired, repair

@@ -18,7 +18,7 @@ from flows.results import Bundled, Prepulled, PrepulledImage, Pulled, PulledLaye
 from flows.run import run
 from flows.verify import verify
 from prestow.examine import Examined
-from prestow.prune import Pruned
+from prestow.gc.prune import Pruned
 
 __all__ = [
     "Bundled",

@@ -25,19 +25,19 @@ from typing import TYPE_CHECKING
 from config.home import namespace_or_default
 from prestow.content.disk import make_folder, translated
 from prestow.content.local import LocalStore
+from prestow.content.plan import layer_ref
 from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PrestowError
-from prestow.lookup import find_image
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.labels import SOURCE
 from prestow.metadata.leases import Leases
+from prestow.metadata.namespace import DEFAULT, check_namespace
 from prestow.metadata.reserve import Reserve
-from prestow.namespace import DEFAULT, check_namespace
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, Layer
-from prestow.plan import layer_ref
+from prestow.oci.lookup import find_image
 from prestow.platforms import Platform
 from prestow.reference import parse_source
 from prestow.store_folder import open_folder

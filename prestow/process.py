@@ -18,7 +18,7 @@ from pathlib import Path
 
 from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError, RuntimeFailedError
 from prestow.halfway import COPY
-from prestow.namespace import DEFAULT
+from prestow.metadata.namespace import DEFAULT
 from prestow.node import Node, open_node
 from prestow.runtime.binary import find_runtime
 from prestow.runtime.bundle import ROOTFS, read_spec, running

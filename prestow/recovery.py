@@ -8,8 +8,8 @@
     bundles/.underway/            containers that were being made or ended
     bundles/.running/             containers to be removed after their run, whose runner was killed: ended and removed
 
-Whose something is, its lock or its name says (:mod:`.content.lock`, :mod:`.content.owned`); what is mounted, the
-kernel. As a rule there is nothing, and to find that out takes a few listings of what is underway, however much the
+Whose something is, its lock or its name says (``content/lock.py``, ``content/process_identity.py``); what is mounted,
+the kernel. As a rule there is nothing, and to find that out takes a few listings of what is underway, however much the
 store has, and nothing is written; only once in each boot, and for the whole, each snapshot is looked at. What cannot be
 removed now is told in the log and waits for the next time: it is never in the way of what somebody asked for.
 Downloads that were cut off, and whatever a lease holds, are not rubbish: they are gone on with.
@@ -26,8 +26,8 @@ from prestow.errors import PrestowError
 from prestow.halfway import finish, notes
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database
+from prestow.metadata.namespace import DEFAULT
 from prestow.metadata.publish import catch_up
-from prestow.namespace import DEFAULT
 from prestow.rebuild import has_lost_its_log
 from prestow.runtime.binary import Runtime, find_runtime
 from prestow.snapshots.drivers.driver import Driver

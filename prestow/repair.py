@@ -21,13 +21,13 @@ from prestow.digest import Digest
 from prestow.errors import CancelledError, ExhaustedError, MismatchError, NotFoundError, PrestowError
 from prestow.heal import refetch, repairing
 from prestow.layers.apply import apply
-from prestow.lookup import read_config
 from prestow.metadata.images import ImageRecord
 from prestow.node import Node
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, Layer, assemble
 from prestow.oci.index import Index
+from prestow.oci.lookup import read_config
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import MAX_DEPTH, parse_document
 from prestow.platforms import host

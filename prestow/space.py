@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Protocol
 
 from prestow.content.disk import translated
+from prestow.content.plan import layer_ref
 from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.layers.apply import diff_ref
 from prestow.layers.tree.inode import Node, walk
 from prestow.oci.image import Image, Layer
 from prestow.oci.mediatypes import layer_compression
-from prestow.plan import layer_ref
 
 RATIO = 2.5
 """Decompressed bytes for each compressed one: 1.8 to 2.6 in the images measured, 2.5 over all of them."""

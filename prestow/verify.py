@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 
 from prestow.digest import Digest
 from prestow.errors import CancelledError, MismatchError, NotFoundError, PrestowError, StorageError
-from prestow.lookup import read_config
 from prestow.metadata.images import ImageRecord
-from prestow.namespace import qualified
+from prestow.metadata.namespace import qualified
 from prestow.node import Node
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, Layer, assemble
 from prestow.oci.index import Index
+from prestow.oci.lookup import read_config
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import parse_document
 from prestow.snapshots.drivers.driver import Driver

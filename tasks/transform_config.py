@@ -1,8 +1,8 @@
 """Step ``transform_config``: from an image's config, overrides and root file system to a runtime spec."""
 
-from prestow.lookup import read_config
 from prestow.node import open_node
 from prestow.oci.image import Image
+from prestow.oci.lookup import read_config
 from prestow.platforms import host
 from prestow.runtime import transform as engine
 from prestow.runtime.overrides import Overrides

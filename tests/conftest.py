@@ -28,7 +28,7 @@ settings.load_profile("loaded")  # how quick a machine is says nothing about us
 
 _WAITING = ("flows", "tasks")
 """Rooms most of whose tests wait for Prefect."""
-_LONG = ("hostile", "crash", "metadata", "snapshots", "content")
+_LONG = ("hostile", "crash", "metadata", "gc", "snapshots", "content")
 """Of the others, those whose tests take longest."""
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from prestow.admission import admit, admit_copy
 from prestow.container import write_copy
-from prestow.content.boot import Process
+from prestow.content.process_identity import Process
 from prestow.content.verify import verify as commit
 from prestow.errors import ExhaustedError
 from prestow.layers.ahead import ahead

@@ -12,13 +12,13 @@ from prestow.content.local import LocalStore
 from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.errors import CancelledError
+from prestow.gc.prune import prune
 from prestow.layers.ahead import ahead
 from prestow.layers.scans import Scans
 from prestow.metadata.tag import untag
 from prestow.node import open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Layer
-from prestow.prune import prune
 from prestow.reference import parse_source
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources

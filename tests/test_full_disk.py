@@ -14,7 +14,7 @@ from pathlib import Path
 from flows.cli.main import main
 from prestow.errors import ExhaustedError
 from prestow.node import Node, open_node
-from prestow.prune import prune
+from prestow.gc.prune import prune
 from tests.pulling import pulled_demo
 
 disk, layout, driver = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from prestow.content.layout_index import read_index
 from prestow.examine import examine
-from prestow.explain import explain
+from prestow.gc.explain import explain
+from prestow.gc.prune import prune
 from prestow.metadata.container_files import ContainerRecord
+from prestow.metadata.layout_index import read_index
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node
-from prestow.prune import prune
 from prestow.snapshots.root_view import looked_at
 from tests.image_factory import write_image
 from tests.pulling import pulled

@@ -20,7 +20,9 @@ WITHOUT_CHECKPOINT = {"examine", "sweep"}
 """Steps that are no lifecycle point of an image."""
 FLOWS = ("bundle", "prepull", "prune", "pull", "run", "verify")
 READS_THE_ENVIRONMENT = ("config/", "flows/cli/", "flows/local_server/launcher.py", "flows/warm/")
-READING_ROOMS = ("checkpoints", "content", "digest", "errors", "layers", "metadata", "oci", "platforms", "reference")
+READING_ROOMS = (
+    "checkpoints", "content", "digest", "errors", "gc", "layers", "metadata", "oci", "platforms", "reference",
+)  # fmt: skip
 HEAVY = ("prefect", "pydantic", "httpx")
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from prestow.errors import NotFoundError
+from prestow.gc.prune import prune
 from prestow.metadata.tag import untag
 from prestow.node import open_node
-from prestow.prune import prune
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.image_factory import put_image, tag
 from tests.loops import REFS, name_of, pull

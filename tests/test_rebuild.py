@@ -17,15 +17,15 @@ from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.errors import PreconditionError, StorageError
 from prestow.examine import examine
-from prestow.lookup import find_image
+from prestow.gc.prune import prune
 from prestow.metadata.container_files import ContainerRecord, container_file
 from prestow.metadata.containers import Containers
 from prestow.metadata.publish import publish_names
 from prestow.metadata.tag import label, tag
 from prestow.node import Node, open_node
 from prestow.oci.descriptor import Descriptor
+from prestow.oci.lookup import find_image
 from prestow.platforms import Platform
-from prestow.prune import prune
 from prestow.snapshots.create import create_snapshot
 from prestow.snapshots.mounts.mount import unmount
 from prestow.snapshots.mounts.mountinfo import mounts_below

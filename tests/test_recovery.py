@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.content.owned import owned_name
+from prestow.content.process_identity import owned_name
 from prestow.node import Node, open_node
 from tests.crash.apart import forked
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from prestow.content.plan import LayerState, plan
 from prestow.content.verify import verify
 from prestow.layers.apply import apply
 from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
-from prestow.plan import LayerState, plan
 from prestow.platforms import host
 from prestow.reference import image_name, parse_source
 from prestow.registry.fetch import fetch_layer, fetch_manifest

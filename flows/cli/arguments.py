@@ -151,7 +151,7 @@ def image_name(text: str) -> str:
 
 def namespace(text: str) -> str:
     """Check the name of a namespace."""
-    from prestow.namespace import check_namespace  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.metadata.namespace import check_namespace  # noqa: PLC0415 - keep `prestow --help` quick
 
     return _checked(text, check_namespace)
 

@@ -9,7 +9,7 @@ from flows.cli.output import emit, size
 from prestow.errors import printable
 
 if TYPE_CHECKING:
-    from prestow.explain import Explanation, Reason
+    from prestow.gc.explain import Explanation, Reason
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -28,7 +28,7 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain."""
-    from prestow.explain import explain  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.gc.explain import explain  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.node import open_node  # noqa: PLC0415 - likewise
 
     found = explain(open_node(args.home, args.namespace), args.what)

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from prestow.content.plan import plan
 from prestow.errors import PrestowError
-from prestow.lookup import find_image, read_config
 from prestow.metadata.images import ImageRecord
 from prestow.node import Node
 from prestow.oci.image import Image
 from prestow.oci.index import Index
+from prestow.oci.lookup import find_image, read_config
 from prestow.oci.walk import parse_document
-from prestow.plan import plan
 from prestow.platforms import Platform, platform_or_host
 
 

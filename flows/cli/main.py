@@ -14,7 +14,7 @@ from flows.cli.interruption import INTERRUPTED
 from flows.cli.output import open_null, say
 from prestow import __version__
 from prestow.errors import PrestowError
-from prestow.namespace import check_namespace
+from prestow.metadata.namespace import check_namespace
 from prestow.project import module
 
 VERBS = (

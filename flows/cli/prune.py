@@ -12,7 +12,7 @@ from flows.cli.session import session
 from flows.local_server.ensure import SCARCE
 
 if TYPE_CHECKING:
-    from prestow.prune import Pruned
+    from prestow.gc.prune import Pruned
 
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([dhw])", re.ASCII)
 _DAYS = {"h": 1 / 24, "d": 1.0, "w": 7.0}
@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _checked_mark(args: argparse.Namespace, options: dict[str, Any]) -> float | None:
     """Give the high mark of the disk; what contradicts itself, or the settings, is refused before anything is begun."""
+    from prestow.gc.prune import Choice, rules  # noqa: PLC0415 - likewise
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.prune import Choice, rules  # noqa: PLC0415 - likewise
 
     return rules(open_node(args.home, args.namespace), Choice(**options)).retention.above
 
@@ -103,8 +103,8 @@ def _scarce(args: argparse.Namespace) -> bool:
 
 
 def _directly(args: argparse.Namespace, options: dict[str, Any]) -> "Pruned":
+    from prestow.gc.prune import Choice, prune  # noqa: PLC0415 - likewise
     from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.prune import Choice, prune  # noqa: PLC0415 - likewise
 
     return prune(open_node(args.home, args.namespace), Choice(**options), dry_run=args.dry_run)
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from config.home import server_variables
 from flows.local_server.record import Record, Server, environment, living, status
-from prestow.content.boot import start_time
 from prestow.content.disk import translated
+from prestow.content.process_identity import start_time
 from prestow.errors import ExhaustedError, PreconditionError, PrestowError, UnavailableError
 from prestow.project import module, search_path
 

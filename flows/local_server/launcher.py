@@ -30,7 +30,7 @@ from flows.local_server.presence import Presence
 from flows.local_server.record import Record
 from flows.local_server.template import lay
 from flows.outliving import leave_starter
-from prestow.content.boot import Process
+from prestow.content.process_identity import Process
 
 _SECONDS = b"0.05"
 _UNAVAILABLE = 503

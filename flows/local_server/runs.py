@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from uuid import UUID
 
-from prestow.content.boot import Process
+from prestow.content.process_identity import Process
 
 _KEPT = 16
 

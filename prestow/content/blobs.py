@@ -2,7 +2,7 @@
 
     content/
       oci-layout
-      index.json                        names, derived from the metadata store: see layout_index.py
+      index.json                        names, derived from the metadata store: see metadata/layout_index.py
       blobs/<algorithm>/<hex digits>    complete, verified, read-only
 
 Something under a blob's name that is not a regular file, or is empty without being the empty blob, is no blob.

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from prestow.cancellation import check
-from prestow.content.owned import is_abandoned, owned_name
+from prestow.content.process_identity import is_abandoned, owned_name
 from prestow.digest import Digester
 from prestow.errors import ExhaustedError, PrestowError, StorageError, UnavailableError
 

@@ -23,9 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from prestow.content.boot import boot_id
 from prestow.content.disk import check_descriptors, make_folder, remove_flat, replace_file, set_aside, translated
 from prestow.content.lock import FileLock
+from prestow.content.process_identity import boot_id
 from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, printable

@@ -10,7 +10,7 @@ from prestow.inventory.files import aside
 from prestow.inventory.finding import Finding, made_again
 from prestow.metadata.container_files import ContainerRecord, containers_match, read_containers
 from prestow.metadata.containers import Containers, publish_containers
-from prestow.namespace import qualified
+from prestow.metadata.namespace import qualified
 from prestow.node import Node
 from prestow.runtime.bundle import CONFIG
 from prestow.snapshots.mounts.mountinfo import mounts_below

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prestow.errors import CancelledError, PrestowError
 from prestow.metadata.container_files import ContainerRecord
-from prestow.namespace import DEFAULT
+from prestow.metadata.namespace import DEFAULT
 from prestow.repair import Mended
 from prestow.snapshots.snapshotter import Damage
 

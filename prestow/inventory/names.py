@@ -8,12 +8,12 @@ stands for is here, it comes back, since a name too many does less harm than an 
 from collections.abc import Iterator
 from functools import partial
 
-from prestow.content.layout_index import Named, read_index
 from prestow.errors import PrestowError, printable
 from prestow.inventory.finding import Finding
 from prestow.metadata.images import ImageRecord, Images
+from prestow.metadata.layout_index import Named, read_index
+from prestow.metadata.namespace import qualified
 from prestow.metadata.publish import changing_names, publish_names
-from prestow.namespace import qualified
 from prestow.node import Node
 from prestow.snapshots.snapshotter import Damage
 

@@ -22,7 +22,7 @@ from prestow.metadata.container_files import (
     write_container,
 )
 from prestow.metadata.database import Database, Row
-from prestow.namespace import DEFAULT
+from prestow.metadata.namespace import DEFAULT
 
 
 class Containers:

@@ -10,7 +10,7 @@ from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PreconditionError, printable
 from prestow.metadata.database import Cursor, Database, Row
 from prestow.metadata.labels import SOURCE, changed, dump_labels, load_labels
-from prestow.namespace import DEFAULT
+from prestow.metadata.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import LAYOUT_DOMAIN, Reference, has_domain, image_name
 

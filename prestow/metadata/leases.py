@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from prestow.content.boot import Process, uptime
+from prestow.content.process_identity import Process, uptime
 from prestow.errors import NotFoundError, printable
 from prestow.metadata.database import Database, Row
-from prestow.namespace import DEFAULT
+from prestow.metadata.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor, parse_descriptor
 
 Kind: TypeAlias = Literal["content", "ingest", "snapshot"]

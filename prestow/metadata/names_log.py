@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from prestow.content.disk import read_file, sync_folder, translated
-from prestow.content.layout_index import Key, Named, entry, named
 from prestow.errors import PrestowError
+from prestow.metadata.layout_index import Key, Named, entry, named
 from prestow.oci.descriptor import parse_descriptor
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

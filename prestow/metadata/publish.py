@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Self
 
 from prestow.content.blobs import Blobs
-from prestow.content.layout_index import Key, Named, change_index, read_index, write_index
 from prestow.content.lock import FileLock
 from prestow.errors import ExhaustedError, InvalidError, PrestowError, printable
 from prestow.metadata.database import Cursor, Database, Row
 from prestow.metadata.failure import damaged
 from prestow.metadata.images import image_record
+from prestow.metadata.layout_index import Key, Named, change_index, read_index, write_index
 from prestow.metadata.names_log import Change, append, names_log, read
-from prestow.namespace import qualified
+from prestow.metadata.namespace import qualified
 
 _TIMEOUT = 120.0
 _LAST = "SELECT ifnull(max(seq), 0) FROM name_changes"

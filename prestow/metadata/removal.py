@@ -14,8 +14,8 @@ from prestow.errors import PreconditionError
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database
 from prestow.metadata.images import ImageRecord, Images, is_digest
+from prestow.metadata.namespace import DEFAULT
 from prestow.metadata.tag import untag_chosen
-from prestow.namespace import DEFAULT
 
 
 def remove_images(

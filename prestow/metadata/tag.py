@@ -13,8 +13,8 @@ from prestow.errors import ExhaustedError, InvalidError, PreconditionError, prin
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.labels import SOURCE, dump_labels
+from prestow.metadata.namespace import DEFAULT
 from prestow.metadata.publish import changing_names, publish_names, told_names
-from prestow.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import Reference
 

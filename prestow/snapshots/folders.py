@@ -26,9 +26,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from prestow.content.boot import Process
 from prestow.content.disk import make_folder, sync_folder, translated
 from prestow.content.lock import FileLock
+from prestow.content.process_identity import Process
 from prestow.digest import Digest
 from prestow.errors import CancelledError, ExhaustedError, StorageError
 from prestow.snapshots.mounts import syscalls

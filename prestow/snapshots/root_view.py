@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prestow.content.disk import make_folder, translated
-from prestow.content.owned import is_abandoned, owned_name
+from prestow.content.process_identity import is_abandoned, owned_name
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
 from prestow.metadata.database import Database

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from prestow.container import Container, remove_container, write_copy, write_mounted
-from prestow.lookup import find_image, read_config
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
+from prestow.oci.lookup import find_image, read_config
 from prestow.platforms import host
 from prestow.runtime.overrides import Overrides
 from prestow.runtime.spec import Spec

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flows.connection import using_api
+from prestow.gc.prune import prune
 from prestow.metadata.tag import untag
 from prestow.node import Node, open_node
-from prestow.prune import prune
 from tests.benchmarks import engine
 
 REST = 1.5

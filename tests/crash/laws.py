@@ -12,14 +12,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
-from prestow.content.boot import uptime
+from prestow.content.process_identity import uptime
 from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.examine import examine
-from prestow.lookup import find_image
 from prestow.metadata.leases import Leases
 from prestow.node import Node
 from prestow.oci.descriptor import Descriptor
+from prestow.oci.lookup import find_image
 from prestow.platforms import host
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.snapshots.snapshotter import Damage

@@ -15,15 +15,15 @@ from prestow.content.verify import verify as commit
 from prestow.digest import Digest
 from prestow.errors import NotFoundError, StorageError
 from prestow.examine import examine
+from prestow.gc.prune import prune
 from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply, settle
-from prestow.lookup import find_image, read_config
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import tag as write_name
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
+from prestow.oci.lookup import find_image, read_config
 from prestow.platforms import host
-from prestow.prune import prune
 from prestow.reference import image_name, parse_source
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.registry.resolve import resolve

@@ -10,8 +10,8 @@ import pytest
 from flows.bundle import bundle
 from flows.pull import pull
 from prestow.container import remove_container
-from prestow.lookup import find_image
 from prestow.node import open_node
+from prestow.oci.lookup import find_image
 from prestow.platforms import platform_or_host
 from tests.layers.erofs.kernel import sound_image
 from tests.real_images import VARIANTS, RealImages

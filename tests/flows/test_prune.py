@@ -9,9 +9,9 @@ from flows.prune import prune
 from flows.pull import pull
 from prestow.container import remove_container
 from prestow.errors import NotFoundError
+from prestow.gc.prune import Pruned
 from prestow.metadata.tag import untag
 from prestow.node import open_node
-from prestow.prune import Pruned
 from tests.prefect_records import flow_run_id, task_runs
 from tests.registries import Fault, FaultRegistry
 

@@ -20,10 +20,10 @@ from prestow import container as containers
 from prestow.container import Container, remove_container
 from prestow.content.verify import verify as commit
 from prestow.layers.apply import apply
-from prestow.lookup import read_config
 from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
 from prestow.oci.image import Image
+from prestow.oci.lookup import read_config
 from prestow.platforms import host
 from prestow.process import run_bundle
 from prestow.registry.fetch import fetch_layer, fetch_manifest

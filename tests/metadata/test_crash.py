@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from prestow.content.layout_index import read_index
 from prestow.digest import Digest
+from prestow.gc.collect import sweep
+from prestow.gc.survey import survey
 from prestow.metadata.database import Database
-from prestow.metadata.gc import sweep
 from prestow.metadata.images import Images
+from prestow.metadata.layout_index import read_index
 from prestow.metadata.publish import catch_up, publish_names
-from prestow.metadata.survey import survey
 from prestow.metadata.tag import recover_names, tag, untag
 from tests.conformance.crash import EVERY, failing_at_each_call, killed_at_each_call
 from tests.metadata.factory import Home, Made, make_image

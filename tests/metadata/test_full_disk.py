@@ -11,7 +11,7 @@ import os, subprocess, sys
 from pathlib import Path
 from prestow.errors import ExhaustedError, PrestowError, StorageError
 from prestow.metadata.database import Database
-from prestow.metadata.gc import sweep
+from prestow.gc.collect import sweep
 from prestow.metadata.images import Images
 from prestow.metadata.reserve import Reserve
 from prestow.metadata.tag import tag, untag
@@ -100,8 +100,8 @@ except StorageError as error:
 
 
 MARKS = """
-from prestow.metadata.gc import Rules
-from prestow.metadata.retention import Retention
+from prestow.gc.collect import Rules
+from prestow.gc.retention import Retention
 
 untag(home.db, home.content, "localhost/a:1")
 images = {}

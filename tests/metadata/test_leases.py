@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.content.boot import Process, boot_id, start_time, uptime
+from prestow.content.process_identity import Process, boot_id, start_time, uptime
 from prestow.digest import Digest
 from prestow.errors import NotFoundError, PreconditionError
 from prestow.metadata.leases import Announcement, Kind, Leases

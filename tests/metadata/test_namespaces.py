@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from prestow.content.layout_index import Named, read_index
 from prestow.errors import InvalidError, NotFoundError
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database
 from prestow.metadata.images import Images
+from prestow.metadata.layout_index import Named, read_index
+from prestow.metadata.namespace import check_namespace
 from prestow.metadata.publish import publish_names
 from prestow.metadata.tag import recover_names, tag, untag
-from prestow.namespace import check_namespace
 from tests.metadata.factory import Home, absent, make_image
 
 ONE, TWO = absent(b"one"), absent(b"two")

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from prestow.content.layout_index import read_index
 from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PreconditionError
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
 from prestow.metadata.images import Images, is_digest
+from prestow.metadata.layout_index import read_index
 from prestow.metadata.removal import containers_of, remove_images
 from prestow.metadata.tag import tag
 from prestow.oci import mediatypes

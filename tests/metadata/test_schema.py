@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prestow.content.boot import Process
+from prestow.content.process_identity import Process
 from prestow.digest import Digest
 from prestow.errors import PreconditionError, StorageError
 from prestow.metadata.container_files import ContainerRecord

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from prestow.content.layout_index import read_index
 from prestow.digest import Digest
 from prestow.errors import StorageError
 from prestow.examine import examine
+from prestow.gc.prune import prune
 from prestow.metadata.images import Images
+from prestow.metadata.layout_index import read_index
 from prestow.metadata.schema import PARTS, parts
 from prestow.metadata.soundness import faults
 from prestow.metadata.tag import tag
 from prestow.node import Node, open_node
-from prestow.prune import prune
 from prestow.snapshots.create import create_snapshot
 from tests.pulling import NAME, pulled_demo
 

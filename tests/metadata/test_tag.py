@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from prestow.content.layout_index import REF_NAME, Named, read_index, write_index
 from prestow.errors import InvalidError, NotFoundError, PreconditionError, StorageError
 from prestow.metadata.database import Database
 from prestow.metadata.images import Images
+from prestow.metadata.layout_index import REF_NAME, Named, read_index, write_index
 from prestow.metadata.tag import label, recover_names, tag, untag
 from tests.metadata.factory import Home, absent, make_image, make_index
 

@@ -14,9 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from prestow.content.boot import boot_id
 from prestow.content.disk import replace_file, translated
-from prestow.content.owned import is_abandoned, owned_name
+from prestow.content.process_identity import boot_id, is_abandoned, owned_name
 from prestow.errors import InvalidError, PrestowError, UnsupportedError, printable
 from prestow.layers.erofs.image import encode
 from prestow.layers.materialise import materialise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.content.boot import start_time
+from prestow.content.process_identity import start_time
 from tests.flows.cli.conftest import Called, Prestow
 from tests.flows.warm.conftest import Mirror
 

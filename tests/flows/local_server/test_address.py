@@ -10,7 +10,7 @@ import pytest
 
 from flows.local_server.address import bind, held, is_held
 from flows.local_server.record import Record
-from prestow.content.boot import Process
+from prestow.content.process_identity import Process
 from prestow.errors import StorageError
 
 NOBODY = 65534

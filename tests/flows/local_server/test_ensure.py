@@ -13,7 +13,7 @@ import pytest
 from flows.local_server import ensure as local_server
 from flows.local_server.ensure import Server, begin, ensure, environment, status, stop
 from flows.local_server.record import Record, living
-from prestow.content.boot import Process, start_time
+from prestow.content.process_identity import Process, start_time
 from prestow.errors import PreconditionError, UnavailableError
 from tests.prefect_records import until
 from tests.server_logs import check_log, complaints

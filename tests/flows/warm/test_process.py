@@ -12,7 +12,7 @@ import pytest
 
 from flows.warm import client
 from flows.warm.caller import key
-from prestow.content.boot import start_time
+from prestow.content.process_identity import start_time
 from tests.flows.warm.conftest import MIRROR, Mirror, children, descriptors, put_down, resident, until
 from tests.processes import Child
 

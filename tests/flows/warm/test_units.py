@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flows.local_server.ensure import status, stop
-from prestow.content.boot import start_time
+from prestow.content.process_identity import start_time
 from tests.flows.warm.conftest import Mirror, children, put_down, until
 from tests.flows.warm.test_commands import Quick
 from tests.groups import Group, group, memberships

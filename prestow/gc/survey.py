@@ -15,17 +15,17 @@ from typing import Protocol, TypeAlias
 from prestow.content.local import LocalStore
 from prestow.digest import Digest
 from prestow.errors import PrestowError, printable
+from prestow.gc.graph import Holds, Thing, blob, key, snapshot
+from prestow.gc.mark import Marker
+from prestow.gc.retention import KEEP, Disk, Name, duration
 from prestow.metadata.container_files import read_containers
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database, Row
 from prestow.metadata.failure import damaged
-from prestow.metadata.holds import Holds, Thing, blob, key, snapshot
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Lease, Leases
-from prestow.metadata.mark import Marker
-from prestow.metadata.retention import KEEP, Disk, Name, duration
+from prestow.metadata.namespace import DEFAULT
 from prestow.metadata.soundness import require_sound
-from prestow.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
 
 GRACE = 7 * 24 * 3600.0

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from prestow.content.disk import read_file, replace_file, translated
-from prestow.content.lines import Lines
 from prestow.errors import InvalidError, PrestowError, printable
-from prestow.namespace import DEFAULT, check_namespace
+from prestow.metadata.lines import Lines
+from prestow.metadata.namespace import DEFAULT, check_namespace
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.index import Index

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.metadata.gc import sweep
+from prestow.gc.collect import sweep
 from prestow.metadata.images import Images
 from tests.metadata.factory import Home, make_image
 from tests.processes import Child
@@ -49,7 +49,7 @@ print(reused)
 COLLECT = """
 import sys
 from pathlib import Path
-from prestow.metadata.gc import sweep
+from prestow.gc.collect import sweep
 from tests.metadata.factory import Home
 
 home = Home.open(Path(sys.argv[1]))

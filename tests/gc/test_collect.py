@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from prestow.content.ingest import Ingest
-from prestow.content.layout_index import Named, read_index, write_index
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, UnavailableError
+from prestow.gc.collect import Rules, Swept, sweep
+from prestow.gc.survey import GRACE
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
-from prestow.metadata.gc import Rules, Swept, sweep
+from prestow.metadata.layout_index import Named, read_index, write_index
 from prestow.metadata.leases import Leases
-from prestow.metadata.survey import GRACE
 from prestow.metadata.tag import tag, untag
 from prestow.snapshots.snapshotter import Usage
 from tests.metadata.factory import Home, Made, absent, make_image, make_index

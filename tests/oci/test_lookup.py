@@ -6,9 +6,9 @@ import pytest
 
 from prestow.content.local import LocalStore
 from prestow.errors import InvalidError, NotFoundError
-from prestow.lookup import find_image
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image
+from prestow.oci.lookup import find_image
 from prestow.platforms import Platform
 from prestow.reference import LayoutReference
 from prestow.registry.fetch import fetch_manifest

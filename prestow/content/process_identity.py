@@ -2,9 +2,14 @@
 
 A wall clock may jump by years, and a process's number is given to another one when it is free, or in another PID
 namespace; what was noted with boot, number, namespace and start time still tells afterwards who it was.
+
+What a process makes for a while bears these in its name (:func:`owned_name`), so that what a dead one left is known:
+
+<stem>.<random>.<boot ID>.<PID namespace>.<pid>.<start time>
 """
 
 import os
+import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +21,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/pid")
 _STATE, _STARTED = 0, 19  # of /proc/<pid>/stat, counted from behind the name, which may hold anything
 _ENDED = (b"Z", b"X", b"x")
+_FIELDS = 5  # of an owner, in a name
 
 
 def boot_id() -> str:
@@ -107,3 +113,19 @@ class Process:
         with suppress(OSError):
             return self.namespace == pid_namespace() and self.started != _started(self.pid)
         return False
+
+
+def owned_name(stem: str) -> str:
+    """Give a name that nobody uses, for something of this process."""
+    process = Process.current()
+    whose = f"{process.boot_id}.{process.namespace}.{process.pid}.{process.started}"
+    return f"{stem}.{secrets.token_hex(8)}.{whose}"
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether something bears such a name and its process has ended; what does not tell whose it is, never counts."""
+    stem, *fields = name.rsplit(".", _FIELDS)
+    if not stem or len(fields) != _FIELDS or not all(field.isdecimal() for field in fields[2:]):
+        return False
+    namespace, pid, started = map(int, fields[2:])
+    return Process(fields[1], pid, started, namespace).ended()

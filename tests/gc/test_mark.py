@@ -11,12 +11,12 @@ import pytest
 
 from prestow.digest import Digest
 from prestow.errors import PreconditionError
+from prestow.gc.collect import Rules, sweep
+from prestow.gc.survey import survey
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
-from prestow.metadata.gc import Rules, sweep
 from prestow.metadata.images import Images
 from prestow.metadata.leases import Leases
-from prestow.metadata.survey import survey
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
 from tests.metadata.factory import Home, Made, absent, config, make_image, make_index, manifest

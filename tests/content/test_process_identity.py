@@ -1,4 +1,4 @@
-"""Processes are known by boot, number and start time."""
+"""Processes are known by boot, number and start time, and what they leave by their names."""
 
 import json
 import os
@@ -6,7 +6,9 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from prestow.content.boot import Process, start_time
+import pytest
+
+from prestow.content.process_identity import Process, is_abandoned, owned_name, start_time
 from tests.processes import Child
 
 
@@ -59,7 +61,7 @@ def test_a_number_that_nobody_has_is_no_process() -> None:
 
 IN_ANOTHER_NAMESPACE = """
 import sys
-from prestow.content.boot import Process
+from prestow.content.process_identity import Process
 me = Process.current()
 print(me.boot_id, me.pid, me.started, me.namespace, flush=True)
 boot, *numbers = sys.argv[1:]
@@ -86,3 +88,44 @@ def test_a_process_of_another_pid_namespace_is_neither_known_to_live_nor_to_have
 
     assert (other.alive(), other.ended()) == (False, False)
     assert replace(other, boot_id="00000000-0000-0000-0000-000000000000").ended()
+
+
+def named_by_a_child() -> str:
+    """Give a name that a process made which has ended."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, owned_name("a.thing").encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        name = told.read()
+    os.waitpid(child, 0)
+    return name
+
+
+def test_what_a_dead_process_made_is_abandoned() -> None:
+    name = named_by_a_child()
+
+    assert name.startswith("a.thing.")
+    assert is_abandoned(name)
+
+
+def test_what_this_process_makes_is_not_and_never_bears_the_same_name() -> None:
+    names = {owned_name(".x") for _ in range(100)}
+
+    assert len(names) == 100
+    assert not any(map(is_abandoned, names))
+
+
+def test_after_a_reboot_everything_is_abandoned() -> None:
+    stem, token, boot, namespace, pid, started = owned_name("look").split(".")
+
+    assert is_abandoned(f"{stem}.{token}.another-boot.{namespace}.{pid}.{started}")
+    assert is_abandoned(f"{stem}.{token}.{boot}.{namespace}.{pid}.{int(started) - 1}")
+    assert not is_abandoned(f"{stem}.{token}.{boot}.1.{pid}.{int(started) - 1}"), "of another PID namespace"
+
+
+@pytest.mark.parametrize("name", ["", "a", ".index.json.0a1b", "a.b.c.d.e", "x.y.z.1.", "x.y.boot.1.1.0", "x.y..1.1.2"])
+def test_what_does_not_say_whose_it_is_stays(name: str) -> None:
+    assert not is_abandoned(name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from prestow.content.blobs import Blobs
 from prestow.digest import Digest
 from prestow.errors import InvalidError, MismatchError, PrestowError
-from prestow.metadata.holds import Holds, Thing, blob, key
+from prestow.gc.graph import Holds, Thing, blob, key
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.identity import chain_ids

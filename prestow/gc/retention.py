@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from prestow.errors import InvalidError
-from prestow.metadata.holds import Holds, Thing
+from prestow.gc.graph import Holds, Thing
 from prestow.oci.descriptor import Descriptor
 
 KEEP = "prestow.keep"

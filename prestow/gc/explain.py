@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from prestow.errors import InvalidError, NotFoundError, PrestowError, printable
-from prestow.metadata.gc import UNHELD
-from prestow.metadata.holds import Thing
+from prestow.gc.collect import UNHELD
+from prestow.gc.graph import Thing
+from prestow.gc.prune import rules
+from prestow.gc.retention import forgettable
+from prestow.gc.survey import Survey, measured, survey, title
 from prestow.metadata.leases import Lease
-from prestow.metadata.retention import forgettable
-from prestow.metadata.survey import Survey, measured, survey, title
 from prestow.node import Node
-from prestow.prune import rules
 from prestow.reference import image_name
 from prestow.snapshots.drivers.driver import Driver
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from prestow.metadata.gc import Rules, Swept, sweep
-from prestow.metadata.retention import Retention
+from prestow.gc.collect import Rules, Swept, sweep
+from prestow.gc.retention import Retention
 from prestow.node import Node
 from prestow.process import Orphan, orphans_if_known
 

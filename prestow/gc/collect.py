@@ -24,14 +24,14 @@ from prestow.cancellation import check
 from prestow.content.local import LocalStore
 from prestow.content.store import Info, Status
 from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, PrestowError
+from prestow.gc.graph import Thing, blob, key
+from prestow.gc.retention import Forgotten, Name, Retention, forgettable
+from prestow.gc.survey import GRACE, Measured, Survey, last_used, measured, survey
 from prestow.metadata.containers import publish_containers
 from prestow.metadata.database import Database, Row
-from prestow.metadata.holds import Thing, blob, key
 from prestow.metadata.images import Images
 from prestow.metadata.leases import Leases
 from prestow.metadata.publish import changing_names, publish_names
-from prestow.metadata.retention import Forgotten, Name, Retention, forgettable
-from prestow.metadata.survey import GRACE, Measured, Survey, last_used, measured, survey
 
 _FORGET_NOTHING = Retention()
 UNHELD = "no name, container or lease leads to it"

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prestow.content.layout_index import read_index
 from prestow.digest import Digest
 from prestow.errors import InvalidError
+from prestow.gc.collect import Rules, Swept, sweep
+from prestow.gc.graph import Holds, Thing, blob
+from prestow.gc.retention import KEEP, Disk, Name, Retention, forgettable
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
-from prestow.metadata.gc import Rules, Swept, sweep
-from prestow.metadata.holds import Holds, Thing, blob
 from prestow.metadata.images import Images
-from prestow.metadata.retention import KEEP, Disk, Name, Retention, forgettable
+from prestow.metadata.layout_index import read_index
 from prestow.metadata.tag import tag
 from prestow.oci.descriptor import Descriptor
 from tests.metadata.factory import Home, Made, make_image

@@ -6,8 +6,8 @@ from typing import TypeAlias
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prestow.content.layout_index import Key, Named, change_index, read_index, write_index
 from prestow.digest import Digest
+from prestow.metadata.layout_index import Key, Named, change_index, read_index, write_index
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
 

@@ -1,0 +1,1 @@
+"""What goes, what stays, and why: garbage collection, retention, and the reasons of both."""
