@@ -1,7 +1,7 @@
 """All settings of a host: ``PRESTOW_*`` in the environment, then ``config.toml``, then the defaults written here.
 
 The file is ``$PRESTOW_CONFIG``, else ``/etc/prestow/config.toml``. Every setting is read once, at the edge, and
-handed on as a value; only the room ``prestow.node`` knows this module.
+handed on as a value; only the room ``prestow.store.node`` knows this module.
 """
 
 import os

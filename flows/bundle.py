@@ -32,8 +32,8 @@ from flows.parameters import (
 from flows.pull import pull as pull_image
 from flows.results import Bundled
 from flows.variables import words
-from prestow.admission import admit
 from prestow.runtime.overrides import Overrides
+from prestow.space.admission import admit
 from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots
 from tasks.create_snapshot import create_snapshot

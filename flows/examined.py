@@ -6,8 +6,8 @@ from prefect.artifacts import create_table_artifact
 
 from flows.quoting import code
 from prestow.errors import MismatchError, printable
-from prestow.examine import Examined
-from prestow.repair import Repaired
+from prestow.fsck.repair import Repaired
+from prestow.fsck.run import Examined
 
 _KEY = "prestow-verify"
 

@@ -12,7 +12,7 @@ from flows.quoting import code
 from flows.results import Prepulled, PrepulledImage, Pulled
 from prestow.cancellation import check, current
 from prestow.errors import PrestowError, printable
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tasks.threads import waited
 
 _KEY = "prestow-prepull"

@@ -12,17 +12,17 @@ from prefect.context import FlowRunContext
 
 from flows.results import Bundled, Ran
 from flows.variables import environment
-from prestow.container import Written, remove_container
+from prestow.containers.create import Written, remove_container
 from prestow.content.plan import plan, unpackable
 from prestow.errors import AlreadyExistsError, NotFoundError
-from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_image
 from prestow.platforms import platform_or_host
 from prestow.runtime.bundle import check_container_id
 from prestow.runtime.overrides import Rootless
 from prestow.runtime.runc import Exit
-from prestow.unattended import removed_afterwards
+from prestow.store.node import Node, open_node
+from prestow.store.unattended import removed_afterwards
 from tasks.journal import Journal, journal
 
 

@@ -14,7 +14,7 @@ from flows.cancelling import cancellable
 from flows.parameters import Driver, Home, Name, Namespace, Platform, PullHold, PullStop, Source
 from flows.results import Pulled
 from flows.underway import in_turns, pulling
-from prestow.admission import admit
+from prestow.space.admission import admit
 from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots
 from tasks.fetch_layer import fetch_layer

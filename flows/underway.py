@@ -21,11 +21,11 @@ from flows.results import Pulled, PulledLayer
 from prestow.cancellation import check
 from prestow.checkpoints import Checkpoint
 from prestow.content.plan import plan
-from prestow.node import Node, open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, Layer
 from prestow.reference import image_name
 from prestow.registry.fetch import fetch_manifest
+from prestow.store.node import Node, open_node
 from tasks.journal import Journal, journal
 
 

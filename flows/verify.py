@@ -6,7 +6,7 @@ from config.home import home_or_default, namespace_or_default
 from flows.cancelling import cancellable
 from flows.examined import told
 from flows.parameters import Home, ImageNameOrAll, Namespace, Repair
-from prestow.examine import Examined
+from prestow.fsck.run import Examined
 from tasks.examine import examine
 from tasks.journal import journal
 from tasks.policy import NOWHERE

@@ -9,7 +9,7 @@ The rooms, in the order in which data walks through them:
     runtime/    image config to runtime spec, bundle, runc
     metadata/   names, snapshots, containers, leases
 
-``node`` wires them into one opened store. Importing this package imports none of them.
+``store.node`` wires them into one opened store. Importing this package imports none of them.
 """
 
 __version__ = "0.1.0"

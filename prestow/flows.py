@@ -17,7 +17,7 @@ from flows.pull import pull
 from flows.results import Bundled, Prepulled, PrepulledImage, Pulled, PulledLayer, Ran
 from flows.run import run
 from flows.verify import verify
-from prestow.examine import Examined
+from prestow.fsck.run import Examined
 from prestow.gc.prune import Pruned
 
 __all__ = [

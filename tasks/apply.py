@@ -1,11 +1,11 @@
 """Step ``apply``: from a layer's blob to its decompressed blob, whose digest is the diff ID."""
 
 from prestow.content.verify import Verified
-from prestow.heal import healing
+from prestow.fsck.retry import healing
 from prestow.layers import apply as engine
 from prestow.layers.apply import Applied
-from prestow.node import open_node
 from prestow.oci.image import Layer
+from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

@@ -14,7 +14,7 @@ from prefect.exceptions import EventTooLarge
 
 from prestow.checkpoints import Checkpoint
 from prestow.digest import Digest
-from prestow.node import Node
+from prestow.store.node import Node
 
 
 def reached(checkpoint: Checkpoint, node: Node, name: str, digest: Digest) -> None:

@@ -1,11 +1,11 @@
 """Step ``commit_snapshots``: the applied layers become snapshots under their chain IDs."""
 
-from prestow.heal import healing
+from prestow.fsck.retry import healing
 from prestow.layers.apply import Applied
-from prestow.node import open_node
 from prestow.oci.image import Image
 from prestow.snapshots import commit as engine
 from prestow.snapshots.commit import Committed
+from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

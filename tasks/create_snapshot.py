@@ -1,9 +1,9 @@
 """Step ``create_snapshot``: the writable snapshot of one container, the runtime snapshot."""
 
-from prestow.node import open_node
 from prestow.snapshots import create as engine
 from prestow.snapshots.commit import Committed
 from prestow.snapshots.create import Created
+from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

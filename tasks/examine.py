@@ -1,8 +1,8 @@
 """Step ``examine``: verify what is stored, and repair it."""
 
-from prestow import examine as engine
-from prestow.examine import Examined
-from prestow.node import open_node
+from prestow.fsck import run as engine
+from prestow.fsck.run import Examined
+from prestow.store.node import open_node
 from tasks.journal import noted
 from tasks.orphans import log_orphans
 from tasks.policy import step

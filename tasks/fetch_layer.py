@@ -2,10 +2,10 @@
 
 from prestow.layers.ahead import ahead
 from prestow.layers.apply import settle
-from prestow.node import open_node
 from prestow.oci.image import Layer
 from prestow.registry import fetch as engine
 from prestow.registry.fetch import Fetched
+from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

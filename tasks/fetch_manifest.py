@@ -1,10 +1,10 @@
 """Step ``fetch_manifest``: the documents of an image, for one platform."""
 
-from prestow.node import open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image
 from prestow.platforms import platform_or_host
 from prestow.registry import fetch as engine
+from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from prefect.logging import get_run_logger
 
-from prestow.process import Orphan
+from prestow.containers.process import Orphan
 
 
 def log_orphans(orphaned: Iterable[Orphan]) -> None:

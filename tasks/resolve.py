@@ -1,9 +1,9 @@
 """Step ``resolve``: from a reference to the descriptor of what it names now."""
 
-from prestow.node import open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import parse_source
 from prestow.registry import resolve as engine
+from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

@@ -10,11 +10,11 @@ from prefect.logging import get_run_logger
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import get_current_settings
 
-from prestow import process as engine
+from prestow.containers import process as engine
 from prestow.digest import Digest
-from prestow.node import Node, open_node
 from prestow.runtime.output import Limits, OutputLog
 from prestow.runtime.runc import Exit
+from prestow.store.node import Node, open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

@@ -1,7 +1,7 @@
 """Step ``sweep``: mark what names, containers and leases hold, and remove the rest."""
 
 from prestow.gc.prune import Choice, Pruned, prune
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tasks.journal import noted
 from tasks.orphans import log_orphans
 from tasks.policy import step

@@ -2,10 +2,10 @@
 
 from prestow.metadata import tag as engine
 from prestow.metadata.images import ImageRecord
-from prestow.node import open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import canonical_source
 from prestow.snapshots.commit import Committed
+from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

@@ -1,6 +1,5 @@
 """Step ``transform_config``: from an image's config, overrides and root file system to a runtime spec."""
 
-from prestow.node import open_node
 from prestow.oci.image import Image
 from prestow.oci.lookup import read_config
 from prestow.platforms import host
@@ -9,6 +8,7 @@ from prestow.runtime.overrides import Overrides
 from prestow.runtime.spec import Spec
 from prestow.snapshots.commit import Committed
 from prestow.snapshots.root_view import looked_at
+from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

@@ -2,9 +2,9 @@
 
 from prestow.content import verify as engine
 from prestow.content.verify import Verified
-from prestow.node import open_node
 from prestow.oci.image import Layer
 from prestow.registry.fetch import Fetched
+from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

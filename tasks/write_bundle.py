@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from prestow import container as engine
-from prestow.container import Written
-from prestow.node import open_node
+from prestow.containers import create as engine
+from prestow.containers.create import Written
 from prestow.oci.image import Image
 from prestow.runtime.spec import Spec
 from prestow.snapshots.create import Created
+from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import noted
 from tasks.policy import step

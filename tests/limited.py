@@ -15,12 +15,12 @@ from importlib import import_module
 from pathlib import Path
 
 from prestow.errors import PrestowError
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.loops import pull_from
 
 LATE = (
     "config.settings",
-    "prestow.rebuild",
+    "prestow.store.rebuild",
     "prestow.registry.credentials",
     "prestow.registry.source",
     "prestow.snapshots.drivers.probe",

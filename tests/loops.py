@@ -21,18 +21,18 @@ from pathlib import Path
 
 from prestow.content.verify import verify as commit
 from prestow.errors import NotFoundError, UnavailableError
+from prestow.fsck.image import verify
 from prestow.gc.prune import Choice, prune
 from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.tag import tag, untag
-from prestow.node import Node, open_node
 from prestow.oci.lookup import find_image
 from prestow.platforms import Platform
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.mounts.mount import mount_all, unmount
-from prestow.verify import verify
+from prestow.store.node import Node, open_node
 
 REFS = ("one", "two", "three")
 PLATFORM = Platform("linux", "amd64")

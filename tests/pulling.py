@@ -7,12 +7,12 @@ from prestow.content.verify import verify as commit
 from prestow.layers.apply import apply
 from prestow.metadata.images import ImageRecord
 from prestow.metadata.tag import tag
-from prestow.node import Node
 from prestow.oci.image import Image
 from prestow.platforms import Platform
 from prestow.reference import canonical_source
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
+from prestow.store.node import Node
 
 NAME = "localhost/demo:latest"
 DRIVERS = ("erofs", "overlay", "native")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flows.pull import pull
 from prestow.digest import Digest
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.prefect_records import until
 from tests.registries import Fault, FaultRegistry
 

@@ -13,14 +13,14 @@ from itertools import islice
 from pathlib import Path
 
 from prestow.digest import Digest
-from prestow.halfway import COPY
 from prestow.layers.erofs.image import encode
 from prestow.layers.tree.merge import merge
 from prestow.metadata.containers import publish_containers
 from prestow.metadata.publish import publish_names
-from prestow.node import Node
 from prestow.oci import mediatypes
 from prestow.runtime.bundle import CONFIG
+from prestow.store.in_progress import COPY
+from prestow.store.node import Node
 from tests.tar_builder import Tar
 
 DRIVER = "erofs"

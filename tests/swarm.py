@@ -13,7 +13,7 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.loops import pull_from
 
 _IMAGES_EACH = 2

@@ -12,17 +12,17 @@ from prestow.content.local import LocalStore
 from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.errors import CancelledError
+from prestow.fsck.image import verify
 from prestow.gc.prune import prune
 from prestow.layers.ahead import ahead
 from prestow.layers.scans import Scans
 from prestow.metadata.tag import untag
-from prestow.node import open_node
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Layer
 from prestow.reference import parse_source
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
-from prestow.verify import verify
+from prestow.store.node import open_node
 from tests.image_factory import compress, layer_type
 from tests.later import Later
 from tests.pulling import NAME, pulled

@@ -13,7 +13,7 @@ import os, subprocess, sys
 from pathlib import Path
 from flows.cli.main import main
 from prestow.errors import ExhaustedError
-from prestow.node import Node, open_node
+from prestow.store.node import Node, open_node
 from prestow.gc.prune import prune
 from tests.pulling import pulled_demo
 
@@ -58,7 +58,7 @@ def test_a_name_and_its_snapshots_are_removed_from_a_full_disk(tmp_path: Path, d
 COLD = """
 import json, os, subprocess, sys
 from pathlib import Path
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.pulling import pulled_demo
 
 disk, layout, kind = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from prestow.examine import examine
+from prestow.fsck.run import examine
 from prestow.gc.explain import explain
 from prestow.gc.prune import prune
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.layout_index import read_index
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import label, tag
-from prestow.node import Node, open_node
 from prestow.snapshots.root_view import looked_at
+from prestow.store.node import Node, open_node
 from tests.image_factory import write_image
 from tests.pulling import pulled
 from tests.stores import DRIVER, grow, grow_containers, name

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from prestow.node import open_node
+from prestow.fsck.image import verify
 from prestow.snapshots.mounts.mountinfo import mounts_below
-from prestow.verify import verify
+from prestow.store.node import open_node
 from tests.image_factory import write_image
 from tests.loops import pull_from
 from tests.registries import FaultRegistry

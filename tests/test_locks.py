@@ -15,11 +15,11 @@ from prestow.content.local import LocalStore
 from prestow.content.plan import layer_ref
 from prestow.errors import UnavailableError
 from prestow.layers.apply import apply, diff_ref
-from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from prestow.registry.fetch import fetch_layer
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.folders import Folders
+from prestow.store.node import Node, open_node
 from tests.processes import Child
 from tests.pulling import pulled_demo
 

@@ -10,8 +10,8 @@ import pytest
 from prestow.errors import NotFoundError
 from prestow.gc.prune import prune
 from prestow.metadata.tag import untag
-from prestow.node import open_node
 from prestow.snapshots.mounts.mountinfo import mounts_below
+from prestow.store.node import open_node
 from tests.image_factory import put_image, tag
 from tests.loops import REFS, name_of, pull
 from tests.processes import Child

@@ -6,12 +6,12 @@ from prestow.content.plan import LayerState, plan
 from prestow.content.verify import verify
 from prestow.layers.apply import apply
 from prestow.metadata.tag import tag
-from prestow.node import Node, open_node
 from prestow.platforms import host
 from prestow.reference import image_name, parse_source
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.registry.resolve import resolve
 from prestow.snapshots.commit import commit_snapshots
+from prestow.store.node import Node, open_node
 from tests.registries import FaultRegistry
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from prestow.node import open_node
+from prestow.fsck.image import verify
 from prestow.snapshots.mounts.mountinfo import mounts_below
-from prestow.verify import verify
+from prestow.store.node import open_node
 from tests.image_factory import put_image, tag
 from tests.registries import FaultRegistry
 from tests.tar_builder import Tar

@@ -16,13 +16,13 @@ from flows.cli.schedules import told, without_runs
 from flows.local_server import ensure
 from flows.local_server.proxies import on_loopback
 from flows.local_server.record import environment
+from prestow.containers.process import orphans
 from prestow.errors import PrestowError, printable
-from prestow.node import Node, open_node
-from prestow.process import orphans
 from prestow.runtime.binary import find_runtime
 from prestow.snapshots.drivers.probe import ELSEWHERE, probe
 from prestow.snapshots.mounts.mountinfo import file_system, mounts_below
-from prestow.space import free_space
+from prestow.space.estimate import free_space
+from prestow.store.node import Node, open_node
 
 _PATIENCE = 5.0
 _PREFIX = "PRESTOW_"

@@ -66,7 +66,7 @@ def _add_removing(parts: Verbs, common: Parser) -> None:
 def show(args: argparse.Namespace) -> int:
     """List the names with what they point to."""
     from flows.cli.inspection import summaries  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
     everywhere = args.all_namespaces
@@ -83,7 +83,7 @@ def show(args: argparse.Namespace) -> int:
 def remove(args: argparse.Namespace) -> int:
     """Forget names."""
     from prestow.metadata.removal import containers_of, remove_images  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
     node.make_room()
@@ -101,8 +101,8 @@ def remove(args: argparse.Namespace) -> int:
 def tag(args: argparse.Namespace) -> int:
     """Give an image another name."""
     from prestow.metadata import tag as engine  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.node import open_node  # noqa: PLC0415 - likewise
     from prestow.reference import Reference  # noqa: PLC0415 - likewise
+    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
     node.recover()
@@ -116,7 +116,7 @@ def tag(args: argparse.Namespace) -> int:
 def label(args: argparse.Namespace) -> int:
     """Change the labels of a name, and tell those that it has now."""
     from prestow.metadata import tag as engine  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
     node.recover()
@@ -129,7 +129,7 @@ def label(args: argparse.Namespace) -> int:
 def inspect(args: argparse.Namespace) -> int:
     """Show one image."""
     from flows.cli.inspection import details  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
 
     document = details(open_node(args.home, args.namespace), args.name, args.platform)
     emit(document, _page(document), as_json=args.json)

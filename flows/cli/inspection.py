@@ -6,12 +6,12 @@ from typing import Any
 from prestow.content.plan import plan
 from prestow.errors import PrestowError
 from prestow.metadata.images import ImageRecord
-from prestow.node import Node
 from prestow.oci.image import Image
 from prestow.oci.index import Index
 from prestow.oci.lookup import find_image, read_config
 from prestow.oci.walk import parse_document
 from prestow.platforms import Platform, platform_or_host
+from prestow.store.node import Node
 
 
 def summaries(node: Node, records: Iterable[ImageRecord], labels: Mapping[str, str | None]) -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 def _checked_mark(args: argparse.Namespace, options: dict[str, Any]) -> float | None:
     """Give the high mark of the disk; what contradicts itself, or the settings, is refused before anything is begun."""
     from prestow.gc.prune import Choice, rules  # noqa: PLC0415 - likewise
-    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
     return rules(open_node(args.home, args.namespace), Choice(**options)).retention.above
 
@@ -97,14 +97,14 @@ def _say_still_full(args: argparse.Namespace, above: float) -> None:
 
 def _scarce(args: argparse.Namespace) -> bool:
     """Whether the store's disk lacks the space for what Prefect writes about a run."""
-    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
     return shutil.disk_usage(open_node(args.home, args.namespace).home).free < SCARCE
 
 
 def _directly(args: argparse.Namespace, options: dict[str, Any]) -> "Pruned":
     from prestow.gc.prune import Choice, prune  # noqa: PLC0415 - likewise
-    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
     return prune(open_node(args.home, args.namespace), Choice(**options), dry_run=args.dry_run)
 

@@ -88,7 +88,7 @@ def _affordable(connections: int) -> int:
 
 
 def _store(home: str, namespace: str) -> "tuple[FindImage, Provider]":
-    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
     node = open_node(home, namespace)
     return lambda name: node.images.get(name).target, node.content

@@ -84,7 +84,7 @@ def stop(args: argparse.Namespace) -> int:
 def _ensured(args: argparse.Namespace) -> "Server":
     """Give the server, started if need be, once store and settings are known to be right."""
     from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
 
     node = open_node(args.home, args.namespace)
     _ = node.settings

@@ -31,7 +31,7 @@ def session(args: argparse.Namespace) -> Iterator[None]:
         UnavailableError: the Prefect API does not answer.
     """
     elsewhere(args)
-    from prestow.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
     _ = open_node(args.home, args.namespace).settings
     with connection(args):

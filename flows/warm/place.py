@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prestow.project import module, search_path
-from prestow.store_folder import open_folder
+from prestow.store.folder import open_folder
 
 LOCK_FD, SOCKET_FD = 3, 4
 """The descriptors under which the process receives the lock and the socket."""

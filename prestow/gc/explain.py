@@ -18,9 +18,9 @@ from prestow.gc.prune import rules
 from prestow.gc.retention import forgettable
 from prestow.gc.survey import Survey, measured, survey, title
 from prestow.metadata.leases import Lease
-from prestow.node import Node
 from prestow.reference import image_name
 from prestow.snapshots.drivers.driver import Driver
+from prestow.store.node import Node
 
 _PREFIX = re.compile(r"(?:(?:sha256|sha512):)?[0-9a-f]{4,128}", re.ASCII)
 _SHOWN = 5

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from prestow.containers.process import Orphan, orphans_if_known
 from prestow.gc.collect import Rules, Swept, sweep
 from prestow.gc.retention import Retention
-from prestow.node import Node
-from prestow.process import Orphan, orphans_if_known
+from prestow.store.node import Node
 
 _DAY = 24 * 3600.0
 

@@ -8,8 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from prestow.container import Container, remove_container, write_copy, write_mounted
-from prestow.node import Node, open_node
+from prestow.containers.create import Container, remove_container, write_copy, write_mounted
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_image, read_config
 from prestow.platforms import host
@@ -18,6 +17,7 @@ from prestow.runtime.spec import Spec
 from prestow.runtime.transform import transform_config
 from prestow.snapshots.create import create_snapshot
 from prestow.snapshots.root_view import looked_at
+from prestow.store.node import Node, open_node
 
 
 def spec_of(node: Node, image: Image) -> Spec:

@@ -14,7 +14,7 @@ from pathlib import Path
 from flows.connection import using_api
 from prestow.gc.prune import prune
 from prestow.metadata.tag import untag
-from prestow.node import Node, open_node
+from prestow.store.node import Node, open_node
 from tests.benchmarks import engine
 
 REST = 1.5

@@ -20,14 +20,14 @@ from pathlib import Path
 
 from flows.cli.output import table
 from prestow.digest import Digest
-from prestow.examine import examine
+from prestow.fsck.run import examine
 from prestow.gc.explain import explain
 from prestow.gc.prune import prune
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import tag
-from prestow.node import Node, open_node
+from prestow.store.node import Node, open_node
 from tests.image_factory import write_image
 from tests.pulling import pulled
 from tests.stores import DRIVER, grow, grow_containers

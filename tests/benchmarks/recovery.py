@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from flows.cli.output import table
-from prestow.node import Node, open_node
+from prestow.store.node import Node, open_node
 from tests.image_factory import write_image
 from tests.pulling import pulled
 from tests.tar_builder import Tar
@@ -22,9 +22,9 @@ from tests.tar_builder import Tar
 _TIMED = """
 import sys, time
 from importlib import import_module
-from prestow.node import open_node
+from prestow.store.node import open_node
 node = open_node(sys.argv[1])
-node.images.list(), node.snapshotters, import_module("prestow.recovery")
+node.images.list(), node.snapshotters, import_module("prestow.store.recovery")
 began = time.perf_counter()
 node.recover()
 print(time.perf_counter() - began)

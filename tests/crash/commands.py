@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from prestow.containers.process import status
 from prestow.errors import NotFoundError
-from prestow.process import status
 from prestow.runtime.bundle import ROOTFS
 from tests.crash.supervisor import Call, Ended, supervised
 from tests.crash.verbs import ALIAS, BOX, EMPTY, Job, Verb, bundle, damage, forget, pull, spoil, tag

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.crash.stage import Stage, push_image
 from tests.registries import DockerRegistry
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from prestow.content.process_identity import uptime
 from prestow.digest import Digest
 from prestow.errors import PrestowError
-from prestow.examine import examine
+from prestow.fsck.run import examine
 from prestow.metadata.leases import Leases
-from prestow.node import Node
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.lookup import find_image
 from prestow.platforms import host
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.snapshots.snapshotter import Damage
+from prestow.store.node import Node
 from tests.crash.verbs import Job, Verb, clear, holds
 from tests.registries import DockerRegistry
 

@@ -9,18 +9,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from prestow.admission import admit
-from prestow.container import Container, remove_container, write
+from prestow.containers.create import Container, remove_container, write
 from prestow.content.verify import verify as commit
 from prestow.digest import Digest
 from prestow.errors import NotFoundError, StorageError
-from prestow.examine import examine
+from prestow.fsck.run import examine
 from prestow.gc.prune import prune
 from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply, settle
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import tag as write_name
-from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_image, read_config
 from prestow.platforms import host
@@ -32,6 +30,8 @@ from prestow.runtime.transform import transform_config
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.create import create_snapshot
 from prestow.snapshots.root_view import looked_at
+from prestow.space.admission import admit
+from prestow.store.node import Node, open_node
 from tests.crash.supervisor import Call, Ended, supervised
 
 ALIAS, BOX = "docker.io/library/alias:latest", "box"

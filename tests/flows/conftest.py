@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows.local_server.ensure import Server
-from prestow.container import remove_container
-from prestow.node import open_node
+from prestow.containers.create import remove_container
 from prestow.snapshots.mounts.mountinfo import mounts_below
+from prestow.store.node import open_node
 from tests.image_factory import put_image, tag
 from tests.programs import hello
 from tests.real_images import real_images

@@ -20,7 +20,7 @@ from flows.parameters import PullHold
 from flows.pull import pull
 from prestow.digest import Digest
 from prestow.errors import PreconditionError
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.image_factory import put_image, tag
 from tests.prefect_records import ended, flow_run_id, until
 from tests.registries import FaultRegistry

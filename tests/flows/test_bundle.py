@@ -7,12 +7,12 @@ import pytest
 
 from flows.bundle import bundle
 from flows.pull import pull
-from prestow.container import remove_container
+from prestow.containers.create import remove_container
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError
-from prestow.node import open_node
 from prestow.runtime.bundle import FILLING
 from prestow.snapshots.mounts.mountinfo import mounts_below
+from prestow.store.node import open_node
 from tests.cases import long_but
 from tests.real_images import VARIANTS, RealImages
 from tests.registries import DockerRegistry

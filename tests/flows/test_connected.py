@@ -15,7 +15,7 @@ import flows.run
 import prestow.flows
 from flows.local_server.ensure import Server
 from prestow.flows import connected, pull
-from prestow.node import open_node
+from prestow.store.node import open_node
 
 PROGRAM = """
 import os, sys

@@ -10,9 +10,9 @@ from flows.bundle import bundle
 from flows.cli.checks import examine
 from flows.pull import pull
 from flows.run import run
-from prestow.container import remove_container
+from prestow.containers.create import remove_container
 from prestow.errors import UnsupportedError
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.cases import long_but
 from tests.file_systems import FILE_SYSTEMS, mounted
 

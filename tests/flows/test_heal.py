@@ -6,7 +6,7 @@ from flows.bundle import bundle
 from flows.pull import pull
 from prestow.digest import Digest
 from prestow.errors import MismatchError
-from prestow.node import Node, open_node
+from prestow.store.node import Node, open_node
 from tests.conformance.snapshotter_damage import flip
 from tests.registries import FaultRegistry
 

@@ -9,9 +9,9 @@ from flows.bundle import bundle
 from flows.prune import prune
 from flows.pull import pull
 from prestow.digest import Digest
-from prestow.node import open_node
+from prestow.fsck.image import verify
 from prestow.registry.server.listener import Server
-from prestow.verify import verify
+from prestow.store.node import open_node
 from tasks.policy import records
 from tests.registries import FaultRegistry
 

@@ -9,10 +9,10 @@ import pytest
 
 from flows.bundle import bundle
 from flows.pull import pull
-from prestow.container import remove_container
-from prestow.node import open_node
+from prestow.containers.create import remove_container
 from prestow.oci.lookup import find_image
 from prestow.platforms import platform_or_host
+from prestow.store.node import open_node
 from tests.layers.erofs.kernel import sound_image
 from tests.real_images import VARIANTS, RealImages
 from tests.registries import DockerRegistry

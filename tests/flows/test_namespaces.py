@@ -9,10 +9,10 @@ from flows.prepull import prepull
 from flows.prune import prune
 from flows.pull import pull
 from flows.run import run
-from prestow.container import remove_container
+from prestow.containers.create import remove_container
 from prestow.errors import NotFoundError
 from prestow.metadata.tag import untag
-from prestow.node import Node, open_node
+from prestow.store.node import Node, open_node
 from tests.prefect_records import flow_run_id, task_runs
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

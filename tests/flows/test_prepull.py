@@ -9,7 +9,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.fanout import PrepullError
 from flows.prepull import prepull
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.image_factory import write_demo_image
 from tests.registries import DockerRegistry
 

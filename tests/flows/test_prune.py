@@ -7,11 +7,11 @@ import pytest
 from flows.bundle import bundle
 from flows.prune import prune
 from flows.pull import pull
-from prestow.container import remove_container
+from prestow.containers.create import remove_container
 from prestow.errors import NotFoundError
 from prestow.gc.prune import Pruned
 from prestow.metadata.tag import untag
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.prefect_records import flow_run_id, task_runs
 from tests.registries import Fault, FaultRegistry
 

@@ -9,8 +9,8 @@ import pytest
 from flows.pull import pull
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, MismatchError, NotFoundError
-from prestow.node import open_node
 from prestow.oci.descriptor import Descriptor
+from prestow.store.node import open_node
 from tests.image_factory import put_index, tag
 from tests.prefect_records import events, flow_run_id, task_runs
 from tests.real_images import RealImages

@@ -14,7 +14,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from flows.local_server.ensure import Server, environment
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.prefect_records import ended, until
 from tests.wheels import NAMES, ROOT, Installed
 

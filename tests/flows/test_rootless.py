@@ -16,22 +16,22 @@ import pytest
 
 from flows.local_server.ensure import Server, environment
 from flows.making import rootless
-from prestow import container as containers
-from prestow.container import Container, remove_container
+from prestow.containers import create as containers
+from prestow.containers.create import Container, remove_container
+from prestow.containers.process import run_bundle
 from prestow.content.verify import verify as commit
+from prestow.fsck.image import verify
 from prestow.layers.apply import apply
 from prestow.metadata.tag import tag
-from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from prestow.oci.lookup import read_config
 from prestow.platforms import host
-from prestow.process import run_bundle
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.runtime.overrides import Overrides
 from prestow.runtime.transform import transform_config
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.root_view import looked_at
-from prestow.verify import verify
+from prestow.store.node import Node, open_node
 from tests.image_factory import MOTD
 from tests.real_images import RealImages
 from tests.snapshots.unprivileged import NOBODY, home_of_nobody

@@ -6,7 +6,7 @@ import pytest
 
 from flows.run import run
 from prestow.errors import AlreadyExistsError, ContainerFailedError, NotFoundError
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.prefect_records import events, flow_run_id
 from tests.real_images import RealImages
 from tests.registries import DockerRegistry

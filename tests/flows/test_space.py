@@ -10,8 +10,8 @@ import pytest
 
 from flows.pull import pull
 from prestow.errors import ExhaustedError
-from prestow.node import open_node
-from prestow.verify import verify
+from prestow.fsck.image import verify
+from prestow.store.node import open_node
 from tests.image_factory import write_image
 from tests.registries import FaultRegistry
 from tests.tar_builder import Tar

@@ -26,8 +26,8 @@ from flows.run import run
 from flows.variables import environment as variables
 from flows.variables import recorded as recorded_of
 from prestow.errors import InvalidError, NotFoundError, PreconditionError, PrestowError
-from prestow.node import open_node
 from prestow.runtime.masking import MASK
+from prestow.store.node import open_node
 from tests.flows.cli.conftest import Prestow
 from tests.prefect_records import ended, events, flow_run_id, log_lines, runs_of, task_runs, until
 from tests.wheels import ROOT

@@ -7,7 +7,7 @@ import pytest
 from flows.pull import pull
 from flows.verify import verify
 from prestow.digest import Digest
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.conformance.snapshotter_damage import flip
 from tests.registries import FaultRegistry
 

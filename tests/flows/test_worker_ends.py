@@ -13,9 +13,9 @@ from prefect.states import Cancelling
 
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
-from prestow.node import open_node
 from prestow.runtime.binary import find_runtime
 from prestow.runtime.state import container_state
+from prestow.store.node import open_node
 from tests.image_factory import put_image, tag
 from tests.prefect_records import ended, task_runs, until
 from tests.real_images import RealImages

@@ -12,7 +12,7 @@ import pytest
 
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tasks.policy import records
 from tests.checkpoints import large_but
 from tests.prefect_records import ended, until

@@ -13,10 +13,10 @@ from prestow.gc.explain import Explanation, explain
 from prestow.gc.prune import Choice, prune
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.tag import tag, untag
-from prestow.node import Node, open_node
 from prestow.oci.image import Image
 from prestow.snapshots.mounts.mount import mount_all, unmount
 from prestow.snapshots.mounts.mountinfo import mounts_below
+from prestow.store.node import Node, open_node
 from tests.pulling import NAME, pulled_demo
 
 

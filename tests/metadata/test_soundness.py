@@ -10,15 +10,15 @@ import pytest
 
 from prestow.digest import Digest
 from prestow.errors import StorageError
-from prestow.examine import examine
+from prestow.fsck.run import examine
 from prestow.gc.prune import prune
 from prestow.metadata.images import Images
 from prestow.metadata.layout_index import read_index
 from prestow.metadata.schema import PARTS, parts
 from prestow.metadata.soundness import faults
 from prestow.metadata.tag import tag
-from prestow.node import Node, open_node
 from prestow.snapshots.create import create_snapshot
+from prestow.store.node import Node, open_node
 from tests.pulling import NAME, pulled_demo
 
 ADVICE = "verify --all --repair"

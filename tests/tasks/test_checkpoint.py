@@ -8,7 +8,7 @@ from prefect import flow
 from flows.local_server.ensure import Server
 from prestow.checkpoints import CHECKPOINTS
 from prestow.digest import Digest
-from prestow.node import Node
+from prestow.store.node import Node
 from tasks.checkpoint import reached
 from tasks.policy import NOWHERE
 from tests.prefect_records import events, flow_run_id

@@ -17,9 +17,9 @@ import pytest
 
 from flows.cli.main import main
 from flows.local_server.ensure import Server, environment
-from prestow.container import remove_container
+from prestow.containers.create import remove_container
 from prestow.errors import PrestowError
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.image_factory import put_image, tag
 from tests.prefect_records import until
 from tests.processes import Child

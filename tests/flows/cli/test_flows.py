@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import (
 )
 
 from flows.cli.interruption import SENTENCE
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.image_factory import demo_layers, write_image
 from tests.prefect_records import log_lines, runs_of, until

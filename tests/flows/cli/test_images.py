@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from prestow.metadata.tag import tag
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.metadata.factory import Home, make_image
 

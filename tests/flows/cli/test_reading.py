@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.pull import pull
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.flows.cli.conftest import PROJECT, Called, Prestow
 
 HEAVY = {"prefect", "httpx", "httpcore", "rich", "asyncio", "zstandard", "isal"}

@@ -10,7 +10,7 @@ import pytest
 
 from flows.pull import pull
 from prestow.digest import Digest
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.flows.cli.conftest import Called, Prestow
 from tests.serving import serving
 

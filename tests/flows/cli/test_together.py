@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.flows.cli.conftest import Prestow
 from tests.image_factory import write_image
 from tests.registries import Fault, FaultRegistry

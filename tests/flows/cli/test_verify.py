@@ -7,7 +7,7 @@ import pytest
 
 from flows.pull import pull
 from prestow.digest import Digest
-from prestow.node import open_node
+from prestow.store.node import open_node
 from tests.conformance.snapshotter_damage import flip
 from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.flows.cli.test_reading import loaded

@@ -10,7 +10,7 @@ import pytest
 from flows.local_server.ensure import ensure, stop
 from flows.local_server.presence import Presence
 from prestow.content.process_identity import start_time
-from prestow.store_folder import open_folder
+from prestow.store.folder import open_folder
 from tests.prefect_records import until
 
 

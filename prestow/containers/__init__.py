@@ -1,0 +1,1 @@
+"""Containers: made from an image, with a process in them, stopped, removed."""

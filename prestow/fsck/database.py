@@ -1,0 +1,20 @@
+"""The database itself: whether the file is whole, and whether its rows refer to rows that are there."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from prestow.fsck.contradictions import contradictions
+from prestow.fsck.finding import Finding
+from prestow.metadata.soundness import faults
+from prestow.snapshots.snapshotter import Damage
+from prestow.store.node import Node
+
+KIND = "database"
+
+
+def database(node: Node) -> Iterator[Finding]:
+    """Let SQLite look through the file; until it is well, nothing that it says is worth comparing."""
+    if found := faults(node.database) or list(contradictions(node)):
+        what = f"contradicts itself: {found[0]}"
+        how = "made anew from what is on disk, the old one moved to quarantine"
+        yield Finding(Damage(KIND, str(node.database.path), what), how, partial(node.database.rebuild, found[0]))

@@ -1,0 +1,252 @@
+"""Repair: what *verify* found damaged is made right by the cheapest way, while the name stays.
+
+    document    fetched again, by its digest, from where the image came from
+    layer       likewise; where its diff blob is sound and no others are kept, it is not needed
+    diff blob   decompressed again from its layer, which is fetched only if it is damaged or missing too
+    snapshot    metadata image or folder made again from the diff blobs
+
+What is damaged goes to quarantine first, and then the steps of a pull are done again: each makes only what is missing.
+Whoever has a file open or mounted keeps the one that he has, so nothing is pulled from under a running container;
+``affected.py`` tells which ones to start again. What cannot be made right is a result, with the reason.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from prestow.digest import Digest
+from prestow.errors import CancelledError, ExhaustedError, MismatchError, NotFoundError, PrestowError
+from prestow.fsck.affected import Affected, affected
+from prestow.fsck.image import Verification, drivers_of, layers_of, present, verify
+from prestow.fsck.retry import refetch, repairing
+from prestow.layers.apply import apply
+from prestow.metadata.images import ImageRecord
+from prestow.oci import mediatypes
+from prestow.oci.descriptor import Descriptor
+from prestow.oci.image import Image, Layer, assemble
+from prestow.oci.index import Index
+from prestow.oci.lookup import read_config
+from prestow.oci.manifest import Manifest
+from prestow.oci.walk import MAX_DEPTH, parse_document
+from prestow.platforms import host
+from prestow.registry.fetch import fetch_document
+from prestow.registry.source import Fetcher
+from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.snapshotter import Damage, Progress
+from prestow.store.node import Node
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What became of one damage.
+
+    Attributes:
+        kind: as in :class:`Damage`.
+        name: likewise.
+        what: likewise.
+        how: what was done; empty if it is as damaged as before.
+        why_not: the reason, where it is.
+    """
+
+    kind: str
+    name: str
+    what: str
+    how: str
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What was found of one name, and what became of it.
+
+    Attributes:
+        found: what ``verify`` found at first.
+        mended: each damage, also those that came to light on the way, and what became of it.
+        left: what ``verify`` finds now.
+        containers: those that should be started again.
+    """
+
+    found: Verification
+    mended: tuple[Mended, ...] = ()
+    left: tuple[Damage, ...] = ()
+    containers: tuple[Affected, ...] = ()
+
+
+def repair(node: Node, record: ImageRecord, *, progress: Progress | None = None) -> Repaired:
+    """Look at everything that is stored of an image, and make right what is damaged.
+
+    Args:
+        node: the store.
+        record: the image's name and target.
+        progress: told of bytes as they are read and fetched.
+
+    Raises:
+        UnavailableError: another repair has been under way all the time.
+        StorageError: the quarantine cannot be written.
+    """
+    found = verify(node, record, progress=progress)
+    if not found.damaged:
+        return Repaired(found)
+    with repairing(node), node.lease(f"repair {record.name}") as lease:
+        work = _Work(node, record, lease, progress)
+        left = found.damaged
+        while work.learn(left):  # below a document that was damaged, more may come to light
+            work.run()
+            left = verify(node, record, progress=progress).damaged
+    names = {damage.name for damage in left}
+    mended = tuple(work.told(damage, mended=damage.name not in names) for damage in work.damaged.values())
+    return Repaired(found, mended, left, tuple(affected(node, work.renewed, repaired=True)))
+
+
+@dataclass(slots=True)
+class _Work:
+    """One repair.
+
+    Attributes:
+        damaged: what was found, by name.
+        done: what was done, by the name of the damage.
+        failed: why not, likewise.
+        renewed: chain IDs whose files, or whose layers' files, are new, by driver.
+    """
+
+    node: Node
+    record: ImageRecord
+    lease: str
+    progress: Progress | None
+    damaged: dict[str, Damage] = field(default_factory=dict)
+    done: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    renewed: dict[str, set[Digest]] = field(default_factory=dict)
+
+    def learn(self, found: Iterable[Damage]) -> bool:
+        """Take up what was found, and tell whether anything of it is news."""
+        before = len(self.damaged)
+        for damage in found:
+            self.damaged.setdefault(damage.name, damage)
+        return len(self.damaged) > before
+
+    def run(self) -> None:
+        """Do it, from the top down."""
+        self.node.leases.add(self.lease, "content", [self.record.target.digest])
+        for image in self._images():
+            self.node.protect(self.lease, image)
+            for layer in layers_of(self.node, image):
+                with self._noting(layer.descriptor.digest, layer.diff_id):
+                    self._layer(layer)
+            for driver in drivers_of(self.node, image):
+                with self._noting(f"{driver.driver} {image.chain_id}"):
+                    self._snapshot(driver, image)
+
+    def told(self, damage: Damage, *, mended: bool) -> Mended:
+        """Tell what became of a damage."""
+        if mended:
+            how = self.done.get(damage.name, "made again from the layers")
+            return Mended(damage.kind, damage.name, damage.what, how)
+        reason = self.failed.get(damage.name) or next(iter(self.failed.values()), "it was damaged again meanwhile")
+        return Mended(damage.kind, damage.name, damage.what, "", reason)
+
+    def _images(self) -> Iterator[Image]:
+        """Bring the documents in order, and give the images that they describe, of all platforms that are here."""
+        pending = [(self.record.target, 1)]
+        seen: set[Digest] = set()
+        while pending:
+            descriptor, depth = pending.pop()
+            if descriptor.digest in seen or depth > MAX_DEPTH:
+                continue
+            seen.add(descriptor.digest)
+            with self._noting(descriptor.digest):
+                document = parse_document(self._document("manifest", descriptor), descriptor.media_type)
+                if isinstance(document, Index):
+                    pending += [(entry, depth + 1) for entry in self._entries(document, descriptor)]
+                else:
+                    yield from self._image(descriptor, document)
+
+    def _entries(self, index: Index, descriptor: Descriptor) -> list[Descriptor]:
+        """Give the manifests of an index that are here; this host's if somebody removed all of them."""
+        here = [entry for entry in index.manifests if present(self.node, entry.digest)]
+        if not here:
+            here = [index.select(host())]
+            self.done.setdefault(descriptor.digest, "the manifest for this host was fetched again")
+        return here
+
+    def _image(self, descriptor: Descriptor, manifest: Manifest) -> Iterator[Image]:
+        with self._noting(manifest.config.digest):
+            self._document("config", manifest.config)
+            if manifest.config.media_type in mediatypes.CONFIGS:
+                config = read_config(self.node.content, manifest.config)
+                yield assemble(self.record.target, manifest, config, selected=descriptor)
+
+    def _document(self, kind: str, descriptor: Descriptor) -> bytes:
+        """Give a document, fetched again if it is damaged or missing."""
+        content = self.node.content
+        try:
+            return content.read(descriptor.digest)
+        except (NotFoundError, MismatchError, ExhaustedError) as error:
+            content.quarantine(descriptor.digest, str(error))
+        raw = self._from_source(lambda source: fetch_document(source, content, kind, descriptor))
+        self.done[descriptor.digest] = "fetched again"
+        return raw
+
+    def _layer(self, layer: Layer) -> None:
+        """Bring a layer in order: its blob where that is needed or kept, then its diff blob where there was one."""
+        blob, diff_id, content = layer.descriptor, layer.diff_id, self.node.content
+        for name in {blob.digest, diff_id} & self.damaged.keys():
+            content.quarantine(Digest(name), self.damaged[name].what)
+        if not content.has(diff_id) or (blob.digest in self.damaged and self.node.settings.keep_blobs):
+            self._blob(blob)
+        elif blob.digest in self.damaged:
+            self.done[blob.digest] = "not needed: its diff blob is here, and others are not kept"
+        if diff_id in self.damaged and not content.has(diff_id):
+            apply(content, layer, scans=self.node.scans, keep_blob=self.node.settings.keep_blobs)
+            self.done[diff_id] = "decompressed again"
+
+    def _blob(self, blob: Descriptor) -> None:
+        """Fetch a layer's blob, unless it is here."""
+        content = self.node.content
+        if not content.has(blob.digest, blob.size):
+            self._from_source(lambda source: refetch(source, self.node, blob, progress=self.progress))
+            self.done[blob.digest] = "fetched again"
+
+    def _snapshot(self, driver: Driver, image: Image) -> None:
+        """Bring the files of a driver in order, and note whose are new: those, and images over new diff blobs."""
+        new = {layer.diff_id for layer in image.layers} & self.damaged.keys()
+        chains = set(driver.built_of(new)) if new and driver.shows_layers else set()
+        driver.detach(chains)
+        chains.update(driver.renew(image.chain_id, self._aside, progress=self.progress))
+        self.renewed.setdefault(driver.driver, set()).update(chains)
+
+    def _aside(self, path: Path, why: str) -> None:
+        self.node.content.held.take(path, why)
+
+    def _from_source(self, fetch: Callable[[Fetcher], _T]) -> _T:
+        """Fetch from the first place of the image, under whatever name, that has it.
+
+        Raises:
+            NotFoundError: none has, or nobody noted any.
+        """
+        failures = []
+        names = [self.record, *(record for record in self.node.images.every() if record.target == self.record.target)]
+        for reference in dict.fromkeys(source for record in names for source in record.sources):
+            try:
+                return fetch(self.node.source(reference))
+            except CancelledError:
+                raise
+            except PrestowError as error:
+                failures.append(f"not from {reference}: {error}")
+        why = "; ".join(failures) or "nobody noted where it came from"
+        raise NotFoundError(f"cannot be fetched again ({why}); pull it again, with --name {self.record.name}")
+
+    @contextmanager
+    def _noting(self, *names: str) -> Iterator[None]:
+        """Go on with the next thing if one cannot be made right, and note why."""
+        try:
+            yield
+        except CancelledError:
+            raise
+        except PrestowError as error:
+            for name in names:
+                self.failed[name] = str(error)

@@ -1,1 +1,0 @@
-"""The store's own books: whether names, rows and the disk agree, whatever images they are about."""

@@ -1,0 +1,1 @@
+"""Room on the disk: how much an image takes, and whether it is begun."""
