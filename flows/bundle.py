@@ -8,10 +8,8 @@ With ``copied`` there is no snapshot: ``write_bundle`` writes the root file syst
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
-from flows.cancelling import cancellable
 from flows.discreet import discreet
-from flows.making import making, rootless
-from flows.parameters import (
+from flows.forms.parameters import (
     Copied,
     Cwd,
     Directory,
@@ -29,8 +27,10 @@ from flows.parameters import (
     User,
     Words,
 )
+from flows.forms.results import Bundled
 from flows.pull import pull as pull_image
-from flows.results import Bundled
+from flows.runs.bundling import making, rootless
+from flows.runs.cancelling import cancellable
 from flows.variables import words
 from prestow.runtime.overrides import Overrides
 from prestow.space.admission import admit

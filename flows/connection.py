@@ -154,7 +154,7 @@ def _runs_of(home: Path, url: str) -> Iterator[None]:
     from prefect.context import SyncClientContext  # noqa: PLC0415 - likewise
     from prefect.exceptions import CancelledRun, PrefectHTTPStatusError  # noqa: PLC0415 - likewise
 
-    from flows.crashed import mark_crashed  # noqa: PLC0415 - likewise
+    from flows.runs.crashed import mark_crashed  # noqa: PLC0415 - likewise
 
     api = _lasting_name(home, url)
     try:

@@ -7,9 +7,9 @@ from functools import partial
 
 from prefect.artifacts import create_table_artifact
 
+from flows.forms.markdown import code
+from flows.forms.results import Prepulled, PrepulledImage, Pulled
 from flows.pull import pull
-from flows.quoting import code
-from flows.results import Prepulled, PrepulledImage, Pulled
 from prestow.cancellation import check, current
 from prestow.errors import PrestowError, printable
 from prestow.store.node import open_node

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flows.standing import be_usual
-from prestow.control_groups import leave, may_enter, memberships
+from prestow.runtime.control_groups import leave, may_enter, memberships
 
 _GROUP = "prestow"
 _SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)

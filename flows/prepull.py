@@ -10,10 +10,10 @@ Each is a flow run of its own, and one that fails stops no other.
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
-from flows.cancelling import cancellable
 from flows.fanout import pull_each
-from flows.parameters import Driver, Home, Images, Namespace, Parallel, Platform
-from flows.results import Prepulled
+from flows.forms.parameters import Driver, Home, Images, Namespace, Parallel, Platform
+from flows.forms.results import Prepulled
+from flows.runs.cancelling import cancellable
 from tasks.policy import NOWHERE
 
 

@@ -3,8 +3,8 @@
 from prefect import flow
 
 from config.home import home_or_default
-from flows.cancelling import cancellable
-from flows.parameters import Above, Below, DryRun, Generations, Home, Unfinished, UnusedDays
+from flows.forms.parameters import Above, Below, DryRun, Generations, Home, Unfinished, UnusedDays
+from flows.runs.cancelling import cancellable
 from prestow.gc.prune import Choice, Pruned
 from tasks.journal import journal
 from tasks.policy import NOWHERE

@@ -10,10 +10,10 @@
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
-from flows.cancelling import cancellable
-from flows.parameters import Driver, Home, Name, Namespace, Platform, PullHold, PullStop, Source
-from flows.results import Pulled
-from flows.underway import in_turns, pulling
+from flows.forms.parameters import Driver, Home, Name, Namespace, Platform, PullHold, PullStop, Source
+from flows.forms.results import Pulled
+from flows.runs.cancelling import cancellable
+from flows.runs.pulling import in_turns, pulling
 from prestow.space.admission import admit
 from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots

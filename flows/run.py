@@ -9,10 +9,8 @@ from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
 from flows.bundle import bundle
-from flows.cancelling import cancellable
 from flows.discreet import discreet
-from flows.making import failed, rootless, running
-from flows.parameters import (
+from flows.forms.parameters import (
     Check,
     Cwd,
     Driver,
@@ -31,7 +29,9 @@ from flows.parameters import (
     User,
     Words,
 )
-from flows.results import Ran
+from flows.forms.results import Ran
+from flows.runs.bundling import failed, rootless, running
+from flows.runs.cancelling import cancellable
 from flows.variables import by_reference
 from prestow.errors import ContainerFailedError
 from tasks.policy import NOWHERE

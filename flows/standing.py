@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from prestow.control_groups import join, memberships
+from prestow.runtime.control_groups import join, memberships
 
 _FIRST = 1  # the machine's, or the container's, first process, which nobody has started from a shell
 _PR_SET_TIMERSLACK, _PR_GET_TIMERSLACK = 29, 30

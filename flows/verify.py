@@ -3,9 +3,9 @@
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
-from flows.cancelling import cancellable
-from flows.examined import told
-from flows.parameters import Home, ImageNameOrAll, Namespace, Repair
+from flows.forms.fsck_table import told
+from flows.forms.parameters import Home, ImageNameOrAll, Namespace, Repair
+from flows.runs.cancelling import cancellable
 from prestow.fsck.run import Examined
 from tasks.examine import examine
 from tasks.journal import journal

@@ -112,7 +112,7 @@ class ContainerFailedError(PrestowError):
 
     Attributes:
         status: the process's exit status; 128 and the signal's number where a signal ended it.
-        ran: what the flow would have given, a ``flows.results.Ran``.
+        ran: what the flow would have given, a ``flows.forms.results.Ran``.
     """
 
     def __init__(self, message: str, *, status: int, ran: object = None) -> None:

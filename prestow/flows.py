@@ -11,10 +11,10 @@ other flows. Without a ``home`` of their own they work on the store of the inner
 from flows.bundle import bundle
 from flows.connection import connected
 from flows.fanout import PrepullError
+from flows.forms.results import Bundled, Prepulled, PrepulledImage, Pulled, PulledLayer, Ran
 from flows.prepull import prepull
 from flows.prune import prune
 from flows.pull import pull
-from flows.results import Bundled, Prepulled, PrepulledImage, Pulled, PulledLayer, Ran
 from flows.run import run
 from flows.verify import verify
 from prestow.fsck.run import Examined

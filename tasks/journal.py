@@ -15,7 +15,7 @@ from typing import Literal
 
 from prestow.cancellation import Token, check, current
 from prestow.errors import printable
-from tasks.heard import heard
+from tasks.engine_warnings import heard
 
 _WHY = 1000  # characters of a reason
 

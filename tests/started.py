@@ -147,5 +147,5 @@ def foreign(programs: Sequence[Path], scratch: Sequence[Path]) -> dict[Path, str
 
 
 def _below(file: Path, folders: Sequence[Path]) -> bool:
-    memory = file.is_relative_to("/dev/shm") and file.parts[3].startswith("prestow-")  # of tests.quick_disk
+    memory = file.is_relative_to("/dev/shm") and file.parts[3].startswith("prestow-")  # of tests.tmpfs
     return memory or any(file.is_relative_to(folder) for folder in folders)

@@ -23,8 +23,8 @@ from prestow.reference import parse_source
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
 from prestow.store.node import open_node
+from tests.cancel_at import CancelAt
 from tests.image_factory import compress, layer_type
-from tests.later import Later
 from tests.pulling import NAME, pulled
 from tests.registries import Fault, FaultRegistry
 from tests.tar_builder import Tar
@@ -130,7 +130,7 @@ def test_a_pull_that_is_cancelled_again_and_again_comes_to_its_end(tmp_path: Pat
     node, cancelled = open_node(tmp_path / "store"), 0
     while node.images.list() == ():
         cancelled += 1
-        with suppress(CancelledError), watched(Later(cancelled)):
+        with suppress(CancelledError), watched(CancelAt(cancelled)):
             pulled(node, f"oci:{demo_layout}:demo", NAME)
 
     assert cancelled > 10
@@ -147,7 +147,7 @@ def test_a_prune_that_is_cancelled_leaves_the_rest_to_the_next(tmp_path: Path, d
     untag(node.database, node.content, NAME)
     before = len(node.snapshots())
 
-    with watched(Later(3)), pytest.raises(CancelledError, match="enough"):
+    with watched(CancelAt(3)), pytest.raises(CancelledError, match="enough"):
         prune(node)
 
     assert len(node.snapshots()) == before - 2

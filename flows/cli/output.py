@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flows.figures import size
+from flows.forms.markdown import size
 from prestow.errors import StorageError, printable
 
 __all__ = ["answer_reserved", "emit", "open_null", "page", "say", "size", "table"]

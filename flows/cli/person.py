@@ -7,8 +7,8 @@ import sys
 import time
 from select import select
 
-from flows.approval import Approval, Person
 from flows.cli.output import say
+from flows.runs.approval import Approval, Person
 from prestow.cancellation import PROMPT, check, pause
 
 _LONGEST = 1000  # characters of an answer

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_verb, count, source
 from flows.cli.output import emit, say, size, table
 from flows.cli.session import session
-from flows.limits import MOST_IMAGES
 from prestow.errors import InvalidError
 
 if TYPE_CHECKING:
-    from flows.results import Prepulled
+    from flows.forms.results import Prepulled
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -29,6 +28,8 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pull all, and tell what is here."""
+    from flows.forms.parameters import MOST_IMAGES  # noqa: PLC0415 - pydantic
+
     if len(args.references) > MOST_IMAGES:
         raise InvalidError(f"{len(args.references)} images at once; at most {MOST_IMAGES}: divide them")
     with session(args):

@@ -10,7 +10,7 @@ from flows.cli.session import session
 from prestow.checkpoints import CHECKPOINTS
 
 if TYPE_CHECKING:
-    from flows.results import Pulled, PulledLayer
+    from flows.forms.results import Pulled, PulledLayer
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -43,9 +43,9 @@ def add(verbs: Verbs, common: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pull, with progress on standard error."""
     with session(args):
-        from flows.approval import asking  # noqa: PLC0415 - Prefect, once its API is known
         from flows.cli.person import person  # noqa: PLC0415 - likewise
         from flows.pull import pull  # noqa: PLC0415 - likewise
+        from flows.runs.approval import asking  # noqa: PLC0415 - Prefect, once its API is known
 
         with asking(person()):
             pulled = pull(

@@ -20,7 +20,7 @@ from flows.cli.session import session
 from prestow.errors import ContainerFailedError, PrestowError, RuntimeFailedError
 
 if TYPE_CHECKING:
-    from flows.results import Ran
+    from flows.forms.results import Ran
 
 
 def add(verbs: Verbs, common: Parser) -> None:

@@ -59,7 +59,7 @@ def connection(args: argparse.Namespace) -> Iterator[str]:
         from flows.connection import using_api  # noqa: PLC0415 - likewise
 
         api = around.enter_context(using_api(Path(args.home), announce=say))
-        from flows.cancelling import OpenRuns, noticed  # noqa: PLC0415 - Prefect, once its API is known
+        from flows.runs.cancelling import OpenRuns, noticed  # noqa: PLC0415 - Prefect, once its API is known
 
         last.callback(around.enter_context(noticed(OpenRuns())).cancel)
         last.callback(around.enter_context(shown()).end)

@@ -27,7 +27,7 @@ from prestow.oci.document import MAX_DOCUMENT, Record, load
 from prestow.oci.index import MAX_LAYOUT, Index
 from prestow.oci.mediatypes import is_index, is_manifest
 from prestow.reference import LayoutReference, name_for
-from prestow.registry.container import Container, container, open_regular
+from prestow.registry.layout_files import LayoutFiles, layout_files, open_regular
 
 REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
@@ -46,7 +46,7 @@ class LayoutSource:
     def __init__(self, reference: LayoutReference) -> None:
         """Read nothing yet."""
         self._reference = reference
-        self._opened: Container | None = None
+        self._opened: LayoutFiles | None = None
 
     def resolve(self) -> Descriptor:
         """Look the name up in ``index.json``.
@@ -80,7 +80,7 @@ class LayoutSource:
     @contextmanager
     def fetch(self, descriptor: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
         """Open a blob from ``offset`` on."""
-        with self._container.open(blob_name(descriptor.digest)) as run:
+        with self._files.open(blob_name(descriptor.digest)) as run:
             if run.size != descriptor.size:
                 raise MismatchError(
                     f"{self._shown}: {descriptor.digest}: expected {descriptor.size} bytes, found {run.size}"
@@ -88,9 +88,9 @@ class LayoutSource:
             yield run.chunks(offset)
 
     @property
-    def _container(self) -> Container:
+    def _files(self) -> LayoutFiles:
         if self._opened is None:
-            self._opened = container(self._reference.path)
+            self._opened = layout_files(self._reference.path)
         return self._opened
 
     @property
@@ -99,7 +99,7 @@ class LayoutSource:
 
     def _index(self) -> Index:
         what = f"{self._shown}: {_MARKER}"
-        found = self._container
+        found = self._files
         try:
             with found.open(_MARKER) as run:
                 marker = run.read(MAX_DOCUMENT)

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prestow.content.disk import translated
-from prestow.control_groups import ROOT, UNIFIED, folder, memberships
 from prestow.runtime.bundle import CONFIG, PLACED
+from prestow.runtime.control_groups import ROOT, UNIFIED, folder, memberships
 from prestow.runtime.spec import Spec
 
 

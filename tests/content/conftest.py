@@ -1,5 +1,5 @@
 """Fixtures of the content store's tests."""
 
-from tests.quick_disk import tmp_path
+from tests.tmpfs import tmp_path
 
 __all__ = ["tmp_path"]

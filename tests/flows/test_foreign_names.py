@@ -9,9 +9,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.fanout import PrepullError
+from flows.forms.markdown import code
 from flows.prepull import prepull
 from flows.pull import pull
-from flows.quoting import code
 from tasks.policy import records
 from tests.image_factory import write_image
 from tests.prefect_records import flow_run_id, task_runs

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from flows.local_server.ensure import Server, environment
-from flows.making import rootless
+from flows.runs.bundling import rootless
 from prestow.containers import create as containers
 from prestow.containers.create import Container, remove_container
 from prestow.containers.process import run_bundle

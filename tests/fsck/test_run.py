@@ -15,8 +15,8 @@ from prestow.metadata.containers import Containers
 from prestow.metadata.tag import tag
 from prestow.oci.image import Image
 from prestow.store.node import Node, open_node
+from tests.cancel_at import CancelAt
 from tests.conformance.snapshotter_damage import flip
-from tests.later import Later
 from tests.pulling import pulled
 
 NAME = "localhost/demo:latest"
@@ -68,13 +68,13 @@ def test_containers_of_one_id_are_told_apart(node: Node, image: Image) -> None:
 @pytest.mark.long
 def test_wherever_it_is_cancelled_nothing_is_taken_for_damage(node: Node, image: Image) -> None:
     whole = 1_000_000
-    with watched(Later(whole)) as token:
+    with watched(CancelAt(whole)) as token:
         assert examine(node, None, mend=True).damaged == 0
     looks = whole - token.left
 
     assert looks > 20
     for look in range(1, looks + 1):
-        with watched(Later(look)), pytest.raises(CancelledError, match=r"^enough$"):
+        with watched(CancelAt(look)), pytest.raises(CancelledError, match=r"^enough$"):
             examine(node, None, mend=True)
     assert not (node.home / "quarantine").exists()
     assert examine(node, None).damaged == 0

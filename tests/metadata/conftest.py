@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.metadata.factory import Home
-from tests.quick_disk import tmp_path
+from tests.tmpfs import tmp_path
 
 __all__ = ["home", "tmp_path"]
 

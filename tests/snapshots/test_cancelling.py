@@ -13,8 +13,8 @@ from prestow.snapshots.drivers.erofs import ErofsSnapshotter
 from prestow.snapshots.drivers.native import NativeSnapshotter
 from prestow.snapshots.drivers.overlay import OverlaySnapshotter
 from prestow.snapshots.tree_copy import copy_tree
+from tests.cancel_at import CancelAt
 from tests.conformance.bench import Bench
-from tests.later import Later
 from tests.tar_builder import Tar
 
 FILES = 200
@@ -38,7 +38,7 @@ def test_unpacking_ends_and_what_it_began_goes_with_the_next(
         image = bench.image(many("a"), many("b"))
         before = bench.left_on_disk()
 
-        with watched(Later(looks)), pytest.raises(CancelledError, match=r"^enough$"):
+        with watched(CancelAt(looks)), pytest.raises(CancelledError, match=r"^enough$"):
             bench.snapshotter.commit_layers(image)
 
         assert not bench.snapshotter.committed(image.chain_id)
@@ -50,7 +50,7 @@ def test_unpacking_ends_and_what_it_began_goes_with_the_next(
 
 def test_unpacking_is_left_in_the_middle_of_its_files(mounting: Path) -> None:
     with Bench(mounting / "store", NativeSnapshotter) as bench:
-        with watched(Later(LOOKS)), pytest.raises(CancelledError):
+        with watched(CancelAt(LOOKS)), pytest.raises(CancelledError):
             bench.snapshotter.commit_layers(bench.image(many("a")))
 
         made = [name for _, _, names in os.walk(bench.folder) for name in names if name.startswith("a")]
@@ -64,7 +64,7 @@ def test_copying_a_tree_ends(tmp_path: Path) -> None:
     for number in range(FILES):
         (source / str(number)).touch()
 
-    with watched(Later(LOOKS)), pytest.raises(CancelledError, match=r"^enough$"):
+    with watched(CancelAt(LOOKS)), pytest.raises(CancelledError, match=r"^enough$"):
         copy_tree(source, target)
 
     assert 0 < len(list(target.iterdir())) < FILES

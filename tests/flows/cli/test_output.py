@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.output import page, table
-from flows.figures import size
+from flows.forms.markdown import size
 from tests.cases import long_but
 from tests.flows.cli.conftest import PROJECT, Prestow
 

@@ -4,9 +4,9 @@ import pytest
 from prefect.exceptions import ParameterTypeError
 
 from flows.fanout import PrepullError
-from flows.limits import MOST_IMAGES
+from flows.forms.parameters import MOST_IMAGES
+from flows.forms.results import Prepulled, PrepulledImage
 from flows.prepull import prepull
-from flows.results import Prepulled, PrepulledImage
 from tests.flows.cli.conftest import Called, called
 
 __all__ = ["called"]

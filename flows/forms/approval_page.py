@@ -6,8 +6,7 @@ Whoever made the image wrote most of it. So foreign text is set as code, and the
 import json
 from collections.abc import Sequence
 
-from flows.figures import size
-from flows.quoting import code
+from flows.forms.markdown import code, size
 from prestow.checkpoints import Checkpoint
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image

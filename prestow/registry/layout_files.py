@@ -61,7 +61,7 @@ class Run:
         return b"".join(self.chunks())
 
 
-class Container(Protocol):
+class LayoutFiles(Protocol):
     """Gives the files of a layout."""
 
     def open(self, name: str) -> AbstractContextManager[Run]:
@@ -123,7 +123,7 @@ class Archive:
         return places
 
 
-def container(path: Path) -> Container:
+def layout_files(path: Path) -> LayoutFiles:
     """Give what lies at ``path``.
 
     Raises:

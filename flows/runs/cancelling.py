@@ -24,8 +24,8 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Failed
 
-from flows.bounded import check_parameters
 from flows.local_server.runs import noted
+from flows.runs.bounded import check_parameters
 from prestow.cancellation import Token, current, watched
 from prestow.errors import CancelledError, ContainerFailedError
 

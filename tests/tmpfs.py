@@ -1,6 +1,6 @@
 """``tmp_path`` in memory, for rooms whose tests sync thousands of times and are not about the disk below.
 
-``from tests.quick_disk import tmp_path`` in a room's ``conftest.py`` takes the place of pytest's own fixture.
+``from tests.tmpfs import tmp_path`` in a room's ``conftest.py`` takes the place of pytest's own fixture.
 """
 
 import os

@@ -3,7 +3,7 @@
 from prestow.cancellation import Token
 
 
-class Later(Token):
+class CancelAt(Token):
     """A token that is set when somebody looks at it for the n-th time."""
 
     def __init__(self, looks: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prefect.context import FlowRunContext
 
-from flows.results import Bundled, Ran
+from flows.forms.results import Bundled, Ran
 from flows.variables import environment
 from prestow.containers.create import Written, remove_container
 from prestow.content.plan import plan, unpackable

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from prefect.artifacts import create_table_artifact
 
-from flows.quoting import code
+from flows.forms.markdown import code
 from prestow.errors import MismatchError, printable
 from prestow.fsck.repair import Repaired
 from prestow.fsck.run import Examined

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from flows.limits import MOST_IMAGES
 from flows.variables import REFERENCE
+
+MOST_IMAGES = 1000
+"""Images of one pre-pull: its parameters, its table and its message stay within what Prefect's API takes."""
 
 
 def _field(title: str, description: str, **rules: Any) -> Any:

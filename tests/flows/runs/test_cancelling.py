@@ -13,9 +13,9 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import CancelledRun
 from prefect.states import Cancelling
 
-from flows.cancelling import OpenRuns, noticed
 from flows.prepull import prepull
 from flows.pull import pull
+from flows.runs.cancelling import OpenRuns, noticed
 from prestow.cancellation import Token, watched
 from tasks.policy import NOWHERE
 from tests.prefect_records import ended, flow_run_id, task_runs

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from flows.description import describe
+from flows.forms.approval_page import describe
 from prestow.digest import Digest
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, Layer

@@ -15,9 +15,9 @@ from typing import Any
 
 from prefect.futures import PrefectFuture
 
-from flows.approval import hold
-from flows.description import describe
-from flows.results import Pulled, PulledLayer
+from flows.forms.approval_page import describe
+from flows.forms.results import Pulled, PulledLayer
+from flows.runs.approval import hold
 from prestow.cancellation import check
 from prestow.checkpoints import Checkpoint
 from prestow.content.plan import plan

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.bounds import Bounds, OutOfBoundsError
+from flows.runs.bounds import Bounds, OutOfBoundsError
 
 
 @pytest.mark.parametrize("inside", ["", "below", "below/deeper", "x/../below", "./below"])

@@ -10,7 +10,7 @@ from typing import Any
 
 from config.home import default_home, home_or_default
 from config.settings import load
-from prestow.bounds import Bounds
+from flows.runs.bounds import Bounds
 
 
 def bounds(home: str) -> Bounds:

@@ -15,9 +15,9 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import CancelledRun
 from prefect.states import Cancelling
 
-from flows.approval import Approval, asking, hold
-from flows.parameters import PullHold
+from flows.forms.parameters import PullHold
 from flows.pull import pull
+from flows.runs.approval import Approval, asking, hold
 from prestow.digest import Digest
 from prestow.errors import PreconditionError
 from prestow.store.node import open_node

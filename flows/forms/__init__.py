@@ -1,0 +1,1 @@
+"""What people see of the flows in Prefect's UI: forms, results, tables."""

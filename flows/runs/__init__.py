@@ -1,0 +1,1 @@
+"""What happens in the run of a flow, beside its steps."""
