@@ -6,18 +6,23 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, nullcontext
 from pathlib import Path
 from sqlite3 import OperationalError, connect
+from typing import TYPE_CHECKING
 
 import pytest
-from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy import Engine, event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from flows.local_server import transactions
+if TYPE_CHECKING:
+    from prefect.server.database.configurations import AioSqliteConfiguration
 
 
 @pytest.fixture(autouse=True)
 def queued() -> Iterator[None]:
     """Have transactions of Prefect's in this process queue as those of the server."""
+    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - slow, and for these alone
+
+    from flows.local_server import transactions  # noqa: PLC0415 - likewise
+
     before = AioSqliteConfiguration.begin_transaction
     transactions.queue_writers()
     yield
@@ -26,15 +31,17 @@ def queued() -> Iterator[None]:
 
 
 @pytest.fixture
-def configuration(tmp_path: Path) -> AioSqliteConfiguration:
+def configuration(tmp_path: Path) -> "AioSqliteConfiguration":
     """A database with a table."""
+    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - likewise
+
     with closing(connect(tmp_path / "db")) as database:
         database.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a)")
     return AioSqliteConfiguration(f"sqlite+aiosqlite:///{tmp_path}/db")
 
 
 @asynccontextmanager
-async def opened(configuration: AioSqliteConfiguration) -> AsyncIterator[AsyncSession]:
+async def opened(configuration: "AioSqliteConfiguration") -> AsyncIterator[AsyncSession]:
     async with await configuration.session(await configuration.engine()) as session:
         yield session
 
@@ -46,7 +53,7 @@ def lock(file: Path, timeout: float) -> None:
 
 
 def test_a_transaction_has_the_lock_at_once_and_what_begins_within_it_can_read(
-    configuration: AioSqliteConfiguration, tmp_path: Path
+    configuration: "AioSqliteConfiguration", tmp_path: Path
 ) -> None:
     async def read() -> object:
         async with opened(configuration) as session:
@@ -65,7 +72,7 @@ def test_a_transaction_has_the_lock_at_once_and_what_begins_within_it_can_read(
 
 @pytest.mark.parametrize("begun", ["in a transaction", "alone"])
 def test_a_statement_that_is_cancelled_frees_the_lock_with_no_help_of_the_garbage_collector(
-    configuration: AioSqliteConfiguration, tmp_path: Path, begun: str
+    configuration: "AioSqliteConfiguration", tmp_path: Path, begun: str
 ) -> None:
     async def write() -> None:
         transaction = configuration.begin_transaction if begun == "in a transaction" else nullcontext
