@@ -65,7 +65,7 @@ def sent(database: Path, *batches: "Sequence[ReceivedEvent]") -> list[str]:
         return [name for (name,) in connection.execute("SELECT event FROM events ORDER BY event")]
 
 
-@pytest.mark.parametrize("count", [1, 40, 950])
+@pytest.mark.parametrize("count", [1, 40, pytest.param(950, marks=pytest.mark.long)])
 def test_events_that_come_again_keep_no_new_one_from_being_written(database: Path, count: int) -> None:
     names = [f"old {number:04}" for number in range(count)]
     old, new = made(*names), made("new 1", "new 2")
