@@ -56,7 +56,8 @@ def sent(database: Path, *batches: "Sequence[ReceivedEvent]") -> list[str]:
 
     async def send() -> None:
         for batch in batches:
-            async with create_handler(batch_size=10_000, flush_every=timedelta(hours=1), max_flush_retries=1) as handler:
+            writing = create_handler(batch_size=10_000, flush_every=timedelta(hours=1), max_flush_retries=1)
+            async with writing as handler:
                 for event in batch:
                     await handler(MemoryMessage(data=event.model_dump_json(), attributes={}))
 
