@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, nullcontext
 from pathlib import Path
 from sqlite3 import OperationalError, connect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Engine, event, text
@@ -99,3 +101,34 @@ def test_a_statement_that_is_cancelled_frees_the_lock_with_no_help_of_the_garbag
         asyncio.run(cancelled())
     finally:
         gc.enable()
+
+
+def test_who_waits_for_the_lock_keeps_nobody_from_the_connection(tmp_path: Path) -> None:
+    from flows.local_server.transactions import Connection  # noqa: PLC0415 - likewise
+
+    begun = threading.Event()
+    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+    file = tmp_path / "db"
+    with closing(connect(file)) as other, closing(connect(file, factory=Connection, **options)) as ours:
+        other.executescript("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")
+        ours.set_trace_callback(lambda _: begun.set())
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(ours.execute, "BEGIN IMMEDIATE")
+            begun.wait()
+            ours.create_function("f", 0, lambda: None)  # waits for its mutex, as freeing a statement does
+            other.rollback()
+            waiting.result()
+        assert ours.in_transaction
+
+
+def test_what_stays_locked_is_told_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.local_server.transactions import Connection  # noqa: PLC0415 - likewise
+
+    monkeypatch.setattr("flows.local_server.transactions._PATIENCE", 0.1)
+    with closing(connect(tmp_path / "db")) as other, closing(connect(tmp_path / "db", factory=Connection)) as ours:
+        other.executescript("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")
+        ours.execute("PRAGMA busy_timeout = 60000")
+        with pytest.raises(OperationalError, match="locked"):
+            ours.execute("BEGIN IMMEDIATE")
+        other.rollback()
+        ours.execute("BEGIN IMMEDIATE")
