@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import long_but
 from tests.started import ROOT
 
 _CONFTEST = """
@@ -48,7 +49,7 @@ def test_other():
 """
 
 
-@pytest.mark.parametrize("part", ["begin", "body", "end"])
+@pytest.mark.parametrize("part", long_but("body", ["begin", "body", "end"]))
 def test_a_session_ends_and_tells_which_test_hung_and_where(tmp_path: Path, part: str) -> None:
     (tmp_path / "conftest.py").write_text(_CONFTEST)
     (tmp_path / "test_it.py").write_text(_TESTS.format(part=part))

@@ -60,6 +60,7 @@ def test_the_wheel_carries_the_project_and_none_of_its_tests(installed: Installe
     assert "prestow/py.typed" in contents(installed.wheel)
 
 
+@pytest.mark.long
 def test_the_sdist_builds_the_same_wheel(installed: Installed, tmp_path: Path) -> None:
     sdist = build(ROOT, "sdist", tmp_path / "sdist")
     subprocess.run(["tar", "-xf", sdist, "-C", tmp_path], check=True)

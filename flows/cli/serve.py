@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb, folder
 from flows.cli.output import emit, say
+from prestow.cancellation import PROMPT
 
 if TYPE_CHECKING:
     from prestow.content.store import Provider
@@ -69,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         host, port = server.address
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         emit({"listen": where}, f"serving on {where}", as_json=args.json)
-        ended.wait()
+        while not ended.wait(PROMPT):  # a signal that comes just before is handled after it
+            pass
     say("stopped")
     return 0
 

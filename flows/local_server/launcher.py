@@ -1,7 +1,8 @@
 """The local server's process: Prefect's own application, with what no setting offers.
 
 1. Its database is laid from a template, so that a first start takes no longer than any other.
-2. Write transactions queue for SQLite's one lock, and give it back whatever happens (see ``transactions``).
+2. Write transactions queue for SQLite's one lock, and give it back whatever happens (see ``transactions``); no event
+   that is sent twice keeps others from being written (see ``events``).
 3. A reply 503 says Retry-After, which Prefect's client obeys; without it the client sleeps for seconds.
 4. It serves a socket that it bound itself, so there is no port to guess and none to lose to another process.
 5. It ends when nobody has asked it for anything for long; the next one who needs it starts it again. Without its
@@ -111,9 +112,11 @@ def _serve(listener: socket.socket, record: Record, directory: Path) -> None:
     from prefect.server.api.server import create_app  # noqa: PLC0415 - likewise
 
     from config.settings import load  # noqa: PLC0415 - pydantic, which Prefect has read by now
-    from flows.local_server.transactions import queue_writers  # noqa: PLC0415 - it imports Prefect
+    from flows.local_server.events import write_once  # noqa: PLC0415 - it imports Prefect
+    from flows.local_server.transactions import queue_writers  # noqa: PLC0415 - likewise
 
     queue_writers()
+    write_once()
     poll_seldom()
     idle = Idle(retry_soon(create_app()))
     patience = load().server_idle_hours * _HOUR or float("inf")

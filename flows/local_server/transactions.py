@@ -1,14 +1,52 @@
 """Transactions of Prefect's on SQLite: writers queue for the one lock, and give it back (names checked for 3.8)."""
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from itertools import chain, repeat
+from typing import Any, Self
 from weakref import WeakSet
 
 from prefect.server.database.configurations import SQLITE_BEGIN_MODE, AioSqliteConfiguration
 from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
+
+_PATIENCE = 60.0
+"""Seconds to wait for the lock, as Prefect's own connections do."""
+
+_LOOKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+"""Seconds until the next look; the last one is repeated."""
+
+
+class Cursor(sqlite3.Cursor):
+    """A cursor that waits for the write lock outside of SQLite.
+
+    A connection that waits within (sqlite3_busy_timeout) holds its mutex all the while. Whoever frees one of its
+    statements waits for that: the event loop, when Python collects garbage there; and then nobody goes on who has the
+    lock.
+    """
+
+    def execute(self, statement: str, *parameters: Any) -> Self:
+        """Execute a statement, as soon as it gets the lock that it needs.
+
+        Raises:
+            sqlite3.OperationalError: it did not get it; or any other failure.
+        """
+        if statement.startswith("PRAGMA busy_timeout"):
+            return self
+        end = time.monotonic() + _PATIENCE
+        for pause in chain(_LOOKS, repeat(_LOOKS[-1])):
+            try:
+                return super().execute(statement, *parameters)
+            except sqlite3.OperationalError as error:
+                # within a transaction nobody else will give way
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self.connection.in_transaction:
+                    raise
+                if time.monotonic() > end:
+                    raise
+            time.sleep(pause)
+        raise AssertionError
 
 
 class Connection(sqlite3.Connection):
@@ -21,14 +59,18 @@ class Connection(sqlite3.Connection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Open it, as ``sqlite3.connect`` does."""
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **{**options, "timeout": 0})
         self._cursors = WeakSet[sqlite3.Cursor]()
 
-    def cursor(self, *arguments: Any) -> Any:
+    def cursor(self, factory: Any = Cursor) -> Any:
         """Make a cursor, which ends with the connection."""
-        cursor = super().cursor(*arguments)
+        cursor = super().cursor(factory)
         self._cursors.add(cursor)
         return cursor
+
+    def execute(self, statement: str, *parameters: Any) -> Any:
+        """Execute a statement with a cursor of its own."""
+        return self.cursor().execute(statement, *parameters)
 
     def close(self) -> None:
         """Close it, and its cursors before it."""

@@ -30,6 +30,7 @@ _GONE = {"refused": "gone", "stale": True}
 _PATIENCE = 30.0  # for a process that has to start
 _POLL = 0.01
 _GRACE = 10.0  # for a child whose server was killed
+_PROMPT = 0.25  # after a signal that came at the wrong moment
 _PASSED_ON = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH,
     signal.SIGCONT,
@@ -77,7 +78,7 @@ def stop(home: Path) -> bool:
     pid = _server(home, STOP)
     with suppress(ProcessLookupError):
         if pid is not None:
-            _wait(os.pidfd_open(pid), None)
+            _ready(os.pidfd_open(pid), None)
     return pid is not None
 
 
@@ -141,6 +142,9 @@ def _followed(connection: socket.socket, pid: int) -> int:
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         connection.sendall(b"!")
+        # A signal that comes just before a call that blocks is handled by Python when that call has ended.
+        while not _ready(connection.fileno(), _PROMPT):
+            pass
         answer, _ = wire.receive(connection)
     except (OSError, EOFError):
         _put_down(child)
@@ -156,15 +160,15 @@ def _followed(connection: socket.socket, pid: int) -> int:
 
 def _put_down(child: int) -> None:
     """Wait for a child that the kernel tells to end when its server is killed, and make sure."""
-    if not _wait(child, _GRACE):
+    if not _ready(child, _GRACE):
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(child, signal.SIGKILL)
 
 
-def _wait(process: int, seconds: float | None) -> bool:
-    """Wait for the end of a process; False if it did not come."""
+def _ready(descriptor: int, seconds: float | None) -> bool:
+    """Wait until a descriptor can be read, or its process has ended; False if that was not so in time."""
     poll = select.poll()
-    poll.register(process, select.POLLIN)
+    poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 

@@ -212,7 +212,7 @@ def _wait_for(process: subprocess.Popen[bytes]) -> None:
 def _ready(descriptors: Iterable[int], meanwhile: Callable[[], object] = lambda: None) -> list[int]:
     """Wait until some of the descriptors can be read or have ended, and return these."""
     token = current()
-    while not (found := _polled(descriptors, None if token is None else PROMPT)):
+    while not (found := _polled(descriptors, PROMPT)):  # a signal that comes just before is handled after it
         if token is not None:
             token.check()
         meanwhile()

@@ -116,6 +116,7 @@ def test_a_block_that_cannot_be_entered_changes_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
 
 
+@pytest.mark.long
 def test_after_a_block_the_process_is_as_before_and_the_next_one_connects_again(
     prefect_server: Server, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def _run(home: Path, **more: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.long
 def test_without_an_api_the_store_s_own_server_is_used_and_all_is_sent(prefect_server: Server, tmp_path: Path) -> None:
     home = prefect_server.directory.parent
     url, run, heartbeat, level = _run(home, HOME=str(tmp_path))

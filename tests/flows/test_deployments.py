@@ -128,6 +128,7 @@ def test_schedules_are_there_and_wait_to_be_switched_on(deployed: dict[str, Any]
     assert all(each["active"] == [] for each in deployed["deployments"])
 
 
+@pytest.mark.long
 def test_deploying_again_gives_the_same(api: dict[str, str], deployed: dict[str, Any]) -> None:
     before = records()
 
@@ -243,6 +244,7 @@ def test_stored_parameters_that_a_newer_form_does_not_take_are_named() -> None:
         deploy(ROOT)
 
 
+@pytest.mark.long
 def test_a_worker_pulls_and_pulling_again_is_cached(
     checkout_worker: Worker, home: str, docker_registry: DockerRegistry, demo_layout: Path
 ) -> None:

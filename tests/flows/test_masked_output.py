@@ -64,6 +64,7 @@ def log(run: UUID, last: str, times: int = 1) -> str:
     return until(whole, 1, f"{last!r} in the log of {run}")[0]
 
 
+@pytest.mark.long
 def test_the_terminal_has_what_a_container_prints_and_no_record_has_a_secret(
     home: str, tmp_path: Path, shell: str, planted: dict[str, str], prefect_server: Server
 ) -> None:

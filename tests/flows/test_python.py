@@ -112,6 +112,7 @@ def names(home: str | Path) -> list[str]:
         node.close()
 
 
+@pytest.mark.long
 def test_the_example_of_the_readme_runs(
     installed: Installed, folder: Path, variables: dict[str, str], demo_layout: Path, tmp_path: Path
 ) -> None:

@@ -97,6 +97,11 @@ class Case:
     outcome: Refused | Accepted
     limits: Limits = field(default_factory=Limits)
 
+    @property
+    def takes_long(self) -> bool:
+        """Whether making it, or what it asks for, takes long."""
+        return any(callable(layer) for layer in self.layers)
+
     def blobs(self) -> list[Blob]:
         """Make the layers."""
         return [_blob(layer) for layer in self.layers]

@@ -16,12 +16,14 @@ DRIVERS = (ErofsSnapshotter, NativeSnapshotter)
 LIKE_NATIVE = pytest.param(OverlaySnapshotter, marks=pytest.mark.long)  # in all but how layers are laid over another
 
 
-def _id(case: Case) -> str:
-    return f"{case.row} {case.name}"
+EACH = [
+    pytest.param(case, id=f"{case.row} {case.name}", marks=[pytest.mark.long] if case.takes_long else [])
+    for case in CASES
+]
 
 
 @pytest.mark.parametrize("arena", [*DRIVERS, LIKE_NATIVE], indirect=True, ids=lambda kind: kind.driver)
 @pytest.mark.usefixtures("inside_the_sentinel")
-@pytest.mark.parametrize("case", CASES, ids=_id)
+@pytest.mark.parametrize("case", EACH)
 def test_a_hostile_layer_harms_nothing(arena: Arena, case: Case) -> None:
     arena.hold(case)

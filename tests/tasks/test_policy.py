@@ -143,6 +143,7 @@ def test_futures_may_be_arguments_of_other_steps_fresh_or_cached(prefect_server:
     assert (_done(home, "made"), _done(home, "used")) == (4, 2)
 
 
+@pytest.mark.long
 def test_another_process_finds_what_this_one_made(prefect_server: Server, home: str) -> None:
     made(home)
     program = f"from tests.tasks.test_policy import made; print(made({home!r}).name)"

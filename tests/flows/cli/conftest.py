@@ -92,8 +92,13 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def called(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Called:
-    """The command, called in this process: quicker, and enough where the process is not the point."""
+def called(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], prefect_server: Server
+) -> Called:
+    """The command, called in this process: quicker, and enough where the process is not the point.
+
+    It has the shared Prefect server: with one of the store's own, the process would stay led to that.
+    """
     monkeypatch.setenv("PRESTOW_HOME", str(home))
     monkeypatch.setenv("PRESTOW_CONFIG", "")
     monkeypatch.setenv("PRESTOW_COLD", "1")

@@ -81,6 +81,7 @@ def test_a_failure_is_one_sentence_here_and_a_log_with_everything_at_the_api(
     assert logged(f"pull {reference}", "Traceback")
 
 
+@pytest.mark.long
 def test_a_pull_that_waits_for_another_process_says_so_here_and_in_its_log(
     prestow: Prestow, called: Called, fault_registry: FaultRegistry
 ) -> None:
@@ -132,6 +133,7 @@ def ends(name: str) -> list[str | None]:
     return [run.state_name for run in runs]
 
 
+@pytest.mark.long
 def test_who_asks_prefect_for_its_log_gets_it(prestow: Prestow, home: Path) -> None:
     done = prestow("bundle", "absent", "d", env={"PREFECT_LOGGING_LEVEL": "INFO"})
 

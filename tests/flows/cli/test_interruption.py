@@ -31,7 +31,10 @@ with interruptible():
 """
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, -signal.SIGTERM, marks=pytest.mark.long)],
+)
 def test_a_signal_in_the_callback_of_a_weak_reference_is_not_lost(number: int, status: int) -> None:
     command = ["env", "--default-signal=INT", sys.executable, "-u", "-c", PROGRAM, str(int(number))]
 

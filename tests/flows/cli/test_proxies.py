@@ -44,11 +44,12 @@ def test_the_store_s_own_server_is_asked_directly_by_warm_and_cold_commands(
     assert f"export NO_PROXY={told['NO_PROXY']}\n" in shell
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("scheme", "host", "exempt"),
     [
         ("http", "localhost", {"no_proxy": ""}),
-        pytest.param("socks", "127.0.0.1", {"NO_PROXY": "a,b"}, marks=pytest.mark.long),
+        ("socks", "127.0.0.1", {"NO_PROXY": "a,b"}),
     ],
 )
 def test_an_api_on_loopback_that_the_user_named_is_asked_directly(

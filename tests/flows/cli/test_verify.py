@@ -74,6 +74,7 @@ def test_what_is_damaged_is_repaired(called: Called, layer: Path) -> None:
     assert "damaged" not in again.out
 
 
+@pytest.mark.long
 def test_a_container_that_runs_is_told_and_goes_on(prestow: Prestow, called: Called, waiting_layout: Path) -> None:
     with prestow.start("run", "--id", "busy", f"oci:{waiting_layout}:waiting") as process:
         writer = opened(prestow.home, "busy")

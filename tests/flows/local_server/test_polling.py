@@ -12,9 +12,6 @@ from typing import Any
 import docket
 import pytest
 import uvicorn
-from prefect.server.api import background_workers
-from prefect.server.events import triggers
-from prefect.server.events.services.triggers import ReactiveTriggers
 
 from flows.local_server import polling
 
@@ -22,6 +19,9 @@ from flows.local_server import polling
 @pytest.fixture
 def seldom(monkeypatch: pytest.MonkeyPatch) -> type[docket.Worker]:
     """The worker that Prefect's server then uses."""
+    from prefect.server.api import background_workers  # noqa: PLC0415 - slow, for these tests alone
+    from prefect.server.events import triggers  # noqa: PLC0415 - likewise
+
     monkeypatch.setattr(background_workers, "Worker", docket.Worker)
     monkeypatch.setattr(triggers, "consumer", triggers.consumer)
     polling.poll_seldom()
@@ -29,6 +29,9 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> type[docket.Worker]:
 
 
 def test_prefect_still_has_the_names_that_polling_relies_on(seldom: type[docket.Worker]) -> None:
+    from prefect.server.events import triggers  # noqa: PLC0415 - likewise
+    from prefect.server.events.services.triggers import ReactiveTriggers  # noqa: PLC0415 - likewise
+
     assert version("pydocket").startswith(polling._DOCKET)
     assert seldom is polling._DeafWorker
     assert hasattr(docket.Worker, "_cancellation_listener")

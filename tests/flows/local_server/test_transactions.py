@@ -2,22 +2,29 @@
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, nullcontext
 from pathlib import Path
 from sqlite3 import OperationalError, connect
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy import Engine, event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from flows.local_server import transactions
+if TYPE_CHECKING:
+    from prefect.server.database.configurations import AioSqliteConfiguration
 
 
 @pytest.fixture(autouse=True)
 def queued() -> Iterator[None]:
     """Have transactions of Prefect's in this process queue as those of the server."""
+    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - slow, and for these alone
+
+    from flows.local_server import transactions  # noqa: PLC0415 - likewise
+
     before = AioSqliteConfiguration.begin_transaction
     transactions.queue_writers()
     yield
@@ -26,15 +33,17 @@ def queued() -> Iterator[None]:
 
 
 @pytest.fixture
-def configuration(tmp_path: Path) -> AioSqliteConfiguration:
+def configuration(tmp_path: Path) -> "AioSqliteConfiguration":
     """A database with a table."""
+    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - likewise
+
     with closing(connect(tmp_path / "db")) as database:
         database.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a)")
     return AioSqliteConfiguration(f"sqlite+aiosqlite:///{tmp_path}/db")
 
 
 @asynccontextmanager
-async def opened(configuration: AioSqliteConfiguration) -> AsyncIterator[AsyncSession]:
+async def opened(configuration: "AioSqliteConfiguration") -> AsyncIterator[AsyncSession]:
     async with await configuration.session(await configuration.engine()) as session:
         yield session
 
@@ -46,7 +55,7 @@ def lock(file: Path, timeout: float) -> None:
 
 
 def test_a_transaction_has_the_lock_at_once_and_what_begins_within_it_can_read(
-    configuration: AioSqliteConfiguration, tmp_path: Path
+    configuration: "AioSqliteConfiguration", tmp_path: Path
 ) -> None:
     async def read() -> object:
         async with opened(configuration) as session:
@@ -65,7 +74,7 @@ def test_a_transaction_has_the_lock_at_once_and_what_begins_within_it_can_read(
 
 @pytest.mark.parametrize("begun", ["in a transaction", "alone"])
 def test_a_statement_that_is_cancelled_frees_the_lock_with_no_help_of_the_garbage_collector(
-    configuration: AioSqliteConfiguration, tmp_path: Path, begun: str
+    configuration: "AioSqliteConfiguration", tmp_path: Path, begun: str
 ) -> None:
     async def write() -> None:
         transaction = configuration.begin_transaction if begun == "in a transaction" else nullcontext
@@ -92,3 +101,34 @@ def test_a_statement_that_is_cancelled_frees_the_lock_with_no_help_of_the_garbag
         asyncio.run(cancelled())
     finally:
         gc.enable()
+
+
+def test_who_waits_for_the_lock_keeps_nobody_from_the_connection(tmp_path: Path) -> None:
+    from flows.local_server.transactions import Connection  # noqa: PLC0415 - likewise
+
+    begun = threading.Event()
+    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+    file = tmp_path / "db"
+    with closing(connect(file)) as other, closing(connect(file, factory=Connection, **options)) as ours:
+        other.executescript("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")
+        ours.set_trace_callback(lambda _: begun.set())
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(ours.execute, "BEGIN IMMEDIATE")
+            begun.wait()
+            ours.create_function("f", 0, lambda: None)  # waits for its mutex, as freeing a statement does
+            other.rollback()
+            waiting.result()
+        assert ours.in_transaction
+
+
+def test_what_stays_locked_is_told_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.local_server.transactions import Connection  # noqa: PLC0415 - likewise
+
+    monkeypatch.setattr("flows.local_server.transactions._PATIENCE", 0.1)
+    with closing(connect(tmp_path / "db")) as other, closing(connect(tmp_path / "db", factory=Connection)) as ours:
+        other.executescript("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")
+        ours.execute("PRAGMA busy_timeout = 60000")
+        with pytest.raises(OperationalError, match="locked"):
+            ours.execute("BEGIN IMMEDIATE")
+        other.rollback()
+        ours.execute("BEGIN IMMEDIATE")

@@ -115,6 +115,6 @@ def descriptors(pid: int) -> int:
 
 
 def resident(pid: int) -> int:
-    """Give the resident KiB of a process."""
-    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    """Give the resident KiB of a process that are its own; pages of files come and go as the kernel likes."""
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1])
