@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases import long_but
-
 ROOT = Path(__file__).parents[1]
 
 PROGRAM = """
@@ -100,7 +98,8 @@ assert os.statvfs(disk).f_bfree * os.statvfs(disk).f_frsize > 50_000
 """
 
 
-@pytest.mark.parametrize("kind", long_but("tmpfs", ["tmpfs", "ext4"]))
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4"])
 def test_the_command_forgets_and_prunes_on_a_full_disk_that_nobody_had_opened(
     tmp_path: Path, demo_layout: Path, kind: str
 ) -> None:

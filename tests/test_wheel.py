@@ -115,6 +115,7 @@ def test_a_verb_that_only_reads_imports_no_prefect(installed: Installed, tmp_pat
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
+@pytest.mark.long
 def test_packages_of_others_stay_theirs(installed: Installed) -> None:
     done = python(installed, IMPORTED_ALONE)
 

@@ -58,6 +58,7 @@ def files(*folders: Path) -> Iterator[bytes]:
         yield from (path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.long
 def test_a_password_and_a_token_are_in_no_record_log_artifact_or_file(
     command: Prestow, prefect_server: Server, fault_registry: FaultRegistry
 ) -> None:

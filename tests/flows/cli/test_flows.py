@@ -67,6 +67,7 @@ def test_a_pull_that_stops_early_claims_no_layer_that_is_not_here(called: Called
     assert [line.split()[3:] for line in stored[2:-1]] == [["missing", "-"]] * 3
 
 
+@pytest.mark.long
 def test_a_failure_is_one_sentence_here_and_a_log_with_everything_at_the_api(
     prestow: Prestow, fault_registry: FaultRegistry
 ) -> None:

@@ -82,7 +82,8 @@ def test_writes_that_are_cut_short_lose_nothing(prestow: Prestow, tmp_path: Path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
-@pytest.mark.parametrize("inside", ["ingest", pytest.param("content/blobs", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("inside", ["ingest", "content/blobs"])
 def test_a_file_system_that_ends_inside_the_store_is_told(prestow: Prestow, demo_layout: Path, inside: str) -> None:
     """C-33: one that is mounted on a part of the store, so that no file can be renamed to its place."""
     (prestow.home / inside).mkdir(parents=True)

@@ -139,6 +139,7 @@ def test_a_namespace_has_names_of_its_own(
     assert called("images").status == 2
 
 
+@pytest.mark.long
 def test_what_a_container_runs_on_stays_whatever_is_removed_and_pruned(
     prestow: Prestow, called: Called, waiting_layout: Path
 ) -> None:

@@ -29,6 +29,7 @@ def on_a_terminal(prestow: Prestow, *arguments: str, typed: str) -> tuple[int, s
     return process.returncode, out, shown
 
 
+@pytest.mark.long
 def test_a_person_who_says_yes_lets_it_go_on_and_the_answer_stays_clean(
     prestow: Prestow, fault_registry: FaultRegistry
 ) -> None:

@@ -173,6 +173,7 @@ def test_a_loop_of_symlinks_is_refused(tar: Tar) -> None:
         layer(tar.file("a/x"))
 
 
+@pytest.mark.long
 def test_a_layer_cannot_ask_for_days_of_following_symlinks() -> None:
     tar = Tar().directory("d")
     for number in range(39):

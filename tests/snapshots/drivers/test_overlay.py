@@ -10,6 +10,7 @@ from tests.conformance import snapshotter
 from tests.conformance.bench import Bench
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("law", snapshotter.SUITE, ids=snapshotter.name)
 def test_overlay_keeps(law: Callable[[Bench], None], place: Path) -> None:
     with Bench(place / "store", OverlaySnapshotter) as bench:
