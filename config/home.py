@@ -10,7 +10,7 @@ DEFAULT_FILE = "/etc/prestow/config.toml"
 
 
 def default_home(environment: Mapping[str, str] = os.environ) -> Path:
-    """Give the store's folder: ``PRESTOW_HOME``, else ``/var/lib/prestow`` for root, else among the user's data."""
+    """Return the store's folder: ``PRESTOW_HOME``, else ``/var/lib/prestow`` for root, else among the user's data."""
     chosen = environment.get("PRESTOW_HOME")
     if chosen:
         return Path(chosen).expanduser().absolute()
@@ -30,29 +30,29 @@ def home_or_default(home: str | Path | None) -> str:
 
 
 def namespace_or_default(namespace: str | None, environment: Mapping[str, str] = os.environ) -> str:
-    """Give the chosen namespace, else ``PRESTOW_NAMESPACE``, else ``default``."""
+    """Return the chosen namespace, else ``PRESTOW_NAMESPACE``, else ``default``."""
     return namespace or environment.get("PRESTOW_NAMESPACE") or "default"
 
 
 def docker_config(environment: Mapping[str, str] = os.environ) -> Path:
-    """Give docker's ``config.json``: in ``DOCKER_CONFIG``, else in ``~/.docker``."""
+    """Return docker's ``config.json``: in ``DOCKER_CONFIG``, else in ``~/.docker``."""
     return Path(environment.get("DOCKER_CONFIG") or "~/.docker").expanduser() / "config.json"
 
 
 def server_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Give the variables from which a local server reads its settings, wherever it starts."""
+    """Return the variables from which a local server reads its settings, wherever it starts."""
     chosen = {name: value for name, value in environment.items() if name.startswith("PRESTOW_SERVER_")}
     file = environment.get("PRESTOW_CONFIG")
     return chosen | ({"PRESTOW_CONFIG": str(Path(file).expanduser().absolute())} if file else {})
 
 
 def config_file(environment: Mapping[str, str] = os.environ) -> str:
-    """Give the file with the settings: ``PRESTOW_CONFIG``, else the host's; it need not be there."""
+    """Return the file with the settings: ``PRESTOW_CONFIG``, else the host's; it need not be there."""
     return environment.get("PRESTOW_CONFIG") or DEFAULT_FILE
 
 
 def cold(environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether commands are to use no warm process: ``PRESTOW_COLD`` is set, and not to 0."""
+    """Return whether commands are to use no warm process: ``PRESTOW_COLD`` is set, and not to 0."""
     return environment.get("PRESTOW_COLD", "0") not in ("", "0")
 
 

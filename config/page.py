@@ -18,7 +18,7 @@ The environment wins.
 
 
 def page() -> str:
-    """Give the page as Markdown."""
+    """Return the page as Markdown."""
     rows = [
         f"| `{name}` | `PRESTOW_{name.upper()}` | {_default(name)} | {field.description} |"
         for name, field in Settings.model_fields.items()

@@ -147,7 +147,7 @@ def _update(client: SyncPrefectClient, found: DeploymentResponse, entry: Entry, 
 
 
 def _command() -> str:
-    """Give what a worker starts for a run: this installation, whose warm process forks a child for it."""
+    """Return what a worker starts for a run: this installation, whose warm process forks a child for it."""
     return f"{shlex.join([sys.executable, '-P'])} {_ENGINE}"
 
 

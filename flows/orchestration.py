@@ -34,7 +34,7 @@ _NOWHERE = "http://127.0.0.1:0/api"
 
 
 def prepared(home: Path) -> dict[str, str]:
-    """Give the variables with which a process imports Prefect that may wait for commands on the store's own server."""
+    """Return the variables for a process that imports Prefect and may wait for commands on the store's own server."""
     return LEAN | QUIET | environment(Server(_NOWHERE, 0, "nobody:nothing", home / "prefect"))
 
 
@@ -57,7 +57,7 @@ def adopted(env: Mapping[str, str], server: Server) -> bool:
 
 
 def lightened(*, heartbeats: bool = False) -> "Settings":
-    """Give Prefect's settings, made those of a process that is there for one run, but for what somebody has set.
+    """Return Prefect's settings, made those of a process that is there for one run, but for what somebody has set.
 
     Runs of a terminal or a program send no ``heartbeats``: this host notes their process, and tells when it was killed.
     """
@@ -72,7 +72,7 @@ def lightened(*, heartbeats: bool = False) -> "Settings":
 
 
 def read_again(env: Mapping[str, str]) -> None:
-    """Give a process that imported Prefect long ago, and ``QUIET``, the settings of its environment ``env``."""
+    """Let a process that imported Prefect long ago, and ``QUIET``, take the settings of its environment ``env``."""
     from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - the slow import
     from prefect.logging.configuration import setup_logging  # noqa: PLC0415 - likewise
 
@@ -83,7 +83,7 @@ def read_again(env: Mapping[str, str]) -> None:
 
 
 def _logging() -> "LoggingSettings":
-    """Give Prefect's settings of its log; where a file would be that is not there does not count."""
+    """Return Prefect's settings of its log; where a file would be that is not there does not count."""
     from prefect.settings import get_current_settings  # noqa: PLC0415 - the slow import
 
     found = get_current_settings().logging

@@ -103,7 +103,7 @@ class Standing:
 
 
 def be_usual() -> None:
-    """Give this process what the first process has, as far as it may: nothing of whoever happened to start it.
+    """Set for this process what the first process has, as far as it may: nothing of whoever happened to start it.
 
     Its soft limits are as high as they may be; only those of core files and stacks stay.
     """

@@ -39,7 +39,7 @@ class Token:
             part.cancel(reason)
 
     def part(self) -> "Token":
-        """Give a token for part of the work, which ends with the whole of it or by itself."""
+        """Return a token for part of the work, which ends with the whole of it or by itself."""
         part = Token()
         with self._lock:
             self._parts.append(part)
@@ -91,7 +91,7 @@ def watched(token: Token) -> Iterator[Token]:
 
 
 def current() -> Token | None:
-    """Give the token of the work that this is part of; None where nobody can cancel it."""
+    """Return the token of the work that this is part of; None where nobody can cancel it."""
     return _token.get()
 
 

@@ -71,7 +71,7 @@ class Digest(str):
         return f"{self.algorithm}:{self.encoded[:12]}"
 
     def digester(self) -> "Digester":
-        """Give a sink of this digest's algorithm, to be compared with it when all bytes went through."""
+        """Return a sink of this digest's algorithm, to be compared with it when all bytes went through."""
         return Digester(self.algorithm)
 
 
@@ -88,5 +88,5 @@ class Digester:
         self._hash.update(data)
 
     def digest(self) -> Digest:
-        """Give the digest of all bytes written so far."""
+        """Return the digest of all bytes written so far."""
         return Digest(f"{self._algorithm}:{self._hash.hexdigest()}")

@@ -129,7 +129,7 @@ class CancelledError(PrestowError):
 
 
 def printable(text: str | bytes, limit: int = 200) -> str:
-    """Give foreign text as one harmless line: control characters escaped, at most ``limit`` characters."""
+    """Return foreign text as one harmless line: control characters escaped, at most ``limit`` characters."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")
     line = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -101,13 +101,13 @@ class Platform:
         return cls(os_, architecture, variant, version, tuple(features.split("+")[1:]))
 
     def __str__(self) -> str:
-        """Give ``os/architecture[/variant]``, with version and features of the system where there are any."""
+        """Return ``os/architecture[/variant]``, with version and features of the system where there are any."""
         details = "".join([self.os_version, *("+" + feature for feature in self.os_features)])
         system = f"{self.os}({details})" if details else self.os
         return "/".join(filter(None, (system, self.architecture, self.variant)))
 
     def normalised(self) -> Self:
-        """Give the one spelling that is compared: lower case, aliases resolved, the baseline variant left out."""
+        """Return the one spelling that is compared: lower case, aliases resolved, the baseline variant left out."""
         architecture, variant = self.architecture.lower(), self.variant.lower()
         architecture, implied = _ARCHITECTURE_ALIASES.get(architecture, (architecture, ""))
         variant = implied or variant
@@ -122,13 +122,13 @@ class Platform:
 
 
 def host() -> Platform:
-    """Give the platform of this machine."""
+    """Return the platform of this machine."""
     name = os.uname()
     return Platform(name.sysname, name.machine).normalised()
 
 
 def platform_or_host(text: str | None) -> Platform:
-    """Give the platform that was asked for, or this host's where none was.
+    """Return the platform that was asked for, or this host's where none was.
 
     Raises:
         InvalidError: not of the form ``os/architecture[/variant]``.
@@ -145,7 +145,7 @@ def acceptable(platform: Platform) -> tuple[Platform, ...]:
 
 
 def choose(wanted: Platform, candidates: Sequence[Platform | None]) -> int | None:
-    """Give the index of the candidate that suits ``wanted`` best, or ``None`` where nothing suits.
+    """Return the index of the candidate that suits ``wanted`` best, or ``None`` where nothing suits.
 
     Among equals the first wins. A candidate without a platform comes last: only its config can tell.
     """

@@ -101,7 +101,7 @@ class Reference:
         return cls(domain, path, tag, None if digest is None else Digest.parse(digest))
 
     def __str__(self) -> str:
-        """Give the canonical form, ``domain/path[:tag][@digest]``."""
+        """Return the canonical form, ``domain/path[:tag][@digest]``."""
         return self.name + self._suffix
 
     @property
@@ -149,7 +149,7 @@ class LayoutReference:
             raise InvalidError(f"layout: ref {printable(self.ref)!r} must be letters, digits and . _ : @ + / -")
 
     def __str__(self) -> str:
-        """Give ``oci:PATH[:REF]``."""
+        """Return ``oci:PATH[:REF]``."""
         return f"{_LAYOUT_SCHEME}{self.path}" + ("" if self.ref is None else f":{self.ref}")
 
 
@@ -169,7 +169,7 @@ def parse_source(text: str) -> Reference | LayoutReference:
 
 
 def name_for(source: LayoutReference) -> str:
-    """Give the name under which an image from a layout is stored, unless another is asked for.
+    """Return the name under which an image from a layout is stored, unless another is asked for.
 
     A ref with a domain is a name already; any other is put under ``localhost``; without a ref, the folder's name is.
 
@@ -185,7 +185,7 @@ def name_for(source: LayoutReference) -> str:
 
 
 def image_name(reference: str, name: str | None) -> str:
-    """Give the name under which an image is kept: the chosen one, else the reference's own, in canonical form.
+    """Return the name under which an image is kept: the chosen one, else the reference's own, in canonical form.
 
     Raises:
         InvalidError: reference or name breaks the grammar.
@@ -197,7 +197,7 @@ def image_name(reference: str, name: str | None) -> str:
 
 
 def canonical_source(text: str) -> str | None:
-    """Give a source so that it means the same from any folder; None if that cannot be written.
+    """Return a source so that it means the same from any folder; None if that cannot be written.
 
     A reference is made canonical, a layout's path absolute. There is never a secret in it: neither has room for one.
 

@@ -1,4 +1,4 @@
-"""Tell the world that an image has reached a checkpoint: one Prefect event, on which automations can trigger.
+"""Report that an image has reached a checkpoint: one Prefect event, on which automations can trigger.
 
     event      prestow.<checkpoint>
     resource   prestow.image.<name>

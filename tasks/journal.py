@@ -68,7 +68,7 @@ class Journal:
             self.listener(line)
 
     def durations(self, began: float) -> dict[str, float]:
-        """Give the seconds of each step that ran, summed, and ``total`` since ``began`` on the monotonic clock."""
+        """Return the seconds of each step that ran, summed, and ``total`` since ``began`` on the monotonic clock."""
         found = {**self.seconds, "total": time.monotonic() - began}
         return {step: round(took, 6) for step, took in found.items()}
 

@@ -87,7 +87,7 @@ class _Record(WritableFileSystem):
 
     # Prefect declares the next two as coroutines, and calls them as functions (``_sync``) for a step that is one.
     def read_path(self, path: str, **_: object) -> Any:
-        """Give the record as Prefect writes them, or fail: then there is none."""
+        """Return the record as Prefect writes them, or fail: then there is none."""
         if path != self._key:
             raise FileNotFoundError(path)
         if self._content is None:
@@ -181,7 +181,7 @@ class Step(Generic[P, R]):
         return self._hit is None or bool(self._hit(inputs))
 
     def _bound(self, home: str) -> "Task[..., Any]":
-        """Give the task of one call, which alone uses this record, and this wait between attempts."""
+        """Return the task of one call, which alone uses this record, and this wait between attempts."""
         task = copy.copy(self._task)
         if self._key is not None:
             record = _Record(step=self, home=home)
@@ -215,12 +215,12 @@ def step(
 
 
 def records(home: str) -> Path:
-    """Give the folder of the records of a store; all of it may be deleted at any time."""
+    """Return the folder of the records of a store; all of it may be deleted at any time."""
     return Path(home, "prefect", "results")
 
 
 def _run_name(title: _Asked) -> Any:
-    """Give Prefect's naming function; Prefect passes parameters only to one that calls them so."""
+    """Return Prefect's naming function; Prefect passes parameters only to one that calls them so."""
 
     def run_name(parameters: Mapping[str, Any]) -> str:
         return printable(title(parameters))

@@ -40,7 +40,7 @@ class Retries:
     longest: float = 300.0
 
     def delay(self, attempt: int, retry_after: float | None = None) -> float | None:
-        """Give the wait after the failed ``attempt`` (1 for the first), or None to give up."""
+        """Return the wait after the failed ``attempt`` (1 for the first), or None to give up."""
         own: float = min(self.cap, self.first * 2.0 ** (attempt - 1)) * _uniform(0.5, 1.0)
         if retry_after is None:
             return own
@@ -54,7 +54,7 @@ USUAL = Retries()
 
 
 def retry_condition(retries: Retries) -> Callable[[Any, TaskRun, State[Any]], bool]:
-    """Give Prefect's retry condition: ask the error, and set the wait where the engine looks for it next."""
+    """Return Prefect's retry condition: ask the error, and set the wait where the engine looks for it next."""
 
     def condition(task: "Task[..., Any]", task_run: TaskRun, state: State[Any]) -> bool:
         error: object = state.data

@@ -24,7 +24,7 @@ _LAST = 0.5  # seconds that the steps of a run that is to end have, to tell the 
 
 
 def waited(future: Future[R]) -> R:
-    """Give the result of a thread's work, or raise its error; a signal meanwhile is obeyed.
+    """Return the result of a thread's work, or raise its error; a signal meanwhile is obeyed.
 
     Python runs the handler of a signal when the main thread comes back from what it does. A signal that arrives when
     it is just about to wait does not wake it, nor does one that another thread was given. So it waits piece by piece.
@@ -50,7 +50,7 @@ class Submitted(PrefectConcurrentFuture[R]):
         return super().state
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> R:  # noqa: FBT001, FBT002 - Prefect's signature
-        """Give what the step gave, or raise its error; see :func:`waited`."""
+        """Return what the step gave, or raise its error; see :func:`waited`."""
         if timeout is None:
             waited(self.wrapped_future)
         return super().result(timeout, raise_on_failure)

@@ -25,7 +25,7 @@ _Reader = Callable[[object, str], Any]
 
 
 def to_json(value: object) -> Plain:
-    """Give a value as plain JSON.
+    """Return a value as plain JSON.
 
     Raises:
         TypeError: a value of no known kind; an error in the program, not in its input.
@@ -57,7 +57,7 @@ def from_json(expected: type[T], plain: object) -> T:
 
 
 def dump(value: object) -> bytes:
-    """Give a value as JSON text; equal values give equal bytes."""
+    """Return a value as JSON text; equal values give equal bytes."""
     return json.dumps(to_json(value), allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode()
 
 
@@ -85,7 +85,7 @@ def check(expected: object) -> None:
 
 @cache
 def _reader(expected: Any) -> _Reader:
-    """Give the function that reads the ``expected`` type from plain JSON and a text that says where it stands."""
+    """Return the function that reads the ``expected`` type from plain JSON and a text that says where it stands."""
     if expected in _LEAVES:
         return _LEAVES[expected]
     if isinstance(expected, type) and dataclasses.is_dataclass(expected):

@@ -7,5 +7,5 @@ import pytest
 
 
 def long_but(usual: object, every: Iterable[Any]) -> list[Any]:
-    """Give all of them, marked ``long`` but for the usual one."""
+    """Return all of them, marked ``long`` but for the usual one."""
     return [each if each == usual else pytest.param(each, marks=pytest.mark.long) for each in every]

@@ -10,5 +10,5 @@ PULL = CHECKPOINTS[: CHECKPOINTS.index("tagged") + 1]
 
 
 def large_but(usual: str) -> list[Any]:
-    """Give all of them; only ``usual`` is tried by ``make test``, the others by ``make large``."""
+    """Return all of them; only ``usual`` is tried by ``make test``, the others by ``make large``."""
     return [word if word == usual else pytest.param(word, marks=pytest.mark.large) for word in PULL]

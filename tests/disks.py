@@ -21,7 +21,7 @@ def mounted(folder: Path, *how: str) -> Iterator[Path]:
 
 @contextmanager
 def ext4(folder: Path, *options: str) -> Iterator[Path]:
-    """Give a new ext4 of 16 MiB, made with these options of ``mkfs.ext4``."""
+    """Yield a new ext4 of 16 MiB, made with these options of ``mkfs.ext4``."""
     disk = folder / "disk"
     with disk.open("wb") as file:
         file.truncate(16 << 20)

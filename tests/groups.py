@@ -28,7 +28,7 @@ class Group:
         return ("sh", "-c", _INTO, " ".join(map(str, self.folders.values())))
 
     def members(self) -> set[int]:
-        """Give the processes in it, and in groups below it."""
+        """Return the processes in it, and in groups below it."""
         found: set[int] = set()
         for top in self.folders.values():
             for folder, _, _ in os.walk(top):  # not Path.rglob, which fails when a group that it has listed ends
@@ -47,13 +47,13 @@ class Group:
             time.sleep(0.01)
 
     def holds(self, pid: int) -> bool:
-        """Tell whether a process is in it in each hierarchy."""
+        """Return whether a process is in it in each hierarchy."""
         found = memberships(pid)
         return all(found[hierarchy] == path for hierarchy, path in self.paths.items())
 
 
 def memberships(pid: int | str = "self") -> dict[str, str]:
-    """Give the group of a process in each hierarchy."""
+    """Return the group of a process in each hierarchy."""
     lines = (line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
     return {hierarchy: path for _, hierarchy, path in lines}
 

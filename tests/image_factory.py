@@ -67,7 +67,7 @@ def write_image(
 
 
 def demo_layers(architecture: str) -> list[bytes]:
-    """Give the demo image's three tars: a base, a change and a deletion, and links with an attribute."""
+    """Return the demo image's three tars: a base, a change and a deletion, and links with an attribute."""
     own = {"mtime": MTIME}
     app = {**own, "uid": 1000, "gid": 1000}
     base = Tar()
@@ -165,7 +165,7 @@ def tag(layout: Path, target: Descriptor, ref: str) -> Descriptor:
 
 
 def read_blob(layout: Path, digest: Digest) -> bytes:
-    """Give the bytes of a blob."""
+    """Return the bytes of a blob."""
     return (layout / "blobs" / digest.algorithm / digest.encoded).read_bytes()
 
 
@@ -175,7 +175,7 @@ def compress(data: bytes, compression: str) -> bytes:
 
 
 def layer_type(compression: str, *, docker: bool = False) -> str:
-    """Give the media type of a layer."""
+    """Return the media type of a layer."""
     base, mark = (mediatypes.DOCKER_LAYER, ".") if docker else (mediatypes.OCI_LAYER, "+")
     return base if compression == "none" else f"{base}{mark}{compression}"
 

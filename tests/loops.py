@@ -43,7 +43,7 @@ class BrokenOffError(Exception):
 
 
 def name_of(ref: str) -> str:
-    """Give the name that an image has in the store."""
+    """Return the name that an image has in the store."""
     return f"localhost/{ref}:latest"
 
 

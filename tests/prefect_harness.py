@@ -20,7 +20,7 @@ from tests.server_logs import SHARED, check_log
 
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give a running server, for tests that start processes of their own: Prefect is not imported in this one."""
+    """Yield a running server, for tests that start processes of their own: Prefect is not imported in this one."""
     home = _shared(tmp_path_factory) / SHARED
     home.mkdir(mode=0o700, exist_ok=True)
     with (home / "users.lock").open("w") as users:
@@ -39,7 +39,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def prefect_server(prefect_api: Server) -> Iterator[Server]:
-    """Give the same server, to which Prefect in this process is connected until the session ends."""
+    """Yield the same server, to which Prefect in this process is connected until the session ends."""
     with _client_of(prefect_api):
         yield prefect_api
 
@@ -53,7 +53,7 @@ def deploying(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def _shared(factory: pytest.TempPathFactory) -> Path:
-    """Give a folder that all workers of this session share."""
+    """Return a folder that all workers of this session share."""
     own = factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 

@@ -31,12 +31,12 @@ T = TypeVar("T")
 
 
 def client(server: Server | None) -> SyncPrefectClient:
-    """Give a client of a server; of that to which this process is connected, if it is none."""
+    """Return a client of a server; of that to which this process is connected, if it is none."""
     return get_client(sync_client=True) if server is None else SyncPrefectClient(server.url, auth_string=server.auth)
 
 
 def flow_run_id(state: State) -> UUID:
-    """Give the flow run's ID from the state that ``flow(…, return_state=True)`` gave."""
+    """Return the flow run's ID from the state that ``flow(…, return_state=True)`` gave."""
     assert state.state_details.flow_run_id is not None
     return state.state_details.flow_run_id
 
@@ -53,7 +53,7 @@ def ended(run: UUID, server: Server | None = None) -> FlowRun:
 
 
 def runs_of(flow: str, home: str) -> list[FlowRun]:
-    """Give the latest flow runs of a flow in a store, newest first; the server has those of all tests."""
+    """Return the latest flow runs of a flow in a store, newest first; the server has those of all tests."""
     named = FlowFilter(name=FlowFilterName(any_=[flow]))
     with get_client(sync_client=True) as client:
         latest = client.read_flow_runs(flow_filter=named, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
@@ -61,7 +61,7 @@ def runs_of(flow: str, home: str) -> list[FlowRun]:
 
 
 def asked(server: Server, kind: str, key: str) -> list[Any]:
-    """Give what another server than that of the tests knows of all its ``flow_runs`` or ``task_runs``."""
+    """Return what another server than that of the tests knows of all its ``flow_runs`` or ``task_runs``."""
     token = base64.b64encode(server.auth.encode()).decode()
     headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
     request = urllib.request.Request(f"{server.url}/{kind}/filter", b"{}", headers)

@@ -95,7 +95,7 @@ _MACHINES = {"amd64": 62, "arm64": 183}
 
 
 def code(architecture: str) -> bytes:
-    """Give the instructions for ``amd64`` or ``arm64``, followed by the path that they open."""
+    """Return the instructions for ``amd64`` or ``arm64``, followed by the path that they open."""
     if architecture == "amd64":
         return b"".join(bytes.fromhex(line.partition("#")[0]) for line in _X86_64.splitlines()) + MOTD
     words = [int(line.split()[0], 16) for line in _ARM64.splitlines() if line]
@@ -103,7 +103,7 @@ def code(architecture: str) -> bytes:
 
 
 def hello(architecture: str) -> bytes:
-    """Give the program as a static ELF executable of one segment."""
+    """Return the program as a static ELF executable of one segment."""
     text = code(architecture)
     size = _HEADERS + len(text)
     identity = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)  # 64 bits, little-endian, version 1

@@ -242,11 +242,11 @@ class FaultRegistry:
         self._rules.append(Rule(re.compile(pattern), method, fault, times))
 
     def requests(self, pattern: str = "", method: str | None = None) -> list[Seen]:
-        """Give the requests that arrived at paths that match."""
+        """Return the requests that arrived at paths that match."""
         return [s for s in list(self.seen) if re.search(pattern, s.path) and method in (None, s.method)]
 
     def fault_for(self, method: str, path: str) -> Fault:
-        """Give the fault of the first rule that applies, and count it."""
+        """Return the fault of the first rule that applies, and count it."""
         with self._lock:
             for rule in self._rules:
                 if rule.left != 0 and rule.method in (None, method) and rule.pattern.search(path):
@@ -344,7 +344,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _answer(self, fault: Fault) -> tuple[int, dict[str, str], bytes]:
-        """Give the right answer: status, headers and body."""
+        """Return the right answer: status, headers and body."""
         access = self.registry.access
         if urlsplit(self.path).path == "/token":
             return self._token(access or Access(None))

@@ -43,12 +43,12 @@ class _Image:
 
 
 def name(number: int) -> str:
-    """Give the name of an image."""
+    """Return the name of an image."""
     return f"registry.example/team-{number % 97}/image-{number:06d}:1.0"
 
 
 def layer(number: int) -> bytes:
-    """Give an image's only layer, a tar."""
+    """Return an image's only layer, a tar."""
     return Tar().file("number", f"{number:08d}".encode()).to_bytes()
 
 

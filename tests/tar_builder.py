@@ -22,12 +22,12 @@ Text = str | bytes
 
 
 def octal(value: int, width: int) -> bytes:
-    """Give a number in octal with the NUL at its end, as ustar has it."""
+    """Return a number in octal with the NUL at its end, as ustar has it."""
     return b"%0*o\0" % (width - 1, value)
 
 
 def base256(value: int, width: int) -> bytes:
-    """Give a number in binary with the high bit set, as GNU tar writes what octal cannot say."""
+    """Return a number in binary with the high bit set, as GNU tar writes what octal cannot say."""
     return bytes([0x80 | ((value >> (8 * (width - 1))) & 0x7F)]) + (value % (1 << 8 * (width - 1))).to_bytes(width - 1)
 
 
@@ -49,7 +49,7 @@ def header(
     magic: bytes = USTAR,
     checksum: bytes | None = None,
 ) -> bytes:
-    """Give one header block; a number given as bytes is written as it is, and so is a checksum."""
+    """Return one header block; a number given as bytes is written as it is, and so is a checksum."""
     numbers = {"mode": mode, "uid": uid, "gid": gid, "size": size, "mtime": mtime}
     block = b"".join([
         _padded(name, _NAME_SIZE),
@@ -69,12 +69,12 @@ def header(
 
 
 def records(fields: Mapping[str, Text]) -> bytes:
-    """Give PAX records, each with its own length in front."""
+    """Return PAX records, each with its own length in front."""
     return b"".join(record(keyword, _bytes(value)) for keyword, value in fields.items())
 
 
 def record(keyword: str, value: bytes) -> bytes:
-    """Give one PAX record."""
+    """Return one PAX record."""
     body = b" " + keyword.encode() + b"=" + value + b"\n"
     length = len(body)
     while len(str(length)) + len(body) != length:
@@ -173,7 +173,7 @@ class Tar:
         return self.raw(header(name, typeflag=typeflag, **fields) + _blocks(data))
 
     def to_bytes(self, *, end: int = 2) -> bytes:
-        """Give the archive, closed with ``end`` zero blocks."""
+        """Return the archive, closed with ``end`` zero blocks."""
         return b"".join(self._parts) + bytes(end * BLOCK)
 
 

@@ -150,6 +150,18 @@ def test_files_are_short() -> None:
     } == {}
 
 
+def test_docstrings_begin_as_python_s_own_do() -> None:
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = [
+        f"{where(file)}:{node.lineno}"
+        for file in files(*OURS)
+        for node in ast.walk(tree(file))
+        if isinstance(node, definitions) and (ast.get_docstring(node) or "").startswith(("Give ", "Tell "))
+    ]
+
+    assert found == [], "write: Return …, Yield …, Whether …"
+
+
 def test_the_environment_is_read_at_the_edge_only() -> None:
     names = {"environ", "environb", "getenv", "getenvb", "putenv"}
     reads = [

@@ -70,7 +70,7 @@ def listing(folder: Path) -> dict[bytes, Listed]:
 
 
 def _descriptors(path: bytes, folder: int) -> Iterator[tuple[bytes, int]]:
-    """Give each path below a folder, and it, with a descriptor opened for its path alone."""
+    """Yield each path below a folder, and it, with a descriptor opened for its path alone."""
     yield path, folder
     for name in map(os.fsencode, os.listdir(folder)):
         inner = path + b"/" + name if path else name
@@ -143,7 +143,7 @@ def _modelled(node: Node, open_layer: Callable[[int], int]) -> Listed:
 
 
 def file_content(node: Node, open_layer: Callable[[int], int]) -> bytes:
-    """Give what a regular file of the model contains."""
+    """Return what a regular file of the model contains."""
     data = bytearray(node.size)
     for logical, offset, length in node.extents:
         descriptor = open_layer(node.layer)
@@ -185,7 +185,7 @@ class Layers:
         return tuple(path.stat().st_size for path in self.paths)
 
     def open(self, index: int) -> int:
-        """Give a descriptor of one."""
+        """Return a descriptor of one."""
         return os.open(self.paths[index], os.O_RDONLY | os.O_CLOEXEC)
 
 
@@ -239,7 +239,7 @@ _CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
 
 
 def acl(user: int, mask: int) -> bytes:
-    """Give an access control list that names a user; ``mask`` is also the group's bits of the file's mode."""
+    """Return an access control list that names a user; ``mask`` is also the group's bits of the file's mode."""
     entries = ((1, 7, -1), (2, 5, user), (4, 5, -1), (16, mask, -1), (32, 0, -1))
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
 
@@ -285,7 +285,7 @@ def _nodes(draw: st.DrawFn, kind: Kind) -> Node:
 
 @st.composite
 def _sparse(draw: st.DrawFn) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Give a size and runs of data (start, length) within it."""
+    """Return a size and runs of data (start, length) within it."""
     unit = draw(st.sampled_from([512, 4096, 65_536, 1000]))
     runs, at = [], 0
     for gap, length in draw(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), max_size=4)):

@@ -64,7 +64,7 @@ def worker(python: Path | str, environment: Mapping[str, str], log: Path, pool: 
 
 
 def without_prefect() -> dict[str, str]:
-    """Give the environment of the tests without what they told their own process of Prefect."""
+    """Return the environment of the tests without what they told their own process of Prefect."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PRESTOW_"))}
     return {**kept, "PRESTOW_COLD": "1"}
 
@@ -99,7 +99,7 @@ def answer(run: UUID, decision: str, **values: str) -> None:
 
 
 def process_of(run: UUID) -> list[int]:
-    """Give the process that executes a run: it has the run's ID in its environment."""
+    """Return the process that executes a run: it has the run's ID in its environment."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -120,7 +120,7 @@ def add_pull(verb: argparse.ArgumentParser, default: str) -> None:
 
 
 def _checked(text: str, parse: Callable[[str], object]) -> str:
-    """Give a text back if ``parse`` takes it; argparse says which argument it is when it does not."""
+    """Return a text as it is if ``parse`` takes it; argparse says which argument it is when it does not."""
     try:
         parse(text)
     except PrestowError as error:

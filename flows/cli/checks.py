@@ -73,7 +73,7 @@ def examine(home: str) -> list[Finding]:
 
 
 def all_settings() -> list[dict[str, Any]]:
-    """Tell of every setting its name, variable, value, default and meaning; no values if one of them is wrong."""
+    """Return of every setting its name, variable, value, default and meaning; no values if one of them is wrong."""
     try:
         chosen: dict[str, Any] = load().model_dump(mode="json")
     except SettingsError:
@@ -216,7 +216,7 @@ def _api(found: str, url: str, headers: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def credentials(variables: Mapping[str, str]) -> dict[str, str]:
-    """Give the header that lets a client in, from Prefect's variables."""
+    """Return the header that lets a client in, from Prefect's variables."""
     if key := variables.get("PREFECT_API_KEY"):
         return {"Authorization": f"Bearer {key}"}
     if auth := variables.get("PREFECT_API_AUTH_STRING"):

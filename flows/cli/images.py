@@ -99,7 +99,7 @@ def remove(args: argparse.Namespace) -> int:
 
 
 def tag(args: argparse.Namespace) -> int:
-    """Give an image another name."""
+    """Return an image another name."""
     from prestow.metadata import tag as engine  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.reference import Reference  # noqa: PLC0415 - likewise
     from prestow.store.node import open_node  # noqa: PLC0415 - likewise

@@ -15,7 +15,7 @@ from prestow.store.node import Node
 
 
 def summaries(node: Node, records: Iterable[ImageRecord], labels: Mapping[str, str | None]) -> list[dict[str, Any]]:
-    """Tell about names: target, the platforms that are here, compressed bytes of their layers.
+    """Return what is known of names: target, the platforms that are here, compressed bytes of their layers.
 
     With ``labels``, only about those that have them all; None stands for any value.
     """
@@ -69,7 +69,7 @@ def _platforms(node: Node, record: ImageRecord) -> list[Platform]:
 
 
 def details(node: Node, name: str, platform: str | None) -> dict[str, Any]:
-    """Tell everything about one image.
+    """Return everything about one image.
 
     Raises:
         NotFoundError: no such name, or nothing here for the platform.

@@ -36,7 +36,7 @@ def emit(document: Mapping[str, Any] | Sequence[Any], text: str, *, as_json: boo
 
 
 def say(text: str) -> None:
-    """Tell a person something beside the answer."""
+    """Print something for a person beside the answer."""
     if sys.stderr is not None:  # it may be closed
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - likewise
 

@@ -16,7 +16,7 @@ _QUESTION = "Approve? Answer y, or n and the reason; or answer in the Prefect UI
 
 
 def person() -> Person:
-    """Give who is to be asked: somebody who can both read standard error and answer on standard input, or nobody."""
+    """Return who is to be asked: somebody who can both read standard error and answer on standard input, or nobody."""
     here = sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
     return AtTerminal() if here else Elsewhere()
 
@@ -46,7 +46,7 @@ class AtTerminal(Elsewhere):
         say(f"{description}\n\n{_QUESTION}{f' {url}' if url else ''}")
 
     def answer(self, seconds: float) -> Approval | None:
-        """Give the answer when there is a line of it; who closes standard input answers elsewhere."""
+        """Return the answer when there is a line of it; who closes standard input answers elsewhere."""
         end = time.monotonic() + seconds
         while self._present and (left := end - time.monotonic()) > 0:
             check()

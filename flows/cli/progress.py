@@ -39,7 +39,7 @@ def shown() -> Iterator["Display"]:
 
 
 def _terminal() -> "Console | None":
-    """Give standard error, if it is a terminal on which the cursor can be moved."""
+    """Return standard error, if it is a terminal on which the cursor can be moved."""
     if sys.stderr is None or not sys.stderr.isatty():
         return None
     from rich.console import Console  # noqa: PLC0415 - only for a terminal
@@ -54,7 +54,7 @@ def _title(line: Line) -> str:
 
 
 def _said(line: Line) -> str | None:
-    """Give the sentence that a line is for a person, if it is one."""
+    """Return the sentence that a line is for a person, if it is one."""
     if line.what == "told":
         return line.why
     if line.what != "waiting":

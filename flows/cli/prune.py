@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _checked_mark(args: argparse.Namespace, options: dict[str, Any]) -> float | None:
-    """Give the high mark of the disk; what contradicts itself, or the settings, is refused before anything is begun."""
+    """Return the high mark of the disk; what contradicts itself, or the settings, is refused before anything begins."""
     from prestow.gc.prune import Choice, rules  # noqa: PLC0415 - likewise
     from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
 
@@ -89,7 +89,7 @@ def _checked_mark(args: argparse.Namespace, options: dict[str, Any]) -> float | 
 
 
 def _say_still_full(args: argparse.Namespace, above: float) -> None:
-    """Tell an operator whose mark could not be reached, for what is left is in use, labelled, or not the store's."""
+    """Warn an operator whose mark could not be reached, for what is left is in use, labelled, or not the store's."""
     disk = shutil.disk_usage(args.home)
     if (percent := 100 * disk.used / (disk.used + disk.free)) > above:
         say(f"the disk is still {percent:.0f}% full, more than {above:g}%: no name that may go frees any more of it")

@@ -22,11 +22,11 @@ class Ask(Protocol):
     """Asks the API for what a filter gives."""
 
     def __call__(self, path: str, body: Mapping[str, Any]) -> tuple[list[dict[str, Any]], datetime]:
-        """Give the rows, and the server's time."""
+        """Return the rows, and the server's time."""
 
 
 def without_runs(ask: Ask) -> list[str]:
-    """Give the names of the deployments whose active schedules should have coming runs and have none."""
+    """Return the names of the deployments whose active schedules should have coming runs and have none."""
     return [printable(str(found["name"])) for found, now in _deployments(ask) if _is_neglected(ask, found, now)]
 
 
@@ -47,7 +47,7 @@ def _deployments(ask: Ask) -> Iterator[tuple[dict[str, Any], datetime]]:
 
 
 def _is_neglected(ask: Ask, deployment: Mapping[str, Any], now: datetime) -> bool:
-    """Tell whether the scheduler had the time to make runs of a deployment, and made none."""
+    """Return whether the scheduler had the time to make runs of a deployment, and made none."""
     changed = [deployment, *deployment["schedules"]]
     if any(now - datetime.fromisoformat(each["updated"]) < _GRACE for each in changed):
         return False
@@ -68,7 +68,7 @@ def _has_coming_run(ask: Ask, deployment: str, now: datetime) -> bool:
 
 
 def _is_due(schedule: Mapping[str, Any], now: datetime) -> bool:
-    """Tell whether a schedule has a date within the scheduler's horizon."""
+    """Return whether a schedule has a date within the scheduler's horizon."""
     from prefect.server.schemas.schedules import SCHEDULE_TYPES  # noqa: PLC0415 - seconds, and only where it matters
     from pydantic import TypeAdapter  # noqa: PLC0415 - likewise
 

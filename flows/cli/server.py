@@ -39,7 +39,7 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 
 def status(args: argparse.Namespace) -> int:
-    """Tell whether the server runs, and where."""
+    """Return whether the server runs, and where."""
     from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
 
     _tell(ensure.status(Path(args.home)), as_json=args.json)
@@ -53,7 +53,7 @@ def start(args: argparse.Namespace) -> int:
 
 
 def open_page(args: argparse.Namespace) -> int:
-    """Tell the address of the UI, and the login for which it asks once in each browser."""
+    """Show the address of the UI, and the login for which it asks once in each browser."""
     server = _ensured(args)
     page = server.url.removesuffix("/api")
     text = f"address  {page}\nlogin    {server.auth}"
@@ -82,7 +82,7 @@ def stop(args: argparse.Namespace) -> int:
 
 
 def _ensured(args: argparse.Namespace) -> "Server":
-    """Give the server, started if need be, once store and settings are known to be right."""
+    """Return the server, started if need be, once store and settings are known to be right."""
     from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
     from prestow.store.node import open_node  # noqa: PLC0415 - likewise
 

@@ -54,13 +54,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _entry(each: "Repaired") -> dict[str, Any]:
-    """Give one name's part of the document."""
+    """Return one name's part of the document."""
     repaired = asdict(each)
     return {**repaired.pop("found"), **repaired}
 
 
 def _progress(name: str) -> Callable[[int], None]:
-    """Give what tells now and then how far a long verification is."""
+    """Return what tells now and then how far a long verification is."""
     read, told = 0, time.monotonic()
 
     def progress(count: int) -> None:
@@ -92,7 +92,7 @@ def _result(each: "Repaired") -> str:
 
 
 def _damages(each: "Repaired") -> Iterator[tuple[str, ...]]:
-    """Give what was repaired, or could not be, and then what nobody tried to."""
+    """Yield what was repaired, or could not be, and then what nobody tried to."""
     for mended in each.mended:
         became = mended.how or f"still damaged: {mended.why_not}"
         yield each.found.shown, mended.kind, mended.name, mended.what, became

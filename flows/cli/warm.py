@@ -23,7 +23,7 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 
 def status(args: argparse.Namespace) -> int:
-    """Tell whether the process runs."""
+    """Return whether the process runs."""
     from flows.warm import client  # noqa: PLC0415 - keep `prestow --help` quick
 
     pid = client.status(Path(args.home))

@@ -45,7 +45,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _idle() -> float:
-    """Give the seconds after which an idle process ends."""
+    """Return the seconds after which an idle process ends."""
     from config.settings import load  # noqa: PLC0415 - pydantic
 
     return load().warm_minutes * 60

@@ -16,7 +16,7 @@ _ITEMS = 20  # of one list
 
 
 def describe(name: str, checkpoint: Checkpoint, target: Descriptor, image: Image | None, raw: bytes | None) -> str:
-    """Give what is known of an image, as Markdown; ``raw`` is its config."""
+    """Return what is known of an image, as Markdown; ``raw`` is its config."""
     lines = [
         f"{code(name)} is held after {code(checkpoint)}.",
         "",

@@ -21,7 +21,7 @@ def code(text: str, limit: int = _TEXT) -> str:
 
 
 def size(count: float) -> str:
-    """Give a number of bytes as people read it: ``12.3 MiB``."""
+    """Return a number of bytes as people read it: ``12.3 MiB``."""
     for unit in _UNITS:
         if count < 1024 or unit == _UNITS[-1]:  # noqa: PLR2004 - the step between binary units
             break

@@ -23,7 +23,7 @@ from prestow.content.disk import translated
 
 
 def bind(port: int) -> socket.socket:
-    """Give a socket with a port of the loopback, which it shares with this user's alone; 0 takes a free one.
+    """Return a socket with a port of the loopback, which it shares with this user's alone; 0 takes a free one.
 
     Raises:
         OSError: another user has it.
@@ -61,7 +61,7 @@ def held(directory: Path, record: Record) -> Iterator[bool]:
 
 
 def is_held(directory: Path) -> bool:
-    """Tell whether any process holds the address of the last server."""
+    """Return whether any process holds the address of the last server."""
     with _users(directory) as users:
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)

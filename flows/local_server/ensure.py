@@ -49,7 +49,7 @@ def begin(home: Path) -> None:
 
 
 def ensure(home: Path, *, timeout: float = 120.0, silence: float = 15.0) -> Server:
-    """Give the server of the store in ``home``, started if need be; any number of processes may ask at once.
+    """Return the server of the store in ``home``, started if need be; any number of processes may ask at once.
 
     One that has served and answers nobody for ``silence`` seconds is ended, and another one started.
 
@@ -153,7 +153,7 @@ def _end(process: int, grace: float) -> None:
 
 
 def _exited(pid: int) -> bool:
-    """Tell whether a child of this process has ended, and take it off the process table."""
+    """Return whether a child of this process has ended, and take it off the process table."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:

@@ -40,5 +40,5 @@ class Idle:
         self._last = self._clock()
 
     def seconds(self) -> float:
-        """Give for how many seconds nothing was asked; 0 while something is."""
+        """Return for how many seconds nothing was asked; 0 while something is."""
         return 0.0 if self._open else self._clock() - self._last

@@ -19,7 +19,7 @@ from prestow.errors import PrestowError
 
 @contextmanager
 def kept(home: Path) -> Iterator[Server]:
-    """Give the store's server, started if need be, and have it replaced if it dies while this block lasts.
+    """Yield the store's server, started if need be, and have it replaced if it dies while this block lasts.
 
     Raises:
         UnavailableError: it did not come up.

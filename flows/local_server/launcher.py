@@ -55,7 +55,7 @@ def main(directory: Path) -> None:
 
 
 def settings(directory: Path, *, port: int, auth: str) -> dict[str, str]:
-    """Give the variables with which Prefect's server is set up."""
+    """Return the variables with which Prefect's server is set up."""
     recorder = "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER"
     return {
         "PREFECT_HOME": str(directory),

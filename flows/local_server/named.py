@@ -18,7 +18,7 @@ _TESTING = {
 
 
 def may_be_named(environment: Mapping[str, str], directory: Path) -> bool:
-    """Tell whether an API may be named for a process with these variables in this directory; False is certain."""
+    """Return whether an API may be named for a process with these variables in this directory; False is certain."""
     if not (_NAMING | _TESTING).isdisjoint(name.upper() for name in environment):
         return True
     home = Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
@@ -31,7 +31,7 @@ def may_be_named(environment: Mapping[str, str], directory: Path) -> bool:
 
 
 def _text(file: Path) -> str:
-    """Give a file's text, in small letters; nothing if there is no such file."""
+    """Return a file's text, in small letters; nothing if there is no such file."""
     try:
         return file.read_text("utf-8", "replace").casefold()
     except FileNotFoundError:
@@ -41,7 +41,7 @@ def _text(file: Path) -> str:
 
 
 def _has_table(text: str) -> bool:
-    """Tell whether there is a table of Prefect's in a ``pyproject.toml``."""
+    """Return whether there is a table of Prefect's in a ``pyproject.toml``."""
     if "prefect" not in text:
         return False
     import tomllib  # noqa: PLC0415 - only where there is something to parse

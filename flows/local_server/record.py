@@ -83,18 +83,18 @@ class Record:
             return False
 
     def server(self, directory: Path) -> Server:
-        """Give the server that the record tells of."""
+        """Return the server that the record tells of."""
         return Server(f"http://127.0.0.1:{self.port}/api", self.process.pid, self.auth, directory)
 
 
 def living(home: Path) -> Record | None:
-    """Give the record of the store in ``home``, if its process lives; it may not serve yet, or not any more."""
+    """Return the record of the store in ``home``, if its process lives; it may not serve yet, or not any more."""
     record = Record.read(home / "prefect")
     return record if record is not None and record.process.alive() else None
 
 
 def status(home: Path) -> Server | None:
-    """Give the running server of the store in ``home``, or None if none answers."""
+    """Return the running server of the store in ``home``, or None if none answers."""
     record = living(home)
     if record is None or not record.ready or not record.answers():
         return None
@@ -102,7 +102,7 @@ def status(home: Path) -> Server | None:
 
 
 def environment(server: Server) -> dict[str, str]:
-    """Give the variables that make a process a client of this server."""
+    """Return the variables that make a process a client of this server."""
     return {
         "PREFECT_API_URL": server.url,
         "PREFECT_API_AUTH_STRING": server.auth,

@@ -83,7 +83,7 @@ def noted(run: UUID) -> Iterator[None]:
 
 
 def left(home: Path, api: str) -> Iterator[UUID]:
-    """Give the runs that an API knows and whose process has ended; each is forgotten when the next is asked for."""
+    """Yield the runs that an API knows and whose process has ended; each is forgotten when the next is asked for."""
     try:
         files = list(_folder(home).iterdir())
     except FileNotFoundError:

@@ -33,7 +33,7 @@ def lay(database: Path) -> None:
 
 
 def dump(database: Path) -> str:
-    """Give the statements that make a database's tables, indexes and rows, a line each or more."""
+    """Return the statements that make a database's tables, indexes and rows, a line each or more."""
     with closing(sqlite3.connect(database)) as connection:
         lines = "\n".join(connection.iterdump()).splitlines()
     return "".join(f"{line.rstrip()}\n" for line in lines)
@@ -59,7 +59,7 @@ def migrate(database: Path) -> None:
 
 
 def fresh() -> str:
-    """Give the statements to which the installed Prefect's migrations lead; takes seconds."""
+    """Return the statements to which the installed Prefect's migrations lead; takes seconds."""
     with TemporaryDirectory() as folder:
         database = Path(folder, "prefect.db")
         migrate(database)

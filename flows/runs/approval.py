@@ -51,7 +51,7 @@ class Person(Protocol):
         """Show what is to be approved, once; ``url`` is the run's page in the UI, where that is known."""
 
     def answer(self, seconds: float) -> Approval | None:
-        """Give the answer, or None if there is none after some ``seconds``.
+        """Return the answer, or None if there is none after some ``seconds``.
 
         Raises:
             CancelledError: the run is to end.

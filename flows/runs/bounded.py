@@ -14,7 +14,7 @@ from flows.runs.bounds import Bounds
 
 
 def bounds(home: str) -> Bounds:
-    """Give the bounds that this host sets for runs of the store in ``home``; its own bundles are always allowed."""
+    """Return the bounds that this host sets for runs of the store in ``home``; its own bundles are always allowed."""
     settings = load()
     return Bounds(
         homes=(default_home(), *settings.deployed_homes),
@@ -41,7 +41,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
 
 
 def _sources(parameters: Mapping[str, Any]) -> Iterator[str]:
-    """Give the images that the run may pull."""
+    """Yield the images that the run may pull."""
     if "reference" in parameters and parameters.get("pull") != "never":
         yield parameters["reference"]
     yield from parameters.get("images", ())

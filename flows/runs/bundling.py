@@ -35,7 +35,7 @@ def _id_or_new(container_id: str | None) -> str:
 
 
 def rootless() -> Rootless | None:
-    """Tell as whom a container runs, where we are not root: then it is in a user namespace, on a copy of its image."""
+    """Return as whom a container runs where we are not root: in a user namespace, on a copy of its image."""
     return Rootless(os.geteuid(), os.getegid()) if os.geteuid() else None
 
 
@@ -68,7 +68,7 @@ class Making:
         return policy == "always"
 
     def environment(self, env: tuple[str, ...], secrets: tuple[str, ...]) -> tuple[str, ...]:
-        """Give the container's variables with their values, of which a deployed run may read what this host offers.
+        """Return the container's variables with their values, of which a deployed run may read what this host offers.
 
         Raises:
             PrestowError: as :func:`flows.variables.environment`.
@@ -94,7 +94,7 @@ class Making:
         return record.name, image
 
     def bundled(self, written: Written, image: Image) -> Bundled:
-        """Tell what was made."""
+        """Show what was made."""
         return Bundled(
             id=self.id,
             image=self.name,
@@ -137,7 +137,7 @@ class Running:
     began: float = field(default_factory=time.monotonic)
 
     def ran(self, bundled: Bundled, ended: Exit) -> Ran:
-        """Tell how its process ended."""
+        """Show how its process ended."""
         return Ran(
             id=self.id,
             image=bundled.image,

@@ -57,7 +57,7 @@ class OpenRuns:
         self._contexts.pop(run, None)
 
     def cancel(self, seconds: float = 5.0) -> None:
-        """Tell the API that those that are left are cancelled; give up after some ``seconds``."""
+        """Report to the API that those that are left are cancelled; give up after some ``seconds``."""
         for run, context in list(self._contexts.items()):
             thread = threading.Thread(target=context.run, args=(_tell, run), daemon=True)
             thread.start()
@@ -121,7 +121,7 @@ def _cancellable(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) ->
 
 @contextmanager
 def _watched(flow_run: FlowRun) -> Iterator[Token]:
-    """Give a run its token, and set that when somebody cancels the run at the API, unless a worker is told of it."""
+    """Yield a run its token, and set that when somebody cancels the run at the API, unless a worker is told of it."""
     whole = current()
     token, over = Token() if whole is None else whole.part(), threading.Event()
     before = _run.set(flow_run.id)
@@ -168,12 +168,12 @@ class _Interrupted(State[Never]):
     """The state of a run that Ctrl-C ended, in this process: whoever called the flow is interrupted, too."""
 
     def result(self, *_: object, **__: object) -> NoReturn:
-        """Give none."""
+        """Return none."""
         raise KeyboardInterrupt
 
 
 def _tell(run: UUID) -> State:
-    """Tell the API that a run is cancelled, whatever state it is in."""
+    """Report to the API that a run is cancelled, whatever state it is in."""
     state: State = Cancelled(_Interrupted, message=INTERRUPTED)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run, state, force=True)
@@ -188,5 +188,5 @@ def _leave_soon() -> None:
 
 
 def _has_worker(flow_run: FlowRun) -> bool:
-    """Tell whether a worker started this process for this run: it tells the process, and the API, of a cancellation."""
+    """Whether a worker started this process for this run: it tells the process, and the API, of a cancellation."""
     return flow_run.deployment_id is not None

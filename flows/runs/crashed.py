@@ -20,7 +20,7 @@ _UNDER_WAY = {StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.
 
 
 def mark_crashed(home: Path, api: str) -> None:
-    """Tell the API that ``api`` names of this store's runs that it takes as going on, and whose process has ended."""
+    """Report to the API that ``api`` names those runs of this store that it takes as going on, and that have ended."""
     for run in left(home, api):
         # what it refuses to be told once, it will refuse again
         with get_client(sync_client=True) as client, suppress(ObjectNotFound, PrefectHTTPStatusError):

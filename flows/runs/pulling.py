@@ -91,7 +91,7 @@ class Pulling:
         hold(checkpoint, shown, describe(self.name, checkpoint, self.target, self.image, raw))
 
     def pulled(self) -> Pulled:
-        """Tell what the run came to."""
+        """Show what the run came to."""
         layers = self._layers()
         fetched = sum(layer.fetched_bytes for layer in layers)
         return Pulled(

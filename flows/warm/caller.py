@@ -72,7 +72,7 @@ class Caller:
     encodings: tuple[tuple[str, str], ...]
 
     def document(self) -> dict[str, Any]:
-        """Give what :meth:`parse` takes, ready for JSON."""
+        """Return what :meth:`parse` takes, ready for JSON."""
         return asdict(self)
 
     @classmethod
@@ -123,7 +123,7 @@ def take_place(caller: Caller, files: Sequence[int]) -> None:
 
 
 def key() -> str:
-    """Give what is the same in all processes that may serve each other; harmless to show."""
+    """Return what is the same in all processes that may serve each other; harmless to show."""
     return sha256("\0".join(_parts()).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -186,7 +186,7 @@ def _parts() -> Iterator[str]:
 
 
 def _label(name: str) -> str:
-    """Give a label that a security module has put on this process."""
+    """Return a label that a security module has put on this process."""
     try:
         return f"{name} {Path('/proc/self/attr', name).read_text()}"
     except OSError:
@@ -194,7 +194,7 @@ def _label(name: str) -> str:
 
 
 def _stamp(path: str) -> str:
-    """Tell one state of a file, or of a folder, from another."""
+    """Return what tells one state of a file, or of a folder, from another."""
     try:
         found = os.stat(path)  # noqa: PTH116 - quick
     except OSError:
@@ -203,7 +203,7 @@ def _stamp(path: str) -> str:
 
 
 def _code() -> str:
-    """Tell one state of our own code from another: in a checkout it may change at any moment."""
+    """Return what tells one state of our own code from another: in a checkout it may change at any moment."""
     count = newest = 0
     waiting = [str(Path(prestow.__file__).parent), *(str(root() / name) for name in ("flows", "tasks", "config"))]
     where = waiting[-1]

@@ -69,7 +69,7 @@ def run(home: Path, words: Sequence[str], program: str = place.PROGRAM) -> int |
 
 
 def status(home: Path) -> int | None:
-    """Give the pid of the warm process of a store; None if there is none."""
+    """Return the pid of the warm process of a store; None if there is none."""
     return _server(home, LOOK)
 
 
@@ -173,7 +173,7 @@ def _ready(descriptor: int, seconds: float | None) -> bool:
 
 
 def _ended_as(status: int) -> int:
-    """Give an exit status; end by a signal that has ended the command."""
+    """Return an exit status; end by a signal that has ended the command."""
     if status < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # one core is enough
         if -status not in (signal.SIGKILL, signal.SIGSTOP):

@@ -129,7 +129,7 @@ class Server:
             os._exit(1)
 
     def _reap(self, run: _Run) -> None:
-        """Tell the caller how its child ended."""
+        """Report to the caller how its child ended."""
         _, status = os.waitpid(run.pid, 0)
         self._forget(run.process)
         self._forget(run.caller.fileno())
@@ -158,7 +158,7 @@ class Server:
         os.close(LOCK_FD)
 
     def _patience(self) -> float:
-        """Give the seconds until something is to be looked after."""
+        """Return the seconds until something is to be looked after."""
         deserted = any(run.deserted is not None for run in self._runs.values())
         return min(_GRACE if deserted else _LOOK_AFTER, self._idle)
 

@@ -21,7 +21,7 @@ def send(connection: socket.socket, message: object, files: Sequence[int] = ()) 
 
 
 def receive(connection: socket.socket, files: int = 0) -> tuple[Any, list[int]]:
-    """Give the next message, and up to ``files`` descriptors that came with it.
+    """Return the next message, and up to ``files`` descriptors that came with it.
 
     Raises:
         EOFError: the other side has gone, or says what nobody could have meant.

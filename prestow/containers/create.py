@@ -111,7 +111,7 @@ def write_mounted(node: Node, container: Container, created: Created, spec: Spec
 
 
 def _known(node: Node, record: ContainerRecord) -> bool:
-    """Tell whether this very container was made before."""
+    """Return whether this very container was made before."""
     try:
         found = node.containers.get(record.id)
     except NotFoundError:
@@ -188,7 +188,7 @@ def write_kept(node: Node, container: Container, spec: Spec, directory: Path) ->
 
 
 def _unowned(made: Materialised) -> tuple[str, ...]:
-    """Tell what an ordinary user could not make as the image has it."""
+    """Return what an ordinary user could not make as the image has it."""
     found = {
         f"{made.unowned} files belong to you, though not in the image": made.unowned,
         f"{made.devices} devices were left out": made.devices,

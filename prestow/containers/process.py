@@ -75,7 +75,7 @@ def run_bundle(
 
 
 def status(node: Node, container_id: str) -> str:
-    """Tell what a container's process does: ``created``, ``running``, ``paused``, or ``stopped``, also where none was.
+    """Return what a container's process does: ``created``, ``running``, ``paused``; ``stopped``, also where none was.
 
     Raises:
         RuntimeFailedError: the runtime does not run.
@@ -91,7 +91,7 @@ def status(node: Node, container_id: str) -> str:
 
 
 def shown_status(node: Node, container_id: str) -> str:
-    """Tell the same, but ``orphaned`` of a process that no prestow waits for any more: its runner was killed.
+    """Return the same, but ``orphaned`` of a process that no prestow waits for any more: its runner was killed.
 
     Raises:
         NotFoundError: no such container.

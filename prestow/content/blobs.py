@@ -75,7 +75,7 @@ class Blobs:
                     create_file(self.root / name, data, durable=self.durable)
 
     def path(self, digest: Digest) -> Path:
-        """Give the file name of a blob, whether it is here or not."""
+        """Return the file name of a blob, whether it is here or not."""
         return self.root / "blobs" / digest.algorithm / digest.encoded
 
     def open_fd(self, digest: Digest) -> int:
@@ -103,7 +103,7 @@ class Blobs:
         return os.fdopen(self.open_fd(digest), "rb", buffering=_BUFFER)
 
     def read(self, digest: Digest, limit: int = MAX_DOCUMENT) -> bytes:
-        """Give a small blob, verified."""
+        """Return a small blob, verified."""
         with self.open(digest) as file, translated(f"reading blob {digest}"):
             data = file.read(limit + 1)
         if len(data) > limit:
@@ -130,7 +130,7 @@ class Blobs:
         return self.info(digest)
 
     def info(self, digest: Digest) -> Info:
-        """Tell about a blob."""
+        """Return what is known of a blob."""
         try:
             found = os.lstat(self.path(digest))
         except OSError as error:

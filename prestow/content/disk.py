@@ -40,7 +40,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 def failure(error: OSError, what: str) -> PrestowError:
-    """Give the error of ours that an operating system error stands for."""
+    """Return the error of ours that an operating system error stands for."""
     reason = os.strerror(error.errno) if error.errno else error.strerror or str(error)
     if error.errno in _FULL:
         return ExhaustedError(f"{what}: {reason}; free some space, for example with `prestow prune`")
@@ -125,7 +125,7 @@ def read_file(path: Path) -> bytes:
 
 
 def replace_file(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:
-    """Give a file new contents: readers see the old or the new ones, whole, also after a power cut."""
+    """Replace the contents of a file: readers see the old or the new ones, whole, also after a power cut."""
     temporary = write_new(path, data, durable=durable)
     try:
         temporary.replace(path)

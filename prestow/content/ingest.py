@@ -128,7 +128,7 @@ class Ingest:
         return FileLock(path, timeout=timeout, what=f"ingest {ref or self.key}", progress=self._size)
 
     def _size(self) -> int:
-        """Give the bytes so far, by which those who wait see that its writer goes on."""
+        """Return the bytes so far, by which those who wait see that its writer goes on."""
         with suppress(OSError):
             return os.lstat(self.data).st_size
         return 0
@@ -143,7 +143,7 @@ class Ingest:
                 replace_file(self.folder / "total", str(total).encode(), durable=False)
 
     def _read(self, name: str) -> bytes | None:
-        """Give one of the small files, None if it is not there or not a file.
+        """Return one of the small files, None if it is not there or not a file.
 
         Raises:
             StorageError: the disk failed.
@@ -168,12 +168,12 @@ class Ingest:
             self._progress.unlink(missing_ok=True)
 
     def sealed(self, size: int) -> Seal | None:
-        """Give the seal, if there is one for so many bytes."""
+        """Return the seal, if there is one for so many bytes."""
         seal = Seal.parse(self._read("progress") or b"")
         return seal if seal is not None and seal.size == size else None
 
     def status(self) -> Status | None:
-        """Tell about the ingest as it is at this moment; None if there is none."""
+        """Return what is known of the ingest as it is at this moment; None if there is none."""
         try:
             folder = os.lstat(self.folder)
         except FileNotFoundError:

@@ -107,12 +107,12 @@ class LocalStore(Blobs):
             return Ingest.of(self.ingests, ref).data.open("rb", buffering=0)
 
     def status(self, ref: str) -> Status | None:
-        """Tell about an ingest, without waiting for its writer."""
+        """Return what is known of an ingest, without waiting for its writer."""
         with translated(f"looking at ingest {ref}"):
             return Ingest.of(self.ingests, ref).status()
 
     def statuses(self) -> Iterator[Status]:
-        """Tell about all ingests."""
+        """Yield what is known of all ingests."""
         with translated("looking at the ingests"):
             yield from (status for ingest in Ingest.walk(self.ingests) if (status := ingest.status()))
 

@@ -98,7 +98,7 @@ class FileLock:
         self.release()
 
     def __enter__(self) -> Self:
-        """Give the held lock."""
+        """Return the held lock."""
         return self
 
     def __exit__(

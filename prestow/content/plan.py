@@ -28,10 +28,10 @@ class Holdings(Protocol):
     """What planning needs to know of a content store."""
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
-        """Tell whether a blob is here, whole."""
+        """Return whether a blob is here, whole."""
 
     def status(self, ref: str) -> Status | None:
-        """Tell how far an ingest is."""
+        """Return how far an ingest is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,33 +25,33 @@ _FIELDS = 5  # of an owner, in a name
 
 
 def boot_id() -> str:
-    """Give the kernel's random name of this boot; empty where it gives none, which equals no other boot."""
+    """Return the kernel's random name of this boot; empty where it gives none, which equals no other boot."""
     with suppress(OSError):
         return _BOOT_ID.read_text("ascii").strip()
     return ""
 
 
 def uptime() -> float:
-    """Give the seconds since the boot, those of sleep included."""
+    """Return the seconds since the boot, those of sleep included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def pid_namespace() -> int:
-    """Give the kernel's name of the PID namespace that our numbers of processes count in; 0 where it gives none."""
+    """Return the kernel's name of the PID namespace that our numbers of processes count in; 0 where it gives none."""
     with suppress(OSError):
         return _NAMESPACE.stat().st_ino
     return 0
 
 
 def start_time(pid: int) -> int | None:
-    """Give when a process started, in clock ticks since the boot; None if it has ended (proc_pid_stat(5))."""
+    """Return when a process started, in clock ticks since the boot; None if it has ended (proc_pid_stat(5))."""
     with suppress(OSError):
         return _started(pid)
     return None
 
 
 def _started(pid: int) -> int | None:
-    """Give the same, and fail where it is not to be found out."""
+    """Return the same, and fail where it is not to be found out."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -95,7 +95,7 @@ class Process:
         return cls(str(document["boot"]), int(document["pid"]), int(document["started"]), int(namespace))
 
     def document(self) -> dict[str, str | int]:
-        """Give the fields, ready for JSON."""
+        """Return the fields, ready for JSON."""
         return {"boot": self.boot_id, "pid": self.pid, "started": self.started, "namespace": self.namespace}
 
     def alive(self) -> bool:
@@ -116,7 +116,7 @@ class Process:
 
 
 def owned_name(stem: str) -> str:
-    """Give a name that nobody uses, for something of this process."""
+    """Return a name that nobody uses, for something of this process."""
     process = Process.current()
     whose = f"{process.boot_id}.{process.namespace}.{process.pid}.{process.started}"
     return f"{stem}.{secrets.token_hex(8)}.{whose}"

@@ -80,7 +80,7 @@ class Quarantine:
         return target
 
     def list(self) -> tuple[Held, ...]:
-        """Tell about everything here, oldest first.
+        """Return what is known of everything here, oldest first.
 
         Raises:
             StorageError: the disk failed.
@@ -90,7 +90,7 @@ class Quarantine:
         return ()
 
     def old(self, age: float = KEPT) -> tuple[Held, ...]:
-        """Tell about what was moved more than ``age`` seconds ago, by a clock that may have been set meanwhile."""
+        """Return what was moved more than ``age`` seconds ago, by a clock that may have been set meanwhile."""
         return tuple(held for held in self.list() if held.moved_at < self._clock() - age)
 
     def _held(self) -> Iterator[Held]:

@@ -102,7 +102,7 @@ class Writer(Protocol):
         """Drop the ingest and its bytes, and close."""
 
     def __enter__(self) -> Self:
-        """Give the writer itself."""
+        """Return the writer itself."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -121,7 +121,7 @@ class Provider(Protocol):
         """
 
     def read(self, digest: Digest, limit: int = MAX_DOCUMENT) -> bytes:
-        """Give a whole small blob, hashed again on every read.
+        """Return a whole small blob, hashed again on every read.
 
         Raises:
             NotFoundError: no such blob.
@@ -169,7 +169,7 @@ class Ingester(Protocol):
         """
 
     def status(self, ref: str) -> Status | None:
-        """Tell about one ingest, without waiting for its writer; None if there is none."""
+        """Return what is known of one ingest, without waiting for its writer; None if there is none."""
 
     def abort(self, ref: str) -> None:
         """Drop an ingest and its bytes; success if there is none.
@@ -183,7 +183,7 @@ class Manager(Protocol):
     """Tells about blobs and removes them."""
 
     def info(self, digest: Digest) -> Info:
-        """Tell about a blob.
+        """Return what is known of a blob.
 
         Raises:
             NotFoundError: no such blob.

@@ -149,7 +149,7 @@ class LocalWriter:
             self.abort()
 
     def __enter__(self) -> Self:
-        """Give the writer."""
+        """Return the writer."""
         return self
 
     def __exit__(
@@ -170,7 +170,7 @@ class LocalWriter:
             self._sealed, self._known = False, None
 
     def _resume(self) -> Digester:
-        """Give the hash of all bytes so far, reading those of an earlier writer when it is first asked for."""
+        """Return the hash of all bytes so far, reading those of an earlier writer when it is first asked for."""
         if self._digester is None:
             with translated(f"resuming ingest {self._ref}"):
                 self._digester = hash_file(self._open(), self._algorithm)

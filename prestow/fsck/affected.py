@@ -40,7 +40,7 @@ class Affected:
 
 
 def damaged_chains(node: Node, found: Iterable[Damage]) -> dict[str, set[Digest]]:
-    """Give the chain IDs whose own files, or whose layers' files, are damaged, by driver."""
+    """Return the chain IDs whose own files, or whose layers' files, are damaged, by driver."""
     damages = list(found)
     diff_ids = {Digest(damage.name) for damage in damages if damage.kind == "diff blob"}
     paths = [Path(damage.name) for damage in damages if damage.kind in _FILES]
@@ -51,7 +51,7 @@ def damaged_chains(node: Node, found: Iterable[Damage]) -> dict[str, set[Digest]
 
 
 def affected(node: Node, chains: Mapping[str, Collection[Digest]], *, repaired: bool) -> Iterator[Affected]:
-    """Tell which containers have, or may have, something of what is damaged in these chain IDs, or was."""
+    """Yield which containers have, or may have, something of what is damaged in these chain IDs, or was."""
     for driver in node.snapshotters:
         rows = {info.key: info for info in driver.walk()}
         damaged = chains.get(driver.driver, ())
@@ -65,7 +65,7 @@ def affected(node: Node, chains: Mapping[str, Collection[Digest]], *, repaired: 
 
 
 def _line(rows: Mapping[str, Info], key: str | None) -> Iterator[str]:
-    """Give the key of a snapshot and those of all below it."""
+    """Yield the key of a snapshot and those of all below it."""
     while key is not None and key in rows:
         yield key
         key = rows[key].parent

@@ -26,7 +26,7 @@ Rows: TypeAlias = Mapping[tuple[str, str], Info]
 
 
 def contradictions(node: Node) -> Iterator[str]:
-    """Tell what rows say that cannot be, or that is less than what is there; all is read at one moment.
+    """Yield what rows say that cannot be, or that is less than what is there; all is read at one moment.
 
     Raises:
         StorageError: the disk or the database failed.
@@ -45,7 +45,7 @@ def _snapshots(rows: Rows) -> Iterator[str]:
 
 
 def line(info: Info, rows: Rows) -> list[Info]:
-    """Give a row and those below it, as far as they are there."""
+    """Return a row and those below it, as far as they are there."""
     found = {info.key: info}
     below = rows.get((info.driver, info.parent or ""))
     while below is not None and below.key not in found:

@@ -39,7 +39,7 @@ def files(node: Node, hashed: Collection[Digest], progress: Progress | None) -> 
 
 
 def aside(node: Node, path: Path, kind: str, what: str) -> Finding:
-    """Give the finding of something that is in nobody's way in quarantine."""
+    """Return the finding of something that is in nobody's way in quarantine."""
     return Finding(Damage(kind, str(path), what), _ASIDE, partial(node.content.held.take, path, what))
 
 

@@ -181,12 +181,12 @@ class _Run:
 
 
 def drivers_of(node: Node, image: Image) -> list[Driver]:
-    """Give the drivers that an image is unpacked in, by their rows."""
+    """Return the drivers that an image is unpacked in, by their rows."""
     return [driver for driver in node.snapshotters if _has_row(driver, image.chain_id)]
 
 
 def layers_of(node: Node, image: Image) -> list[Layer]:
-    """Give the layers of an image that should be here: of a platform that was not pulled, those that others have."""
+    """Return the layers of an image that should be here: of a platform that was not pulled, those that others have."""
     if image.target == image.manifest or drivers_of(node, image):
         return list(image.layers)
     return [layer for layer in image.layers if present(node, layer.descriptor.digest) or present(node, layer.diff_id)]

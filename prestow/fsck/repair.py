@@ -142,7 +142,7 @@ class _Work:
                     self._snapshot(driver, image)
 
     def told(self, damage: Damage, *, mended: bool) -> Mended:
-        """Tell what became of a damage."""
+        """Return what became of a damage."""
         if mended:
             how = self.done.get(damage.name, "made again from the layers")
             return Mended(damage.kind, damage.name, damage.what, how)
@@ -166,7 +166,7 @@ class _Work:
                     yield from self._image(descriptor, document)
 
     def _entries(self, index: Index, descriptor: Descriptor) -> list[Descriptor]:
-        """Give the manifests of an index that are here; this host's if somebody removed all of them."""
+        """Return the manifests of an index that are here; this host's if somebody removed all of them."""
         here = [entry for entry in index.manifests if present(self.node, entry.digest)]
         if not here:
             here = [index.select(host())]
@@ -181,7 +181,7 @@ class _Work:
                 yield assemble(self.record.target, manifest, config, selected=descriptor)
 
     def _document(self, kind: str, descriptor: Descriptor) -> bytes:
-        """Give a document, fetched again if it is damaged or missing."""
+        """Return a document, fetched again if it is damaged or missing."""
         content = self.node.content
         try:
             return content.read(descriptor.digest)

@@ -73,7 +73,7 @@ def refetch(source: Fetcher, node: Node, blob: Descriptor, *, progress: Progress
 
 
 def _files(node: Node, layers: Sequence[Layer]) -> dict[Digest, int]:
-    """Give the inode of each blob of the layers that is here."""
+    """Return the inode of each blob of the layers that is here."""
     found = {}
     for digest in [digest for layer in layers for digest in (layer.descriptor.digest, layer.diff_id)]:
         with suppress(OSError):

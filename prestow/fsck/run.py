@@ -79,7 +79,7 @@ def examine(
 
 
 def _records(node: Node, store: Repaired) -> tuple[ImageRecord, ...]:
-    """Give the names, if there is a database to believe them."""
+    """Return the names, if there is a database to believe them."""
     broken = any(damage.kind == DATABASE for damage in store.left)
     return () if broken else node.images.every()
 

@@ -55,7 +55,7 @@ def _lost(driver: Driver, info: Info, container: ContainerRecord | None, *, leaf
 
 
 def _no_row(driver: Driver, info: Info, what: str, *, leaf: bool) -> Finding:
-    """Give the finding of a row that stands for nothing."""
+    """Return the finding of a row that stands for nothing."""
     damage = Damage("row", f"{driver.driver} {info.key}", what)
     if not leaf:
         return Finding(damage, "other snapshots stand on it; remove their containers and images first")

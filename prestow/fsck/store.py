@@ -64,7 +64,7 @@ def put_in_order(node: Node, *, unsure: bool = False, progress: Progress | None 
 
 
 def joined(first: Repaired, second: Repaired) -> Repaired:
-    """Give two repairs of the books as one; what was found last counts for what is damaged still."""
+    """Return two repairs of the books as one; what was found last counts for what is damaged still."""
     damaged = first.found.damaged + second.found.damaged
     return Repaired(replace(second.found, damaged=damaged), first.mended + second.mended, second.left)
 
@@ -106,7 +106,7 @@ def _taken(node: Node, progress: Progress | None, *, unsure: bool = False) -> tu
 
 
 def _named(node: Node) -> Iterator[Digest]:
-    """Give the blobs that a name leads to, as far as documents can be read: those are verified with their images."""
+    """Yield the blobs that a name leads to, as far as documents can be read: those are verified with their images."""
     pending = [image.target for image in Images(node.database).every()]
     seen: set[Digest] = set()
     while pending:

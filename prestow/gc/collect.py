@@ -84,7 +84,7 @@ class Swept:
         return sum(removed.bytes for removed in self.removed)
 
     def of(self, kind: Kind) -> tuple[str, ...]:
-        """Give the names of what went of one kind."""
+        """Return the names of what went of one kind."""
         return tuple(removed.name for removed in self.removed if removed.kind == kind)
 
 
@@ -171,7 +171,7 @@ class _Collection:
         return Swept((*names, *snapshots.values(), *blobs, *stale), tuple(self.left.values()))
 
     def _make_room(self) -> None:
-        """Give back what costs no transaction; then forget the leases that have ended, if there is room for that."""
+        """Free what costs no transaction; then forget the leases that have ended, if there is room for that."""
         self.db.make_room()
         with suppress(PrestowError):
             self.content.empty_trash()
@@ -249,7 +249,7 @@ class _Collection:
         return discarded
 
     def _wanted(self, kept: set[Thing]) -> Callable[[Status], bool]:
-        """Give the test whether an ingest will be gone on with; it may have grown since the survey."""
+        """Return the test whether an ingest will be gone on with; it may have grown since the survey."""
         young = self.rules.clock() - self.rules.grace
         stale = self.given_up
         return lambda status: (
@@ -260,7 +260,7 @@ class _Collection:
         return "it was given up" if Thing("ingest", ingest.ref) in self.given_up else "nobody went on with it in time"
 
     def _finish(self) -> None:
-        """Give the bytes back to the disk, and then bring the files up to date that a full disk may have kept back."""
+        """Return the bytes to the disk, and then bring the files up to date that a full disk may have kept back."""
         with self._listing(Thing("blob", ""), "trash"):
             self.content.empty_trash()
         with self._listing(Thing("image", ""), "index.json"):

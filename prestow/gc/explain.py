@@ -125,7 +125,7 @@ class _Teller:
                 self.seen.holds.root(thing, str(error))
 
     def explanation(self, thing: Thing) -> Explanation:
-        """Tell about one."""
+        """Return what is known of one."""
         ways = list(self.seen.holds.reasons(thing))
         reasons = [self._reason(way) for way in ways if way[0] not in self.forgotten]
         if not reasons and self.seen.holds.broken:

@@ -77,11 +77,11 @@ class Holds:
                 self.roles.setdefault(thing, role)
 
     def below(self, thing: Thing) -> Mapping[Thing, None]:
-        """Give what a thing holds itself."""
+        """Return what a thing holds itself."""
         return self._below.get(thing, {})
 
     def kept(self, without: Iterable[Thing] = ()) -> set[Thing]:
-        """Give everything that the roots lead to, themselves included; ``without`` some of them."""
+        """Return everything that the roots lead to, themselves included; ``without`` some of them."""
         kept: set[Thing] = set()
         self.reach(self.roots.keys() - set(without), kept)
         return kept
@@ -110,7 +110,7 @@ class Holds:
                 yield thing
 
     def reasons(self, thing: Thing) -> Iterator[tuple[Thing, ...]]:
-        """Give the shortest way to a thing from each root that leads there, nearest root first; the thing is last."""
+        """Yield the shortest way to a thing from each root that leads there, nearest root first; the thing is last."""
         above: dict[Thing, list[Thing]] = {}
         for holder, held in self._below.items():
             for each in held:

@@ -41,7 +41,7 @@ class Pruned(Swept):
 
 
 def rules(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Rules:
-    """Give the rules by which a store is collected, from the settings and what was chosen.
+    """Return the rules by which a store is collected, from the settings and what was chosen.
 
     Raises:
         InvalidError: they contradict each other.

@@ -101,7 +101,7 @@ class Forgotten:
 def forgettable(
     names: Iterable[Name], rules: Retention, now: float, holds: Holds, disk: Callable[[], Disk]
 ) -> list[Forgotten]:
-    """Tell what the rules forget; ``disk`` is asked only if they depend on it."""
+    """Return what the rules forget; ``disk`` is asked only if they depend on it."""
     names = sorted(names, key=lambda name: (not name.earlier, name.used_at))  # in the order in which they may go
     old = list(_too_old(names, rules, now))
     old += _too_many(names, rules, {(each.name.namespace, each.name.name) for each in old})
@@ -112,7 +112,7 @@ def forgettable(
 
 
 def _too_many(names: Sequence[Name], rules: Retention, gone: AbstractSet[tuple[str, str]]) -> Iterable[Forgotten]:
-    """Tell which earlier targets go: all that too many others came after, and all of the names that are ``gone``."""
+    """Yield which earlier targets go: all that too many others came after, and all of the names that are ``gone``."""
     newer: dict[tuple[str, str], int] = {}
     for name in reversed(names):
         if name.earlier:
@@ -132,7 +132,7 @@ def _too_old(names: Sequence[Name], rules: Retention, now: float) -> Iterable[Fo
 
 
 def _too_much(names: Sequence[Name], rules: Retention, holds: Holds, disk: Disk) -> list[Forgotten]:
-    """Tell what goes, first things first, until the disk is as empty as wished; ``names``: all that otherwise stay."""
+    """Return what goes of ``names``, which otherwise stay: first things first, until the disk is as empty as wished."""
     roots = holds.roots.keys() - {thing for thing in holds.roots if thing.kind in ("image", "generation")}
     order = [name for name in names if not name.kept]
     stays: set[Thing] = set()
@@ -152,7 +152,7 @@ def _too_much(names: Sequence[Name], rules: Retention, holds: Holds, disk: Disk)
 
 
 def _freed(order: Sequence[Name], holds: Holds, disk: Disk, stays: set[Thing]) -> dict[Thing, int]:
-    """Tell what the end of each name frees when those before it have gone: what nothing else holds by then."""
+    """Return what the end of each name frees when those before it have gone: what nothing else holds by then."""
     known = set(stays)
     return {
         name.thing: sum(disk.sizes.get(thing, 0) for thing in holds.reach([name.thing], known))
@@ -161,7 +161,7 @@ def _freed(order: Sequence[Name], holds: Holds, disk: Disk, stays: set[Thing]) -
 
 
 def duration(seconds: float) -> str:
-    """Give a duration as people say it."""
+    """Return a duration as people say it."""
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

@@ -68,7 +68,7 @@ class Survey:
     snapshots: Rows
 
     def chain(self, thing: Thing) -> list[Thing]:
-        """Give a snapshot and all below it."""
+        """Return a snapshot and all below it."""
         line = []
         while thing in self.snapshots:
             line.append(thing)
@@ -108,7 +108,7 @@ def survey(
 
 
 def measured(seen: Survey, content: LocalStore, drivers: Mapping[str, Measured]) -> Disk:
-    """Tell how full the store's disk is, and what of the store takes how much."""
+    """Return how full the store's disk is, and what of the store takes how much."""
     sizes = {blob(found.digest): found.size for found in content.walk()}
     sizes |= {Thing("ingest", status.ref): status.offset for status in content.statuses()}
     for thing, row in seen.snapshots.items():
@@ -120,12 +120,12 @@ def measured(seen: Survey, content: LocalStore, drivers: Mapping[str, Measured])
 
 
 def title(namespace: str, name: str) -> str:
-    """Give a name as people see it, and as it is unique in a store."""
+    """Return a name as people see it, and as it is unique in a store."""
     return printable(name) if namespace == DEFAULT else f"{printable(name)} (namespace {namespace})"
 
 
 def last_used(image: ImageRecord) -> float:
-    """Give when a name was last pulled, or used for a bundle."""
+    """Return when a name was last pulled, or used for a bundle."""
     return max(image.used_at or 0.0, image.updated_at)
 
 

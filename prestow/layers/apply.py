@@ -207,7 +207,7 @@ class _Passage:
         return self._wanted
 
     def read(self, size: int) -> bytes:
-        """Give the next bytes, fewer only at the end."""
+        """Return the next bytes, fewer only at the end."""
         while self._wanted >= self._start + len(self._piece):
             if not self._advance():
                 return b""

@@ -33,7 +33,7 @@ class Attributes:
     dropped: int = 0
 
     def apply(self, node: Node, at: int | Path, *, mode: bool = True) -> None:
-        """Give the inode at a descriptor, or at a path that leads to it and nowhere else, what its node says.
+        """Set on the inode at a descriptor, or at a path that leads to it alone, what its node says.
 
         Raises:
             InvalidError: an extended attribute that no file can have.

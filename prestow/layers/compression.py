@@ -34,7 +34,7 @@ _CHECKSUM = 4
 
 
 def decompressed(source: BinaryIO, compression: Compression, *, limits: Limits) -> Iterator[bytes]:
-    """Give the bytes of a layer's tar.
+    """Yield the bytes of a layer's tar.
 
     Args:
         source: the blob, seekable, from its start.
@@ -137,7 +137,7 @@ def _zstd_frame(source: BinaryIO, decompressor: "ZstdDecompressor") -> Iterator[
 
 
 def _zstd_blocks(source: BinaryIO, *, checksum: bool) -> Iterator[bytes]:
-    """Give the blocks of a frame as they are, a few at once, and its checksum."""
+    """Yield the blocks of a frame as they are, a few at once, and its checksum."""
     batch = io.BytesIO()
     last, count = False, 0
     while not last:

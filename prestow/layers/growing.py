@@ -35,13 +35,13 @@ class Growing:
         self._changed = threading.Condition()
 
     def more(self, count: int) -> None:  # noqa: ARG002 - a progress function: how many there are, the file tells
-        """Tell the reader that bytes were written."""
+        """Report to the reader that bytes were written."""
         with self._changed:
             self._begun = True
             self._changed.notify_all()
 
     def finish(self, *, complete: bool) -> None:
-        """Tell the reader that no more will come, and whether they are all there."""
+        """Report to the reader that no more will come, and whether they are all there."""
         with self._changed:
             self._complete = complete and self._begun
             self._changed.notify_all()
@@ -59,7 +59,7 @@ class Growing:
             self._file.close()
 
     def tell(self) -> int:
-        """Give the offset of the next byte to be read."""
+        """Return the offset of the next byte to be read."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -80,7 +80,7 @@ class Growing:
         return count
 
     def read(self, size: int = -1) -> bytes:
-        """Give ``size`` bytes, fewer only at the end of the whole.
+        """Return ``size`` bytes, fewer only at the end of the whole.
 
         Raises:
             UnavailableError: the writer gave up.

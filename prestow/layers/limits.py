@@ -31,7 +31,7 @@ class Limits:
     together: Callable[[int], None] | None = None
 
     def most_bytes(self, compressed: int) -> int:
-        """Give how many bytes a blob of ``compressed`` bytes may decompress to."""
+        """Return how many bytes a blob of ``compressed`` bytes may decompress to."""
         return min(self.max_layer_bytes, max(GRACE, compressed * self.max_ratio))
 
     def check_bytes(self, decompressed: int, compressed: int) -> None:

@@ -149,7 +149,7 @@ class _Sink:
         self._unsearchable: list[tuple[tuple[bytes, ...], int]] = []
 
     def path(self) -> bytes:
-        """Give what is being made, for messages."""
+        """Return what is being made, for messages."""
         return b"/".join(name for name in (*self._names(), self._name) if name) or b"."
 
     def close(self) -> None:
@@ -273,7 +273,7 @@ class _Sink:
 
 
 def _itself(descriptor: int) -> Path:
-    """Give a path that leads to the inode of a descriptor, whatever its name has come to mean since."""
+    """Return a path that leads to the inode of a descriptor, whatever its name has come to mean since."""
     return Path(f"/proc/self/fd/{descriptor}")
 
 

@@ -26,14 +26,14 @@ class Overlapped:
         self._thread.start()
 
     def __iter__(self) -> Iterator[bytes]:
-        """Give the pieces in order, then raise what making them raised."""
+        """Yield the pieces in order, then raise what making them raised."""
         while (piece := self._take()) is not None:
             yield piece
         if self._failure is not None:
             raise self._failure
 
     def __enter__(self) -> Self:
-        """Give the pieces."""
+        """Return the pieces."""
         return self
 
     def __exit__(

@@ -82,13 +82,13 @@ class Scans:
             self._budgets.update(dict.fromkeys(diff_ids, budget))
 
     def limits_of(self, diff_id: Digest) -> Limits:
-        """Give the limits under which a layer is decompressed."""
+        """Return the limits under which a layer is decompressed."""
         with self._lock:
             budget = self._budgets.get(diff_id)
         return self.limits if budget is None else replace(self.limits, together=partial(budget.spend, diff_id))
 
     def get(self, diff_id: Digest, index: int) -> Scanned:
-        """Give the scan of a diff blob as the layer at ``index`` of an image; one that is not kept is made.
+        """Return the scan of a diff blob as the layer at ``index`` of an image; one that is not kept is made.
 
         Raises:
             NotFoundError: it is not here; apply its layer first.
@@ -103,7 +103,7 @@ class Scans:
         return kept
 
     def tree(self, diff_id: Digest, index: int) -> LayerTree:
-        """Give the tree of a diff blob; raises as ``get``."""
+        """Return the tree of a diff blob; raises as ``get``."""
         return self.get(diff_id, index).tree
 
     def keep(self, diff_id: Digest, index: int, scanned: Scanned) -> None:

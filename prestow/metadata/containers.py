@@ -47,18 +47,18 @@ class Containers:
         return rows[0]
 
     def list(self) -> tuple[ContainerRecord, ...]:
-        """Give all containers, sorted by id."""
+        """Return all containers, sorted by id."""
         return tuple(
             self._db.records(_record, "SELECT * FROM containers WHERE namespace = ? ORDER BY id", (self._namespace,))
         )
 
     def made_of(self, image: str) -> tuple[ContainerRecord, ...]:
-        """Give the containers that were made of a name, sorted by id."""
+        """Return the containers that were made of a name, sorted by id."""
         sql = "SELECT * FROM containers WHERE namespace = ? AND image = ? ORDER BY id"
         return tuple(self._db.records(_record, sql, (self._namespace, image)))
 
     def every(self) -> tuple[ContainerRecord, ...]:
-        """Give the containers of all namespaces, sorted: whose snapshots and images must stay."""
+        """Return the containers of all namespaces, sorted: whose snapshots and images must stay."""
         return tuple(self._db.records(_record, "SELECT * FROM containers ORDER BY namespace, id"))
 
     def put(self, record: ContainerRecord) -> ContainerRecord:

@@ -80,7 +80,7 @@ class Database:
         self.fill_reserve()
 
     def make_room(self) -> None:
-        """Give the reserve to the disk, if that is full: for those who remove things."""
+        """Return the reserve to the disk, if that is full: for those who remove things."""
         self._opening.reserve.make_room()
 
     def fill_reserve(self) -> None:
@@ -89,7 +89,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
-        """Give a cursor whose changes all happen, durably, or none.
+        """Yield a cursor whose changes all happen, durably, or none.
 
         Within another transaction of the same thread it is a part of that, and can be undone by itself.
 
@@ -126,7 +126,7 @@ class Database:
             lock.close()
 
     def read(self, sql: str, args: Sequence[Value] | Mapping[str, Value] = ()) -> list[Row]:
-        """Give the rows of a query: the last committed state, or that of the transaction around it.
+        """Return the rows of a query: the last committed state, or that of the transaction around it.
 
         Raises:
             StorageError: the database failed.
@@ -136,7 +136,7 @@ class Database:
             return here.connection.execute(sql, args).fetchall()
 
     def records(self, of: Callable[[Row], T], sql: str, args: Sequence[Value] = ()) -> list[T]:
-        """Give what the rows of a query stand for.
+        """Return what the rows of a query stand for.
 
         Raises:
             StorageError: the database failed, or a row makes no sense.
@@ -155,7 +155,7 @@ class Database:
                 here.connection.close()
 
     def _here(self) -> _Connection:
-        """Give this process's connection."""
+        """Return this process's connection."""
         here = self._current
         if here is None or self._is_stale(here):
             with self._connecting.setdefault(os.getpid(), threading.Lock()), self._translated():
@@ -222,14 +222,14 @@ class Database:
                 cursor.execute(f"DELETE FROM {table} WHERE lease NOT IN (SELECT id FROM leases)")  # noqa: S608 - ours
 
     def _readable(self, table: str) -> list[Row]:
-        """Give the rows of a table; none if it is damaged."""
+        """Return the rows of a table; none if it is damaged."""
         columns = ", ".join(f"{table}.{part[2]}" for part in sorted(parts()) if part[:2] == ("column", table))
         with suppress(StorageError):
             return self.read(f"SELECT {columns} FROM {table}")  # noqa: S608 - ours
         return []
 
     def check(self) -> list[str]:
-        """Tell what contradicts itself in the file, or the rows; nothing if all is well.
+        """Return what contradicts itself in the file, or the rows; nothing if all is well.
 
         Raises:
             StorageError: it cannot be read, at all or somewhere: what is there may be well.

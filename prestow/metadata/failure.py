@@ -25,7 +25,7 @@ _TAKEN = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE
 
 
 def failure(error: sqlite3.Error | UnicodeDecodeError, path: Path, *, timeout: float) -> PrestowError:
-    """Give the error of ours that one of SQLite stands for; ``timeout``: seconds that were waited."""
+    """Return the error of ours that one of SQLite stands for; ``timeout``: seconds that were waited."""
     code = getattr(error, "sqlite_errorcode", 0)
     primary = primary_code(error)
     if primary == sqlite3.SQLITE_CONSTRAINT:
@@ -44,14 +44,14 @@ def failure(error: sqlite3.Error | UnicodeDecodeError, path: Path, *, timeout: f
 
 
 def damaged(path: Path, what: str) -> StorageError:
-    """Give the error for a database of which something is damaged."""
+    """Return the error for a database of which something is damaged."""
     return StorageError(
         f"{path}: damaged ({printable(what, 400)}); `prestow verify --all --repair` makes it anew from what is on disk"
     )
 
 
 def primary_code(error: BaseException) -> int:
-    """Give the kind of an error, without its details."""
+    """Return the kind of an error, without its details."""
     return getattr(error, "sqlite_errorcode", 0) & _PRIMARY
 
 

@@ -135,13 +135,13 @@ class Images:
         return replace(self.get(earlier[0].name), target=earlier[0].target)
 
     def generations(self) -> tuple[Generation, ...]:
-        """Give what the names stood for before, the newest first."""
+        """Return what the names stood for before, the newest first."""
         sql = "SELECT * FROM generations WHERE namespace = ? ORDER BY replaced_at DESC, name, digest"
         rows = self._db.read(sql, (self._namespace,))
         return tuple(Generation(row["name"], _target(row), row["replaced_at"]) for row in rows)
 
     def by_digest(self, beginning: str) -> tuple[ImageRecord, ...]:
-        """Give the names of the image whose digest is, or begins with, a text; there is one at least.
+        """Return the names of the image whose digest is, or begins with, a text; there is one at least.
 
         Raises:
             InvalidError: several images begin so.
@@ -156,13 +156,13 @@ class Images:
         return found
 
     def list(self) -> tuple[ImageRecord, ...]:
-        """Give all names, sorted."""
+        """Return all names, sorted."""
         return tuple(
             self._db.records(image_record, "SELECT * FROM images WHERE namespace = ? ORDER BY name", (self._namespace,))
         )
 
     def every(self) -> tuple[ImageRecord, ...]:
-        """Give the names of all namespaces, sorted: what the bytes of the store are there for."""
+        """Return the names of all namespaces, sorted: what the bytes of the store are there for."""
         return tuple(self._db.records(image_record, "SELECT * FROM images ORDER BY namespace, name"))
 
     def put(self, name: str, target: Descriptor) -> ImageRecord:
@@ -257,7 +257,7 @@ def _target(row: Row) -> Descriptor:
 
 
 def image_record(row: Row) -> ImageRecord:
-    """Give the name that a row of the table stands for."""
+    """Return the name that a row of the table stands for."""
     return ImageRecord(
         namespace=row["namespace"],
         name=row["name"],

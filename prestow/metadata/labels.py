@@ -32,7 +32,7 @@ def check_labels(labels: Mapping[str, str]) -> None:
 
 
 def changed(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Give labels with changes made to them; None takes a label away, be it there or not.
+    """Return labels with changes made to them; None takes a label away, be it there or not.
 
     Raises:
         InvalidError: as :func:`check_labels`.
@@ -42,7 +42,7 @@ def changed(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dic
 
 
 def dump_labels(labels: Mapping[str, str]) -> str:
-    """Give labels as the database has them."""
+    """Return labels as the database has them."""
     return json.dumps(labels, sort_keys=True)
 
 

@@ -110,7 +110,7 @@ def change_index(content_root: Path, changes: Mapping[Key, Named | None], *, dur
 
 
 def _changed(lines: Lines, changes: Mapping[Key, Named | None]) -> Iterator[bytes]:
-    """Give the file with some lines changed; those that stay together are copied together."""
+    """Yield the file with some lines changed; those that stay together are copied together."""
     yield _HEAD
     at, separator = lines.begin, b""
     for key in [*sorted(changes), None]:
@@ -127,7 +127,7 @@ def _changed(lines: Lines, changes: Mapping[Key, Named | None]) -> Iterator[byte
 
 
 def read_index(content_root: Path) -> list[Named]:
-    """Give the names in a layout; entries without a name are passed over.
+    """Return the names in a layout; entries without a name are passed over.
 
     Raises:
         StorageError: it cannot be read.
@@ -140,7 +140,7 @@ def read_index(content_root: Path) -> list[Named]:
 
 
 def entry(image: Named) -> dict[str, Any]:
-    """Give a name as the file has it."""
+    """Return a name as the file has it."""
     ours = {_NAMESPACE: image.namespace, _NAME: image.name}
     names = {REF_NAME: image.name} if image.namespace == DEFAULT else ours
     labels = {_LABEL + key: value for key, value in sorted(image.labels.items())}
@@ -162,7 +162,7 @@ def _key(image: Named) -> Key:
 
 
 def _key_of(line: bytes) -> Key:
-    """Give the name of a line, which :func:`_line` made."""
+    """Return the name of a line, which :func:`_line` made."""
     try:
         found = json.loads(line)["annotations"]
         return (found[_NAMESPACE], found[_NAME]) if _NAME in found else (DEFAULT, found[REF_NAME])

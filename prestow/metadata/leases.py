@@ -177,13 +177,13 @@ class Leases:
             )
 
     def announce(self, lease_id: str, announced: Announcement) -> None:
-        """Tell others what the work under a lease will take of the disk, for as long as its process works."""
+        """Announce to others what the work under a lease will take of the disk, for as long as its process works."""
         row = (lease_id, json.dumps(announced.manifest.to_json()), announced.driver, announced.at_once)
         with self._db.transaction() as cursor:
             cursor.execute("INSERT OR REPLACE INTO announcements VALUES (?, ?, ?, ?)", row)
 
     def announced(self, *, besides: str) -> tuple[Announcement, ...]:
-        """Give what is announced by all who work under a lease, ``besides`` one lease."""
+        """Return what is announced by all who work under a lease, ``besides`` one lease."""
         rows = self._db.read(
             "SELECT * FROM leases JOIN announcements ON lease = id WHERE id != ? ORDER BY created_at, id", (besides,)
         )
@@ -209,22 +209,22 @@ class Leases:
             cursor.executemany("DELETE FROM leases WHERE id = ?", [(lease_id,) for lease_id in left])
 
     def abandoned(self) -> tuple[str, ...]:
-        """Give the leases, of all namespaces, that work left which was stopped or died."""
+        """Return the leases, of all namespaces, that work left which was stopped or died."""
         return tuple(row["id"] for row in self._db.read("SELECT * FROM leases") if _is_left(row))
 
     def list(self) -> tuple[Lease, ...]:
-        """Give the leases that last, oldest first."""
+        """Return the leases that last, oldest first."""
         rows = self._db.read("SELECT * FROM leases ORDER BY created_at, id")
         return tuple(_lease(row) for row in rows if self._lasts(row))
 
     def resources(self, lease_id: str) -> dict[Kind, tuple[str, ...]]:
-        """Give what a lease holds, by kind, sorted."""
+        """Return what a lease holds, by kind, sorted."""
         rows = self._db.read("SELECT kind, key FROM lease_resources WHERE lease = ? ORDER BY key", (lease_id,))
         kinds: tuple[Kind, ...] = ("content", "ingest", "snapshot")
         return {kind: tuple(row["key"] for row in rows if row["kind"] == kind) for kind in kinds}
 
     def left(self, lease: Lease) -> float:
-        """Give the seconds that a lease lasts from now, if its process does not live longer."""
+        """Return the seconds that a lease lasts from now, if its process does not live longer."""
         rows = self._db.read("SELECT * FROM leases WHERE id = ?", (lease.id,))
         return max((self._left(row) for row in rows), default=0.0)
 

@@ -31,11 +31,11 @@ class Lines:
     end: int
 
     def read(self, begin: int, end: int) -> bytes:
-        """Give bytes, fewer if the file has no more."""
+        """Return bytes, fewer if the file has no more."""
         return pread(self.file.fileno(), max(end - begin, 0), begin)
 
     def copied(self, begin: int, end: int) -> Iterator[bytes]:
-        """Give the lines from one place to another in pieces, without the comma after the last."""
+        """Yield the lines from one place to another in pieces, without the comma after the last."""
         end -= end < self.end
         while begin < end:
             piece = self.read(begin, min(begin + _PIECE, end))
@@ -45,7 +45,7 @@ class Lines:
             begin += len(piece)
 
     def place(self, key: _K, key_of: Callable[[bytes], _K], low: int) -> tuple[int, int]:
-        """Give where the line of a key begins and ends, or twice where it would begin; not before ``low``."""
+        """Return where the line of a key begins and ends, or twice where it would begin; not before ``low``."""
         high = self.end
         while low < high:
             begin = self._start((low + high) // 2, low)
@@ -57,7 +57,7 @@ class Lines:
         return low, low
 
     def _start(self, at: int, low: int) -> int:
-        """Give where the line begins that a byte is in."""
+        """Return where the line begins that a byte is in."""
         end = at + 1
         while end > low:
             begin = max(low, end - _WINDOW)
@@ -67,7 +67,7 @@ class Lines:
         return low
 
     def _stop(self, at: int, high: int) -> int:
-        """Give where the line ends that a byte is in."""
+        """Return where the line ends that a byte is in."""
         while at < high:
             piece = self.read(at, min(at + _WINDOW, high))
             if (found := piece.find(b"\n")) >= 0:

@@ -40,7 +40,7 @@ class Change:
 
 
 def names_log(content_root: Path) -> Path:
-    """Give the place of the file, beside the layout."""
+    """Return the place of the file, beside the layout."""
     return content_root.parent / "names.log"
 
 
@@ -72,7 +72,7 @@ def append(path: Path, changes: Iterable[Change], *, anew: bool, durable: bool =
 
 
 def read(path: Path, after: int) -> Iterator[Change]:
-    """Give the changes ``after`` one, in their order; none if there is no file, and without what makes no sense.
+    """Yield the changes ``after`` one, in their order; none if there is no file, and without what makes no sense.
 
     Raises:
         StorageError: the disk does not give it.

@@ -18,7 +18,7 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 
 
 def check_namespace(text: str) -> str:
-    """Give a namespace's name back.
+    """Return a namespace's name as it is.
 
     Raises:
         InvalidError: it breaks the grammar.
@@ -32,5 +32,5 @@ def check_namespace(text: str) -> str:
 
 
 def qualified(namespace: str, name: str) -> str:
-    """Give a name for people, with its namespace if that is another than the default one."""
+    """Return a name for people, with its namespace if that is another than the default one."""
     return name if namespace in ("", DEFAULT) else f"{namespace}: {name}"

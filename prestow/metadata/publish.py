@@ -56,7 +56,7 @@ class _Published:
 
     @classmethod
     def read(cls, content: Blobs) -> Self | None:
-        """Give what was noted; None if nothing was, or somebody else replaced the file since."""
+        """Return what was noted; None if nothing was, or somebody else replaced the file since."""
         with suppress(OSError, ValueError, TypeError):
             found = cls(**json.loads(_lock(content).read_bytes()))
             if found.form == _FORM and found.file is not None and tuple(found.file) == _identity(content):
@@ -71,7 +71,7 @@ class _Published:
 
 @contextmanager
 def changing_names(db: Database, content: Blobs) -> Iterator[Cursor]:
-    """Give a transaction in which names may change; afterwards call :func:`publish_names`.
+    """Yield a transaction in which names may change; afterwards call :func:`publish_names`.
 
     Raises:
         ExhaustedError: the disk is full; names can be removed all the same.
@@ -127,7 +127,7 @@ def catch_up(db: Database, content: Blobs) -> None:
 
 
 def told_names(content: Blobs) -> tuple[list[Named], InvalidError | None]:
-    """Give the names that the disk tells, and what is wrong with ``index.json`` if that makes no sense.
+    """Return the names that the disk tells, and what is wrong with ``index.json`` if that makes no sense.
 
     Raises:
         StorageError: the disk does not give it.
@@ -170,7 +170,7 @@ def _publish_all(db: Database, content: Blobs) -> int:
 
 
 def contradicted(db: Database, content: Blobs) -> Iterator[str]:
-    """Tell of names that stand for what is not here, where ``index.json`` tells of something that is: it is right."""
+    """Return names that stand for what is not here, where ``index.json`` tells of something that is: it is right."""
     try:
         listed = {(entry.namespace, entry.name): entry.target for entry in read_index(content.root)}
     except PrestowError:

@@ -54,7 +54,7 @@ def remove_images(
 
 
 def containers_of(containers: Containers, names: Collection[str]) -> tuple[str, ...]:
-    """Give the IDs of the containers that were made of these names."""
+    """Return the IDs of the containers that were made of these names."""
     return tuple(sorted(record.id for name in names for record in containers.made_of(name)))
 
 

@@ -33,7 +33,7 @@ class Reserve:
                     os.close(fd)
 
     def make_room(self) -> None:
-        """Give the space back to the disk, if that is full."""
+        """Return the space to the disk, if that is full."""
         with suppress(OSError):
             if self._free() < SIZE:
                 self._path.unlink(missing_ok=True)

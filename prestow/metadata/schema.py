@@ -162,7 +162,7 @@ _NEXT = f"max(ifnull((SELECT max(seq) FROM name_changes), 0) + 1, {_NOW})"  # no
 
 
 def _noted(trigger: str, event: str, row: str) -> str:
-    """Give the trigger that notes which name an event changes."""
+    """Return the trigger that notes which name an event changes."""
     return f"""
     CREATE TRIGGER {trigger} AFTER {event} ON images
     BEGIN
@@ -202,7 +202,7 @@ PARTS = """
 
 @cache
 def parts() -> frozenset[tuple[str, ...]]:
-    """Give what ``PARTS`` finds at least in a database of this version."""
+    """Return what ``PARTS`` finds at least in a database of this version."""
     with closing(sqlite3.connect(":memory:")) as plain:
         for statement in (statement for step in STEPS for statement in step):
             plain.execute(statement)

@@ -20,7 +20,7 @@ _DIGESTS = (
 
 
 def faults(db: Database) -> list[str]:
-    """Tell what is damaged in a database; nothing if all is well.
+    """Return what is damaged in a database; nothing if all is well.
 
     Raises:
         StorageError: the disk does not give it.

@@ -95,7 +95,7 @@ def label(
 
 
 def recover_names(content: Blobs) -> Callable[[Cursor], None]:
-    """Give the ``on_create`` of a new database: names that the disk still tells, if their targets are here.
+    """Return the ``on_create`` of a new database: names that the disk still tells, if their targets are here.
 
     So a lost database costs snapshots, which are made again, and not the images. They count as used now: when they
     were is told nowhere else, and no rule of retention is to forget them for that. An ``index.json`` that tells nothing

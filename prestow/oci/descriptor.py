@@ -40,7 +40,7 @@ class Descriptor:
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Give the object that :func:`parse_descriptor` reads back as this descriptor."""
+        """Return the object that :func:`parse_descriptor` reads back as this descriptor."""
         value: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
         if self.platform is not None:
             value["platform"] = platform_to_json(self.platform)
@@ -98,7 +98,7 @@ def parse_platform(value: object, what: str) -> Platform:
 
 
 def platform_to_json(platform: Platform) -> dict[str, Any]:
-    """Give the platform's fields as documents have them, without the empty ones."""
+    """Return the platform's fields as documents have them, without the empty ones."""
     fields: dict[str, Any] = {
         "architecture": platform.architecture,
         "os": platform.os,

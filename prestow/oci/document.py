@@ -89,32 +89,32 @@ class Record:
         return name in self.fields
 
     def text(self, name: str, default: str | None = None) -> str:
-        """Give a string; without a ``default`` it is required."""
+        """Return a string; without a ``default`` it is required."""
         value = self._get(name, str, "a string")
         return self._required(name, default) if value is None else str(value)
 
     def whole(self, name: str) -> int:
-        """Give a required integer from 0 to 2⁶³-1."""
+        """Return a required integer from 0 to 2⁶³-1."""
         value = self._required(name, self._get(name, int, "an integer"))
         if isinstance(value, bool) or not 0 <= value < 1 << 63:
             raise InvalidError(f"{self.at(name)}: expected an integer from 0 to 2^63-1, found {json.dumps(value)}")
         return int(value)
 
     def items(self, name: str) -> list[Any]:
-        """Give a required array."""
+        """Return a required array."""
         return self._required(name, self._get(name, list, "an array"))
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Give an array of strings, empty where absent."""
+        """Return an array of strings, empty where absent."""
         values = self._get(name, list, "an array of strings") or []
         return tuple(_checked(value, f"{self.at(name)}[{index}]") for index, value in enumerate(values))
 
     def names(self, name: str) -> tuple[str, ...]:
-        """Give the names of an object that serves as a set, empty where absent."""
+        """Return the names of an object that serves as a set, empty where absent."""
         return tuple(self._get(name, dict, "an object") or ())
 
     def text_map(self, name: str) -> dict[str, str]:
-        """Give an object of strings, empty where absent."""
+        """Return an object of strings, empty where absent."""
         values = self._get(name, dict, "an object of strings") or {}
         return {key: _checked(value, f"{self.at(name)}[{printable(key)!r}]") for key, value in values.items()}
 

@@ -14,10 +14,10 @@ from prestow.digest import Digest
 
 
 def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
-    """Give the chain ID of each prefix of ``diff_ids``, lowest layer first."""
+    """Return the chain ID of each prefix of ``diff_ids``, lowest layer first."""
     return tuple(accumulate(diff_ids, chained))
 
 
 def chained(parent: str | None, diff_id: Digest) -> Digest:
-    """Give the chain ID of a layer on the chain of its parent, if it has one."""
+    """Return the chain ID of a layer on the chain of its parent, if it has one."""
     return diff_id if parent is None else Digest.of(f"{parent} {diff_id}".encode())

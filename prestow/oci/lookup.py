@@ -19,14 +19,14 @@ class Documents(Protocol):
     """Where the documents are."""
 
     def read(self, digest: Digest) -> bytes:
-        """Give a document's bytes."""
+        """Return a document's bytes."""
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
-        """Tell whether a blob is here, whole."""
+        """Return whether a blob is here, whole."""
 
 
 def find_image(content: Documents, target: Descriptor, platform: Platform) -> Image:
-    """Give the image of ``platform`` that a target stands for, as far as its documents are in the store.
+    """Return the image of ``platform`` that a target stands for, as far as its documents are in the store.
 
     Raises:
         NotFoundError: the manifest or the config is not here, or there is none for the platform.
@@ -42,7 +42,7 @@ def find_image(content: Documents, target: Descriptor, platform: Platform) -> Im
 
 
 def read_config(content: Documents, descriptor: Descriptor) -> ImageConfig:
-    """Give an image config; raises as :func:`find_image`."""
+    """Return an image config; raises as :func:`find_image`."""
     return ImageConfig.parse(content.read(descriptor.digest))
 
 

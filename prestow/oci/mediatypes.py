@@ -55,7 +55,7 @@ def is_layer(media_type: str) -> bool:
 
 
 def layer_compression(media_type: str) -> Compression:
-    """Tell how a layer's tar is compressed.
+    """Return how a layer's tar is compressed.
 
     Foreign (non-distributable) layers are layers like others: they are fetched from the registry, never by URL.
 

@@ -64,13 +64,13 @@ def descend(
 
 
 def children(document: Manifest | Index) -> tuple[Descriptor, ...]:
-    """Give what a document refers to, each digest once: config and layers, or manifests."""
+    """Return what a document refers to, each digest once: config and layers, or manifests."""
     found = document.manifests if isinstance(document, Index) else (document.config, *document.layers)
     return tuple({descriptor.digest: descriptor for descriptor in reversed(found)}.values())[::-1]
 
 
 def _own_media_type(raw: bytes) -> str:
-    """Tell by a document's own fields what it is; its parser checks it again, strictly."""
+    """Return what a document is by its own fields; its parser checks it again, strictly."""
     fields = load(raw, "document")
     named = fields.get("mediaType")
     if isinstance(named, str) and named:

@@ -95,12 +95,12 @@ class Authoriser:
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
     def known(self, endpoint: Endpoint, scope: str) -> str | None:
-        """Give the ``Authorization`` that is known to serve for ``scope``, if it has not expired."""
+        """Return the ``Authorization`` that is known to serve for ``scope``, if it has not expired."""
         grant = self._grants.get((endpoint.base.origin, scope))
         return grant.header if grant and grant.expires > self._clock() else None
 
     def answer(self, endpoint: Endpoint, scope: str, refusal: Refusal) -> str:
-        """Give the ``Authorization`` with which to try once more.
+        """Return the ``Authorization`` with which to try once more.
 
         Raises:
             UnauthorizedError: there is no other than the one that was refused.
@@ -191,7 +191,7 @@ def may_have_credentials(endpoint: Endpoint, realm: Url, options: Options) -> bo
 
 
 def _token_question(endpoint: Endpoint, challenge: Challenge, scope: str) -> Url:
-    """Give the URL to ask for a token, with service and scope."""
+    """Return the URL to ask for a token, with service and scope."""
     realm = challenge.parameters.get("realm")
     if not realm:
         raise InvalidError(f"{endpoint.name}: its Bearer challenge names no realm")

@@ -101,7 +101,7 @@ def _part(match: re.Match[str]) -> _Part:
 
 
 def _skip(header: str, position: int) -> int:
-    """Give where the next part begins, after spaces and commas (a list may have empty elements)."""
+    """Return where the next part begins, after spaces and commas (a list may have empty elements)."""
     while position < len(header) and header[position] in " \t,":
         position += 1
     return position

@@ -71,6 +71,6 @@ class Client:
 
 
 def _proved(endpoint: Endpoint, request: Request, proof: str | None) -> Request:
-    """Give a request with what only this endpoint may see."""
+    """Return a request with what only this endpoint may see."""
     authorization = () if proof is None else (("Authorization", proof),)
     return replace(request, private=(*endpoint.headers, *authorization), tls=endpoint.tls)

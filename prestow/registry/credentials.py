@@ -48,7 +48,7 @@ FindCredential = Callable[[str], Credential | None]
 
 
 def anonymous(_name: str) -> Credential | None:
-    """Give no credential for any registry."""
+    """Return no credential for any registry."""
     return None
 
 
@@ -65,7 +65,7 @@ class DockerConfig:
     helper_timeout: float = 30
 
     def find(self, name: str) -> Credential | None:
-        """Give the credential for one exact ``host[:port]``, or ``None``.
+        """Return the credential for one exact ``host[:port]``, or ``None``.
 
         Raises:
             InvalidError: the file breaks the grammar above.
@@ -104,7 +104,7 @@ class DockerConfig:
             yield store
 
     def _stored(self, record: Record, name: str) -> Credential | None:
-        """Give what the file itself has."""
+        """Return what the file itself has."""
         auths = Record.of(record.fields.get("auths") if record.names("auths") else {}, record.at("auths"), frozenset())
         for key, value in auths.fields.items():
             if _host(key) == _exact(name) and value:
@@ -129,7 +129,7 @@ def _entry(record: Record) -> Credential | None:
 
 
 def _host(key: str) -> str | None:
-    """Give the host that a key of the file means; a key with another path means no whole host."""
+    """Return the host that a key of the file means; a key with another path means no whole host."""
     match = _KEY.fullmatch(key)
     return _exact(match[1]) if match else None
 
@@ -140,5 +140,5 @@ def _exact(name: str) -> str:
 
 
 def _server(name: str) -> str:
-    """Give a registry's name as helpers know it."""
+    """Return a registry's name as helpers know it."""
     return _HUB_KEY if _exact(name) == DEFAULT_DOMAIN else name

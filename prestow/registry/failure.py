@@ -37,7 +37,7 @@ _FOR_GOOD = frozenset({501, 505})
 
 
 def failure(response: Response, what: str) -> PrestowError:
-    """Give the error that an answer's status stands for; ``what`` says what was asked for."""
+    """Return the error that an answer's status stands for; ``what`` says what was asked for."""
     status = response.status
     text = f"{what}: {response.request.url.origin} answered {_phrase(status)}{_detail(response)}"
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -52,7 +52,7 @@ def failure(response: Response, what: str) -> PrestowError:
 
 
 def retry_after(values: tuple[str, ...], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
-    """Give the seconds of a ``Retry-After`` header, a number or a date; an hour at most, ``None`` for nonsense."""
+    """Return the seconds of a ``Retry-After`` header, a number or a date; an hour at most, ``None`` for nonsense."""
     if not values:
         return None
     if _SECONDS.fullmatch(values[0]):
@@ -73,7 +73,7 @@ def _phrase(status: int) -> str:
 
 
 def _detail(response: Response) -> str:
-    """Give the registry's own words, `` (CODE: message)``, or nothing."""
+    """Return the registry's own words, `` (CODE: message)``, or nothing."""
     body = b""
     try:
         for chunk in response.chunks():
@@ -89,7 +89,7 @@ def _detail(response: Response) -> str:
 
 
 def _words(body: bytes) -> tuple[str, str]:
-    """Give code and message of the first error in an error body."""
+    """Return code and message of the first error in an error body."""
     try:
         first: Any = json.loads(body)["errors"][0]
         return str(first["code"]), str(first.get("message") or "")

@@ -161,11 +161,11 @@ def _append(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: P
 
 
 def _silent(count: int) -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 def fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descriptor) -> bytes:
-    """Give a document, from the content store or else from the source, and then into the store.
+    """Return a document, from the content store or else from the source, and then into the store.
 
     Whoever wants it meanwhile waits, and finds it.
 
@@ -202,7 +202,7 @@ def fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descr
 
 
 def _stored(content: Store, descriptor: Descriptor) -> bytes | None:
-    """Give a document that is here; one that has rotted on the disk goes to quarantine, to be fetched again."""
+    """Return a document that is here; one that has rotted on the disk goes to quarantine, to be fetched again."""
     digest = descriptor.digest
     try:
         raw = content.read(digest)
@@ -218,7 +218,7 @@ def _stored(content: Store, descriptor: Descriptor) -> bytes | None:
 
 
 def _read(source: Fetcher, kind: str, descriptor: Descriptor) -> bytes:
-    """Give a document's bytes from the source, verified."""
+    """Return a document's bytes from the source, verified."""
     digest, size = descriptor.digest, descriptor.size
     raw = bytearray()
     with source.fetch(descriptor) as chunks:

@@ -25,7 +25,7 @@ _FIELDS = frozenset({"ServerURL", "Username", "Secret"})
 
 
 def ask_helper(name: str, server: str, *, timeout: float) -> tuple[str, str] | None:
-    """Give user name and secret for ``server``, ``None`` where the helper has none.
+    """Return user name and secret for ``server``, ``None`` where the helper has none.
 
     Raises:
         InvalidError: a name that no helper can have, or an answer outside the protocol.
@@ -82,7 +82,7 @@ def _run(program: str, server: bytes, timeout: float) -> tuple[int, bytes]:
 
 
 def _pipe_with(data: bytes) -> int:
-    """Give the reading end of a pipe that holds ``data`` (few enough to fit), so that nobody has to write meanwhile."""
+    """Return the reading end of a pipe that holds ``data``, which must fit, so that nobody has to write meanwhile."""
     reader, writer = os.pipe()
     os.write(writer, data)
     os.close(writer)

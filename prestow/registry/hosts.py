@@ -40,7 +40,7 @@ class Tls:
     verify: bool = True
 
     def for_others(self) -> "Tls":
-        """Give what holds for servers that this one sends us to: we prove nothing to them, they all to us."""
+        """Return what holds for servers that this one sends us to: we prove nothing to them, they all to us."""
         return Tls(ca=self.ca)
 
 
@@ -119,12 +119,12 @@ class Options:
         return bool(self.insecure & {url.authority, f"{url.host}:{url.port}"})
 
     def tls_for(self, tls: Tls, url: Url) -> Tls:
-        """Give an endpoint's TLS as it holds for one of its URLs: unverified where configured."""
+        """Return an endpoint's TLS as it holds for one of its URLs: unverified where configured."""
         return replace(tls, verify=tls.verify and not self.unverified & {url.authority, f"{url.host}:{url.port}"})
 
 
 def endpoints(domain: str, options: Options, capability: Capability) -> tuple[Endpoint, ...]:
-    """Give the servers to ask for ``domain``, in order.
+    """Return the servers to ask for ``domain``, in order.
 
     Raises:
         InvalidError: the domain is no address of a server.

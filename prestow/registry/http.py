@@ -61,11 +61,11 @@ class Request:
     streams: bool = False
 
     def header(self, name: str) -> str | None:
-        """Give the value of one of the private headers."""
+        """Return the value of one of the private headers."""
         return dict(self.private).get(name)
 
     def wire(self, timeouts: Timeouts) -> httpx.Request:
-        """Give the request as it is sent.
+        """Return the request as it is sent.
 
         Raises:
             InvalidError: a host that has no address, or a header that is not ASCII.
@@ -103,11 +103,11 @@ class Response:
         self._body = answer.iter_raw()
 
     def every(self, name: str) -> tuple[str, ...]:
-        """Give all values of a header."""
+        """Return all values of a header."""
         return tuple(self._answer.headers.get_list(name))
 
     def header(self, name: str) -> str | None:
-        """Give the value of a header that must not stand twice.
+        """Return the value of a header that must not stand twice.
 
         Raises:
             InvalidError: it does, with different values.
@@ -143,7 +143,7 @@ class Response:
                 yield chunk
 
     def read(self, limit: int) -> bytes:
-        """Give the whole body of a document.
+        """Return the whole body of a document.
 
         Raises:
             ExhaustedError: more than ``limit`` bytes; reading ends there.
@@ -205,7 +205,7 @@ class Connections:
             self._transports.clear()
 
     def _transport(self, request: Request) -> Transport:
-        """Give the connections that were made under the same conditions."""
+        """Return the connections that were made under the same conditions."""
         options = self.options
         tls = options.tls_for(request.tls, request.url) if request.url.scheme == "https" else None
         key = (tls, request.limit)

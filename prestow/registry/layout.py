@@ -127,7 +127,7 @@ class LayoutBlobs:
         return open_regular(path)
 
     def read(self, digest: Digest, limit: int = MAX_DOCUMENT) -> bytes:
-        """Give a whole small blob, verified."""
+        """Return a whole small blob, verified."""
         with self.open(digest) as file:
             raw = file.read(limit + 1)
         if len(raw) > limit:
@@ -138,7 +138,7 @@ class LayoutBlobs:
 
 
 def open_layout(path: str | Path) -> tuple[Callable[[str], Descriptor], LayoutBlobs]:
-    """Give the images of a layout's folder by canonical name, and its blobs: what a server serves.
+    """Return the images of a layout's folder by canonical name, and its blobs: what a server serves.
 
     The folder is read once. A ref that has no domain is found under ``localhost``, as when it is pulled.
 
@@ -165,10 +165,10 @@ def open_layout(path: str | Path) -> tuple[Callable[[str], Descriptor], LayoutBl
 
 
 def blob_name(digest: Digest) -> str:
-    """Give a blob's name in a layout."""
+    """Return a blob's name in a layout."""
     return f"blobs/{digest.algorithm}/{digest.encoded}"
 
 
 def names_of(image: Descriptor) -> set[str]:
-    """Give the names by which an entry of ``index.json`` is known."""
+    """Return the names by which an entry of ``index.json`` is known."""
     return {image.annotations[key] for key in (REF_NAME, _IMAGE_NAME) if key in image.annotations}

@@ -51,7 +51,7 @@ class Run:
             yield chunk
 
     def read(self, limit: int) -> bytes:
-        """Give all bytes.
+        """Return all bytes.
 
         Raises:
             ExhaustedError: they are more than ``limit``.
@@ -124,7 +124,7 @@ class Archive:
 
 
 def layout_files(path: Path) -> LayoutFiles:
-    """Give what lies at ``path``.
+    """Return what lies at ``path``.
 
     Raises:
         NotFoundError: nothing does.

@@ -77,7 +77,7 @@ class Budget:
         self._waited, self._received = 0.0, 0
 
     def left(self, longest: float) -> float:
-        """Give how many seconds the next wait may take, ``longest`` at most.
+        """Return how many seconds the next wait may take, ``longest`` at most.
 
         Raises:
             UnavailableError: none.

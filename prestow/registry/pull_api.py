@@ -140,13 +140,13 @@ def candidate_names(repository: str, tag: str, namespace: list[str]) -> Iterator
 
 
 def error_answer(status: HTTPStatus, code: str, message: str) -> Answer:
-    """Give an error in the specification's form."""
+    """Return an error in the specification's form."""
     body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
     return _document(body, "application/json", status=status)
 
 
 def _refusal(error: PrestowError, kind: str) -> Answer:
-    """Give the answer that an error of ours stands for."""
+    """Return the answer that an error of ours stands for."""
     if isinstance(error, NotFoundError):
         code = "BLOB_UNKNOWN" if kind == "blobs" else "MANIFEST_UNKNOWN"
         return error_answer(HTTPStatus.NOT_FOUND, code, "not in this store")

@@ -20,7 +20,7 @@ def is_rest(content_range: str | None, offset: int, size: int) -> bool:
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """Give the offsets ``(start, end)``, end not included, that a ``Range`` header selects of ``size`` bytes.
+    """Return the offsets ``(start, end)``, end not included, that a ``Range`` header selects of ``size`` bytes.
 
     ``None`` is a range that cannot be satisfied. What is no single range of bytes selects everything, as if the
     header were not there.

@@ -38,7 +38,7 @@ def follow(connections: Connections, request: Request) -> Iterator[Response]:
 
 
 def next_hop(request: Request, location: str | None, reach: Reach, options: Options) -> Request:
-    """Give the request that a redirect asks for; ``reach`` is where the redirecting server lies.
+    """Return the request that a redirect asks for; ``reach`` is where the redirecting server lies.
 
     Raises:
         InvalidError: it is none to follow.

@@ -63,7 +63,7 @@ class RegistrySource:
             )
 
     def _first(self, capability: Capability, attempt: Callable[[Endpoint], _T]) -> _T:
-        """Give what the first server that can has; the last one is the registry itself."""
+        """Return what the first server that can has; the last one is the registry itself."""
         *mirrors, upstream = endpoints(self._reference.domain, self._client.options, capability)
         for mirror in mirrors:
             try:
@@ -101,7 +101,7 @@ class RegistrySource:
             yield _without(response.chunks(), offset)
 
     def _start(self, response: Response, descriptor: Descriptor, offset: int) -> int | None:
-        """Give the offset at which the answer's bytes begin; ``None`` if they are not the part asked for."""
+        """Return the offset at which the answer's bytes begin; ``None`` if they are not the part asked for."""
         if response.status == HTTPStatus.OK:
             if response.length not in (None, descriptor.size):
                 raise MismatchError(
@@ -133,7 +133,7 @@ class RegistrySource:
 
 
 def _described(response: Response, pinned: Digest | None) -> Descriptor | None:
-    """Give what the headers of an answer tell; ``None`` if that is not all."""
+    """Return what the headers of an answer tell; ``None`` if that is not all."""
     digest = _claimed(response)
     if pinned is not None and (digest is None or digest.algorithm != pinned.algorithm):
         digest = pinned
@@ -145,7 +145,7 @@ def _described(response: Response, pinned: Digest | None) -> Descriptor | None:
 
 
 def _read(response: Response, pinned: Digest | None) -> Descriptor:
-    """Give the descriptor of the document in an answer; its bytes are what counts."""
+    """Return the descriptor of the document in an answer; its bytes are what counts."""
     raw = response.read(MAX_DOCUMENT)
     claimed = _claimed(response)
     for expected in filter(None, (pinned, claimed)):
@@ -164,7 +164,7 @@ def _read(response: Response, pinned: Digest | None) -> Descriptor:
 
 
 def _claimed(response: Response) -> Digest | None:
-    """Give ``Docker-Content-Digest``, if it is a digest that can be verified here."""
+    """Return ``Docker-Content-Digest``, if it is a digest that can be verified here."""
     text = response.header("Docker-Content-Digest")
     try:
         return Digest.parse(text) if text else None

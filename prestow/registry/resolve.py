@@ -12,7 +12,7 @@ from prestow.registry.source import Resolver
 
 
 def resolve(source: Resolver, content: Store, reference: Reference | LayoutReference) -> Descriptor:
-    """Give the descriptor of a reference's index or manifest.
+    """Return the descriptor of a reference's index or manifest.
 
     Raises:
         NotFoundError: there is none of that name.

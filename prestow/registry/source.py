@@ -26,7 +26,7 @@ class Resolver(Protocol):
     """Knows what a name points to."""
 
     def resolve(self) -> Descriptor:
-        """Give the descriptor of the index or manifest, without platform chosen.
+        """Return the descriptor of the index or manifest, without platform chosen.
 
         Raises:
             NotFoundError: there is none of that name.
@@ -71,7 +71,7 @@ class Sources:
         self._client: Client | None = None
 
     def open(self, reference: Reference | LayoutReference) -> Source:
-        """Give the source of a reference; nothing is asked yet."""
+        """Return the source of a reference; nothing is asked yet."""
         if isinstance(reference, LayoutReference):
             return LayoutSource(reference)
         from prestow.registry.client import Client  # noqa: PLC0415 - HTTP costs 0.1 s that most commands need not pay
@@ -89,7 +89,7 @@ class Sources:
                 self._client.close()
 
     def __enter__(self) -> Self:
-        """Give the sources themselves."""
+        """Return the sources themselves."""
         return self
 
     def __exit__(

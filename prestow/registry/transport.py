@@ -247,7 +247,7 @@ class _Network(httpcore.NetworkBackend):
 
 
 def _length(headers: httpx.Headers) -> int | None:
-    """Give the length of a body, where nothing but ``Content-Length`` tells its end."""
+    """Return the length of a body, where nothing but ``Content-Length`` tells its end."""
     told = headers.get_list("Content-Length")
     alone = len(told) == 1 and "Transfer-Encoding" not in headers
     return int(told[0]) if alone and _LENGTH.fullmatch(told[0]) else None

@@ -66,7 +66,7 @@ class Url:
         return cls(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], target)
 
     def join(self, location: str) -> Self:
-        """Give the URL that a ``Location`` header names, seen from this one.
+        """Return the URL that a ``Location`` header names, seen from this one.
 
         Raises:
             InvalidError: it is not a URL to follow.
@@ -80,11 +80,11 @@ class Url:
         return type(self).parse(absolute)
 
     def at(self, target: str) -> Self:
-        """Give the same server's URL for another path and query."""
+        """Return the same server's URL for another path and query."""
         return replace(self, target=target)
 
     def with_query(self, **parameters: str) -> Self:
-        """Give this URL with parameters added, encoded."""
+        """Return this URL with parameters added, encoded."""
         query = "&".join(f"{quote(name, safe='')}={quote(value, safe=':/,')}" for name, value in parameters.items())
         return replace(self, target=f"{self.target}{'&' if '?' in self.target else '?'}{query}")
 
@@ -105,12 +105,12 @@ class Url:
         return address_of(self.host)
 
     def __str__(self) -> str:
-        """Give the URL for people: without its query."""
+        """Return the URL for people: without its query."""
         return printable(f"{self.origin}{self.target.partition('?')[0]}")
 
 
 def address_of(host: str) -> IPv4Address | IPv6Address | None:
-    """Give a host as an address, ``None`` for a name."""
+    """Return a host as an address, ``None`` for a name."""
     try:
         return ip_address(host)
     except ValueError:
@@ -130,7 +130,7 @@ def _checked_host(host: str, text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Give a URL that could not be parsed, without what may be secret in it."""
+    """Return a URL that could not be parsed, without what may be secret in it."""
     scheme, _, rest = text.partition("://")
     place = rest.partition("?")[0].rpartition("@")[2]
     return repr(printable(f"{scheme}://{place}" if rest else text.partition("?")[0]))

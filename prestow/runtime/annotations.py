@@ -58,7 +58,7 @@ def annotations(config: ImageConfig, own: Mapping[str, str], warnings: list[str]
 
 
 def _fields(config: ImageConfig, warnings: list[str]) -> dict[str, str]:
-    """Give the annotations of the config's own fields; absent fields give none."""
+    """Return the annotations of the config's own fields; absent fields give none."""
     platform, process = config.platform, config.process
     stop_signal = process.stop_signal
     if stop_signal and signal_number(stop_signal) is None:

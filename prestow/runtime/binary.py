@@ -91,7 +91,7 @@ def _asked(binary: Path) -> Runtime:
 
 
 def version_warning(name: str, version: tuple[int, int, int]) -> str:
-    """Give the sentence on a version that has known holes, or on a program that we know nothing about."""
+    """Return the sentence on a version that has known holes, or on a program that we know nothing about."""
     repaired = _REPAIRED.get(name)
     if repaired is None:
         return f"container runtime {printable(name)} is not one that prestow knows; runc and crun are"

@@ -59,7 +59,7 @@ class Bundle:
 
 
 def check_container_id(container_id: str) -> str:
-    """Give the id back if it is one: letters, digits and ``_ . + -``, at most 128, the first a letter or digit.
+    """Return the ID if it is one: letters, digits and ``_ . + -``, at most 128, the first a letter or digit.
 
     Raises:
         InvalidError: it is not; as a path or an option it could be anything.

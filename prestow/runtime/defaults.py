@@ -63,7 +63,7 @@ MOUNTS = (
 
 
 def process() -> dict[str, Any]:
-    """Give the part of ``process`` that no image decides.
+    """Return the part of ``process`` that no image decides.
 
     No set is inheritable or ambient: a process that is not root holds none of the capabilities after its exec.
     """
@@ -74,7 +74,7 @@ def process() -> dict[str, Any]:
 
 
 def linux(architecture: str) -> dict[str, Any]:
-    """Give the section ``linux`` for images of an architecture."""
+    """Return the section ``linux`` for images of an architecture."""
     return {
         "namespaces": [{"type": name} for name in NAMESPACES],
         "maskedPaths": list(MASKED_PATHS),

@@ -23,7 +23,7 @@ from prestow.runtime.spec import Spec
 
 @contextmanager
 def placed(bundle: Path, spec: Spec, container_id: str) -> Iterator[Path]:
-    """Give the bundle's folder for a run of this process's: one whose spec names the group, where that is needed.
+    """Yield the bundle's folder for a run of this process's: one whose spec names the group, where that is needed.
 
     Raises:
         StorageError: the disk failed.

@@ -91,7 +91,7 @@ class OutputLog:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Give lines to ``say``; how many were left out, where they are missing, to ``say_omitted``."""
+        """Pass lines to ``say``; how many were left out, where they are missing, to ``say_omitted``."""
         self._say, self._say_omitted, self._limits, self._clock = say, say_omitted, limits, clock
         self._streams: defaultdict[int, _Stream] = defaultdict(_Stream)
         self._burst = max(1, limits.lines_per_second * _BURST_SECONDS)
@@ -112,7 +112,7 @@ class OutputLog:
         self._release()
 
     def close(self) -> None:
-        """Give on what is left: the last lines, and how many are missing before them."""
+        """Pass on what is left: the last lines, and how many are missing before them."""
         for stream in self._streams.values():
             if stream.rest:
                 self._split(stream, stream.rest, ended=True)
@@ -120,7 +120,7 @@ class OutputLog:
         self._give_held()
 
     def _split(self, stream: _Stream, line: bytes, *, ended: bool) -> bytes:
-        """Give a line on in parts; of one that goes on, give back what is no whole part yet."""
+        """Pass a line on in parts; of one that goes on, return what is no whole part yet."""
         while len(line) > self._limits.part_bytes:
             at = _boundary(line, self._limits.part_bytes)
             self._take(_Part(line[:at], stream.continued, continues=True))
@@ -147,7 +147,7 @@ class OutputLog:
         self._filled = now
 
     def _release(self) -> None:
-        """Give on what is held, once there is room for all of it."""
+        """Pass on what is held, once there is room for all of it."""
         self._fill()
         size = sum(part.size for part in self._held)
         if self._held and self._budget >= len(self._held) + 1 and self._bytes + size <= self._limits.total_bytes:
@@ -194,7 +194,7 @@ class LastLines:
 
 
 def escaped(line: bytes) -> str:
-    """Give a line as text that can move no cursor and loses nothing."""
+    """Return a line as text that can move no cursor and loses nothing."""
     text = line.decode("utf-8", "backslashreplace")
     return text if text.isprintable() else "".join(c if c.isprintable() or c == "\t" else _escape(c) for c in text)
 
@@ -205,7 +205,7 @@ def _escape(character: str) -> str:
 
 
 def _boundary(line: bytes, limit: int) -> int:
-    """Give where to cut, so that no UTF-8 character is cut through."""
+    """Return where to cut, so that no UTF-8 character is cut through."""
     at = limit
     while at > limit - 3 and line[at] & 0xC0 == 0x80:  # noqa: PLR2004 - within a character
         at -= 1

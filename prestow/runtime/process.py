@@ -20,7 +20,7 @@ _OPEN_DIRECTORIES = ("/dev/shm", "/dev/mqueue")  # noqa: S108 - the container's 
 
 
 def arguments(config: ProcessConfig, overrides: Overrides) -> list[str]:
-    """Give Entrypoint and Cmd, or what replaces them.
+    """Return Entrypoint and Cmd, or what replaces them.
 
     Raises:
         InvalidError: there is no command, or one that execve(2) refuses.
@@ -34,7 +34,7 @@ def arguments(config: ProcessConfig, overrides: Overrides) -> list[str]:
 
 
 def environment(config: ProcessConfig, overrides: Overrides, home: str) -> list[str]:
-    """Give the environment: the image's, the operator's over it, and PATH, HOME, TERM where neither has them.
+    """Return the environment: the image's, the operator's over it, and PATH, HOME, TERM where neither has them.
 
     A name that stands twice has its last value.
 
@@ -60,7 +60,7 @@ def environment(config: ProcessConfig, overrides: Overrides, home: str) -> list[
 
 
 def working_directory(path: str, rootfs: RootFs) -> str:
-    """Give the absolute, normal form of a working directory, which need not exist.
+    """Return the absolute, normal form of a working directory, which need not exist.
 
     Raises:
         InvalidError: it leads to processes' files in ``/proc`` or to devices, by itself or through links of the image:
@@ -96,6 +96,6 @@ def _size(string: str, what: str) -> int:
 
 
 def limits(open_files: int | None) -> Iterable[dict[str, object]]:
-    """Give the resource limits of the process."""
+    """Yield the resource limits of the process."""
     number = defaults.OPEN_FILES if open_files is None else open_files
     yield {"type": "RLIMIT_NOFILE", "soft": number, "hard": number}

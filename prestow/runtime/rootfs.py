@@ -55,7 +55,7 @@ class RootFs(Protocol):
     """The files of an image; a path is absolute, and absolute means below the image's root."""
 
     def read(self, path: str, limit: int, /) -> bytes | None:
-        """Give a file's bytes, links followed inside the root; None where nothing is.
+        """Return a file's bytes, links followed inside the root; None where nothing is.
 
         Raises:
             InvalidError: not a regular file, more than ``limit`` bytes, or links that lead in circles.
@@ -79,7 +79,7 @@ class DirectoryRoot:
     path: Path
 
     def read(self, path: str, limit: int) -> bytes | None:
-        """Give a file's bytes; see :meth:`RootFs.read`."""
+        """Return a file's bytes; see :meth:`RootFs.read`."""
         with self._opened(path, os.O_PATH) as fd:
             if fd is None:
                 return None

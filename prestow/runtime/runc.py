@@ -125,7 +125,7 @@ def run_container(  # noqa: PLR0913 - a process's streams, and what is not to be
 
 @contextmanager
 def _cleared(runtime: Runtime, container_id: str, bundle: Path, state_root: Path) -> Iterator[None]:
-    """Give the block an id that is free and no files of an earlier run, and leave the id free."""
+    """Yield the block an id that is free and no files of an earlier run, and leave the id free."""
     with translated(f"container {container_id}"):
         state_root.mkdir(0o700, parents=True, exist_ok=True)
         state = container_state(runtime, container_id, state_root=state_root)
@@ -243,7 +243,7 @@ def _last_words(sink: Sink) -> Iterator[None]:
 
 
 def _status(runtime: Runtime, bundle: Path, container_id: str, status: int) -> int:
-    """Tell the process's own exit status from a failure of the runtime."""
+    """Return the process's own exit status, as opposed to a failure of the runtime."""
     name = runtime.name or runtime.binary.name
     if status < 0:
         raise RuntimeFailedError(f"container {container_id}: {name} was ended by signal {-status}")
@@ -253,7 +253,7 @@ def _status(runtime: Runtime, bundle: Path, container_id: str, status: int) -> i
 
 
 def _complaint(log: Path) -> str:
-    """Give the last error of a runtime's log."""
+    """Return the last error of a runtime's log."""
     found = "it did not say why"
     with suppress(OSError), log.open("rb") as file:
         for line in file.read(_LOG_LIMIT).splitlines():

@@ -104,7 +104,7 @@ _PERSONALITIES = (0x0, 0x0008, 0x2_0000, 0x2_0008, 0xFFFF_FFFF)  # Linux, 32 bit
 
 
 def profile(architecture: str) -> dict[str, Any]:
-    """Give the profile for images of an architecture, in Go's spelling; an unknown one filters native calls only."""
+    """Return the profile for images of an architecture, in Go's spelling; an unknown one filters native calls only."""
     family = _FAMILY.get(architecture, architecture)
     # On s390x the flags of clone(2) come second.
     flags = 1 if family == "s390x" else 0

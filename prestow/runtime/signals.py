@@ -11,7 +11,7 @@ _NAMES = {name.removeprefix("SIG"): int(number) for name, number in signal.Signa
 
 
 def signal_number(text: str) -> int | None:
-    """Give the number of a signal; None for what is none."""
+    """Return the number of a signal; None for what is none."""
     name = text.upper().removeprefix("SIG") if text.isascii() else ""
     if re.fullmatch("[0-9]{1,2}", name):
         number = int(name) if name == text else 0

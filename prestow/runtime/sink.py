@@ -48,7 +48,7 @@ class Sink:
             self._output(piece, number)
 
     def idle(self) -> None:
-        """Tell that nothing came for a while."""
+        """Note that nothing came for a while."""
         if self._started and self.process.stdout is not None:
             self._output(b"", STDOUT)
 

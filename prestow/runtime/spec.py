@@ -36,7 +36,7 @@ class Mount:
     options: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """Give the mount as the spec has it."""
+        """Return the mount as the spec has it."""
         return {
             "destination": self.destination,
             "type": self.type,
@@ -90,7 +90,7 @@ class Spec:
         return cls.of(document)
 
     def to_json(self) -> bytes:
-        """Give the bytes of ``config.json``."""
+        """Return the bytes of ``config.json``."""
         return self.text.encode()
 
     @property

@@ -28,7 +28,7 @@ _MAX_LIMIT = 2**63 - 1
 
 
 def transform_config(config: ImageConfig, overrides: Overrides, rootfs: RootFs, *, host: Platform) -> Spec:
-    """Give the spec of a container of an image.
+    """Return the spec of a container of an image.
 
     Pass the image's own platform as ``host`` to make a bundle for another machine, or where an emulator is set up.
 
@@ -97,7 +97,7 @@ def _linux(config: ImageConfig, overrides: Overrides) -> dict[str, Any]:
 
 
 def _resources(resources: Resources) -> dict[str, Any]:
-    """Give the limits that are control groups."""
+    """Return the limits that are control groups."""
     groups: dict[str, Any] = {}
     memory, pids = _within("memory", resources.memory, _MAX_LIMIT), _within("pids", resources.pids, _MAX_LIMIT)
     if memory is not None:
@@ -124,7 +124,7 @@ def _hostname(name: str) -> str:
 
 
 def _only_root(user: User, overrides: Overrides, warnings: list[str]) -> User:
-    """Give the one user of a rootless container; what that means for the image's choice is said.
+    """Return the one user of a rootless container; what that means for the image's choice is said.
 
     Raises:
         UnsupportedError: the operator wants another one.

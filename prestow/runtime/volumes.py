@@ -25,7 +25,7 @@ _RESOLVER_FILES = ("/etc/hosts", "/etc/resolv.conf")
 
 
 def mounts(volumes: Iterable[str], overrides: Overrides, rootfs: RootFs, warnings: list[str]) -> list[Mount]:
-    """Give all mounts in the order in which they are made; a parent before what lies in it.
+    """Return all mounts in the order in which they are made; a parent before what lies in it.
 
     Raises:
         InvalidError: an operator's mount whose destination is not an absolute path, or an absurd number of volumes.
@@ -96,7 +96,7 @@ def _tmpfs(path: str, rootfs: RootFs) -> Mount:
 
 
 def _resolver(rootfs: RootFs, warnings: list[str]) -> Iterator[Mount]:
-    """Give the host's resolver files to a container in the host's network, read-only."""
+    """Yield the host's resolver files to a container in the host's network, read-only."""
     for path in _RESOLVER_FILES:
         found = rootfs.stat(path)
         if found is not None and not stat.S_ISREG(found.mode):

@@ -56,12 +56,12 @@ def check_key(key: str) -> None:
 
 
 def every_snapshot(database: Database) -> list[Info]:
-    """Give the rows of all drivers, those of one driver together, parents before children."""
+    """Return the rows of all drivers, those of one driver together, parents before children."""
     return [_info(row) for row in database.read("SELECT * FROM snapshots ORDER BY driver, id")]
 
 
 def keys_beginning(database: Database, drivers: Iterable[str], stem: str) -> list[str]:
-    """Give the keys of some drivers that begin with a text, without looking at every row."""
+    """Return the keys of some drivers that begin with a text, without looking at every row."""
     sql = "SELECT key FROM snapshots WHERE driver = ? AND key >= ? AND key < ?"
     after = stem[:-1] + chr(ord(stem[-1]) + 1)
     return [str(row["key"]) for driver in drivers for row in database.read(sql, (driver, stem, after))]
@@ -77,12 +77,12 @@ class Catalog:
         self._clock = clock
 
     def find(self, key: str) -> Info | None:
-        """Give a row, or None."""
+        """Return a row, or None."""
         rows = self._database.read("SELECT * FROM snapshots WHERE driver = ? AND key = ?", (self.driver, key))
         return _info(rows[0]) if rows else None
 
     def get(self, key: str) -> Info:
-        """Give a row.
+        """Return a row.
 
         Raises:
             NotFoundError: no such key or name.
@@ -90,7 +90,7 @@ class Catalog:
         return _known(self.find(key), key, self.driver)
 
     def walk(self) -> list[Info]:
-        """Give all rows, parents before children."""
+        """Return all rows, parents before children."""
         rows = self._database.read("SELECT * FROM snapshots WHERE driver = ? ORDER BY id", (self.driver,))
         infos = [_info(row) for row in rows]
         keys = {info.key for info in infos}
@@ -99,7 +99,7 @@ class Catalog:
         return infos
 
     def line(self, key: str) -> list[Info]:
-        """Give a row and all below it, the row itself first.
+        """Return a row and all below it, the row itself first.
 
         Raises:
             NotFoundError: no such key or name.
@@ -138,18 +138,18 @@ class Change:
     now: float
 
     def find(self, key: str) -> Info | None:
-        """Give a row, or None."""
+        """Return a row, or None."""
         sql = "SELECT * FROM snapshots WHERE driver = ? AND key = ?"
         row = self.cursor.execute(sql, (self.driver, key)).fetchone()
         return None if row is None else _info(row)
 
     def walk(self) -> list[Info]:
-        """Give all rows."""
+        """Return all rows."""
         rows = self.cursor.execute("SELECT * FROM snapshots WHERE driver = ?", (self.driver,))
         return [_info(row) for row in rows]
 
     def like(self, info: Info) -> list[Info]:
-        """Give the rows that have the key or the number of one that was."""
+        """Return the rows that have the key or the number of one that was."""
         sql = "SELECT * FROM snapshots WHERE driver = ? AND {} = ?"
         found = [
             self.cursor.execute(sql.format(column), (self.driver, value)).fetchall()
@@ -190,7 +190,7 @@ class Change:
         return info
 
     def commit(self, name: str, key: str) -> None:
-        """Give the row of an active snapshot a name, and make it committed.
+        """Name the row of an active snapshot, and make it committed.
 
         Raises:
             NotFoundError: no such key.

@@ -26,7 +26,7 @@ class Blobs(Provider, Protocol):
         """Open a blob as a descriptor, which the caller closes."""
 
     def path(self, digest: Digest) -> Path:
-        """Give the file name of a blob."""
+        """Return the file name of a blob."""
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """Whether a blob is here."""
@@ -48,16 +48,16 @@ class Chain:
 
     @classmethod
     def of_image(cls, image: Image) -> "Chain":
-        """Give the chain of an image."""
+        """Return the chain of an image."""
         return cls(tuple(Link(layer.chain_id, layer.diff_id) for layer in image.layers))
 
     @classmethod
     def of_line(cls, line: Sequence[Info]) -> "Chain":
-        """Give the chain of committed rows that came from an image, the nearest first."""
+        """Return the chain of committed rows that came from an image, the nearest first."""
         return cls(tuple(Link(Digest(info.key), info.diff_id) for info in reversed(line) if info.diff_id is not None))
 
     def up_to(self, height: int) -> "Chain":
-        """Give the lowest ``height`` links."""
+        """Return the lowest ``height`` links."""
         return Chain(self.links[:height])
 
     @property
@@ -83,11 +83,11 @@ class Chain:
             )
 
     def opener(self, content: Blobs) -> Callable[[int], int]:
-        """Give what opens a layer's diff blob, by the layer's index."""
+        """Return what opens a layer's diff blob, by the layer's index."""
         return lambda layer: content.open_fd(self.diff_ids[layer])
 
     def trees(self, scan: Scan) -> Iterator[Node]:
-        """Give the merged tree after each layer; they share what a layer leaves alone.
+        """Yield the merged tree after each layer; they share what a layer leaves alone.
 
         Raises:
             InvalidError: the layers do not make a tree.
@@ -100,5 +100,5 @@ class Chain:
             yield tree
 
     def tree(self, scan: Scan) -> Node:
-        """Give the merged tree of the whole; raises as ``trees``."""
+        """Return the merged tree of the whole; raises as ``trees``."""
         return deque(self.trees(scan), maxlen=1).pop()

@@ -21,7 +21,7 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @contextmanager
 def opened(folder: Path) -> Iterator[int]:
-    """Give a directory's descriptor.
+    """Yield a directory's descriptor.
 
     Raises:
         OSError: no directory, or a link to one.
@@ -79,7 +79,7 @@ class Descent:
         return tuple(name for name, _ in self._above)
 
     def __enter__(self) -> Self:
-        """Give the place."""
+        """Return the place."""
         return self
 
     def __exit__(
@@ -95,7 +95,7 @@ def _inode(fd: int) -> tuple[int, int]:
 
 
 def measure(root: Path) -> tuple[int, int]:
-    """Give the bytes that a file or tree takes on the disk, and its inodes; mounts are not entered.
+    """Return the bytes that a file or tree takes on the disk, and its inodes; mounts are not entered.
 
     A container may write there meanwhile, and another process may remove it: what is gone takes nothing.
 

@@ -65,11 +65,11 @@ class Folders:
         self.durable = durable
 
     def fs(self, number: int) -> Path:
-        """Give the content of a snapshot."""
+        """Return the content of a snapshot."""
         return self.root / str(number) / "fs"
 
     def work(self, number: int) -> Path:
-        """Give overlayfs's working folder of a snapshot."""
+        """Return overlayfs's working folder of a snapshot."""
         return self.root / str(number) / "work"
 
     def lock(self) -> FileLock:
@@ -94,7 +94,7 @@ class Folders:
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
-        """Give a new folder to make something in; what is not published from it goes away.
+        """Yield a new folder to make something in; what is not published from it goes away.
 
         To remove what was made may take nearly as long as to make it: work that is to end leaves that to the next.
 
@@ -163,7 +163,7 @@ class Folders:
                 os.close(fd)
 
     def publish(self, files: Iterable[tuple[Path, str]]) -> None:
-        """Give files and folders their names; rubbish that has one goes to the trash first.
+        """Publish files and folders under their names; rubbish that has one goes to the trash first.
 
         Raises:
             StorageError: the disk failed.
@@ -183,7 +183,7 @@ class Folders:
         return os.path.lexists(self.root / str(number))
 
     def mount_point(self, chain_id: str) -> Path:
-        """Give the place where an image is mounted for all its users."""
+        """Return the place where an image is mounted for all its users."""
         return self.root / ".mounts" / Digest(chain_id).encoded
 
     def old_mount_points(self) -> list[Path]:
@@ -261,7 +261,7 @@ def _abandoned(staged: Path) -> bool:
 
 
 def check_folder(path: Path) -> Path:
-    """Give a folder back, if it is there.
+    """Return a folder, if it is there.
 
     Raises:
         StorageError: it is not.

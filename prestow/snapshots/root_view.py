@@ -24,7 +24,7 @@ _STEM = "look"
 
 @contextmanager
 def looked_at(snapshotter: Snapshotter, chain_id: Digest, looks: Path) -> Iterator[DirectoryRoot]:
-    """Give the root of a committed snapshot to read for the block, confined to it.
+    """Yield the root of a committed snapshot to read for the block, confined to it.
 
     Where one folder shows all of it, nothing is mounted, so that this works without privileges too.
 
@@ -64,7 +64,7 @@ def _shown(mounts: tuple[Mount, ...], folder: Path) -> Iterator[Path]:
 
 
 def begun(database: Database, drivers: Iterable[str]) -> list[str]:
-    """Give the keys of the views of all looks by some drivers, as far as they are known."""
+    """Return the keys of the views of all looks by some drivers, as far as they are known."""
     return keys_beginning(database, drivers, f"{_STEM}.")
 
 

@@ -155,7 +155,7 @@ class Snapshotter(Protocol):
         """
 
     def stat(self, key: str) -> Info:
-        """Tell about one snapshot.
+        """Return what is known of one snapshot.
 
         Raises:
             NotFoundError: no such key or name.
@@ -172,7 +172,7 @@ class Snapshotter(Protocol):
         """
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
-        """Tell what to mount, in order, all at one place, to see an active snapshot or a view.
+        """Return what to mount, in order, all at one place, to see an active snapshot or a view.
 
         Raises:
             NotFoundError: no such key.

@@ -45,7 +45,7 @@ def copy_root(source: Path, target: Path) -> None:
 
 
 def copy_attributes(source: int, target: int) -> None:
-    """Give an open file or directory the owner, attributes, mode and times of another one.
+    """Set on an open file or directory the owner, attributes, mode and times of another one.
 
     Raises:
         OSError: they cannot be set.
@@ -134,7 +134,7 @@ class _Copier:
 
 
 def _data(fd: int, size: int) -> Iterator[tuple[int, int]]:
-    """Give the runs of data between holes."""
+    """Yield the runs of data between holes."""
     end = 0
     while end < size:
         try:

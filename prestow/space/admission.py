@@ -41,13 +41,13 @@ class _Room:
     announced: tuple[int, int] = (0, 0)
 
     def fits(self, size: int, inodes: int) -> bool:
-        """Tell whether so much more can be written."""
+        """Return whether so much more can be written."""
         if inodes and self.free.inodes is not None and inodes > self.free.inodes - self.announced[1]:
             return False
         return size == 0 or size <= self.free.bytes - self.reserve - self.announced[0]
 
     def __str__(self) -> str:
-        """Give the figures."""
+        """Return the figures."""
         size, inodes = self.announced
         others = f" and which others will take {_mib(size)} and {inodes} inodes of" if size or inodes else ""
         count = "any number of" if self.free.inodes is None else str(self.free.inodes)
@@ -138,7 +138,7 @@ def _sum(found: Needs, more: Needs) -> Needs:
 
 
 def _announced(node: Node, lease: str = "", image: Image | None = None) -> tuple[int, int]:
-    """Give the bytes and inodes that others still take, but for the layers that they share with an image."""
+    """Return the bytes and inodes that others still take, but for the layers that they share with an image."""
     size = inodes = 0
     counted = {layer.diff_id for layer in image.layers} if image is not None else set()
     for announced, other in _others(node, lease):
@@ -150,7 +150,7 @@ def _announced(node: Node, lease: str = "", image: Image | None = None) -> tuple
 
 
 def _others(node: Node, lease: str) -> Iterator[tuple[Announcement, Image]]:
-    """Give what others make, once each; what is not readable any more is not being made."""
+    """Yield what others make, once each; what is not readable any more is not being made."""
     seen: set[tuple[Digest, str]] = set()
     for announced in node.leases.announced(besides=lease):
         with suppress(PrestowError):
@@ -161,7 +161,7 @@ def _others(node: Node, lease: str) -> Iterator[tuple[Announcement, Image]]:
 
 
 def _at_once(found: Needs, room: _Room, *, keep_blobs: bool) -> int | None:
-    """Give how many layers may be on their way at once; None if the image does not fit at all."""
+    """Return how many layers may be on their way at once; None if the image does not fit at all."""
     most = max(1, len(found.blobs))
     for at_once in (most,) if keep_blobs else range(most, 0, -1):
         if room.fits(found.at_most(at_once), found.inodes):

@@ -38,10 +38,10 @@ class Holdings(Protocol):
     """What is asked of a content store."""
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
-        """Tell whether a blob is here, whole."""
+        """Return whether a blob is here, whole."""
 
     def status(self, ref: str) -> Status | None:
-        """Tell how far an ingest is."""
+        """Return how far an ingest is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Needs:
         return self.at_most(len(self.blobs))
 
     def at_most(self, at_once: int) -> int:
-        """Give the bytes if at most so many blobs are here at the same time."""
+        """Return the bytes if at most so many blobs are here at the same time."""
         return sum(self.blobs[:at_once]) + self.unpacked + self.files
 
 
@@ -133,7 +133,7 @@ def of_root(image: Image) -> Needs:
 
 
 def of_tree(root: Node) -> Needs:
-    """Tell what a full copy of a tree takes: its data to the block, and each of its inodes."""
+    """Return what a full copy of a tree takes: its data to the block, and each of its inodes."""
     nodes = {id(node): node for _, node in walk(root)}.values()
     data = sum(-extent.length % _BLOCK + extent.length for node in nodes for extent in node.extents)
     folders = sum(node.children is not None for node in nodes)
@@ -147,7 +147,7 @@ def _files(written: int, layers: int) -> tuple[int, int]:
 
 
 def _size(layer: Layer) -> int:
-    """Give the bytes of a layer's tar, as far as they can be known."""
+    """Return the bytes of a layer's tar, as far as they can be known."""
     compressed = layer_compression(layer.descriptor.media_type) != "none"
     return int(layer.descriptor.size * (RATIO if compressed else 1))
 

@@ -67,7 +67,7 @@ def _is_complete(directory: Path) -> bool:
 
 
 def notes(bundles: Path) -> list[str]:
-    """Give the IDs of the containers that are, or were, underway."""
+    """Return the IDs of the containers that are, or were, underway."""
     with translated(f"listing {bundles / _NOTES}"), suppress(FileNotFoundError):
         return sorted(path.name for path in (bundles / _NOTES).iterdir())
     return []

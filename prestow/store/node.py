@@ -146,7 +146,7 @@ class Node:
         return Sources(options, credentials=DockerConfig(settings.docker_config).find)
 
     def source(self, reference: str) -> "Source":
-        """Give the source that a reference names.
+        """Return the source that a reference names.
 
         Raises:
             InvalidError: neither a reference nor a layout.
@@ -162,7 +162,7 @@ class Node:
         return drivers(self.home, self.database, self.content, durable=durable, scan=self.scans.tree)
 
     def snapshotter(self, driver: str = "auto") -> "Driver":
-        """Give the snapshotter of a driver; ``auto`` takes the setting, and then what works best here.
+        """Return the snapshotter of a driver; ``auto`` takes the setting, and then what works best here.
 
         Raises:
             UnsupportedError: it does not work here; the message says why.
@@ -184,11 +184,11 @@ class Node:
         return self.home if self.namespace == DEFAULT else self.home / "namespaces" / self.namespace
 
     def snapshot_key(self, container_id: str) -> str:
-        """Give the key of a container's snapshot, among those of all namespaces."""
+        """Return the key of a container's snapshot, among those of all namespaces."""
         return container_id if self.namespace == DEFAULT else f"{self.namespace}/{container_id}"
 
     def bundle_folder(self, container_id: str) -> Path:
-        """Give the place of a container's bundle, where no other one was chosen."""
+        """Return the place of a container's bundle, where no other one was chosen."""
         bundles = self.own / "bundles"
         with translated(f"making {bundles}"):
             make_folder(bundles)
@@ -204,7 +204,7 @@ class Node:
         return self.images.find(text)
 
     def holds_documents(self, target: Descriptor, platform: Platform) -> bool:
-        """Tell whether index, manifest and config of an image are here, undamaged."""
+        """Return whether index, manifest and config of an image are here, undamaged."""
         try:
             find_image(self.content, target, platform)
         except PrestowError:
@@ -212,25 +212,25 @@ class Node:
         return True
 
     def replacement(self, layer: Layer) -> Digest | None:
-        """Give the blob that makes a layer's own one needless: its diff blob, where the setting keeps no others."""
+        """Return the blob that makes a layer's own one needless: its diff blob, where the setting keeps no others."""
         return None if self.settings.keep_blobs else layer.diff_id
 
     def holds_blob(self, layer: Layer) -> bool:
-        """Tell whether a layer's blob is here, or what makes it needless."""
+        """Return whether a layer's blob is here, or what makes it needless."""
         if self.content.has(layer.descriptor.digest, layer.descriptor.size):
             return True
         needless = self.replacement(layer)
         return needless is not None and self.content.has(needless)
 
     def holds_download(self, layer: Layer) -> bool:
-        """Tell whether a layer's bytes are here, as a blob or as a complete ingest, or are not needed."""
+        """Return whether a layer's bytes are here, as a blob or as a complete ingest, or are not needed."""
         if self.holds_blob(layer):
             return True
         status = self.content.status(layer_ref(layer))
         return status is not None and status.sealed
 
     def is_tagged(self, name: str, target: Descriptor, source: str | None) -> bool:
-        """Tell whether a name points to a target that is here, and says that it came from ``source``."""
+        """Return whether a name points to a target that is here, and says that it came from ``source``."""
         try:
             record = self.images.get(name)
         except NotFoundError:

@@ -91,7 +91,7 @@ def _set_aside(content: LocalStore, path: Path, why: str) -> None:
 
 
 def _snapshots(folder: Path, content: LocalStore) -> list[Info]:
-    """Give the rows of a driver, parents before children."""
+    """Return the rows of a driver, parents before children."""
     with translated(f"listing {folder}"):
         entries = sorted(folder.iterdir()) if folder.is_dir() else []
     images = [path.stem for path in entries if path.suffix == _IMAGE]
@@ -108,7 +108,7 @@ def _snapshots(folder: Path, content: LocalStore) -> list[Info]:
 
 
 def _chains(content: LocalStore) -> dict[str, tuple[Digest, ...]]:
-    """Give the layers of every chain ID that an image config here tells of, by its digits."""
+    """Return the layers of every chain ID that an image config here tells of, by its digits."""
     found: dict[str, tuple[Digest, ...]] = {}
     for blob in content.walk():
         if blob.size <= MAX_DOCUMENT:
@@ -162,7 +162,7 @@ def _numbered(rows: Mapping[str, Info]) -> list[Info]:
 
 
 def _containers(home: Path, content: LocalStore, snapshots: set[tuple[str, str]]) -> Iterator[ContainerRecord]:
-    """Give the containers of which there is anything left."""
+    """Yield the containers of which there is anything left."""
     told = read_containers(home)
     for path in told.corrupt:
         _log.warning(

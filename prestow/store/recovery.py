@@ -118,7 +118,7 @@ def _end_looks(looks: Path, database: Database, snapshotters: Sequence[Driver]) 
 
 
 def _bundles(home: Path) -> list[tuple[str, Path]]:
-    """Give the folders of all namespaces' bundles."""
+    """Return the folders of all namespaces' bundles."""
     others = home / "namespaces"
     with _told(others), translated(f"listing {others}"), suppress(FileNotFoundError):
         return [(DEFAULT, home / "bundles"), *((path.name, path / "bundles") for path in sorted(others.iterdir()))]

@@ -45,7 +45,7 @@ def removed_afterwards(bundles: Path, container_id: str, remove: Callable[[], ob
 
 
 def to_remove(bundles: Path) -> list[str]:
-    """Give the IDs of the containers that are, or were, to be removed after their run."""
+    """Return the IDs of the containers that are, or were, to be removed after their run."""
     with translated(f"listing {bundles / _NOTES}"), suppress(FileNotFoundError):
         return sorted(path.name for path in (bundles / _NOTES).iterdir())
     return []

@@ -29,7 +29,7 @@ def forget(node: Node) -> None:
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Give the seconds of a call."""
+    """Return the seconds of a call."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

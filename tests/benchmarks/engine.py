@@ -59,7 +59,7 @@ def pull(node: Node, reference: str, driver: str) -> dict[str, float]:
 
 
 def peak_mib() -> float:
-    """Give the largest resident set that this program had, in MiB (proc(5), VmHWM)."""
+    """Return the largest resident set that this program had, in MiB (proc(5), VmHWM)."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 

@@ -60,7 +60,7 @@ def locked(seconds: list[float]) -> Iterator[None]:
 
 
 def measured(work: Callable[[], object], rounds: int) -> Figures:
-    """Give the medians of a command's CPU time and of its longest transaction, after one that does not count."""
+    """Return the medians of a command's CPU time and of its longest transaction, after one that does not count."""
     took, longest = [], []
     for _ in range(rounds + 1):
         seconds: list[float] = []
@@ -73,7 +73,7 @@ def measured(work: Callable[[], object], rounds: int) -> Figures:
 
 
 def commands(node: Node, folder: Path) -> dict[str, Callable[[], object]]:
-    """Give the commands that have to do with one image."""
+    """Return the commands that have to do with one image."""
     target = node.images.list()[0].target
 
     def pull() -> None:
@@ -102,7 +102,7 @@ def container(node: Node) -> None:
 
 
 def whole(node: Node) -> dict[str, Callable[[], object]]:
-    """Give the commands that look at the whole store; the last ones take it apart."""
+    """Return the commands that look at the whole store; the last ones take it apart."""
     digest = node.images.list()[0].target.digest
 
     def lose() -> None:
@@ -128,7 +128,7 @@ def whole(node: Node) -> dict[str, Callable[[], object]]:
 
 
 def line(word: str, images: int, figures: Figures, first: dict[str, Figures]) -> tuple[object, ...]:
-    """Give a line of the table; ``first`` are the figures of the store that counts as empty."""
+    """Return a line of the table; ``first`` are the figures of the store that counts as empty."""
     (took, lock), base = figures, first.setdefault(word, figures)
     ratios = f"{took / base[0]:.1f}", f"{lock / base[1]:.1f}" if base[1] else ""
     return word, images, f"{1e3 * took:.1f} ms", ratios[0], f"{1e3 * lock:.2f} ms", ratios[1]

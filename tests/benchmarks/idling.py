@@ -34,13 +34,13 @@ with get_client(sync_client=True) as api:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the CPU time that a process has taken (proc_pid_stat(5))."""
+    """Return the CPU time that a process has taken (proc_pid_stat(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def resident_mib(pid: int) -> float:
-    """Give the resident memory of a process."""
+    """Return the resident memory of a process."""
     (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
 

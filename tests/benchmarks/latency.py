@@ -72,7 +72,7 @@ class Store:
 
 
 def repeated(rounds: int, call: Callable[[], float], before: Callable[[], object] = lambda: None) -> float:
-    """Give the median of some rounds, after one that does not count."""
+    """Return the median of some rounds, after one that does not count."""
     times = []
     for _ in range(rounds + 1):
         before()
@@ -179,7 +179,7 @@ def cancelled_at_a_worker(store: Store, folder: Path) -> float:
 
 @contextmanager
 def hanging(store: Store, folder: Path) -> Iterator[tuple[FaultRegistry, str, list[str]]]:
-    """Give a registry whose layers hang after a byte, the name of an image in it, and how its layers are asked for."""
+    """Yield a registry whose layers hang after a byte, the name of an image in it, and how its layers are asked for."""
     if not (folder / "hanging").exists():
         write_demo_image(folder / "hanging")
     with FaultRegistry(folder / "hanging") as registry:

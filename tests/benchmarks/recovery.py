@@ -41,7 +41,7 @@ def fill(node: Node, folder: Path, images: int) -> None:
 
 
 def recovered(home: Path, rounds: int) -> float:
-    """Give the median of the seconds that a process takes for it, after one that may have something to do."""
+    """Return the median of the seconds that a process takes for it, after one that may have something to do."""
     command = [sys.executable, "-c", _TIMED, str(home)]
     took = [float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout) for _ in range(rounds + 1)]
     return statistics.median(took[1:])

@@ -48,7 +48,7 @@ class Bench:
         self.snapshotter = self.open()
 
     def __enter__(self) -> Self:
-        """Give the bench."""
+        """Return the bench."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -117,7 +117,7 @@ class Bench:
         return node_listing(model(*tars), lambda layer: self.content.open_fd(Digest.of(data[layer])))
 
     def left_on_disk(self) -> set[str]:
-        """Give the names in the snapshotter's folder and in the trash."""
+        """Return the names in the snapshotter's folder and in the trash."""
         folders = (self.folder, self.folder / ".new", self.folder / ".mounts", self.home / "trash")
         found = {path.name for folder in folders if folder.is_dir() for path in folder.iterdir()}
         return found - {".lock", ".locks", ".looked", ".mounts", ".new"}

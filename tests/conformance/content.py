@@ -40,7 +40,7 @@ def put(store: Store, data: bytes, ref: str = "put") -> Digest:
 
 
 def name(law: Callable[[OpenStore], None]) -> str:
-    """Give a law's sentence."""
+    """Return a law's sentence."""
     return law.__name__
 
 

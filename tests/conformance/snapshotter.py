@@ -35,7 +35,7 @@ from tests.tar_builder import Tar
 
 
 def name(law: Callable[[Bench], None]) -> str:
-    """Give a law's sentence."""
+    """Return a law's sentence."""
     return law.__name__
 
 

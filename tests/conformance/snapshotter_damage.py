@@ -14,7 +14,7 @@ Change = Callable[[Path], object]
 
 
 def tar(name: str) -> Tar:
-    """Give a layer with something of everything, and ``name`` in it."""
+    """Return a layer with something of everything, and ``name`` in it."""
     own = {"mode": 0o640, "uid": 7, "gid": 8}
     layer = Tar().directory("d", mode=0o750, mtime=5).file("alone", name.encode() * 9)
     layer.file(FILE, b"content of a file", xattrs={"user.a": "b"}, **own).hardlink("d/again", FILE, **own)

@@ -91,7 +91,7 @@ def test_a_process_of_another_pid_namespace_is_neither_known_to_live_nor_to_have
 
 
 def named_by_a_child() -> str:
-    """Give a name that a process made which has ended."""
+    """Return a name that a process made which has ended."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

@@ -57,7 +57,7 @@ class Command(Verb):
 
 
 def _command(words: Words, done: Words, *, again: int = 0, **options: Any) -> Command:
-    """Give a command; the same again, to its end, must succeed, or end with status ``again`` if all is done by then."""
+    """Return a command; the same again must succeed, or end with status ``again`` if all is done by then."""
 
     def run(job: Job) -> None:
         ended = subprocess.run(_argv(words(job)), env=_environment(job), cwd=PROJECT, capture_output=True, check=False)

@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory, docker_registry: DockerRegistry) -> Iterator[Stage]:
-    """Give a stage on a tmpfs, on which everything was done once."""
+    """Yield a stage on a tmpfs, on which everything was done once."""
     folder = tmp_path_factory.mktemp("stage")
     subprocess.run(["mount", "-t", "tmpfs", "prestow-test", folder], check=True)
     stage = Stage(folder, docker_registry, *push_image(docker_registry, folder / "layout"))

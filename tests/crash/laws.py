@@ -92,7 +92,7 @@ class Laws:
         _none(_litter(node.home, spared="quarantine" if self.verb.repairs else self.verb.leaves))
 
     def _needless(self, node: Node) -> set[Digest]:
-        """Give the layers that are not needed, where their diff blobs will do and are here."""
+        """Return the layers that are not needed, where their diff blobs will do and are here."""
         try:
             layers = find_image(node.content, self.target, host()).layers
         except PrestowError:
@@ -112,13 +112,13 @@ def _damaged(node: Node, but: AbstractSet[str] = frozenset()) -> list[Damage]:
 
 
 def _complete(node: Node) -> set[Digest]:
-    """Give the blobs of which the store has all, as such or as ingests."""
+    """Return the blobs of which the store has all, as such or as ingests."""
     here = {blob.digest for blob in node.content.walk() if _sound(node, blob.digest)}
     return here | {digest for digest in map(_fetched, node.content.ingests.glob("*/data")) if digest is not None}
 
 
 def _fetched(data: Path) -> Digest | None:
-    """Give what an ingest is of, if it has all of that."""
+    """Return what an ingest is of, if it has all of that."""
     kind, _, digest = data.with_name("ref").read_text().partition("-")
     return Digest(digest) if kind == "layer" and Digest.of(data.read_bytes()) == digest else None
 
@@ -131,7 +131,7 @@ def _sound(node: Node, digest: Digest) -> bool:
 
 
 def _litter(home: Path, *, spared: str) -> list[str]:
-    """Give what is neither permanent nor one of the store's own folders."""
+    """Return what is neither permanent nor one of the store's own folders."""
     found = [path for path in home.rglob("*") if not spared or spared not in path.relative_to(home).parts]
     known = {path for pattern in (*_PERMANENT, *_FOLDERS) for path in home.glob(pattern)}
     return sorted(str(path.relative_to(home)) for path in found if path not in known)

@@ -27,7 +27,7 @@ def outages(stage: Stage, name: str, count: int | None) -> None:
 
 
 def _in_state(stage: Stage, verb: Verb) -> Machine:
-    """Give a machine, switched off, in the state from which a verb starts; to be copied."""
+    """Return a machine, switched off, in the state from which a verb starts; to be copied."""
     machine = Machine(stage.folder / "-".join(["off", *(step.__name__ for step in verb.states)]))
     if not machine.folder.exists():
         machine.make()

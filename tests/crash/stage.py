@@ -37,7 +37,7 @@ def push_image(registry: DockerRegistry, folder: Path) -> tuple[str, Descriptor]
 
 
 def sampled(total: int, count: int | None, seed: str) -> Iterable[int]:
-    """Give one number from each of so many equal parts of 1 to ``total``, by a seed; all numbers for None."""
+    """Return one number from each of so many equal parts of 1 to ``total``, by a seed; all numbers for None."""
     if count is None or count >= total:
         return range(1, total + 1)
     dice = random.Random(seed)
@@ -117,7 +117,7 @@ class Stage:
         return ended.calls
 
     def _state(self, steps: Sequence[Callable[[Job], None]]) -> Path:
-        """Give a store that so many steps were done on, to be copied; made when it is first asked for."""
+        """Return a store that so many steps were done on, to be copied; made when it is first asked for."""
         place = self.folder / "-".join(["state", *(step.__name__ for step in steps)])
         if not place.exists():
             job = Job(place, self.reference, unheard)
@@ -137,4 +137,4 @@ class Stage:
 
 
 def unheard(_: str) -> None:
-    """Tell nobody."""
+    """Do nothing."""

@@ -62,7 +62,7 @@ class Job:
         return image_name(self.reference, None)
 
     def image(self) -> Image:
-        """Give the image that the name stands for."""
+        """Return the image that the name stands for."""
         return find_image(self.node.content, self.node.image(self.name).target, host())
 
 

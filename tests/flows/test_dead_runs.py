@@ -59,7 +59,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def children(pid: int) -> list[int]:
-    """Give the children of a process with one thread."""
+    """Return the children of a process with one thread."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 

@@ -38,13 +38,13 @@ def planted(tmp_path: Path) -> dict[str, str]:
 
 
 def found_in(folder: Path, canary: str, *besides: str) -> list[str]:
-    """Give the files that have what is in each line of each value."""
+    """Return the files that have what is in each line of each value."""
     paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in besides]
     return [str(path) for path in paths if canary.encode() in path.read_bytes()]
 
 
 def ended_run(home: str, count: int) -> FlowRun:
-    """Give the ended flow run in a store, once all is recorded that there is of it."""
+    """Return the ended flow run in a store, once all is recorded that there is of it."""
     (run,) = until(lambda: runs_of("run", home), 1, f"the run in {home}")
     task_runs(run.id, count)
     events(run.id, 1)
@@ -52,7 +52,7 @@ def ended_run(home: str, count: int) -> FlowRun:
 
 
 def log(run: UUID, last: str, times: int = 1) -> str:
-    """Give the log of a flow run, once it has a text so many times."""
+    """Return the log of a flow run, once it has a text so many times."""
 
     def whole() -> list[str]:
         with get_client(sync_client=True) as client:

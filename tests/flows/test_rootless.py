@@ -80,7 +80,7 @@ def as_user(
 
 
 def _closed(path: Path) -> Path | None:
-    """Give the topmost folder on the way to a path that not everybody may pass."""
+    """Return the topmost folder on the way to a path that not everybody may pass."""
     return next((folder for folder in reversed(path.parents) if not folder.stat().st_mode & 0o001), None)
 
 

@@ -50,7 +50,7 @@ def prestow(api: Mapping[str, str], home: Path, *words: str) -> dict[str, Any]:
 
 
 def found_schedules(api: Mapping[str, str], home: Path) -> dict[str, Any]:
-    """Give what ``prestow doctor`` says of the schedules."""
+    """Return what ``prestow doctor`` says of the schedules."""
     (found,) = [each for each in prestow(api, home, "doctor")["checks"] if each["check"] == "schedules"]
     result: dict[str, Any] = found
     return result

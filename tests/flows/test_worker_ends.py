@@ -32,7 +32,7 @@ POOL = "prestow"
 def start(
     deploying: None, prefect_server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., UUID]]:
-    """Give what creates a run of ``pull``, which a worker takes; the worker stays for all tests."""
+    """Yield what creates a run of ``pull``, which a worker takes; the worker stays for all tests."""
     deploy(ROOT)
     log = tmp_path_factory.mktemp("worker") / "log"
     with worker(sys.executable, {**without_prefect(), **environment(prefect_server)}, log):
@@ -101,7 +101,7 @@ def test_what_a_container_wrote_is_in_the_log_of_its_run_to_the_last_line(
 
 
 def messages(run: UUID) -> list[str]:
-    """Give the log of a run that has ended, in its order."""
+    """Return the log of a run that has ended, in its order."""
     wanted, found = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run])), list[str]()
     with get_client(sync_client=True) as client:
         while page := client.read_logs(wanted, limit=200, offset=len(found), sort=LogSort.TIMESTAMP_ASC):

@@ -26,7 +26,7 @@ Start = Callable[[str], AbstractContextManager[Worker]]
 
 @pytest.fixture
 def start(deploying: None, prefect_server: Server, tmp_path: Path) -> Start:
-    """Give what starts a worker, the only one of its pool; it is told how to call it."""
+    """Return what starts a worker, the only one of its pool; it is told how to call it."""
     deploy(ROOT)
     api = {**without_prefect(), **environment(prefect_server)}
     return lambda name: worker(sys.executable, api, tmp_path / name)

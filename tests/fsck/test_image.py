@@ -25,7 +25,7 @@ def verified(node: Node) -> Verification:
 
 
 def damages(node: Node) -> set[tuple[str, str]]:
-    """Give the kinds and names of what is damaged."""
+    """Return the kinds and names of what is damaged."""
     return {(damage.kind, damage.name) for damage in verified(node).damaged}
 
 

@@ -128,7 +128,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
 
 
 def names(node: Node) -> list[tuple[object, ...]]:
-    """Give what names stand for."""
+    """Return what names stand for."""
     return [(image.name, image.target, image.labels) for image in node.images.list()]
 
 

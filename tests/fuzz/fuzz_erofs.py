@@ -39,7 +39,7 @@ class _Trees:
         return int(self._source.PickValueInList(_SIZES)) + int(self._source.ConsumeIntInRange(0, 3))
 
     def node(self, depth: int = 0) -> Node:
-        """Give a file or a folder with all below."""
+        """Return a file or a folder with all below."""
         source = self._source
         self._count += 1
         kind = source.PickValueInList(_KINDS) if depth else Kind.DIRECTORY

@@ -22,7 +22,7 @@ _LOWER = layer_tree(entries(io.BytesIO(demo_layers("amd64")[0]), limits=_LIMITS)
 
 
 def sealed(tar: bytes) -> bytes:
-    """Give a tar with right checksums in all header blocks of a known dialect."""
+    """Return a tar with right checksums in all header blocks of a known dialect."""
     blocks = bytearray(tar)
     for at in range(0, len(blocks) - BLOCK + 1, BLOCK):
         if blocks[at + 257 : at + 262] == b"ustar":

@@ -74,7 +74,7 @@ class Driver:
             parent = chain
 
     def keys(self) -> set[str]:
-        """Give the rows that there are."""
+        """Return the rows that there are."""
         return {row["key"] for row in self.home.db.read("SELECT key FROM snapshots WHERE driver = ?", (self.driver,))}
 
 

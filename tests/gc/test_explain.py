@@ -58,7 +58,7 @@ def ways(found: Explanation) -> list[list[str]]:
 
 
 def everything(node: Node) -> Iterator[str]:
-    """Give all names by which something in the store is called."""
+    """Yield all names by which something in the store is called."""
     yield from (record.name for record in node.images.every())
     yield from (info.digest for info in node.content.walk())
     yield from (f"{info.driver}/{info.key}" for info in node.snapshots())

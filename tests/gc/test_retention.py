@@ -152,7 +152,7 @@ class Store:
         self.names.append(Name(thing, "default", name, target, used_at, kept))
 
     def forgotten(self, used: int, above: float, below: float | None = None) -> list[str]:
-        """Tell what goes, in order."""
+        """Return what goes, in order."""
         disk = Disk(used, 1000, self.sizes)
         found = forgettable(self.names, Retention(above=above, below=below), 0.0, self.holds, lambda: disk)
         return [each.name.name for each in found]

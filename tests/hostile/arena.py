@@ -143,7 +143,7 @@ class Arena:
 
 
 def _files(home: Path) -> Iterator[str]:
-    """Give the paths of all that a store has, but of locks that were taken once."""
+    """Yield the paths of all that a store has, but of locks that were taken once."""
     for folder, folders, files in os.walk(home):
         yield from (f"{folder}/{name}" for name in (*folders, *files))
         if ".locks" in folders:
@@ -151,7 +151,7 @@ def _files(home: Path) -> Iterator[str]:
 
 
 def told(root: Path, shown: dict[bytes, Listed]) -> list[str]:
-    """Tell what an image shows, in words."""
+    """Return what an image shows, in words."""
     return sorted(_told(root, path, listed) for path, listed in shown.items() if path)
 
 

@@ -115,7 +115,7 @@ def refused(
     error: type[PrestowError] = InvalidError,
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Case:
-    """Give a case that must be an error."""
+    """Return a case that must be an error."""
     return Case(row, name, layers, Refused(error, word), limits)
 
 
@@ -127,12 +127,12 @@ def accepted(
     also: Callable[[Path], bool] = lambda _: True,
     dropped: Sequence[str] = (),
 ) -> Case:
-    """Give a case that must show something."""
+    """Return a case that must show something."""
     return Case(row, name, layers, Accepted(shows, also, tuple(dropped)))
 
 
 def zipped(tar: Tar | bytes, compression: str) -> Blob:
-    """Give a layer as it should be."""
+    """Return a layer as it should be."""
     data = tar if isinstance(tar, bytes) else tar.to_bytes()
     return Blob(compress(data, compression), layer_type(compression), data)
 

@@ -27,18 +27,18 @@ def zstd(data: bytes, *, checksum: bool = False) -> bytes:
 
 
 def skippable(data: bytes, kind: int = 0) -> bytes:
-    """Give a frame that is to be skipped."""
+    """Return a frame that is to be skipped."""
     return bytes([0x50 + kind]) + b"\x2a\x4d\x18" + len(data).to_bytes(4, "little") + data
 
 
 def _windowed(log: int) -> Blob:
-    """Give a frame that asks for a window of 2^log bytes."""
+    """Return a frame that asks for a window of 2^log bytes."""
     frame = b"\x28\xb5\x2f\xfd\x00" + bytes([(log - 10) << 3]) + (len(TAR) << 3 | 1).to_bytes(3, "little") + TAR
     return Blob(frame, ZSTD, TAR)
 
 
 def _named(flag: int, field: bytes) -> bytes:
-    """Give a gzip member with an optional field in its header."""
+    """Return a gzip member with an optional field in its header."""
     return b"\x1f\x8b\x08" + bytes([flag]) + bytes(5) + b"\xff" + field + gzip.compress(TAR)[10:]
 
 

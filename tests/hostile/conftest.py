@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def victim() -> Iterator[Path]:
-    """Give the sentinel: a folder with all that a layer could harm."""
+    """Yield the sentinel: a folder with all that a layer could harm."""
     VICTIM.mkdir(0o750)
     (VICTIM / "folder").mkdir()
     for name, mode in {"hello": 0o400, "x": 0o644, "folder/f": 0o600}.items():
@@ -39,7 +39,7 @@ def victim() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def arena(request: pytest.FixtureRequest, victim: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
-    """Give a store for each driver, at a path that mount options cannot stand; a test leaves it as it was."""
+    """Yield a store for each driver, at a path that mount options cannot stand; a test leaves it as it was."""
     folder = tmp_path_factory.mktemp("hostile") / "a:b,c d\\e"
     folder.mkdir()
     with Bench(folder / "store", request.param, durable=False) as bench:

@@ -17,19 +17,19 @@ SPARSE_1_0 = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name
 
 
 def sparse(numbers: str, size: int | str, data: bytes = b"", **more: str) -> Tar:
-    """Give a sparse file with its map in front of its data, as format 1.0 has it."""
+    """Return a sparse file with its map in front of its data, as format 1.0 has it."""
     text = numbers.replace(" ", "\n").encode() + b"\n"
     body = text + bytes(-len(text) % BLOCK) + data
     return Tar().file("GNUSparseFile.0/s", body, pax={**SPARSE_1_0, "GNU.sparse.realsize": str(size), **more})
 
 
 def sparse_records(fields: Mapping[str, str], data: bytes = b"") -> Tar:
-    """Give a sparse file with its map in records, as format 0.1 has it."""
+    """Return a sparse file with its map in records, as format 0.1 has it."""
     return Tar().file("s", data, pax=fields)
 
 
 def sparse_old(runs: list[tuple[int, int]], size: int, data: bytes = b"", *, more: int = 0, chain: bytes = b"") -> Tar:
-    """Give a sparse file of the old GNU format."""
+    """Return a sparse file of the old GNU format."""
     block = bytearray(header("s", typeflag=b"S", size=len(data), magic=GNU))
     packed = b"".join(octal(number, 12) for run in runs for number in run)
     block[386 : 386 + len(packed)] = packed

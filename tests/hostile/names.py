@@ -18,7 +18,7 @@ _SHORT = "abcdefghijklmnop"
 
 
 def _bypass() -> Tar:
-    """Give folders whose real path is longer than the kernel takes, short symlinks to them, and a way up from there."""
+    """Return folders whose real path is longer than the kernel takes, short symlinks to them, and a way up."""
     tar = Tar()
     folder, short = "", ""
     for part, name in zip(_PARTS, _SHORT, strict=True):

@@ -19,7 +19,7 @@ def scan(tar: Tar | bytes, limits: Limits = LIMITS) -> list[Entry]:
 
 
 def layer(tar: Tar | bytes, index: int = 0, limits: Limits = LIMITS) -> LayerTree:
-    """Give the tree of one layer."""
+    """Return the tree of one layer."""
     return layer_tree(scan(tar, limits), index, limits=limits)
 
 
@@ -33,12 +33,12 @@ def image(*tars: Tar | bytes) -> Node:
 
 
 def paths(root: Node) -> set[str]:
-    """Give all paths below the root."""
+    """Return all paths below the root."""
     return {path.decode("utf-8", "backslashreplace") for path, _ in walk(root) if path}
 
 
 def find(root: Node, path: str) -> Node:
-    """Give the node at a path, which must be there."""
+    """Return the node at a path, which must be there."""
     node = root
     for name in filter(None, path.split("/")):
         assert node.children is not None
@@ -47,7 +47,7 @@ def find(root: Node, path: str) -> Node:
 
 
 def data(root: Node, path: str, *tars: Tar | bytes) -> bytes:
-    """Give the content of a file of an image made of ``tars``."""
+    """Return the content of a file of an image made of ``tars``."""
     node = find(root, path)
     assert node.kind is Kind.REGULAR
     content = bytearray(node.size)
@@ -64,7 +64,7 @@ class _Seen:
 
 
 def seen(root: Node) -> dict[bytes, _Seen]:
-    """Give everything that a tree says, by path; names of one file are told by the first of them."""
+    """Return everything that a tree says, by path; names of one file are told by the first of them."""
     first: dict[Node, bytes] = {}
     found = {}
     for path, node in walk(root):

@@ -40,7 +40,7 @@ def _as_user(action: Callable[[], object]) -> str:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Give a folder that everybody can reach, other than those that pytest makes for root alone."""
+    """Yield a folder that everybody can reach, other than those that pytest makes for root alone."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -55,7 +55,7 @@ def _make(root: Node, folder: Path, layers: Layers | None = None) -> str:
 
 
 def _ours(listed: dict[bytes, Listed]) -> dict[bytes, Listed]:
-    """Give what an ordinary user can make of a listing."""
+    """Return what an ordinary user can make of a listing."""
     kept = {path: one for path, one in listed.items() if one.kind not in {Kind.CHAR, Kind.BLOCK}}
     allowed = (b"user.", b"system.")
     return {

@@ -43,7 +43,7 @@ class Home:
         return Descriptor(media_type, digest, len(data))
 
     def digests(self) -> set[Digest]:
-        """Give what is in the content store."""
+        """Return what is in the content store."""
         return {info.digest for info in self.content.walk()}
 
 
@@ -80,12 +80,12 @@ class Made:
 
 
 def reference(descriptor: Descriptor) -> dict[str, Any]:
-    """Give a descriptor as JSON has it."""
+    """Return a descriptor as JSON has it."""
     return {"mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size}
 
 
 def config(diff_ids: Sequence[Digest], note: str = "") -> bytes:
-    """Give an image config."""
+    """Return an image config."""
     rootfs = {"type": "layers", "diff_ids": list(diff_ids)}
     return json.dumps({"os": "linux", "architecture": "amd64", "author": note, "rootfs": rootfs}).encode()
 
@@ -105,7 +105,7 @@ def make_image(home: Home, *layers: bytes, note: str = "", docker: bool = False)
 
 
 def manifest(image_config: Descriptor, *layers: Descriptor, media_type: str = mediatypes.OCI_MANIFEST) -> bytes:
-    """Give a manifest."""
+    """Return a manifest."""
     return json.dumps(
         {
             "schemaVersion": 2,

@@ -39,12 +39,12 @@ def prepared(path: Path, *layers: bytes) -> Made:
 
 
 def names(home: Home) -> tuple[list[str], list[str]]:
-    """Give the names in the database and in ``index.json``."""
+    """Return the names in the database and in ``index.json``."""
     return [image.name for image in Images(home.db).list()], [image.name for image in read_index(home.content.root)]
 
 
 def told(home: Home) -> set[str]:
-    """Give the names that there would be if the database was lost now."""
+    """Return the names that there would be if the database was lost now."""
     (home.path / "lost").mkdir()
     with closing(Database(home.path / "lost" / "metadata.db", on_create=recover_names(home.content))) as db:
         found = {image.name for image in Images(db).list()}
@@ -53,7 +53,7 @@ def told(home: Home) -> set[str]:
 
 
 def kept(home: Home) -> set[str]:
-    """Give the blobs that stay."""
+    """Return the blobs that stay."""
     found = survey(home.db, home.content, ()).holds.kept()
     return {thing.name for thing in found if thing.kind == "blob"}
 

@@ -53,7 +53,7 @@ def old(path: Path, rows: Rows, version: int = 1) -> None:
 
 
 def shape(path: Path) -> list[tuple[object, ...]]:
-    """Give all that a database holds besides rows: tables, their columns, indexes, triggers, foreign keys."""
+    """Return all that a database holds besides rows: tables, their columns, indexes, triggers, foreign keys."""
     with closing(sqlite3.connect(path)) as db:
         objects = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name").fetchall()
         tables = [name for kind, name, _, _ in objects if kind == "table"]

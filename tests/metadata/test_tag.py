@@ -27,7 +27,7 @@ NAMES = [
 
 
 def names(home: Home) -> list[str]:
-    """Give the names in ``index.json``."""
+    """Return the names in ``index.json``."""
     document = json.loads((home.content.root / "index.json").read_text())
     return [entry["annotations"][REF_NAME] for entry in document["manifests"]]
 

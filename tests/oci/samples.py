@@ -11,17 +11,17 @@ from prestow.oci import mediatypes
 
 
 def raw(document: object) -> bytes:
-    """Give the bytes of a document."""
+    """Return the bytes of a document."""
     return json.dumps(document).encode()
 
 
 def descriptor(content: bytes = b"x", media_type: str = mediatypes.OCI_LAYER_GZIP, **more: object) -> dict[str, Any]:
-    """Give the descriptor of ``content``, with ``more`` fields."""
+    """Return the descriptor of ``content``, with ``more`` fields."""
     return {"mediaType": media_type, "digest": str(Digest.of(content)), "size": len(content), **more}
 
 
 def config(**changes: object) -> dict[str, Any]:
-    """Give an image config of two layers."""
+    """Return an image config of two layers."""
     return {
         "created": "2024-01-02T03:04:05Z",
         "author": "someone",
@@ -48,7 +48,7 @@ def config(**changes: object) -> dict[str, Any]:
 
 
 def manifest(**changes: object) -> dict[str, Any]:
-    """Give a manifest of two layers."""
+    """Return a manifest of two layers."""
     return {
         "schemaVersion": 2,
         "mediaType": mediatypes.OCI_MANIFEST,
@@ -60,7 +60,7 @@ def manifest(**changes: object) -> dict[str, Any]:
 
 
 def index(**changes: object) -> dict[str, Any]:
-    """Give an index of two images and an attestation."""
+    """Return an index of two images and an attestation."""
     platforms = [("linux", "amd64"), ("linux", "arm64"), ("unknown", "unknown")]
     return {
         "schemaVersion": 2,
@@ -76,7 +76,7 @@ def index(**changes: object) -> dict[str, Any]:
 
 
 def json_values(largest: int = 2**70) -> st.SearchStrategy[Any]:
-    """Give a strategy for small JSON values with integers up to ``largest``."""
+    """Return a strategy for small JSON values with integers up to ``largest``."""
     scalars = st.one_of(
         st.none(),
         st.booleans(),
@@ -100,7 +100,7 @@ def pointers(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[
 
 
 def replaced(document: Any, path: tuple[str | int, ...], value: object) -> Any:
-    """Give the document with ``value`` at ``path``."""
+    """Return the document with ``value`` at ``path``."""
     if not path:
         return value
     copy = document.copy()
@@ -109,6 +109,6 @@ def replaced(document: Any, path: tuple[str | int, ...], value: object) -> Any:
 
 
 def mutations(sample: Callable[[], dict[str, Any]]) -> st.SearchStrategy[Any]:
-    """Give a strategy for ``sample()`` with a random value at a random place."""
+    """Return a strategy for ``sample()`` with a random value at a random place."""
     document = sample()
     return st.builds(replaced, st.just(document), st.sampled_from(list(pointers(document))), json_values())

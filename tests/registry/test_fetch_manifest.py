@@ -116,7 +116,7 @@ class Given:
 
     @contextmanager
     def fetch(self, _: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
-        """Give them in two pieces."""
+        """Yield them in two pieces."""
         yield iter([self._data[offset:10], self._data[10:]])
 
 

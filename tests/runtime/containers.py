@@ -118,10 +118,10 @@ class Background:
             self.results.put(error)
 
     def result(self) -> Exit | BaseException:
-        """Give how it ended."""
+        """Return how it ended."""
         self.thread.join(timeout=60)
         return self.results.get(timeout=60)
 
     def said(self) -> bytes:
-        """Give what it wrote since it was ready; once it has ended."""
+        """Return what it wrote since it was ready; once it has ended."""
         return b"".join(self.lines.get_nowait() for _ in range(self.lines.qsize()))

@@ -45,7 +45,7 @@ class Files:
         self._files = files
 
     def read(self, path: str, _limit: int) -> bytes | None:
-        """Give an entry by its last name."""
+        """Return an entry by its last name."""
         return self._files.get(path.rpartition("/")[2])
 
     def stat(self, _path: str) -> Stat | None:

@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def mounting(tmp_path: Path) -> Iterator[Path]:
-    """Give a folder in which a test may mount; whatever it leaves is taken down."""
+    """Yield a folder in which a test may mount; whatever it leaves is taken down."""
     yield tmp_path
     for point in reversed(mounts_below(tmp_path)):
         syscalls.umount(point.path)
@@ -28,7 +28,7 @@ def mounting(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def memory(mounting: Path) -> Iterator[Path]:
-    """Give a folder on a tmpfs: quick, and where EROFS cannot be mounted from files."""
+    """Yield a folder on a tmpfs: quick, and where EROFS cannot be mounted from files."""
     folder = mounting / "tmpfs"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "prestow-test", folder], check=True)
@@ -39,7 +39,7 @@ def memory(mounting: Path) -> Iterator[Path]:
 
 @pytest.fixture(params=["disk", "a:b,c d\\e", "tmpfs"])
 def place(request: pytest.FixtureRequest, mounting: Path) -> Path:
-    """Give a folder on the disk, one with a name that mount options cannot stand, and one on a tmpfs."""
+    """Return a folder on the disk, one with a name that mount options cannot stand, and one on a tmpfs."""
     if request.param == "tmpfs":
         found: Path = request.getfixturevalue("memory")
         return found

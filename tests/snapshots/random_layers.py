@@ -80,7 +80,7 @@ class RandomImage(list[bytes]):
 
 @st.composite
 def random_layers(draw: st.DrawFn) -> RandomImage:
-    """Give an image, with hard links to files of layers below, and names that lead through symlinks of their layer."""
+    """Return an image with hard links to files of layers below, and names that lead through symlinks of its layer."""
     tars = RandomImage()
     for folder in draw(st.lists(_layers, min_size=1, max_size=4)):
         tar = Tar()

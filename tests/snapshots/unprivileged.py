@@ -31,7 +31,7 @@ def as_nobody(action: Callable[[], object]) -> None:
 
 @contextmanager
 def home_of_nobody() -> Iterator[Path]:
-    """Give a folder that belongs to that user and that he can reach."""
+    """Yield a folder that belongs to that user and that he can reach."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # TMPDIR may be closed to him
         os.chown(folder, NOBODY, NOBODY)
         yield Path(folder)

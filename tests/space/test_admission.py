@@ -52,7 +52,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def again(node: Node) -> Node:
-    """Give the store as another process sees it, which reads the settings anew."""
+    """Return the store as another process sees it, which reads the settings anew."""
     return Node(node.home, node.store_id)
 
 
@@ -138,7 +138,7 @@ def test_the_layers_of_an_image_are_limited_together_and_to_the_byte(
 
 
 def described(node: Node, layout: Path, ref: str, *contents: bytes) -> Image:
-    """Give an image of one file a layer, of which only the documents are here; its files do not compress."""
+    """Return an image of one file a layer, of which only the documents are here; its files do not compress."""
     tars = [Tar().file(f"file{n}", data * (LAYER // len(data))).to_bytes() for n, data in enumerate(contents)]
     write_image(layout, tars, ref=ref, compression="none", config={"Labels": {"ref": ref}})
     source = node.source(f"oci:{layout}:{ref}")

@@ -49,7 +49,7 @@ class Place:
             finish(self.bundles, container_id, self.containers, [self.bench.snapshotter])
 
     def left(self, directory: Path) -> list[str]:
-        """Tell what there is of the container."""
+        """Return what there is of the container."""
         found = {
             "bundle": directory.exists(),
             "row": bool(self.containers.list()),

@@ -83,7 +83,7 @@ def _upper(node: Node, driver: str, key: str) -> Path:
 
 
 def known(node: Node) -> Rows:
-    """Give what a store knows, but for numbers and times that nobody wrote down."""
+    """Return what a store knows, but for numbers and times that nobody wrote down."""
     images = [(image.namespace, image.name, image.target, image.labels) for image in node.images.every()]
     snapshots = {(i.driver, i.key, i.kind, i.parent, i.diff_id, i.id * (i.diff_id is None)) for i in node.snapshots()}
     return images, snapshots, node.containers.every()
@@ -315,7 +315,7 @@ def test_a_store_of_a_newer_prestow_is_left_alone(node: Node) -> None:
 
 
 def _other(text: str) -> str:
-    """Give a text of which one bit is another, so that a digest is a digest still."""
+    """Return a text of which one bit is another, so that a digest is a digest still."""
     return text[:-1] + {"0": "1", "1": "0"}.get(text[-1], chr(ord(text[-1]) ^ 1) if text[-1] not in "9f" else "8")
 
 

@@ -19,7 +19,7 @@ def node(tmp_path: Path) -> Node:
 
 
 def abandoned_name(stem: str) -> str:
-    """Give a name as :func:`owned_name` does, of a process that died."""
+    """Return a name as :func:`owned_name` does, of a process that died."""
     return forked(lambda: owned_name(stem))
 
 

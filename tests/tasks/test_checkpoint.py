@@ -19,7 +19,7 @@ DIGEST = Digest.of(b"image")
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
-    """Give a store by its identity alone; a checkpoint needs no more of it."""
+    """Return a store by its identity alone; a checkpoint needs no more of it."""
     return Node(tmp_path, "store-1")
 
 

@@ -78,7 +78,7 @@ def fail(home: str, times: int, error: Exception) -> int:
 
 @pytest.fixture
 def home(tmp_path: Path) -> str:
-    """Give a store, as far as the policy knows one."""
+    """Return a store, as far as the policy knows one."""
     (tmp_path / "store.json").write_text('{"format": 1, "id": "one"}')
     return str(tmp_path)
 
@@ -214,7 +214,7 @@ class _Bomb:
 
 
 def _forged(canary: Path) -> list[str]:
-    """Give records that would run code if anything in them decided how they are read."""
+    """Return records that would run code if anything in them decided how they are read."""
     pickled = base64.encodebytes(pickle.dumps(_Bomb(canary))).decode()
     caller = {"__class__": "subprocess.check_output", "data": [["touch", str(canary)]]}
     return [

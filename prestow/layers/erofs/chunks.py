@@ -30,12 +30,12 @@ class ChunkMap(NamedTuple):
 
 
 def largest_chunk(block_bits: int) -> int:
-    """Give the bytes that one chunk can have at most."""
+    """Return the bytes that one chunk can have at most."""
     return 1 << block_bits + _MAX_CHUNK_SHIFT
 
 
 def one_run(size: int, device: int, address: int, block_bits: int) -> ChunkMap:
-    """Give the map of a file of ``size`` bytes, at least 1, that lies in one piece from ``address``, a block's, on."""
+    """Return the map of a file of ``size`` bytes, at least 1, that lies in one piece from block ``address`` on."""
     chunk_bits = _largest(size, block_bits)
     if size <= 1 << chunk_bits:
         indexes = chunk_index(device, address >> block_bits)
@@ -45,7 +45,7 @@ def one_run(size: int, device: int, address: int, block_bits: int) -> ChunkMap:
 
 
 def sparse(size: int, extents: Sequence[Extent], device: int, block_bits: int) -> ChunkMap | None:
-    """Give the map of a file of ``size`` bytes, at least 1; ``None`` if there is none, or none worth having."""
+    """Return the map of a file of ``size`` bytes, at least 1; ``None`` if there is none, or none worth having."""
     runs = _joined(extents)
     boundaries = stored = 0
     for logical, address, length in runs:

@@ -82,7 +82,7 @@ class Superblock:
     devices: tuple[int, ...]
 
     def head(self, uuid: bytes) -> bytes:
-        """Give everything before the first inode, checksum included."""
+        """Return everything before the first inode, checksum included."""
         raw = self._packed(uuid, 0)
         block = 1 << self.block_bits
         covered = block - _SUPERBLOCK_AT if block > _SUPERBLOCK_AT else block
@@ -103,17 +103,17 @@ class Superblock:
 
 
 def head_size(devices: int, block_bits: int) -> int:
-    """Give the offset of the first inode in an image with so many devices."""
+    """Return the offset of the first inode in an image with so many devices."""
     return aligned(_SUPERBLOCK_AT + _SUPERBLOCK.size + devices * _DEVICE.size, 1 << block_bits)
 
 
 def aligned(offset: int, unit: int) -> int:
-    """Give the first multiple of ``unit``, a power of two, from ``offset`` on."""
+    """Return the first multiple of ``unit``, a power of two, from ``offset`` on."""
     return (offset + unit - 1) & -unit
 
 
 def crc32c(data: bytes) -> int:
-    """Give the kernel's raw CRC-32C: seed of all ones, result not inverted."""
+    """Return the kernel's raw CRC-32C: seed of all ones, result not inverted."""
     value = 0xFFFFFFFF
     for byte in data:
         value ^= byte
@@ -123,7 +123,7 @@ def crc32c(data: bytes) -> int:
 
 
 def inode(node: Node, xattrs: bytes, *, layout: int, union: int, size: int, links: int) -> bytes:
-    """Give an inode with its extended attributes; ``union`` is a block, a device number or a chunk format."""
+    """Return an inode with its extended attributes; ``union`` is a block, a device number or a chunk format."""
     seconds, nanoseconds = divmod(clamped(node.mtime_ns), SECOND)
     count = (len(xattrs) - _XATTR_HEADER) // 4 + 1 if xattrs else 0
     mode = _LINK_MODE if node.kind is Kind.SYMLINK else node.mode
@@ -150,7 +150,7 @@ def plain_inode(file: Record, *, block_bits: int, links: int) -> bytes:
 
 
 def device_number(node: Node) -> int:
-    """Give the number of a device node in the kernel's encoding.
+    """Return the number of a device node in the kernel's encoding.
 
     Raises:
         InvalidError: the number does not fit into 12 bits for the major and 20 for the minor.
@@ -161,17 +161,17 @@ def device_number(node: Node) -> int:
 
 
 def chunk_format(chunk_bits: int, block_bits: int) -> int:
-    """Give the chunk format of an inode whose chunks have ``2 ** chunk_bits`` bytes."""
+    """Return the chunk format of an inode whose chunks have ``2 ** chunk_bits`` bytes."""
     return _WITH_INDEXES | (chunk_bits - block_bits)
 
 
 def chunk_index(device: int, block: int) -> bytes:
-    """Give the index of a chunk that starts at a block of a device."""
+    """Return the index of a chunk that starts at a block of a device."""
     return _INDEX.pack(0, device, block)
 
 
 def xattr_body(kind: Kind, xattrs: Xattrs) -> bytes:
-    """Give the extended attributes as they stand behind an inode; nothing where there are none.
+    """Return the extended attributes as they stand behind an inode; nothing where there are none.
 
     Raises:
         InvalidError: one that no file can have, or more than 256 KiB of them.
@@ -195,7 +195,7 @@ def xattr_body(kind: Kind, xattrs: Xattrs) -> bytes:
 
 
 def directory_size(names: Iterable[bytes], block_size: int) -> int:
-    """Give the size of a directory's data.
+    """Return the size of a directory's data.
 
     Raises:
         InvalidError: a name is longer than 255 bytes.
@@ -213,7 +213,7 @@ def directory_size(names: Iterable[bytes], block_size: int) -> int:
 
 
 def directory(entries: list[Dirent], number: int, parent: int, block_size: int) -> bytes:
-    """Give a directory's data: ``entries`` in byte order, and the two for itself and its parent put among them."""
+    """Return a directory's data: ``entries`` in byte order, and the two for itself and its parent put among them."""
     insort(entries, (b".", number, FILE_TYPE[Kind.DIRECTORY]))
     insort(entries, (b"..", parent, FILE_TYPE[Kind.DIRECTORY]))
     return b"".join(_directory_blocks(entries, block_size))
@@ -231,7 +231,7 @@ def _directory_blocks(entries: Sequence[Dirent], block_size: int) -> Iterator[by
 
 
 def _directory_block(entries: Sequence[Dirent]) -> bytes:
-    """Give the entries, then their names; the first name's offset tells how many entries there are."""
+    """Return the entries, then their names; the first name's offset tells how many entries there are."""
     fields: list[int] = []
     at = len(entries) * _DIRENT
     for name, number, file_type in entries:

@@ -133,14 +133,14 @@ class MetadataImage:
 
 
 def _uuid(digest: bytes) -> bytes:
-    """Give a UUID of version 8 (RFC 9562: of the maker's own devising) with as much of a digest as it holds."""
+    """Return a UUID of version 8 (RFC 9562: of the maker's own devising) with as much of a digest as it holds."""
     number = int.from_bytes(digest[:16])
     number = number & ~(0xF << 76) & ~(0x3 << 62) | 0x8 << 76 | 0x2 << 62
     return number.to_bytes(16)
 
 
 def _pieces(layout: Layout, start: int) -> Iterator[bytes]:
-    """Give everything behind the head."""
+    """Yield everything behind the head."""
     piece = bytearray()
     for position, (before, body) in zip(layout.positions, _Writer(layout).inodes(), strict=True):
         if before:
@@ -165,7 +165,7 @@ class _Writer:
         self._next_child = 1
 
     def inodes(self) -> Iterator[tuple[bytes, bytes]]:
-        """Give for each inode the full blocks before it, and it with all that follows it."""
+        """Yield for each inode the full blocks before it, and it with all that follows it."""
         bits, directory, symlink = self._layout.block_bits, Kind.DIRECTORY, Kind.SYMLINK
         for index, node in enumerate(self._layout.inodes()):
             if not isinstance(node, Node):
@@ -185,7 +185,7 @@ class _Writer:
         return self._layout.links.get(node, 1)
 
     def _with_data(self, node: Node, index: int, data: bytes, links: int) -> tuple[bytes, bytes]:
-        """Give a directory or symlink."""
+        """Return a directory or symlink."""
         bits = self._layout.block_bits
         xattrs = _xattrs(node)
         full = self._layout.split(len(data), INODE + len(xattrs))
@@ -195,7 +195,7 @@ class _Writer:
         return before, inode(node, xattrs, layout=layout, union=union, size=len(data), links=links) + data[full:]
 
     def _directory(self, node: Node, index: int) -> tuple[bytes, int]:
-        """Give a directory's data, and how many directories are in it.
+        """Return a directory's data, and how many directories are in it.
 
         Those of its children that stand elsewhere already take no place in the order.
         """
@@ -219,7 +219,7 @@ class _Writer:
         return directory(entries, number, parent, 1 << layout.block_bits), folders
 
     def _file(self, node: Node) -> bytes:
-        """Give a regular file that is not empty."""
+        """Return a regular file that is not empty."""
         layout = self._layout
         start = None if node.xattrs else layout.run(node)
         if start is not None:

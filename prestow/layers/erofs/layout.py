@@ -97,7 +97,7 @@ class Layout:
                 yield node
 
     def file_map(self, node: Node) -> ChunkMap:
-        """Give the map of a regular file that is not empty; one that has none gets a place in the side file."""
+        """Return the map of a regular file that is not empty; one that has none gets a place in the side file."""
         if node not in self.side:
             if found := self._tar_map(node):
                 return found
@@ -117,11 +117,11 @@ class Layout:
         return start
 
     def number(self, index: int) -> int:
-        """Give the number of an inode by its index."""
+        """Return the number of an inode by its index."""
         return (self.positions[index] - self.base) // SLOT
 
     def split(self, size: int, body: int) -> int:
-        """Give how many of the ``size`` bytes of data stand in full blocks before an inode of ``body`` bytes."""
+        """Return how many of the ``size`` bytes of data stand in full blocks before an inode of ``body`` bytes."""
         block = 1 << self.block_bits
         tail = size & (block - 1)
         return size if body + tail > block else size - tail
@@ -132,7 +132,7 @@ class Layout:
         return MAX_BLOCKS << self.block_bits
 
     def _place(self) -> int:
-        """Give each inode its offset; give the size of the image."""
+        """Set each inode's offset, and return the size of the image."""
         position = head_size(len(self._layers) + 1, self.block_bits)
         note, links, run = self.positions.append, self.links, self.run
         regular = Kind.REGULAR
@@ -182,7 +182,7 @@ class Layout:
                 return
 
     def _data_size(self, node: Node) -> int:
-        """Give the size of what the image itself holds of a node's data."""
+        """Return the size of what the image itself holds of a node's data."""
         if node.kind is Kind.DIRECTORY:
             return directory_size(names(node), 1 << self.block_bits)
         if node.kind is Kind.HARDLINK:
@@ -192,7 +192,7 @@ class Layout:
         return len(node.link) if node.kind is Kind.SYMLINK else 0
 
     def _tar_map(self, node: Node) -> ChunkMap | None:
-        """Give the map of a file into its layer's tar, if there is one and the tar has all its blocks in full."""
+        """Return the map of a file into its layer's tar, if there is one and the tar has all its blocks in full."""
         bits = self.block_bits
         extents = node.extents
         device = node.layer + 1

@@ -34,7 +34,7 @@ class Extensions:
             self.link = _long(body, offset)
 
     def fields(self, offset: int) -> Fields:
-        """Give all of it as PAX has it; refuse two names, or two targets."""
+        """Return all of it as PAX has it; refuse two names, or two targets."""
         fields = self.records or {}
         for keyword, value in ((b"path", self.name), (b"linkpath", self.link)):
             if value is not None:

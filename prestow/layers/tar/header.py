@@ -86,7 +86,7 @@ class Header(NamedTuple):
         return self.dialect.startswith(_USTAR) or self.is_gnu
 
     def path(self) -> bytes:
-        """Give the name with its prefix."""
+        """Return the name with its prefix."""
         name, prefix = text(self.name), b""
         if self.prefix[0]:
             if self.dialect.startswith(_USTAR):
@@ -96,7 +96,7 @@ class Header(NamedTuple):
         return prefix + b"/" + name if prefix else name
 
     def _misplaced_prefix(self) -> bytes:
-        """Give the prefix that some writers put into GNU headers: ASCII text where there should be times."""
+        """Return the prefix that some writers put into GNU headers: ASCII text where there should be times."""
         if all(_reads_as_number(self.prefix[part]) for part in _GNU_TIMES):
             return b""
         prefix = text(self.prefix)
@@ -104,12 +104,12 @@ class Header(NamedTuple):
 
 
 def text(field: bytes) -> bytes:
-    """Give a field up to its first zero byte."""
+    """Return a field up to its first zero byte."""
     return field.partition(b"\0")[0]
 
 
 def number(field: bytes, offset: int) -> int:
-    """Give the number in a field, which may be negative.
+    """Return the number in a field, which may be negative.
 
     Raises:
         InvalidError: neither octal nor base-256.
@@ -129,7 +129,7 @@ class Remembered(Generic[T]):
         self._known: dict[bytes, T] = {}
 
     def __call__(self, field: bytes, offset: int) -> T:
-        """Give what a field says; raises as what reads it."""
+        """Return what a field says; raises as what reads it."""
         value = self._known.get(field)
         if value is None:
             if len(self._known) >= _MOST_REMEMBERED:
@@ -139,7 +139,7 @@ class Remembered(Generic[T]):
 
 
 def ids(field: bytes, offset: int) -> tuple[int, int, int]:
-    """Give mode, uid and gid; raises as :func:`number`."""
+    """Return mode, uid and gid; raises as :func:`number`."""
     mode, uid, gid = (number(field[at : at + _ID], offset) for at in range(0, len(field), _ID))
     return mode & MODE_BITS, uid, gid
 

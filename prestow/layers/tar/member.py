@@ -14,7 +14,7 @@ _MAX_MAJOR, _MAX_MINOR = 2**12 - 1, 2**20 - 1
 
 
 def owner(record: bytes | None, value: int, offset: int) -> int:
-    """Give a user or group number: the record's, or else ``value``.
+    """Return a user or group number: the record's, or else ``value``.
 
     Raises:
         InvalidError: Linux has no such owner.
@@ -27,7 +27,7 @@ def owner(record: bytes | None, value: int, offset: int) -> int:
 
 
 def mtime(record: bytes | None, seconds: int, offset: int) -> int:
-    """Give a time in ns: the record's, or else ``seconds``, within what a file system can say.
+    """Return a time in ns: the record's, or else ``seconds``, within what a file system can say.
 
     Raises:
         InvalidError: the record is no decimal number.
@@ -37,7 +37,7 @@ def mtime(record: bytes | None, seconds: int, offset: int) -> int:
 
 
 def device(header: Header, fields: Fields, offset: int) -> tuple[int, int]:
-    """Give the numbers of a device.
+    """Return the numbers of a device.
 
     Raises:
         InvalidError: Linux has no such device.
@@ -55,5 +55,5 @@ def _device_number(keyword: bytes, field: bytes, fields: Fields, offset: int) ->
 
 
 def xattrs(fields: Fields) -> tuple[tuple[bytes, bytes], ...]:
-    """Give the extended attributes, sorted by name."""
+    """Return the extended attributes, sorted by name."""
     return tuple(sorted((key.removeprefix(XATTR), value) for key, value in fields.items() if key.startswith(XATTR)))

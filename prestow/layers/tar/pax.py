@@ -27,12 +27,12 @@ Fields = dict[bytes, bytes]
 
 
 def bad(reason: str, offset: int) -> InvalidError:
-    """Give the error for a tar that is wrong at the header block at ``offset``."""
+    """Return the error for a tar that is wrong at the header block at ``offset``."""
     return InvalidError(f"tar, byte {offset}: {reason}")
 
 
 def parse(block: bytes, offset: int) -> Fields:
-    """Give the records of an extended header by keyword.
+    """Return the records of an extended header by keyword.
 
     Raises:
         InvalidError: a record breaks the grammar, or there are too many.

@@ -49,14 +49,14 @@ class Source(Protocol):
     """What the reader needs of a file; it moves forward only."""
 
     def read(self, size: int, /) -> bytes:
-        """Give the next ``size`` bytes, fewer only at the end."""
+        """Return the next ``size`` bytes, fewer only at the end."""
 
     def seek(self, offset: int, whence: int, /) -> int:
         """Move to ``offset`` from the start (``whence`` 0) or from the end (2), and give the position."""
 
 
 def entries(source: Source, *, limits: Limits) -> Iterator[Entry]:
-    """Give the members of a tar in their order.
+    """Yield the members of a tar in their order.
 
     What was given before an error counts for nothing: finish the iteration before using any of it.
 
@@ -115,7 +115,7 @@ class _Reader:
         return bad(reason, self._offset)
 
     def _next(self, size: int) -> bytes:
-        """Give the bytes at the position, as many as there are."""
+        """Return the bytes at the position, as many as there are."""
         try:
             self._source.seek(self._position, 0)
             data = self._source.read(size)
@@ -127,14 +127,14 @@ class _Reader:
         return data
 
     def _read(self, size: int) -> bytes:
-        """Give the bytes at the position, all of them."""
+        """Return the bytes at the position, all of them."""
         data = self._next(size)
         if len(data) != size:
             raise self._bad("the archive breaks off in this member")
         return data
 
     def _block(self) -> bytes | None:
-        """Give the next header block; None at the end."""
+        """Return the next header block; None at the end."""
         self._offset = self._position
         block = self._next(BLOCK)
         if not block:
@@ -177,7 +177,7 @@ class _Reader:
         return Entry(name, kind, mode, uid, gid, time, size, link, major, minor, attributes, extents, offset)
 
     def _time(self, record: bytes | None, field: bytes) -> int:
-        """Give a time; one object for many members, since most were written by the same few programs at once."""
+        """Return a time; one object for many members, since most were written by the same few programs at once."""
         known = self._times.get((record, field))
         if known is None:
             if len(self._times) >= _MOST_TIMES:
@@ -186,7 +186,7 @@ class _Reader:
         return known
 
     def _stored(self, header: Header, fields: Fields) -> int:
-        """Give how many bytes of data the member has in the archive."""
+        """Return how many bytes of data the member has in the archive."""
         size = number(header.size, self._offset)
         if value := fields.get(b"size"):
             size = pax.decimal(value, "size", self._offset)
@@ -197,7 +197,7 @@ class _Reader:
         return size
 
     def _data(self, block: bytes, header: Header, fields: Fields) -> tuple[int, tuple[Extent, ...]]:
-        """Give a file's length and where its data is, and skip that."""
+        """Return a file's length and where its data is, and skip that."""
         stored = self._stored(header, fields)
         start = self._position
         if header.flag == b"S" or (fields and sparse.is_sparse(fields)):

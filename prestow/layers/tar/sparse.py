@@ -35,7 +35,7 @@ def is_sparse(fields: Fields) -> bool:
 
 
 def pax_size(fields: Fields, offset: int) -> int:
-    """Give the length of the file, holes included."""
+    """Return the length of the file, holes included."""
     value = fields.get(b"GNU.sparse.realsize") or fields.get(b"GNU.sparse.size") or b""
     return decimal(value, "size of a sparse file", offset)
 
@@ -53,7 +53,7 @@ def map_in_body(fields: Fields, offset: int) -> bool:
 
 
 def record_map(fields: Fields, offset: int) -> list[int]:
-    """Give the map of format 0.0 or 0.1, offsets and lengths in turn."""
+    """Return the map of format 0.0 or 0.1, offsets and lengths in turn."""
     text = fields.get(SPARSE_MAP, b"")
     numbers = [decimal(digits, "sparse map: number", offset) for digits in text.split(b",")] if text else []
     count = fields.get(b"GNU.sparse.numblocks")
@@ -95,7 +95,7 @@ def old_map(header: bytes, read: Read, limit: int, offset: int) -> tuple[list[in
 
 
 def extents(numbers: Sequence[int], start: int, stored: int, size: int, offset: int) -> tuple[Extent, ...]:
-    """Give the runs of a map as extents of the tar, from ``start`` on, where ``stored`` bytes lie.
+    """Return the runs of a map as extents of the tar, from ``start`` on, where ``stored`` bytes lie.
 
     Raises:
         InvalidError: they do not make one file of ``size`` bytes.

@@ -233,7 +233,7 @@ class _Builder:
             raise refusal(entry, str(error)) from error
 
     def _linked(self, parent: LayerDirectory, base: bytes, entry: Entry) -> Node:
-        """Give the node that a hard link at ``base`` of ``parent`` names."""
+        """Return the node that a hard link at ``base`` of ``parent`` names."""
         node = self._target(parent, base, entry)
         self._links[node] += 1
         if self._links[node] >= MAX_LINKS:
@@ -265,7 +265,7 @@ def _is_inside(path: bytes, directory: bytes) -> bool:
 
 
 def _normal(name: bytes, entry: Entry) -> tuple[bytes, bytes]:
-    """Give parent and last component of a name that ends in a dot or is empty; both empty for the root."""
+    """Return parent and last component of a name that ends in a dot or is empty; both empty for the root."""
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
         raise _climbs(entry)
@@ -282,7 +282,7 @@ def _check_name(name: bytes, entry: Entry) -> None:
 
 
 def _pending(parts: list[bytes]) -> Node:
-    """Give a node for a hard link to a file that is not in this layer."""
+    """Return a node for a hard link to a file that is not in this layer."""
     node = Node(Kind.HARDLINK)
     node.link = b"/".join(parts)
     return node

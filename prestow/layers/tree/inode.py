@@ -127,7 +127,7 @@ class Node:
 
 
 def walk(root: Node) -> Iterator[tuple[bytes, Node]]:
-    """Give each path with its node: parents first, names in byte order, the root as ``b""``, no leading slash."""
+    """Yield each path with its node: parents first, names in byte order, the root as ``b""``, no leading slash."""
     pending: list[tuple[bytes, Node]] = [(b"", root)]
     while pending:
         path, node = pending.pop()

@@ -5,7 +5,7 @@ from prestow.layers.tree.inode import Node
 
 
 def link_counts(root: Node) -> dict[Node, int]:
-    """Give the number of names of each file that has several; all others have one."""
+    """Return the number of names of each file that has several; all others have one."""
     seen: set[Node] = set()
     counts: dict[Node, int] = {}
     directory = Kind.DIRECTORY

@@ -21,7 +21,7 @@ from prestow.layers.tree.packed import Files, Packed
 
 
 def merge(lower: Node | None, layer: LayerTree) -> Node:
-    """Give the root of the image whose layers below are ``lower``, after ``layer``.
+    """Return the root of the image whose layers below are ``lower``, after ``layer``.
 
     Raises:
         InvalidError: a hard link to a file that is neither in the layer nor below it.
@@ -103,7 +103,7 @@ def _no_target(path: bytes) -> InvalidError:
 
 
 def compose(first: LayerTree, second: LayerTree) -> LayerTree:
-    """Give the one layer that does what ``second`` on ``first`` does; what ``second`` hides of ``first`` is forgotten.
+    """Return the layer that does what ``second`` on ``first`` does; what ``second`` hides of ``first`` is forgotten.
 
     Raises:
         InvalidError: ``second`` has a hard link to a file that ``first`` hides or has as something else.

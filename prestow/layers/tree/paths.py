@@ -11,7 +11,7 @@ MAX_HOPS = 40
 
 
 def refusal(entry: Entry, reason: str) -> InvalidError:
-    """Give the error for an entry that makes no sense."""
+    """Return the error for an entry that makes no sense."""
     return InvalidError(f"layer, entry {printable(entry.name)!r} at byte {entry.offset}: {reason}")
 
 

@@ -33,7 +33,7 @@ class XattrFilter:
         self._dropped: Counter[str] = Counter()
 
     def allowed(self, kind: Kind, xattrs: Xattrs) -> Xattrs:
-        """Give those that a file of this kind may have.
+        """Return those that a file of this kind may have.
 
         Raises:
             InvalidError: no file can have them: malformed, too long, too many.
@@ -54,7 +54,7 @@ class XattrFilter:
         return kept
 
     def dropped(self) -> tuple[tuple[str, int], ...]:
-        """Give the names that were dropped, printable, each with how often; beyond a thousand names as "others"."""
+        """Return the names that were dropped, printable, each with how often; beyond a thousand names as "others"."""
         return tuple(sorted(self._dropped.items()))
 
     def _count(self, xattrs: Xattrs, kept: Xattrs) -> None:

@@ -128,7 +128,7 @@ class Server:
             raise
 
     def _refuse(self, accepted: socket.socket) -> None:
-        """Tell a client to come again; closed at once, its unread request would make the kernel withdraw the answer."""
+        """Ask a client to come again; closed at once, its unread request would make the kernel withdraw the answer."""
         accepted.send(_BUSY)
         accepted.shutdown(socket.SHUT_WR)
         self._refused.append(accepted)

@@ -41,7 +41,7 @@ def same_time(found: int, expected: int) -> bool:
 
 
 def xattr_faults(node: Node, descriptor: int, *, privileged: bool) -> Iterator[str]:
-    """Tell which extended attributes of an inode, open for its path alone, are not those of its node."""
+    """Yield which extended attributes of an inode, open for its path alone, are not those of its node."""
     itself = f"/proc/self/fd/{descriptor}"
     expected = dict(_expected(node, privileged=privileged))
     try:
@@ -80,7 +80,7 @@ def _expected(node: Node, *, privileged: bool) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _after_chmod(entries: list[tuple[int, int, int]], mode: int) -> bytes:
-    """Give the entries of a list after the mode was set: its group's bits are the mask's, where there is one."""
+    """Return the entries of a list after the mode was set: its group's bits are the mask's, where there is one."""
     of_mode = {_USER_OBJ: mode >> 6 & 7, _OTHER: mode & 7}
     masked = any(tag == _MASK for tag, _, _ in entries)
     of_mode[_MASK if masked else _GROUP_OBJ] = mode >> 3 & 7
@@ -88,7 +88,7 @@ def _after_chmod(entries: list[tuple[int, int, int]], mode: int) -> bytes:
 
 
 def _normal(name: bytes, value: bytes) -> bytes:
-    """Give the one form of a value that may be told in several."""
+    """Return the one form of a value that may be told in several."""
     if name in {ACL_ACCESS, ACL_DEFAULT}:
         entries = _ENTRY.iter_unpack(value[_VERSION.size :])
         named = {_USER, _GROUP}

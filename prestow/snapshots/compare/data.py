@@ -25,7 +25,7 @@ class Layers:
         self._descriptors: dict[int, int] = {}
 
     def pieces(self, node: Node, start: int = 0) -> Iterator[Piece]:
-        """Give what a regular file is made of, if it stands at ``start``."""
+        """Yield what a regular file is made of, if it stands at ``start``."""
         for logical, offset, length in node.extents:
             yield start + logical, self._descriptor(node.layer), offset, length
 
@@ -43,7 +43,7 @@ class Layers:
 
 
 def first_difference(file: int, size: int, pieces: Iterable[Piece], *, progress: Progress | None = None) -> int | None:
-    """Tell where a file first differs from its pieces, ascending, and zeros where there is none; None if nowhere.
+    """Return where a file first differs from its pieces, ascending, and zeros where there is none; None if nowhere.
 
     Raises:
         OSError: the file or a source cannot be read.
@@ -61,7 +61,7 @@ def first_difference(file: int, size: int, pieces: Iterable[Piece], *, progress:
 
 
 def unequal(first: bytes, second: bytes) -> int | None:
-    """Tell where two texts first differ; None if nowhere."""
+    """Return where two texts first differ; None if nowhere."""
     if first == second:
         return None
     pairs = enumerate(zip(first, second, strict=False))
@@ -84,7 +84,7 @@ def _compared(file: int, at: int, source: int, offset: int, length: int, progres
 
 
 def _first_byte(file: int, start: int, end: int) -> int | None:
-    """Tell where the first byte of a range is that is not zero; holes are not read."""
+    """Return where the first byte of a range is that is not zero; holes are not read."""
     while (start := _data_from(file, start, end)) < end:
         data = os.pread(file, min(_PIECE, end - start), start)
         if data.strip(b"\0"):

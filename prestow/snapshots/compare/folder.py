@@ -48,7 +48,7 @@ Fault: TypeAlias = tuple[bytes, str]
 def compare(
     root: Node, open_layer: Callable[[int], int], folder: Path, *, progress: Progress | None = None
 ) -> Iterator[Damage]:
-    """Tell every name of a folder that is not as the tree says.
+    """Yield every name of a folder that is not as the tree says.
 
     Args:
         root: what the folder was made from.
@@ -171,7 +171,7 @@ class _Walk:
             yield from self._enter(path, node, below)
 
     def _inode(self, node: Node, descriptor: int, found: os.stat_result) -> Iterator[str]:
-        """Tell what is wrong about something of the right type; of a file with several names, under the first."""
+        """Yield what is wrong about something of the right type; of a file with several names, under the first."""
         if node.kind is not Kind.DIRECTORY and (node in self._links or found.st_nlink > 1):
             known = node in self._inode_of
             yield from self._names(node, found.st_ino)
@@ -184,7 +184,7 @@ class _Walk:
             yield from _special(node, descriptor, found)
 
     def _names(self, node: Node, inode: int) -> Iterator[str]:
-        """Tell whether two names are one file that should be two, or the other way round."""
+        """Yield whether two names are one file that should be two, or the other way round."""
         if self._inode_of.setdefault(node, inode) != inode:
             yield "no longer the same file as its other names"
         elif self._node_of.setdefault(inode, node) is not node:

@@ -15,14 +15,14 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def image_damage(image: MetadataImage, stored: Path, progress: Progress | None) -> Iterator[Damage]:
-    """Tell how a stored metadata image is not the one that was made again."""
+    """Yield how a stored metadata image is not the one that was made again."""
     yield from _found("metadata image", stored, image.size, lambda file: _image_differs(image, file, progress))
 
 
 def side_damage(
     image: MetadataImage, stored: Path, open_layer: Callable[[int], int], progress: Progress | None
 ) -> Iterator[Damage]:
-    """Tell how a stored side file is not what an image needs; most need none."""
+    """Yield how a stored side file is not what an image needs; most need none."""
     if image.side_size:
         kind = "side file"
         yield from _found(kind, stored, image.side_size, lambda file: _side_differs(image, file, open_layer, progress))

@@ -37,14 +37,14 @@ class Driver(Unpacked):
 
     @abstractmethod
     def _stack(self, line: Sequence[Info]) -> list[Path]:
-        """Give the directories that show a committed snapshot, nearest first; ``line``: it, then what is below."""
+        """Return the directories that show a committed snapshot, nearest first; ``line``: it, then what is below."""
 
     def _fill(self, folder: Path, line: Sequence[Info]) -> None:
         """Fill the folder of a new active snapshot on the committed one that starts ``line``."""
         (copy_tree if self.copies else copy_root)(self._stack(line)[0], folder)
 
     def _writable(self, info: Info, stack: Sequence[Path]) -> Mount:
-        """Tell how to see an active snapshot."""
+        """Return how to see an active snapshot."""
         upper, work = self._folders.fs(info.id), self._folders.work(info.id)
         if self.copies or not stack:
             return bound(upper, read_only=False)
@@ -55,7 +55,7 @@ class Driver(Unpacked):
         return overlaid(stack, upper, work)
 
     def stat(self, key: str) -> Info:
-        """Tell about one snapshot."""
+        """Return what is known of one snapshot."""
         return self._catalog.get(key)
 
     def walk(self) -> Iterator[Info]:
@@ -117,7 +117,7 @@ class Driver(Unpacked):
         return self._stack(line)
 
     def mounts(self, key: str) -> tuple[Mount, ...]:
-        """Tell what to mount to see a snapshot."""
+        """Return what to mount to see a snapshot."""
         info = self._catalog.get(key)
         if info.kind is Kind.COMMITTED:
             raise PreconditionError(f"snapshot {key} is committed, never mounted itself: view it, or prepare one on it")
@@ -197,7 +197,7 @@ class Driver(Unpacked):
         return info.diff_id is None and not self._folders.fs(info.id).is_dir()
 
     def untold(self) -> list[Path]:
-        """Give the folders that do not tell their rows, as they must should the database be lost."""
+        """Return the folders that do not tell their rows, as they must should the database be lost."""
         folders = [(self._folders.root / str(info.id), info) for info in self._catalog.walk()]
         there = [(folder, self._catalog.line(info.key)) for folder, info in folders if folder.is_dir()]
         return [folder for folder, (info, *below) in there if not tells(folder, info, below)]

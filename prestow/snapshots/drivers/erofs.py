@@ -57,7 +57,7 @@ class ErofsSnapshotter(Driver):
         return blocks == [device.lstat().st_size >> BLOCK_BITS if device.exists() else -1 for device in devices]
 
     def _devices(self, chain: Chain) -> list[Path]:
-        """Give the files that a chain's image points into, in their order."""
+        """Return the files that a chain's image points into, in their order."""
         side = self._file(chain.chain_id, _SIDE)
         return [*(self._content.path(diff_id) for diff_id in chain.diff_ids), *([side] if side.exists() else [])]
 
@@ -140,7 +140,7 @@ class ErofsSnapshotter(Driver):
                     _take_down(target)
 
     def _unneeded(self, places: Sequence[Path]) -> list[Path]:
-        """Give the places of shared mounts to which no active snapshot and no view leads."""
+        """Return the places of shared mounts to which no active snapshot and no view leads."""
         return [path for path in places if not any(map(self._catalog.serves, _chain_ids(path.name)))]
 
     def detach(self, chain_ids: Collection[Digest]) -> None:
@@ -163,5 +163,5 @@ def _name(chain_id: str, suffix: str) -> str:
 
 
 def _chain_ids(encoded: str) -> list[str]:
-    """Give the chain IDs that have these hex digits."""
+    """Return the chain IDs that have these hex digits."""
     return [f"{algorithm}:{encoded}" for algorithm in ALGORITHMS]

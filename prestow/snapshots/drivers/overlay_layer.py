@@ -22,7 +22,7 @@ OPAQUE = (b"trusted.overlay.opaque", b"y")
 
 
 def difference(lower: Node | None, merged: Node) -> Node:
-    """Give the folder to lay over ``lower``, with whiteouts and opaque marks.
+    """Return the folder to lay over ``lower``, with whiteouts and opaque marks.
 
     Args:
         lower: root of the tree below; None for nothing.
@@ -38,7 +38,7 @@ def difference(lower: Node | None, merged: Node) -> Node:
 
 
 def whiteout() -> Node:
-    """Give the node that hides a name of the lower tree."""
+    """Return the node that hides a name of the lower tree."""
     return Node(Kind.CHAR, 0)
 
 
@@ -86,7 +86,7 @@ def _replaces(lower: Node, folder: Node) -> bool:
 
 
 def _whole(lower: Node | None, node: Node) -> Node:
-    """Give a node with all that is below it, opaque if it would merge with a lower directory."""
+    """Return a node with all that is below it, opaque if it would merge with a lower directory."""
     if lower is None or lower.children is None or node.children is None:
         return node
     copy = _bare(node)

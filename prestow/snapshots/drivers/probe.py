@@ -60,7 +60,7 @@ class Support:
 
 
 def probe(root: Path, *, again: bool = False) -> tuple[Support, ...]:
-    """Tell which drivers work for the snapshots folder ``root``, the best one first.
+    """Return which drivers work for the snapshots folder ``root``, the best one first.
 
     Args:
         root: an existing folder; what was found out is kept there.
@@ -81,7 +81,7 @@ def probe(root: Path, *, again: bool = False) -> tuple[Support, ...]:
 
 
 def choose(root: Path, driver: str = "auto") -> str:
-    """Give the name of the driver to use: the one that is asked for, or the best that works.
+    """Return the name of the driver to use: the one that is asked for, or the best that works.
 
     Raises:
         InvalidError: no such driver.
@@ -102,7 +102,7 @@ def choose(root: Path, driver: str = "auto") -> str:
 
 
 def _circumstances(root: Path) -> dict[str, object]:
-    """Tell on what it depends which drivers work: kernel, privileges, and the file system, which may be another one."""
+    """Return on what it depends which drivers work: kernel, privileges, and the file system, which may change."""
     capabilities = ""
     with suppress(OSError, StopIteration), _STATUS.open(encoding="ascii", errors="replace") as status:
         capabilities = next(line.split()[1] for line in status if line.startswith("CapEff:"))
@@ -174,7 +174,7 @@ def _need_root() -> None:
 
 
 def _tree() -> Node:
-    """Give two folders with a file each, whose data is the second block of their layer."""
+    """Return two folders with a file each, whose data is the second block of their layer."""
     root = Node(Kind.DIRECTORY)
     root.children = {b"folder": Node(Kind.DIRECTORY), b"replaced": Node(Kind.DIRECTORY)}
     for folder in root.children.values():

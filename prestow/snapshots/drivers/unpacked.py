@@ -92,11 +92,11 @@ class Unpacked(ABC):
         """Compare the files of a chain's top with its tree, which stands on that of the link below."""
 
     def _needed(self, chain: Chain) -> Sequence[Link]:
-        """Give the links of a chain whose files its top needs."""
+        """Return the links of a chain whose files its top needs."""
         return chain.links[-1:]
 
     def _names(self, info: Info) -> list[str]:
-        """Give the names in the driver's folder of all that a row may have on disk."""
+        """Return the names in the driver's folder of all that a row may have on disk."""
         return [str(info.id)]
 
     def _files(self, info: Info) -> list[Path]:
@@ -122,7 +122,7 @@ class Unpacked(ABC):
                     made = True
 
     def _lowest_missing(self, chain: Chain) -> Digest:
-        """Give the lowest chain ID whose files have to be made; the top if only rows are missing."""
+        """Return the lowest chain ID whose files have to be made; the top if only rows are missing."""
         missing = self._missing(chain)
         return next((link.chain_id for link in chain.links if link.chain_id in missing), chain.chain_id)
 
@@ -135,7 +135,7 @@ class Unpacked(ABC):
                 self._folders.publish(self._unpublished(rows, made))
 
     def _unpublished(self, rows: Sequence[tuple[Info, bool]], made: Sequence[Made]) -> Iterator[tuple[Path, str]]:
-        """Give what was made, with its names, but for what others made meanwhile: that is in use perhaps."""
+        """Yield what was made, with its names, but for what others made meanwhile: that is in use perhaps."""
         for info, fresh in rows:
             files = [(file.path, file.name or str(info.id)) for file in made if file.chain_id == info.key]
             if files and (fresh or not self._has(info)):
@@ -153,7 +153,7 @@ class Unpacked(ABC):
             line.insert(0, info)
 
     def _missing(self, chain: Chain) -> set[Digest]:
-        """Give the chain IDs whose files have to be made for the top of a chain."""
+        """Return the chain IDs whose files have to be made for the top of a chain."""
         needed = [(link.chain_id, self._catalog.find(link.chain_id)) for link in self._needed(chain)]
         return {chain_id for chain_id, info in needed if info is None or not self._has(info)}
 
@@ -183,13 +183,13 @@ class Unpacked(ABC):
         return renewed
 
     def built_of(self, diff_ids: Collection[Digest]) -> list[Digest]:
-        """Give the chain IDs that have one of these layers in them."""
+        """Return the chain IDs that have one of these layers in them."""
         rows = [info for info in self._catalog.walk() if info.diff_id is not None]
         chains = [Chain.of_line(self._catalog.line(info.key)) for info in rows]
         return [chain.chain_id for chain in chains if not set(diff_ids).isdisjoint(chain.diff_ids)]
 
     def having(self, paths: Collection[Path]) -> list[Digest]:
-        """Give the chain IDs that have one of these files, themselves or in their folders."""
+        """Return the chain IDs that have one of these files, themselves or in their folders."""
         parts = {part for path in paths for part in (path, *path.parents)}
         rows = [info for info in self._catalog.walk() if info.diff_id is not None]
         return [Digest(info.key) for info in rows if not parts.isdisjoint(self._files(info))]
@@ -198,7 +198,7 @@ class Unpacked(ABC):
         """Let whoever mounts these chain IDs next see the files there are now; others go on seeing the old ones."""
 
     def _compared(self, chain_id: Digest, progress: Progress | None) -> Iterator[tuple[Chain, Iterator[Damage]]]:
-        """Give each chain up to a chain ID that has files, or needs them, and how they differ from its tree."""
+        """Yield each chain up to a chain ID that has files, or needs them, and how they differ from its tree."""
         chain = Chain.of_line(self._catalog.line(chain_id))
         chain.check(self._content)
         lower: Node | None = None
@@ -211,7 +211,7 @@ class Unpacked(ABC):
 
 
 def _rows(change: Change, chain: Chain, taken: Callable[[int], bool]) -> list[tuple[Info, bool]]:
-    """Give the rows of a chain, lowest first, and whether they are new; their numbers are none that are ``taken``."""
+    """Return the rows of a chain, lowest first, and whether they are new; their numbers are none that are ``taken``."""
     rows: list[tuple[Info, bool]] = []
     parent: str | None = None
     for link in chain.links:

@@ -23,7 +23,7 @@ _CONFIG = struct.Struct("=II 52xI 176x 64x")
 
 @contextmanager
 def loop_devices(files: Sequence[Path]) -> Iterator[list[Path]]:
-    """Give a device for each file; mount them before the context ends, for then only the mount holds them.
+    """Yield a device for each file; mount them before the context ends, for then only the mount holds them.
 
     Raises:
         OSError: not permitted, or no device is to be had.

@@ -43,12 +43,12 @@ def unescape(text: str) -> str:
 
 
 def bound(folder: Path, *, read_only: bool) -> Mount:
-    """Give the mount that shows a folder as it is."""
+    """Return the mount that shows a folder as it is."""
     return Mount("bind", str(folder), ("rbind", "ro" if read_only else "rw"))
 
 
 def overlaid(lowers: Sequence[Path], upper: Path | None = None, work: Path | None = None) -> Mount:
-    """Give the mount that shows folders stacked, the nearest first, and writes to ``upper`` if there is one."""
+    """Return the mount that shows folders stacked, the nearest first, and writes to ``upper`` if there is one."""
     lowerdir = "lowerdir=" + ":".join(escape(lower) for lower in lowers)
     if upper is None or work is None:
         return Mount("overlay", "overlay", (lowerdir,))
@@ -78,7 +78,7 @@ def mount_all(mounts: Sequence[Mount], target: Path) -> None:
 
 
 def _backing(mount: Mount) -> Path | None:
-    """Give the folder that decides whether a mount works: where it writes to, or else where it comes from."""
+    """Return the folder that decides whether a mount works: where it writes to, or else where it comes from."""
     uppers = [option.partition("=")[2] for option in mount.options if option.startswith("upperdir=")]
     if uppers:
         return Path(unescape(uppers[0]))
@@ -168,7 +168,7 @@ def unmount(target: Path) -> None:
 
 
 def explained(error: OSError, what: str, backing: Path | None = None) -> PrestowError:
-    """Give the error of ours for a refusal of a mount call; it names the file system of the ``backing`` file."""
+    """Return the error of ours for a refusal of a mount call; it names the file system of the ``backing`` file."""
     reason = error.strerror or str(error)
     where = f" ({error.filename})" if error.filename else ""
     if error.errno == errno.EPERM:

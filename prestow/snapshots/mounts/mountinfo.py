@@ -93,13 +93,13 @@ def _decode(raw: bytes) -> str:
 
 
 def mounted_at(target: Path) -> tuple[MountPoint, ...]:
-    """Give the mounts stacked at exactly ``target``, the visible one last."""
+    """Return the mounts stacked at exactly ``target``, the visible one last."""
     path = _resolved(target)
     return tuple(point for point in mount_points() if point.path == path)
 
 
 def mounts_below(path: Path) -> tuple[MountPoint, ...]:
-    """Give the mounts at ``path`` and anywhere under it."""
+    """Return the mounts at ``path`` and anywhere under it."""
     top = _resolved(path)
     return tuple(p for p in mount_points() if p.path == top or p.path.startswith(top.rstrip("/") + "/"))
 

@@ -98,7 +98,7 @@ def _log(context: int) -> str:
 
 
 def unshare_directory() -> None:
-    """Give the calling thread a working directory of its own."""
+    """Make the calling thread have a working directory of its own."""
     if _libc().unshare(_CLONE_FS) < 0:
         _fail("working directory")
 

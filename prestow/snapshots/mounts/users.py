@@ -36,7 +36,7 @@ def shown_read_only(lowers: Sequence[Path]) -> list[MountPoint]:
 
 
 def _home(points: Sequence[MountPoint], folder: str) -> MountPoint | None:
-    """Give the mount in which a folder is seen; the table's order is that of mounting."""
+    """Return the mount in which a folder is seen; the table's order is that of mounting."""
     around = [point for point in points if _within(folder, point.path)]
     return max(enumerate(around), key=lambda item: (len(item[1].path), item[0]))[1] if around else None
 

@@ -13,7 +13,7 @@ from tests.flows.cli.conftest import Called
 
 
 def verbs(top: argparse.ArgumentParser, *path: str) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
-    """Give every verb and sub-verb with the words that lead to it."""
+    """Yield every verb and sub-verb with the words that lead to it."""
     for action in top._actions:
         if isinstance(action, argparse._SubParsersAction):
             for word, verb in action.choices.items():

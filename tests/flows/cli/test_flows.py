@@ -128,7 +128,7 @@ def logged(name: str, word: str) -> list[str]:
 
 
 def ends(name: str) -> list[str | None]:
-    """Give the states of the flow runs of that name."""
+    """Return the states of the flow runs of that name."""
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
     return [run.state_name for run in runs]

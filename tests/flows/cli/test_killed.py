@@ -65,7 +65,7 @@ def test_a_run_that_was_killed_with_its_server_is_known_as_crashed(
 
 
 def _task_runs(server: Server) -> list[str]:
-    """Give the states of all task runs once the last of a pull has ended, and none is under way."""
+    """Return the states of all task runs once the last of a pull has ended, and none is under way."""
     states = asked(server, "task_runs", "state_type")
     whole = any(name.startswith("tag ") for name in asked(server, "task_runs", "name")) and FINAL.issuperset(states)
     return states if whole else []

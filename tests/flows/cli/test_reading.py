@@ -24,7 +24,7 @@ finally:
 
 
 def loaded(command: Prestow, *arguments: str) -> set[str]:
-    """Give the top-level modules that a process has loaded when the command ends."""
+    """Return the top-level modules that a process has loaded when the command ends."""
     program = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(program, cwd=PROJECT, env=command.environment, check=True, capture_output=True, text=True)
     return set(done.stderr.splitlines()[-1].split())

@@ -26,14 +26,14 @@ BUSY = 429
 
 
 def documents(layout: Path) -> tuple[dict[str, str], dict[str, object]]:
-    """Give the descriptor of the demo image's manifest for amd64, and that manifest."""
+    """Return the descriptor of the demo image's manifest for amd64, and that manifest."""
     (index,) = json.loads((layout / "index.json").read_bytes())["manifests"]
     described = json.loads(read_blob(layout, Digest.parse(index["digest"])))["manifests"][0]
     return described, json.loads(read_blob(layout, Digest.parse(described["digest"])))
 
 
 def digests(layout: Path) -> tuple[str, list[str]]:
-    """Give the digests of the config and of the layers."""
+    """Return the digests of the config and of the layers."""
     _, manifest = documents(layout)
     return manifest["config"]["digest"], [layer["digest"] for layer in manifest["layers"]]  # type: ignore[index]
 

@@ -16,7 +16,7 @@ from tests.serving import serving
 
 
 def inspected(name: str) -> bytes:
-    """Give the raw document that skopeo finds."""
+    """Return the raw document that skopeo finds."""
     command = ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{name}"]
     return subprocess.run(command, check=True, capture_output=True).stdout
 

@@ -61,7 +61,7 @@ def test_a_server_that_does_not_run_is_said(called: Called, home: Path) -> None:
 
 
 def _pulls(url: str, auth: str) -> list[str]:
-    """Give the states of all flow runs that a server knows."""
+    """Return the states of all flow runs that a server knows."""
     token = base64.b64encode(auth.encode()).decode()
     headers = {"Content-Type": "application/json", "Authorization": f"Basic {token}"}
     request = urllib.request.Request(f"{url}/flow_runs/filter", b"{}", headers)

@@ -24,7 +24,7 @@ PROGRAM = "import sys; from pathlib import Path; from flows.local_server.ensure 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """Give a store whose server, if there is one at the end, is stopped."""
+    """Yield a store whose server, if there is one at the end, is stopped."""
     yield tmp_path
     stop(tmp_path)
 

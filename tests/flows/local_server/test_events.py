@@ -50,7 +50,7 @@ def made(*names: str) -> "list[ReceivedEvent]":
 
 
 def sent(database: Path, *batches: "Sequence[ReceivedEvent]") -> list[str]:
-    """Give the server batches of events, each of which it writes before the next one, and return those that it has."""
+    """Send the server batches of events, each written before the next one, and return those that it has."""
     from prefect.server.events.services.event_persister import create_handler  # noqa: PLC0415 - likewise
     from prefect.server.utilities.messaging.memory import MemoryMessage  # noqa: PLC0415 - likewise
 

@@ -36,7 +36,7 @@ def test_only_a_busy_reply_says_when_to_come_back(code: int, added: list[Any]) -
 
 
 def _environment_names(model: Any) -> Iterator[str]:
-    """Give the names of all environment variables of a settings model and the models in it."""
+    """Yield the names of all environment variables of a settings model and the models in it."""
     for name, field in model.model_fields.items():
         alias = field.validation_alias
         yield from (c for c in getattr(alias, "choices", ()) if isinstance(c, str))

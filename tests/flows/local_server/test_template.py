@@ -15,7 +15,7 @@ SQLITE_MIGRATIONS = Path(prefect.__file__).parent / "server/database/_migrations
 
 
 def statements(text: str) -> list[list[str]]:
-    """Give each statement as its lines, in whatever order: constraints and indexes have none."""
+    """Return each statement as its lines, in whatever order: constraints and indexes have none."""
 
     def each() -> Iterator[list[str]]:
         for statement in text.replace('"', "").split(";\n"):

@@ -43,7 +43,7 @@ def held(name: str) -> FlowRun:
 
 
 def form(run: FlowRun) -> tuple[dict[str, Any], str]:
-    """Give schema and description, as the UI reads them."""
+    """Return schema and description, as the UI reads them."""
     assert run.state is not None
     keys = run.state.state_details.run_input_keyset
     assert keys is not None

@@ -35,7 +35,7 @@ class Mirror:
     home: Path
 
     def pid(self, runs: int = 0) -> int:
-        """Give the process, once it has no more children than those ``runs``: one of them told us."""
+        """Return the process, once it has no more children than those ``runs``: one of them told us."""
         pid = client.status(self.home)
         assert pid is not None
         until(lambda: len(children(pid)) == runs, "the end of the child that told of its server")
@@ -105,7 +105,7 @@ def until(ask: Callable[[], bool], what: str) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """Give the children of a process that has one thread."""
+    """Return the children of a process that has one thread."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -115,6 +115,6 @@ def descriptors(pid: int) -> int:
 
 
 def resident(pid: int) -> int:
-    """Give the resident KiB of a process that are its own; pages of files come and go as the kernel likes."""
+    """Return the resident KiB of a process that are its own; pages of files come and go as the kernel likes."""
     (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1])

@@ -24,7 +24,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def is_open(number: int) -> bool:
-    """Tell whether a descriptor is."""
+    """Return whether a descriptor is."""
     with suppress(OSError):
         os.fstat(number)
         return True

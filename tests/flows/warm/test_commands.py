@@ -60,7 +60,7 @@ def alone(tmp_path: Path) -> Iterator[Quick]:
 
 
 def runs_of(reference: str) -> dict[UUID, str]:
-    """Give the states of the flow runs that pulled something."""
+    """Return the states of the flow runs that pulled something."""
     wanted = FlowRunFilter(name=FlowRunFilterName(any_=[f"pull {reference}"]))
     with get_client(sync_client=True) as api:
         return {run.id: run.state_name or "" for run in api.read_flow_runs(flow_run_filter=wanted)}

@@ -55,7 +55,7 @@ def created(reference: str, home: str) -> UUID:
 
 
 def alone(server: int) -> list[int]:
-    """Give the one child that is left when the one is gone that told us of the process."""
+    """Return the one child that is left when the one is gone that told us of the process."""
     return until(lambda: found if len(found := children(server)) == 1 else [], 1, "one child")
 
 

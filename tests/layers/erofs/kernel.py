@@ -55,7 +55,7 @@ def fsck(files: list[Path]) -> str:
 
 @cache
 def fsck_block_bits() -> int:
-    """Give the block size of images for the fsck.erofs that is here: ours, if it is new enough, or else 4096 bytes.
+    """Return the block size of images for the fsck.erofs that is here: ours, if it is new enough, or else 4096 bytes.
 
     Before 1.6 it knows no others; before 1.9 it breaks over the checksum of a superblock in blocks of 512 bytes.
     """
@@ -66,7 +66,7 @@ def fsck_block_bits() -> int:
 
 
 def sound(root: Node, layers: Layers) -> bool:
-    """Tell whether fsck.erofs accepts a tree.
+    """Return whether fsck.erofs accepts a tree.
 
     A path that it has no room for is no fault of the image, but ends it.
     """
@@ -77,6 +77,6 @@ def sound(root: Node, layers: Layers) -> bool:
 
 
 def sound_image(content: LocalStore, image: Image) -> bool:
-    """Tell whether fsck.erofs accepts what the layers of an image, which are in a content store, come to."""
+    """Return whether fsck.erofs accepts what the layers of an image, which are in a content store, come to."""
     root = Chain.of_image(image).tree(Scans(content).tree)
     return sound(root, Layers(tuple(content.path(layer.diff_id) for layer in image.layers)))

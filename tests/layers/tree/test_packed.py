@@ -50,7 +50,7 @@ def is_packed(root: Node, path: str) -> bool:
 
 
 def many(count: int) -> Iterator[Entry]:
-    """Give files as a tar's reader gives them: each with a name, a size and an offset of its own, 20 in a directory."""
+    """Yield files as a tar's reader does: each with a name, a size and an offset of its own, 20 in a directory."""
     for number in range(count):
         name, size = f"d{number // 20:05d}/f{number:07d}".encode(), 300 + number
         offset = number * 1024
@@ -88,7 +88,7 @@ def _differences(trees: list[Node]) -> list[Node]:
 
 
 def _image(seed: int) -> list[Node]:
-    """Give the trees after each of up to three layers of names that collide."""
+    """Return the trees after each of up to three layers of names that collide."""
     chance = random.Random(seed)
     roots: list[Node] = []
     for index in range(3):

@@ -87,7 +87,7 @@ def test_an_image_of_real_software_is_what_umoci_unpacks(real_images: RealImages
 
 
 def _uncompressed(layout: Path, folder: Path) -> list[bytes]:
-    """Give the tars of an image with other people's tools."""
+    """Return the tars of an image with other people's tools."""
     target = folder / "plain"
     command = ["skopeo", "copy", "-q", "--dest-decompress", f"oci:{layout}:tiny", f"dir:{target}"]
     subprocess.run(command, check=True)
@@ -122,11 +122,11 @@ class Stack:
         return "; ".join(self.members)
 
     def layer(self) -> LayerTree:
-        """Give the layer in the making."""
+        """Return the layer in the making."""
         return layer_tree(scan(self.tars[-1]), len(self.tars) - 1)
 
     def image(self) -> Node:
-        """Give the image so far."""
+        """Return the image so far."""
         return merge(self.lower, self.layer())
 
     def next_layer(self) -> None:
@@ -135,7 +135,7 @@ class Stack:
         self.tars.append(Tar())
 
     def kind(self, path: str) -> Kind | None:
-        """Tell what is at a path."""
+        """Return what is at a path."""
         found = _found(self.image(), path)
         return found and found.kind
 
@@ -161,7 +161,7 @@ class Stack:
         return None
 
     def makes(self, path: str) -> bool:
-        """Tell whether the layer has a directory there."""
+        """Return whether the layer has a directory there."""
         return isinstance(_found(self.layer().root, path), LayerDirectory)
 
     def add(self, path: str, what: str, number: int, other: str) -> None:

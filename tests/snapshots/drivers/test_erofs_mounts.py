@@ -18,7 +18,7 @@ TARS = (Tar().file("a", b"a" * 2000), Tar().file("b", b"b"))
 
 
 def bases(bench: Bench) -> list[Path]:
-    """Give the shared mounts."""
+    """Return the shared mounts."""
     return [Path(point.path) for point in mount_points() if Path(point.path).parent == bench.folder / ".mounts"]
 
 
@@ -27,7 +27,7 @@ def images(bench: Bench) -> list[Path]:
 
 
 def sparse_tar() -> Tar:
-    """Give a sparse file whose data does not start at a block of the tar."""
+    """Return a sparse file whose data does not start at a block of the tar."""
     fields = {"major": "1", "minor": "0", "name": "sparse", "realsize": "9000"}
     runs = b"2\n100\n300\n5000\n700\n".ljust(BLOCK, b"\0")
     tar = Tar().pax({f"GNU.sparse.{key}": value for key, value in fields.items()})

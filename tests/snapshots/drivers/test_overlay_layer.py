@@ -31,7 +31,7 @@ def file(mode: int = 0o644) -> Node:
 
 
 def shape(root: Node) -> dict[str, str]:
-    """Give each path with what is special about it."""
+    """Return each path with what is special about it."""
     found = {}
     for path, node in walk(root):
         hidden = node.kind is Kind.CHAR and (node.major, node.minor) == (0, 0)
@@ -99,7 +99,7 @@ def test_a_lost_name_of_a_file_has_it_made_again_under_the_others() -> None:
 
 @st.composite
 def changes(draw: st.DrawFn) -> tuple[Sample, list[Node]]:
-    """Give the bytes of layers and a row of trees, each of which was made from the one before."""
+    """Return the bytes of layers and a row of trees, each of which was made from the one before."""
     first, other = draw(samples()), draw(samples())
     for node in {node for _, node in walk(other.root)}:
         node.layer += len(first.layers) if node.layer >= 0 else 0
@@ -128,7 +128,7 @@ def _changed(draw: st.DrawFn, node: Node, material: Sequence[Node]) -> Node:
 
 
 def _placed(node: Node) -> Node:
-    """Give a node for another place: files get a further name, folders cannot, so they are copied."""
+    """Return a node for another place: files get a further name, folders cannot, so they are copied."""
     if node.children is None:
         return node
     copy = _bare(node)
