@@ -21,6 +21,7 @@ from tests.flows.cli.conftest import Prestow
 from tests.prefect_records import ended, events, runs_of, task_runs, until
 from tests.wheels import ROOT
 from tests.workers import created, without_prefect, worker
+from tests.written import written
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -39,8 +40,7 @@ def planted(tmp_path: Path) -> dict[str, str]:
 
 def found_in(folder: Path, canary: str, *besides: str) -> list[str]:
     """Return the files that have what is in each line of each value."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in besides]
-    return [str(path) for path in paths if canary.encode() in path.read_bytes()]
+    return [str(path) for path, data in written(folder) if canary.encode() in data and path.name not in besides]
 
 
 def ended_run(home: str, count: int) -> FlowRun:

@@ -24,6 +24,7 @@ from flows.verify import verify
 from tests.flows.cli.conftest import Prestow
 from tests.prefect_records import events, task_runs
 from tests.registries import USER, Access, FaultRegistry
+from tests.written import written
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -55,7 +56,7 @@ def run_of(name: str) -> UUID:
 
 def files(*folders: Path) -> Iterator[bytes]:
     for folder in folders:
-        yield from (path.read_bytes() for path in folder.rglob("*") if path.is_file())
+        yield from (data for _, data in written(folder))
 
 
 @pytest.mark.long

@@ -32,6 +32,7 @@ from tests.flows.cli.conftest import Prestow
 from tests.prefect_records import ended, events, flow_run_id, log_lines, runs_of, task_runs, until
 from tests.wheels import ROOT
 from tests.workers import Worker, created, without_prefect, worker
+from tests.written import written
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -65,9 +66,7 @@ def recorded(run: UUID) -> dict[str, Any]:
 
 
 def bytes_of(folder: Path, besides: Path | None = None) -> Iterator[bytes]:
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink() and path != besides:
-            yield path.read_bytes()
+    return (data for path, data in written(folder) if path != besides)
 
 
 def server_bytes() -> Iterator[bytes]:
