@@ -14,6 +14,7 @@ OLDEST := .oldest
 SPREAD := --dist loadfile --no-loadscope-reorder
 FUZZ_SECONDS := 60
 PYTHONS := 3.11 3.12 3.13 3.14
+TESTS :=
 UV := $(shell command -v uv || echo .uv/bin/uv)
 
 help: ## this list
@@ -38,7 +39,7 @@ soak: packages setup ## 200 clients of `prestow serve` for ten minutes, with slo
 	$(BIN)/pytest -m soak -v
 
 pythons: packages setup ## the engine's tests on the other Pythons of this machine
-	.ci/pythons $(UV) $(PYTHONS)
+	TMPDIR=$$(.ci/scratch) TESTS="$(TESTS)" .ci/pythons $(UV) $(PYTHONS)
 
 SUITE := bookworm
 fresh: ## demo and test on a new Debian that has nothing, before each release; SUITE=trixie for a newer one
