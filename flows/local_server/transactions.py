@@ -48,6 +48,18 @@ class Cursor(sqlite3.Cursor):
             time.sleep(pause)
         raise AssertionError
 
+    def executemany(self, statement: str, rows: Any) -> Self:
+        """Execute a statement for each of the rows, or for none.
+
+        Raises:
+            sqlite3.OperationalError: it did not get the lock that it needs; or any other failure.
+        """
+        if self.connection.in_transaction:
+            return super().executemany(statement, rows)
+        self.execute("BEGIN IMMEDIATE")
+        with self.connection:
+            return super().executemany(statement, rows)
+
 
 class Connection(sqlite3.Connection):
     """A connection that is closed at once when it is told to.

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, nullcontext
 from pathlib import Path
-from sqlite3 import OperationalError, connect
+from sqlite3 import IntegrityError, OperationalError, connect
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -119,6 +119,27 @@ def test_who_waits_for_the_lock_keeps_nobody_from_the_connection(tmp_path: Path)
             other.rollback()
             waiting.result()
         assert ours.in_transaction
+
+
+def test_many_rows_wait_as_one_does_and_are_all_there_or_none(tmp_path: Path) -> None:
+    from flows.local_server.transactions import Connection  # noqa: PLC0415 - likewise
+
+    begun = threading.Event()
+    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+    file = tmp_path / "db"
+    with closing(connect(file)) as other, closing(connect(file, factory=Connection, **options)) as ours:
+        other.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a NOT NULL); BEGIN IMMEDIATE")
+        ours.set_trace_callback(lambda _: begun.set())
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(ours.cursor().executemany, "INSERT INTO t VALUES (?)", [(1,), (2,)])
+            begun.wait()
+            other.rollback()
+            waiting.result()
+        with pytest.raises(IntegrityError):
+            ours.cursor().executemany("INSERT INTO t VALUES (?)", [(3,), (None,)])
+
+        assert not ours.in_transaction
+        assert other.execute("SELECT a FROM t").fetchall() == [(1,), (2,)]
 
 
 def test_what_stays_locked_is_told_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
