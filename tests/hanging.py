@@ -1,9 +1,9 @@
-"""A test that hangs where its timeout does not help ends its process, and tells where; a plugin for pytest.
+"""A test that hangs beyond its timeout ends its process, and says where it hung; a plugin for pytest.
 
-pytest-timeout raises an exception in the main thread, once a test: what is cleaned up after it may wait forever again,
-as ``subprocess.Popen`` does at the end of its block. So each part of a test (its fixtures, its body, their end) has
-the time of the whole test, and some more. Then all stacks are written, and the process ends; pytest-xdist tells which
-test it was, and goes on with the others in another process.
+pytest-timeout raises an exception in the main thread, once a test. The clean-up after it may hang again, as the end of
+a block of ``subprocess.Popen`` does. So each part of a test (its fixtures, its body, their end) has the time of the
+whole test and a minute. Then all stacks are written and the process ends; pytest-xdist names the test, and runs the
+others in a new process.
 """
 
 import faulthandler

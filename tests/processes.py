@@ -1,4 +1,4 @@
-"""Processes that tests start, and that end with them."""
+"""Child processes of tests, which end with the block that uses them."""
 
 import subprocess
 from types import TracebackType
@@ -8,9 +8,9 @@ _PATIENCE = 20
 
 
 class Child(subprocess.Popen[AnyStr]):
-    """A process that is ended when an exception ends its block.
+    """A process that is terminated when an exception ends its block.
 
-    The one of the standard library is waited for: for ever, if it waits for what the rest of the block would have done.
+    The standard library only waits for it: for ever, if the process needs what the rest of the block would have done.
     """
 
     def __exit__(

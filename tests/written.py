@@ -1,4 +1,4 @@
-"""What stands in the files below a folder; other processes may make and remove some of them meanwhile."""
+"""The content of all files below a directory, while other processes create and remove some of them."""
 
 import os
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def written(folder: Path) -> Iterator[tuple[Path, bytes]]:
+def written(directory: Path) -> Iterator[tuple[Path, bytes]]:
     """Yield each regular file with its content."""
-    for inner, _, names in os.walk(folder):  # unlike Path.rglob it goes on when a folder goes
+    for inner, _, names in os.walk(directory):  # unlike Path.rglob it goes on when a directory is removed
         for name in names:
             path = Path(inner, name)
             with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Events of Prefect's on SQLite: each is written once, however often it is sent (names checked for 3.8)."""
+"""Prefect's events on SQLite: each is written once, however often it is sent (names checked for 3.8 and 3.9)."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ _PARAMETERS = 900  # of a statement; SQLite before 3.32 takes 999
 
 
 def write_once() -> None:
-    """Make Prefect's server write no event a second time.
+    """Make Prefect's server skip events that its database has.
 
-    A client that connects anew sends again what was not confirmed, and a writing that failed half way is tried again.
-    Prefect looks for what it has in batches of a dozen; of a batch that it has whole it makes a row without values, and
-    that fails each time, until it drops all events that wait.
+    A client that reconnects sends unconfirmed events again, and a write that failed half way is tried again. Prefect
+    looks for known events in batches of a dozen. For a batch of known events alone it inserts a row without values;
+    that fails at each attempt, until it drops all events that wait.
     """
     event_persister.write_events = _write_new  # type: ignore[attr-defined]  # which imports it
 

@@ -1,8 +1,8 @@
 """The local server's process: Prefect's own application, with what no setting offers.
 
 1. Its database is laid from a template, so that a first start takes no longer than any other.
-2. Write transactions queue for SQLite's one lock, and give it back whatever happens (see ``transactions``); no event
-   that is sent twice keeps others from being written (see ``events``).
+2. Write transactions queue for SQLite's one lock, and free it however they end (see ``transactions``); an event that
+   is sent twice is written once (see ``events``).
 3. A reply 503 says Retry-After, which Prefect's client obeys; without it the client sleeps for seconds.
 4. It serves a socket that it bound itself, so there is no port to guess and none to lose to another process.
 5. It ends when nobody has asked it for anything for long; the next one who needs it starts it again. Without its

@@ -1,4 +1,4 @@
-"""Transactions of Prefect's on SQLite: writers queue for the one lock, and give it back (names checked for 3.8)."""
+"""Prefect's transactions on SQLite: writers queue for the one lock, and free it (names checked for 3.8 and 3.9)."""
 
 import sqlite3
 import time
@@ -22,37 +22,37 @@ _LOOKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 class Cursor(sqlite3.Cursor):
     """A cursor that waits for the write lock outside of SQLite.
 
-    A connection that waits within (sqlite3_busy_timeout) holds its mutex all the while. Whoever frees one of its
-    statements waits for that: the event loop, when Python collects garbage there; and then nobody goes on who has the
-    lock.
+    A connection that waits inside SQLite (sqlite3_busy_timeout) holds its mutex meanwhile. Freeing one of its
+    statements needs that mutex, and Python frees statements wherever it collects garbage: in the event loop, too. Then
+    the loop stands still, and the transaction that has the lock cannot end.
     """
 
     def execute(self, statement: str, *parameters: Any) -> Self:
-        """Execute a statement, as soon as it gets the lock that it needs.
+        """Execute a statement as soon as it gets the lock that it needs.
 
         Raises:
-            sqlite3.OperationalError: it did not get it; or any other failure.
+            sqlite3.OperationalError: it did not get the lock within a minute.
+            sqlite3.Error: any other failure.
         """
         if statement.startswith("PRAGMA busy_timeout"):
             return self
-        end = time.monotonic() + _PATIENCE
-        for pause in chain(_LOOKS, repeat(_LOOKS[-1])):
+        end, pauses = time.monotonic() + _PATIENCE, chain(_LOOKS, repeat(_LOOKS[-1]))
+        while True:
             try:
                 return super().execute(statement, *parameters)
             except sqlite3.OperationalError as error:
-                # within a transaction nobody else will give way
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or self.connection.in_transaction:
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY  # some are Python's own
+                # a transaction that has read what others have changed since can only fail
+                if not busy or self.connection.in_transaction or time.monotonic() > end:
                     raise
-                if time.monotonic() > end:
-                    raise
-            time.sleep(pause)
-        raise AssertionError
+            time.sleep(next(pauses))
 
     def executemany(self, statement: str, rows: Any) -> Self:
         """Execute a statement for each of the rows, or for none.
 
         Raises:
-            sqlite3.OperationalError: it did not get the lock that it needs; or any other failure.
+            sqlite3.OperationalError: it did not get the lock within a minute.
+            sqlite3.Error: any other failure.
         """
         if self.connection.in_transaction:
             return super().executemany(statement, rows)
@@ -62,11 +62,11 @@ class Cursor(sqlite3.Cursor):
 
 
 class Connection(sqlite3.Connection):
-    """A connection that is closed at once when it is told to.
+    """A connection whose lock is free when it is closed.
 
-    SQLite keeps a closed connection, and the lock that it has, for as long as one of its statements is in use
-    (sqlite3_close_v2). Of a request that is cancelled the frames of the exception have such a statement, until Python
-    collects garbage: meanwhile nobody could write, and after a minute they failed with "database is locked".
+    SQLite keeps a closed connection, and its lock, as long as one of its statements is in use (sqlite3_close_v2). The
+    frames of a cancelled request's exception hold such a statement until Python collects garbage: all other writers
+    wait for it, and fail with "database is locked" after a minute.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -92,9 +92,9 @@ class Connection(sqlite3.Connection):
 
 
 def queue_writers() -> None:
-    """Make Prefect's transactions take the write lock when they begin, and lose it when their connection is closed.
+    """Make Prefect's transactions take the write lock when they begin, and free it when their connection is closed.
 
-    Deferred ones, as Prefect begins most of them, fail at once when two that have read come to write.
+    Prefect begins most of them deferred. Of two deferred ones that have read, the second to write fails at once.
     """
     AioSqliteConfiguration.begin_transaction = _begin_transaction  # type: ignore[method-assign]  # the point
     event.listen(Engine, "do_connect", _make_ours)

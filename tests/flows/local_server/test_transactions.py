@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing, nullcontext
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from sqlite3 import IntegrityError, OperationalError, connect
+from sqlite3 import connect
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,7 +65,7 @@ def test_a_transaction_has_the_lock_at_once_and_what_begins_within_it_can_read(
 
     async def read_within_a_transaction() -> tuple[object, object]:
         async with opened(configuration) as session, configuration.begin_transaction(session):
-            with pytest.raises(OperationalError, match="locked"):
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
                 lock(tmp_path / "db", timeout=0)
             answers = await read(), await asyncio.create_task(read())
         await (await configuration.engine()).dispose()
@@ -86,7 +88,7 @@ def test_a_statement_that_is_cancelled_frees_the_lock_with_no_help_of_the_garbag
         task = asyncio.create_task(write())
 
         def cancel() -> int:
-            """Cancel what waits for this statement, which is carried out; nobody fetches its answer."""
+            """Cancel the task that waits for this statement: the statement runs, and its result is not fetched."""
             loop.call_soon_threadsafe(task.cancel)
             return 0
 
@@ -103,53 +105,63 @@ def test_a_statement_that_is_cancelled_frees_the_lock_with_no_help_of_the_garbag
         gc.enable()
 
 
-def test_who_waits_for_the_lock_keeps_nobody_from_the_connection(tmp_path: Path) -> None:
+@dataclass
+class Contended:
+    """A connection with the lock, and one of the server's that can wait for it in another thread."""
+
+    holder: sqlite3.Connection
+    ours: sqlite3.Connection
+    begun: threading.Event
+
+    @contextmanager
+    def waiting(self, call: Callable[..., object], *arguments: object) -> Iterator[None]:
+        """Run a call of ours in a thread, and the block once it has begun; then free the lock, and expect success."""
+        with ThreadPoolExecutor(1) as pool:
+            called = pool.submit(call, *arguments)
+            self.begun.wait()
+            yield
+            self.holder.rollback()
+            called.result()
+
+
+@pytest.fixture
+def contended(tmp_path: Path) -> Iterator[Contended]:
+    """Both, on a table without rows."""
     from flows.local_server.transactions import Connection  # noqa: PLC0415 - likewise
 
     begun = threading.Event()
-    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "factory": Connection}
     file = tmp_path / "db"
-    with closing(connect(file)) as other, closing(connect(file, factory=Connection, **options)) as ours:
-        other.executescript("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")
+    with closing(connect(file)) as holder, closing(connect(file, **options)) as ours:
+        holder.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a NOT NULL); BEGIN IMMEDIATE")
         ours.set_trace_callback(lambda _: begun.set())
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(ours.execute, "BEGIN IMMEDIATE")
-            begun.wait()
-            ours.create_function("f", 0, lambda: None)  # waits for its mutex, as freeing a statement does
-            other.rollback()
-            waiting.result()
-        assert ours.in_transaction
+        yield Contended(holder, ours, begun)
 
 
-def test_many_rows_wait_as_one_does_and_are_all_there_or_none(tmp_path: Path) -> None:
-    from flows.local_server.transactions import Connection  # noqa: PLC0415 - likewise
+def test_a_connection_that_waits_for_the_lock_can_be_used(contended: Contended) -> None:
+    with contended.waiting(contended.ours.execute, "BEGIN IMMEDIATE"):
+        contended.ours.create_function("f", 0, lambda: None)  # needs its mutex, as freeing a statement does
 
-    begun = threading.Event()
-    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
-    file = tmp_path / "db"
-    with closing(connect(file)) as other, closing(connect(file, factory=Connection, **options)) as ours:
-        other.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a NOT NULL); BEGIN IMMEDIATE")
-        ours.set_trace_callback(lambda _: begun.set())
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(ours.cursor().executemany, "INSERT INTO t VALUES (?)", [(1,), (2,)])
-            begun.wait()
-            other.rollback()
-            waiting.result()
-        with pytest.raises(IntegrityError):
-            ours.cursor().executemany("INSERT INTO t VALUES (?)", [(3,), (None,)])
-
-        assert not ours.in_transaction
-        assert other.execute("SELECT a FROM t").fetchall() == [(1,), (2,)]
+    assert contended.ours.in_transaction
 
 
-def test_what_stays_locked_is_told_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows.local_server.transactions import Connection  # noqa: PLC0415 - likewise
+def test_many_rows_wait_as_one_does_and_are_all_there_or_none(contended: Contended) -> None:
+    insert = "INSERT INTO t VALUES (?)"
+    with contended.waiting(contended.ours.cursor().executemany, insert, [(1,), (2,)]):
+        pass
 
+    with pytest.raises(sqlite3.IntegrityError):
+        contended.ours.cursor().executemany(insert, [(3,), (None,)])
+    assert not contended.ours.in_transaction
+    assert contended.holder.execute("SELECT a FROM t").fetchall() == [(1,), (2,)]
+
+
+def test_a_lock_that_stays_held_is_an_error_at_last(contended: Contended, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.local_server.transactions._PATIENCE", 0.1)
-    with closing(connect(tmp_path / "db")) as other, closing(connect(tmp_path / "db", factory=Connection)) as ours:
-        other.executescript("PRAGMA journal_mode = WAL; BEGIN IMMEDIATE")
-        ours.execute("PRAGMA busy_timeout = 60000")
-        with pytest.raises(OperationalError, match="locked"):
-            ours.execute("BEGIN IMMEDIATE")
-        other.rollback()
-        ours.execute("BEGIN IMMEDIATE")
+    contended.ours.execute("PRAGMA busy_timeout = 60000")
+
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        contended.ours.execute("BEGIN IMMEDIATE")
+
+    contended.holder.rollback()
+    contended.ours.execute("BEGIN IMMEDIATE")
