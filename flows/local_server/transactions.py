@@ -97,7 +97,7 @@ def queue_writers() -> None:
     Prefect begins most of them deferred. Of two deferred ones that have read, the second to write fails at once.
     """
     AioSqliteConfiguration.begin_transaction = _begin_transaction  # type: ignore[method-assign]  # the point
-    event.listen(Engine, "do_connect", _make_ours)
+    event.listen(Engine, "do_connect", _connect_with_ours)
 
 
 @asynccontextmanager
@@ -120,5 +120,5 @@ async def _begin_transaction(
         yield transaction
 
 
-def _make_ours(_dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
+def _connect_with_ours(_dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
     options["factory"] = Connection

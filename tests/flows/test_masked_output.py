@@ -17,11 +17,11 @@ from prefect.states import Scheduled
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
 from prestow.runtime.masking import MASK
+from tests.contents import contents
 from tests.flows.cli.conftest import Prestow
 from tests.prefect_records import ended, events, runs_of, task_runs, until
 from tests.wheels import ROOT
 from tests.workers import created, without_prefect, worker
-from tests.written import written
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -40,7 +40,7 @@ def planted(tmp_path: Path) -> dict[str, str]:
 
 def found_in(folder: Path, canary: str, *besides: str) -> list[str]:
     """Return the files that have what is in each line of each value."""
-    return [str(path) for path, data in written(folder) if canary.encode() in data and path.name not in besides]
+    return [str(path) for path, data in contents(folder) if canary.encode() in data and path.name not in besides]
 
 
 def ended_run(home: str, count: int) -> FlowRun:

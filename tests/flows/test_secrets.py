@@ -21,10 +21,10 @@ from flows.pull import pull
 from flows.run import run
 from flows.variables import REFERENCE
 from flows.verify import verify
+from tests.contents import contents
 from tests.flows.cli.conftest import Prestow
 from tests.prefect_records import events, task_runs
 from tests.registries import USER, Access, FaultRegistry
-from tests.written import written
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -56,7 +56,7 @@ def run_of(name: str) -> UUID:
 
 def files(*folders: Path) -> Iterator[bytes]:
     for folder in folders:
-        yield from (data for _, data in written(folder))
+        yield from (data for _, data in contents(folder))
 
 
 @pytest.mark.long

@@ -28,11 +28,11 @@ from flows.variables import recorded as recorded_of
 from prestow.errors import InvalidError, NotFoundError, PreconditionError, PrestowError
 from prestow.runtime.masking import MASK
 from prestow.store.node import open_node
+from tests.contents import contents
 from tests.flows.cli.conftest import Prestow
 from tests.prefect_records import ended, events, flow_run_id, log_lines, runs_of, task_runs, until
 from tests.wheels import ROOT
 from tests.workers import Worker, created, without_prefect, worker
-from tests.written import written
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -66,7 +66,7 @@ def recorded(run: UUID) -> dict[str, Any]:
 
 
 def bytes_of(folder: Path, besides: Path | None = None) -> Iterator[bytes]:
-    return (data for path, data in written(folder) if path != besides)
+    return (data for path, data in contents(folder) if path != besides)
 
 
 def server_bytes() -> Iterator[bytes]:

@@ -30,7 +30,7 @@ def queued() -> Iterator[None]:
     before = AioSqliteConfiguration.begin_transaction
     transactions.queue_writers()
     yield
-    event.remove(Engine, "do_connect", transactions._make_ours)
+    event.remove(Engine, "do_connect", transactions._connect_with_ours)
     AioSqliteConfiguration.begin_transaction = before  # type: ignore[method-assign]
 
 

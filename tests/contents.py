@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def written(directory: Path) -> Iterator[tuple[Path, bytes]]:
+def contents(directory: Path) -> Iterator[tuple[Path, bytes]]:
     """Yield each regular file with its content."""
     for inner, _, names in os.walk(directory):  # unlike Path.rglob it goes on when a directory is removed
         for name in names:
