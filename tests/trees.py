@@ -1,6 +1,6 @@
 """Trees for tests: what stands in a folder, what a model says should stand there, and random models with their data.
 
-listing(folder) == node_listing(root, layers.open)      else differences(…) tells what is not the same
+listing(folder) == inode_listing(root, layers.open)      else differences(…) tells what is not the same
 @given(samples())                                       a tree and the bytes of its layers
 """
 
@@ -17,7 +17,7 @@ from typing import Self
 from hypothesis import strategies as st
 
 from prestow.layers.tar.entry import Extent, Kind
-from prestow.layers.tree.inode import Node, Xattrs, walk
+from prestow.layers.tree.inode import Inode, Xattrs, walk
 
 _BLOCK = 512
 
@@ -116,37 +116,37 @@ def _with_link(listed: Listed, names: list[bytes]) -> Listed:
     return replace(listed, linked=names[0]) if len(names) > 1 else listed
 
 
-def node_listing(root: Node, open_layer: Callable[[int], int]) -> dict[bytes, Listed]:
+def inode_listing(root: Inode, open_layer: Callable[[int], int]) -> dict[bytes, Listed]:
     """List a model in the same form."""
-    names: dict[Node, list[bytes]] = defaultdict(list)
-    found: dict[bytes, tuple[Listed, Node]] = {}
-    for path, node in walk(root):
-        names[node].append(path)
-        found[path] = _modelled(node, open_layer), node
-    return {path: _with_link(listed, sorted(names[node])) for path, (listed, node) in sorted(found.items())}
+    names: dict[Inode, list[bytes]] = defaultdict(list)
+    found: dict[bytes, tuple[Listed, Inode]] = {}
+    for path, inode in walk(root):
+        names[inode].append(path)
+        found[path] = _modelled(inode, open_layer), inode
+    return {path: _with_link(listed, sorted(names[inode])) for path, (listed, inode) in sorted(found.items())}
 
 
-def _modelled(node: Node, open_layer: Callable[[int], int]) -> Listed:
+def _modelled(inode: Inode, open_layer: Callable[[int], int]) -> Listed:
     return Listed(
-        kind=node.kind,
-        mode=0o777 if node.kind is Kind.SYMLINK else node.mode,
-        uid=node.uid,
-        gid=node.gid,
-        size=node.size if node.kind is Kind.REGULAR else 0,
-        sha256=hashlib.sha256(file_content(node, open_layer)).hexdigest() if node.kind is Kind.REGULAR else "",
-        link=node.link,
+        kind=inode.kind,
+        mode=0o777 if inode.kind is Kind.SYMLINK else inode.mode,
+        uid=inode.uid,
+        gid=inode.gid,
+        size=inode.size if inode.kind is Kind.REGULAR else 0,
+        sha256=hashlib.sha256(file_content(inode, open_layer)).hexdigest() if inode.kind is Kind.REGULAR else "",
+        link=inode.link,
         linked=b"",
-        device=(node.major, node.minor),
-        mtime_ns=node.mtime_ns,
-        xattrs=tuple(sorted(node.xattrs)),
+        device=(inode.major, inode.minor),
+        mtime_ns=inode.mtime_ns,
+        xattrs=tuple(sorted(inode.xattrs)),
     )
 
 
-def file_content(node: Node, open_layer: Callable[[int], int]) -> bytes:
+def file_content(inode: Inode, open_layer: Callable[[int], int]) -> bytes:
     """Return what a regular file of the model contains."""
-    data = bytearray(node.size)
-    for logical, offset, length in node.extents:
-        descriptor = open_layer(node.layer)
+    data = bytearray(inode.size)
+    for logical, offset, length in inode.extents:
+        descriptor = open_layer(inode.layer)
         data[logical : logical + length] = os.pread(descriptor, length, offset)
         os.close(descriptor)
     return bytes(data)
@@ -193,13 +193,13 @@ class Layers:
 class Sample:
     """A tree, and the bytes of the layers that hold its data (not tars, but laid out as if in tars)."""
 
-    root: Node
+    root: Inode
     layers: tuple[bytes, ...]
 
     def __repr__(self) -> str:
         """Show what hypothesis has found."""
-        attributes = ["extents", *(name for name in Node.__slots__ if name not in {"children", "_data"})]
-        shown = [(path, {name: getattr(node, name) for name in attributes}) for path, node in walk(self.root)]
+        attributes = ["extents", *(name for name in Inode.__slots__ if name not in {"children", "_data"})]
+        shown = [(path, {name: getattr(inode, name) for name in attributes}) for path, inode in walk(self.root)]
         return "\n".join(f"{path!r}: {values}" for path, values in shown[:50])
 
     def save(self, folder: Path) -> Layers:
@@ -207,26 +207,26 @@ class Sample:
         return Layers.saved(folder, self.layers)
 
 
-def directory(children: Mapping[bytes, Node], mode: int = 0o755) -> Node:
+def directory(children: Mapping[bytes, Inode], mode: int = 0o755) -> Inode:
     """Make a directory."""
-    node = Node(Kind.DIRECTORY, mode)
-    node.children = dict(children)
-    return node
+    inode = Inode(Kind.DIRECTORY, mode)
+    inode.children = dict(children)
+    return inode
 
 
-def regular(*extents: Extent, size: int | None = None, layer: int = 0, xattrs: Xattrs = ()) -> Node:
+def regular(*extents: Extent, size: int | None = None, layer: int = 0, xattrs: Xattrs = ()) -> Inode:
     """Make a regular file; without ``size`` it ends where its last extent does."""
-    node = Node(Kind.REGULAR, 0o644)
-    node.size = extents[-1].logical + extents[-1].length if size is None else size
-    node.extents, node.layer, node.xattrs = extents, layer, xattrs
-    return node
+    inode = Inode(Kind.REGULAR, 0o644)
+    inode.size = extents[-1].logical + extents[-1].length if size is None else size
+    inode.extents, inode.layer, inode.xattrs = extents, layer, xattrs
+    return inode
 
 
-def other(kind: Kind, *, link: bytes = b"", major: int = 0, minor: int = 0) -> Node:
+def other(kind: Kind, *, link: bytes = b"", major: int = 0, minor: int = 0) -> Inode:
     """Make a symlink, device or pipe."""
-    node = Node(kind)
-    node.link, node.size, node.major, node.minor = link, len(link), major, minor
-    return node
+    inode = Inode(kind)
+    inode.link, inode.size, inode.major, inode.minor = link, len(link), major, minor
+    return inode
 
 
 _AWKWARD = (b"a", b"b", b"!", b"-", b"+x", b"..a", b"...", b".a", b"\xff\xfe", b"\n\x1b[2J", b"n" * 255, b"x" * 200)
@@ -267,20 +267,20 @@ def _xattrs(draw: st.DrawFn, kind: Kind, mode: int) -> Xattrs:
 
 
 @st.composite
-def _nodes(draw: st.DrawFn, kind: Kind) -> Node:
-    node = Node(kind, draw(st.sampled_from(_MODES)))
-    node.uid, node.gid = draw(st.sampled_from(_IDS)), draw(st.sampled_from(_IDS))
-    node.mtime_ns = draw(st.sampled_from(_TIMES))
+def _inodes(draw: st.DrawFn, kind: Kind) -> Inode:
+    inode = Inode(kind, draw(st.sampled_from(_MODES)))
+    inode.uid, inode.gid = draw(st.sampled_from(_IDS)), draw(st.sampled_from(_IDS))
+    inode.mtime_ns = draw(st.sampled_from(_TIMES))
     if draw(st.integers(0, 3)) == 0:
-        node.xattrs = draw(_xattrs(kind, node.mode))
+        inode.xattrs = draw(_xattrs(kind, inode.mode))
     if kind in {Kind.CHAR, Kind.BLOCK}:
-        node.major, node.minor = draw(st.sampled_from([(1, 3), (0, 1), (8, 0), (4095, 2**20 - 1), (259, 300)]))
+        inode.major, inode.minor = draw(st.sampled_from([(1, 3), (0, 1), (8, 0), (4095, 2**20 - 1), (259, 300)]))
     elif kind is Kind.SYMLINK:
-        node.link = draw(st.sampled_from(_LINKS))
-        node.size = len(node.link)
+        inode.link = draw(st.sampled_from(_LINKS))
+        inode.size = len(inode.link)
     elif kind is Kind.REGULAR:
-        node.size = draw(st.sampled_from(_SIZES))
-    return node
+        inode.size = draw(st.sampled_from(_SIZES))
+    return inode
 
 
 @st.composite
@@ -296,52 +296,52 @@ def _sparse(draw: st.DrawFn) -> tuple[int, tuple[tuple[int, int], ...]]:
 
 
 _KINDS = (Kind.REGULAR, Kind.REGULAR, Kind.REGULAR, Kind.SYMLINK, Kind.FIFO, Kind.CHAR, Kind.BLOCK)
-_leaves = st.sampled_from(_KINDS).flatmap(_nodes)
+_leaves = st.sampled_from(_KINDS).flatmap(_inodes)
 
 
 @st.composite
-def _folders(draw: st.DrawFn, inner: st.SearchStrategy[Node]) -> Node:
-    node = draw(_nodes(Kind.DIRECTORY))
-    node.children = draw(st.dictionaries(names(), inner, max_size=5))
+def _folders(draw: st.DrawFn, inner: st.SearchStrategy[Inode]) -> Inode:
+    inode = draw(_inodes(Kind.DIRECTORY))
+    inode.children = draw(st.dictionaries(names(), inner, max_size=5))
     if draw(st.integers(0, 15)) == 0:
-        node.children |= {b"many-%04d" % number: Node(Kind.REGULAR) for number in range(2000)}
-    return node
+        inode.children |= {b"many-%04d" % number: Inode(Kind.REGULAR) for number in range(2000)}
+    return inode
 
 
 @st.composite
 def samples(draw: st.DrawFn) -> Sample:
     """Random trees of every kind of file: empty, sparse, linked, set-id, in large folders, with awkward names."""
     root = draw(_folders(st.recursive(_leaves, lambda inner: st.one_of(inner, _folders(inner)), max_leaves=12)))
-    folders = [node for _, node in walk(root) if node.children is not None]
-    files = [node for _, node in walk(root) if node.children is None]
+    folders = [inode for _, inode in walk(root) if inode.children is not None]
+    files = [inode for _, inode in walk(root) if inode.children is None]
     if files:
         for name in draw(st.lists(names(), max_size=3)):
             folder = draw(st.sampled_from(folders))
             assert folder.children is not None
             folder.children.setdefault(name, draw(st.sampled_from(files)))
     layers = [bytearray() for _ in range(draw(st.integers(1, 3)))]
-    placed: set[Node] = set()
-    for _, node in walk(root):
-        if node.kind is Kind.REGULAR and node.size and node not in placed:
-            placed.add(node)
-            _put(draw, node, layers)
+    placed: set[Inode] = set()
+    for _, inode in walk(root):
+        if inode.kind is Kind.REGULAR and inode.size and inode not in placed:
+            placed.add(inode)
+            _put(draw, inode, layers)
     if draw(st.booleans()):
         layers = [layer + bytes(-len(layer) % _BLOCK + 2 * _BLOCK) for layer in layers]
     return Sample(root, tuple(map(bytes, layers)))
 
 
-def _put(draw: st.DrawFn, node: Node, layers: list[bytearray]) -> None:
+def _put(draw: st.DrawFn, inode: Inode, layers: list[bytearray]) -> None:
     """Give a file content in one of the layers, from a block on, its runs right after each other."""
-    runs: tuple[tuple[int, int], ...] = ((0, node.size),)
+    runs: tuple[tuple[int, int], ...] = ((0, inode.size),)
     if draw(st.integers(0, 3)) == 0:
-        node.size, runs = draw(_sparse())
-    node.layer = draw(st.integers(0, len(layers) - 1))
-    layer = layers[node.layer]
+        inode.size, runs = draw(_sparse())
+    inode.layer = draw(st.integers(0, len(layers) - 1))
+    layer = layers[inode.layer]
     layer += bytes(-len(layer) % _BLOCK)
     extents = []
     for logical, length in runs:
         extents.append(Extent(logical, len(layer), length))
-        layer += hashlib.shake_128(b"%d %d" % (len(layer), node.layer)).digest(length)
-    node.extents = tuple(extents)
-    if not node.size:
-        node.layer = -1
+        layer += hashlib.shake_128(b"%d %d" % (len(layer), inode.layer)).digest(length)
+    inode.extents = tuple(extents)
+    if not inode.size:
+        inode.layer = -1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prestow.errors import InvalidError, PrestowError, UnsupportedError, printable
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import Node, clamped
+from prestow.layers.tree.inode import Inode, clamped
 from prestow.layers.tree.xattrs import check
 
 _OVERLAY = b"trusted.overlay."
@@ -32,8 +32,8 @@ class Attributes:
     unowned: int = 0
     dropped: int = 0
 
-    def apply(self, node: Node, at: int | Path, *, mode: bool = True) -> None:
-        """Set on the inode at a descriptor, or at a path that leads to it alone, what its node says.
+    def apply(self, inode: Inode, at: int | Path, *, mode: bool = True) -> None:
+        """Set on the inode at a descriptor, or at a path that leads to it alone, what the tree says of it.
 
         Raises:
             InvalidError: an extended attribute that no file can have.
@@ -41,35 +41,35 @@ class Attributes:
             OSError: whatever else the file system refuses.
         """
         if self.privileged:
-            os.chown(at, node.uid, node.gid)
-        elif (node.uid, node.gid) != (os.geteuid(), os.getegid()):
+            os.chown(at, inode.uid, inode.gid)
+        elif (inode.uid, inode.gid) != (os.geteuid(), os.getegid()):
             self.unowned += 1
-        for name, value in node.xattrs:
-            check(node.kind, name, value)
+        for name, value in inode.xattrs:
+            check(inode.kind, name, value)
             try:
                 os.setxattr(at, name, value)
             except OSError as error:
-                self._refused(node, name, value, error, at)
-        if mode and node.kind is not Kind.SYMLINK:
-            os.fchmod(at, node.mode) if isinstance(at, int) else at.chmod(node.mode)
-        mtime = clamped(node.mtime_ns)
+                self._refused(inode, name, value, error, at)
+        if mode and inode.kind is not Kind.SYMLINK:
+            os.fchmod(at, inode.mode) if isinstance(at, int) else at.chmod(inode.mode)
+        mtime = clamped(inode.mtime_ns)
         os.utime(at, ns=(mtime, mtime))
 
-    def _refused(self, node: Node, name: bytes, value: bytes, error: OSError, at: int | Path) -> None:
+    def _refused(self, inode: Inode, name: bytes, value: bytes, error: OSError, at: int | Path) -> None:
         """Count an attribute that may be left out; else say which one it was."""
-        if self._may_go(node, name, error):
+        if self._may_go(inode, name, error):
             self.dropped += 1
         elif (told := _told(name, value, error, at)) is not None:
             raise told from error
         else:
             raise error
 
-    def _may_go(self, node: Node, name: bytes, error: OSError) -> bool:
+    def _may_go(self, inode: Inode, name: bytes, error: OSError) -> bool:
         if name.startswith(_OVERLAY):
             return False  # without it the tree would mean something else
         if error.errno == errno.EPERM:
             return not self.privileged or (
-                name.startswith(b"user.") and node.kind not in {Kind.REGULAR, Kind.DIRECTORY}
+                name.startswith(b"user.") and inode.kind not in {Kind.REGULAR, Kind.DIRECTORY}
             )
         return error.errno == errno.EOPNOTSUPP
 

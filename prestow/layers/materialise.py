@@ -6,7 +6,7 @@ leads anywhere. What fails half way is left for the caller to discard.
 
     folder   mkdir 0700, children, then its attributes      times would not outlive the making of children
     file     create 0600, data, attributes                  holes stay holes
-    link     to the first name of the same node             names only: nothing is set through it
+    link     to the first name of the same inode             names only: nothing is set through it
     other    make, open for its path alone, attributes      neither a device nor a pipe is ever opened
 """
 
@@ -31,7 +31,7 @@ from prestow.errors import (
 from prestow.layers.attributes import Attributes
 from prestow.layers.copying import copy_range
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.layers.tree.links import link_counts
 from prestow.layers.tree.packed import each
 from prestow.layers.tree.xattrs import ACL_ACCESS, ACL_DEFAULT
@@ -66,11 +66,11 @@ class Materialised:
     xattrs: int = 0
 
 
-def materialise(root: Node, open_layer: Callable[[int], int], target: Path, *, privileged: bool) -> Materialised:
+def materialise(root: Inode, open_layer: Callable[[int], int], target: Path, *, privileged: bool) -> Materialised:
     """Write a tree to a new folder.
 
     Args:
-        root: the tree; nodes that stand under several names become hard links.
+        root: the tree; inodes that stand under several names become hard links.
         open_layer: gives a descriptor of a layer's uncompressed tar, which is closed here.
         target: the folder to be made; its parent exists.
         privileged: whether we may set any owner and make devices. If not, devices are left out, and what else the
@@ -123,26 +123,26 @@ class _Folder:
 
     Attributes:
         name: what its parent calls it.
-        node: its node.
+        inode: its inode.
         descriptor: open for reading.
         rest: children that are still to be made.
     """
 
     name: bytes
-    node: Node
+    inode: Inode
     descriptor: int
-    rest: Iterator[tuple[bytes, Node]]
+    rest: Iterator[tuple[bytes, Inode]]
 
 
 class _Sink:
     """The state of one walk."""
 
-    def __init__(self, open_layer: Callable[[int], int], *, privileged: bool, links: frozenset[Node]) -> None:
+    def __init__(self, open_layer: Callable[[int], int], *, privileged: bool, links: frozenset[Inode]) -> None:
         self.attributes = Attributes(privileged)
         self.files = self.bytes = self.devices = 0
         self._open_layer = open_layer
         self._links = links
-        self._first: dict[Node, tuple[bytes, ...]] = {}
+        self._first: dict[Inode, tuple[bytes, ...]] = {}
         self._layers: dict[int, int] = {}
         self._folders: list[_Folder] = []
         self._name = b""
@@ -157,38 +157,38 @@ class _Sink:
         for descriptor in (*self._layers.values(), *(folder.descriptor for folder in self._folders)):
             os.close(descriptor)
 
-    def fill(self, root: Node, target: Path) -> None:
+    def fill(self, root: Inode, target: Path) -> None:
         """Fill the target, which is empty."""
         self._enter(b"", root, os.open(target, _FOLDER))
         _disinherit(self._folders[0].descriptor)
         while self._folders:
             check()
             folder = self._folders[-1]
-            name, node = next(folder.rest, (b"", folder.node))
+            name, inode = next(folder.rest, (b"", folder.inode))
             self._name = name
-            if node is folder.node:
+            if inode is folder.inode:
                 self._leave(folder)
             else:
-                self._make(folder.descriptor, name, node)
+                self._make(folder.descriptor, name, inode)
 
     def _names(self) -> tuple[bytes, ...]:
         return tuple(folder.name for folder in self._folders[1:])
 
-    def _enter(self, name: bytes, node: Node, descriptor: int) -> None:
-        self._folders.append(_Folder(name, node, descriptor, each(node)))
+    def _enter(self, name: bytes, inode: Inode, descriptor: int) -> None:
+        self._folders.append(_Folder(name, inode, descriptor, each(inode)))
         if len(self._folders) > MAX_DEPTH + 1:
             raise ExhaustedError(f"folder {printable(self.path())!r} is nested too deeply: at most {MAX_DEPTH} levels")
 
     def _leave(self, folder: _Folder) -> None:
         """Set what the making of a folder's children would have changed."""
         inner = len(self._folders) > 1
-        later = inner and not self.attributes.privileged and not folder.node.mode & _SEARCHABLE
+        later = inner and not self.attributes.privileged and not folder.inode.mode & _SEARCHABLE
         if later:
             # An ordinary user could not link from here any more.
-            self._unsearchable.append((self._names(), folder.node.mode))
+            self._unsearchable.append((self._names(), folder.inode.mode))
         elif not inner:
             self._close_unsearchable()
-        self.attributes.apply(folder.node, folder.descriptor, mode=not later)
+        self.attributes.apply(folder.inode, folder.descriptor, mode=not later)
         os.close(self._folders.pop().descriptor)
 
     def _close_unsearchable(self) -> None:
@@ -214,44 +214,44 @@ class _Sink:
             descriptor = below
         return descriptor
 
-    def _make(self, parent: int, name: bytes, node: Node) -> None:
+    def _make(self, parent: int, name: bytes, inode: Inode) -> None:
         if b"/" in name or name in {b"", b".", b".."}:
             raise InvalidError(f"name {printable(name)!r}: not one component of a path")
-        if node.kind in {Kind.CHAR, Kind.BLOCK} and not self.attributes.privileged:
+        if inode.kind in {Kind.CHAR, Kind.BLOCK} and not self.attributes.privileged:
             self.devices += 1
             return
         self.files += 1
-        if node.kind is Kind.DIRECTORY:
+        if inode.kind is Kind.DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=parent)
-            self._enter(name, node, os.open(name, _FOLDER, dir_fd=parent))
-        elif node in self._first:
-            self._link(node, name, parent)
-        elif node.kind is Kind.REGULAR:
-            self._file(node, name, parent)
+            self._enter(name, inode, os.open(name, _FOLDER, dir_fd=parent))
+        elif inode in self._first:
+            self._link(inode, name, parent)
+        elif inode.kind is Kind.REGULAR:
+            self._file(inode, name, parent)
         else:
-            _special(node, name, parent)
-            self._describe(node, name, parent)
-        if node in self._links:
-            self._first.setdefault(node, (*self._names(), name))
+            _special(inode, name, parent)
+            self._describe(inode, name, parent)
+        if inode in self._links:
+            self._first.setdefault(inode, (*self._names(), name))
 
-    def _link(self, node: Node, name: bytes, parent: int) -> None:
-        *names, first = self._first[node]
+    def _link(self, inode: Inode, name: bytes, parent: int) -> None:
+        *names, first = self._first[inode]
         source = self._open(tuple(names))
         try:
             os.link(first, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         finally:
             os.close(source)
 
-    def _file(self, node: Node, name: bytes, parent: int) -> None:
+    def _file(self, inode: Inode, name: bytes, parent: int) -> None:
         descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
         try:
-            for logical, offset, length in node.extents:
-                layer = self._layer(node.layer)
+            for logical, offset, length in inode.extents:
+                layer = self._layer(inode.layer)
                 copy_range(layer, descriptor, source_offset=offset, target_offset=logical, length=length)
                 self.bytes += length
-            if not node.extents or node.extents[-1].logical + node.extents[-1].length < node.size:
-                os.ftruncate(descriptor, node.size)
-            self.attributes.apply(node, descriptor)
+            if not inode.extents or inode.extents[-1].logical + inode.extents[-1].length < inode.size:
+                os.ftruncate(descriptor, inode.size)
+            self.attributes.apply(inode, descriptor)
         finally:
             os.close(descriptor)
 
@@ -263,11 +263,11 @@ class _Sink:
             descriptor = self._layers[index] = self._open_layer(index)
         return descriptor
 
-    def _describe(self, node: Node, name: bytes, parent: int) -> None:
+    def _describe(self, inode: Inode, name: bytes, parent: int) -> None:
         """Set the attributes of what must not be opened."""
         descriptor = os.open(name, _PATH_ONLY, dir_fd=parent)
         try:
-            self.attributes.apply(node, _itself(descriptor))
+            self.attributes.apply(inode, _itself(descriptor))
         finally:
             os.close(descriptor)
 
@@ -277,14 +277,14 @@ def _itself(descriptor: int) -> Path:
     return Path(f"/proc/self/fd/{descriptor}")
 
 
-def _special(node: Node, name: bytes, parent: int) -> None:
-    if node.kind is Kind.SYMLINK:
-        os.symlink(node.link, name, dir_fd=parent)
-    elif node.kind is Kind.HARDLINK:
-        raise InvalidError(f"hard link to {printable(node.link)!r}: there is no such file in any layer")
+def _special(inode: Inode, name: bytes, parent: int) -> None:
+    if inode.kind is Kind.SYMLINK:
+        os.symlink(inode.link, name, dir_fd=parent)
+    elif inode.kind is Kind.HARDLINK:
+        raise InvalidError(f"hard link to {printable(inode.link)!r}: there is no such file in any layer")
     else:
-        number = os.makedev(node.major, node.minor) if node.kind is not Kind.FIFO else 0
-        os.mknod(name, node.kind | 0o600, number, dir_fd=parent)
+        number = os.makedev(inode.major, inode.minor) if inode.kind is not Kind.FIFO else 0
+        os.mknod(name, inode.kind | 0o600, number, dir_fd=parent)
 
 
 def _disinherit(descriptor: int) -> None:

@@ -18,10 +18,10 @@ from prestow.layers.limits import Budget, Limits
 from prestow.layers.tar.reader import Entry, Source, entries
 from prestow.layers.tree.build import layer_tree
 from prestow.layers.tree.directory import LayerTree
-from prestow.layers.tree.packed import loose_nodes
+from prestow.layers.tree.packed import loose_inodes
 
-_MOST_NODES = 500_000  # of 220 bytes; kept by all trees but the latest
-_PACKED = 5  # packed files take as much as a node
+_MOST_INODES = 500_000  # of 220 bytes; kept by all trees but the latest
+_PACKED = 5  # packed files take as much as an inode
 
 
 class DiffBlobs(Protocol):
@@ -38,12 +38,12 @@ class Scanned:
     Attributes:
         tree: what the layer means.
         entries: members of the tar.
-        nodes: what the tree takes of memory, as a number of nodes.
+        inodes: what the tree takes of memory, as a number of inodes.
     """
 
     tree: LayerTree
     entries: int
-    nodes: int
+    inodes: int
 
 
 def scan(source: Source, index: int, limits: Limits) -> Scanned:
@@ -55,7 +55,7 @@ def scan(source: Source, index: int, limits: Limits) -> Scanned:
     """
     counted = _Counted(entries(source, limits=limits))
     tree = layer_tree(counted, index, limits=limits)
-    loose = sum(1 for _ in loose_nodes(tree.root))
+    loose = sum(1 for _ in loose_inodes(tree.root))
     return Scanned(tree, counted.count, loose + max(0, counted.count - loose) // _PACKED)
 
 
@@ -72,7 +72,7 @@ class Scans:
         self.limits = limits or Limits()
         self._content = content
         self._kept: OrderedDict[tuple[Digest, int], Scanned] = OrderedDict()
-        self._nodes = 0
+        self._inodes = 0
         self._budgets: dict[Digest, Budget] = {}
         self._lock = threading.Lock()
 
@@ -112,14 +112,14 @@ class Scans:
             self._drop((diff_id, index))
             self._kept[diff_id, index] = scanned
             self._budgets.pop(diff_id, None)
-            self._nodes += scanned.nodes
-            while self._nodes > _MOST_NODES and len(self._kept) > 1:
+            self._inodes += scanned.inodes
+            while self._inodes > _MOST_INODES and len(self._kept) > 1:
                 self._drop(next(iter(self._kept)))
 
     def _drop(self, key: tuple[Digest, int]) -> None:
         gone = self._kept.pop(key, None)
         if gone is not None:
-            self._nodes -= gone.nodes
+            self._inodes -= gone.inodes
 
 
 class _Counted:

@@ -11,7 +11,7 @@ from prestow.content.store import Provider
 from prestow.digest import Digest
 from prestow.errors import PreconditionError
 from prestow.layers.tree import LayerTree, merge
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.oci.image import Image
 from prestow.snapshots.snapshotter import Info
 
@@ -86,19 +86,19 @@ class Chain:
         """Return what opens a layer's diff blob, by the layer's index."""
         return lambda layer: content.open_fd(self.diff_ids[layer])
 
-    def trees(self, scan: Scan) -> Iterator[Node]:
+    def trees(self, scan: Scan) -> Iterator[Inode]:
         """Yield the merged tree after each layer; they share what a layer leaves alone.
 
         Raises:
             InvalidError: the layers do not make a tree.
             CancelledError: the work that this is part of is to end.
         """
-        tree: Node | None = None
+        tree: Inode | None = None
         for index, diff_id in enumerate(self.diff_ids):
             check()
             tree = merge(tree, scan(diff_id, index))
             yield tree
 
-    def tree(self, scan: Scan) -> Node:
+    def tree(self, scan: Scan) -> Inode:
         """Return the merged tree of the whole; raises as ``trees``."""
         return deque(self.trees(scan), maxlen=1).pop()

@@ -19,7 +19,7 @@ from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, PrestowError
 from prestow.layers.limits import Budget
-from prestow.layers.tree.inode import Node as TreeNode
+from prestow.layers.tree.inode import Inode
 from prestow.metadata.leases import Announcement
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_image
@@ -89,7 +89,7 @@ def admit(node: Node, lease: str, image: Image, driver: str = "auto", *, root: b
     return at_once
 
 
-def admit_copy(node: Node, tree: TreeNode, folder: Path) -> None:
+def admit_copy(node: Node, tree: Inode, folder: Path) -> None:
     """Make sure that a full copy of an image will fit where a folder is, or will be.
 
     Raises:

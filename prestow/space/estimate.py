@@ -20,7 +20,7 @@ from prestow.content.plan import layer_ref
 from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.layers.apply import diff_ref
-from prestow.layers.tree.inode import Node, walk
+from prestow.layers.tree.inode import Inode, walk
 from prestow.oci.image import Image, Layer
 from prestow.oci.mediatypes import layer_compression
 
@@ -132,12 +132,12 @@ def of_root(image: Image) -> Needs:
     return Needs((), 0, files, entries)
 
 
-def of_tree(root: Node) -> Needs:
+def of_tree(root: Inode) -> Needs:
     """Return what a full copy of a tree takes: its data to the block, and each of its inodes."""
-    nodes = {id(node): node for _, node in walk(root)}.values()
-    data = sum(-extent.length % _BLOCK + extent.length for node in nodes for extent in node.extents)
-    folders = sum(node.children is not None for node in nodes)
-    return Needs((), 0, data + folders * _BLOCK, len(nodes))
+    inodes = {id(inode): inode for _, inode in walk(root)}.values()
+    data = sum(-extent.length % _BLOCK + extent.length for inode in inodes for extent in inode.extents)
+    folders = sum(inode.children is not None for inode in inodes)
+    return Needs((), 0, data + folders * _BLOCK, len(inodes))
 
 
 def _files(written: int, layers: int) -> tuple[int, int]:

@@ -58,9 +58,9 @@ def _line(entries: int, layers: int, folder: Path) -> str:
     merged = time.perf_counter()
     grown = (getrusage(RUSAGE_SELF).ru_maxrss - before) * _PAGE_KIB
     assert root is not None
-    nodes = sum(1 for _ in walk(root))
+    inodes = sum(1 for _ in walk(root))
     rates = f"{entries / (scanned - start):>12,.0f} {entries / (merged - scanned):>12,.0f}"
-    return f"{entries:>9} {layers:>7} {nodes:>9} {rates} {grown / _MIB:>8.1f} {grown / entries:>12.0f}"
+    return f"{entries:>9} {layers:>7} {inodes:>9} {rates} {grown / _MIB:>8.1f} {grown / entries:>12.0f}"
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             print(_line(int(sys.argv[1]), int(sys.argv[2]), Path(folder)))
         return
-    print("  entries  layers     nodes    scanned/s     merged/s      MiB  bytes/entry")
+    print("  entries  layers     inodes    scanned/s     merged/s      MiB  bytes/entry")
     for entries, layers in _CASES:
         subprocess.run([sys.executable, "-m", "tests.benchmarks.tree", str(entries), str(layers)], check=True)
 

@@ -21,7 +21,7 @@ from prestow.snapshots.mounts.mount import mount_all, unmount
 from prestow.snapshots.snapshotter import Mount
 from tests.layers.model import image as model
 from tests.tar_builder import Tar
-from tests.trees import Listed, differences, listing, node_listing
+from tests.trees import Listed, differences, inode_listing, listing
 
 _DOCUMENT = Descriptor("application/json", Digest.of(b"{}"), 2)
 
@@ -114,7 +114,7 @@ class Bench:
     def expected(self, *tars: Tar | bytes) -> dict[bytes, Listed]:
         """List the model of an image whose layers are in the store."""
         data = [tar if isinstance(tar, bytes) else tar.to_bytes() for tar in tars]
-        return node_listing(model(*tars), lambda layer: self.content.open_fd(Digest.of(data[layer])))
+        return inode_listing(model(*tars), lambda layer: self.content.open_fd(Digest.of(data[layer])))
 
     def left_on_disk(self) -> set[str]:
         """Return the names in the snapshotter's folder and in the trash."""

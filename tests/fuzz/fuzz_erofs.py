@@ -16,7 +16,7 @@ from tests.fuzz.harness import fuzz, instrumented
 with instrumented():
     from prestow.layers.erofs.image import encode
     from prestow.layers.tar.entry import Extent, Kind
-    from prestow.layers.tree.inode import Node
+    from prestow.layers.tree.inode import Inode
 
 _KINDS = [Kind.REGULAR, Kind.DIRECTORY, Kind.SYMLINK, Kind.FIFO, Kind.CHAR, Kind.BLOCK, Kind.HARDLINK]
 _SPACES = [b"user.", b"trusted.", b"security.", b"system.posix_acl_access", b"other.", b""]
@@ -32,57 +32,57 @@ class _Trees:
     def __init__(self, data: bytes) -> None:
         self._source = atheris.FuzzedDataProvider(data)
         self.layers = [self._size() for _ in range(self._source.ConsumeIntInRange(0, 3))]
-        self._files: list[Node] = []
+        self._files: list[Inode] = []
         self._count = 0
 
     def _size(self) -> int:
         return int(self._source.PickValueInList(_SIZES)) + int(self._source.ConsumeIntInRange(0, 3))
 
-    def node(self, depth: int = 0) -> Node:
+    def inode(self, depth: int = 0) -> Inode:
         """Return a file or a folder with all below."""
         source = self._source
         self._count += 1
         kind = source.PickValueInList(_KINDS) if depth else Kind.DIRECTORY
-        node = Node(kind, source.ConsumeIntInRange(0, 0o7777))
-        node.uid, node.gid = source.ConsumeIntInRange(0, 2**32 - 2), source.ConsumeIntInRange(0, 2**32 - 2)
-        node.mtime_ns = source.ConsumeIntInRange(-(2**62), 2**62)
+        inode = Inode(kind, source.ConsumeIntInRange(0, 0o7777))
+        inode.uid, inode.gid = source.ConsumeIntInRange(0, 2**32 - 2), source.ConsumeIntInRange(0, 2**32 - 2)
+        inode.mtime_ns = source.ConsumeIntInRange(-(2**62), 2**62)
         for _ in range(source.ConsumeIntInRange(0, 3) if source.ConsumeBool() else 0):
             name = source.PickValueInList(_SPACES) + source.ConsumeBytes(source.ConsumeIntInRange(0, 260))
-            node.xattrs = (*node.xattrs, (name, source.ConsumeBytes(source.ConsumeIntInRange(0, 70_000))))
+            inode.xattrs = (*inode.xattrs, (name, source.ConsumeBytes(source.ConsumeIntInRange(0, 70_000))))
         if kind is Kind.DIRECTORY:
-            self._fill(node, depth)
+            self._fill(inode, depth)
         else:
-            self._describe(node)
-            self._files.append(node)
-        return node
+            self._describe(inode)
+            self._files.append(inode)
+        return inode
 
-    def _fill(self, node: Node, depth: int) -> None:
+    def _fill(self, inode: Inode, depth: int) -> None:
         source = self._source
-        children: dict[bytes, Node] = {}
+        children: dict[bytes, Inode] = {}
         for _ in range(source.ConsumeIntInRange(0, 40)):
             if self._count >= _MOST_NODES or not source.remaining_bytes():
                 break
             name = source.ConsumeBytes(source.ConsumeIntInRange(1, 257)) or b"n"
             again = self._files and source.ConsumeIntInRange(0, 7) == 0
             if again or depth < _DEEPEST:
-                children[name] = source.PickValueInList(self._files) if again else self.node(depth + 1)
-        node.children = children
+                children[name] = source.PickValueInList(self._files) if again else self.inode(depth + 1)
+        inode.children = children
 
-    def _describe(self, node: Node) -> None:
+    def _describe(self, inode: Inode) -> None:
         source = self._source
-        if node.kind in {Kind.SYMLINK, Kind.HARDLINK}:
-            node.link = source.ConsumeBytes(source.ConsumeIntInRange(1, 4095)) or b"l"
-            node.size = len(node.link)
-        elif node.kind in {Kind.CHAR, Kind.BLOCK}:
-            node.major, node.minor = source.ConsumeIntInRange(0, 5000), source.ConsumeIntInRange(0, 2**21)
-        elif node.kind is Kind.REGULAR and self.layers:
-            self._place(node)
+        if inode.kind in {Kind.SYMLINK, Kind.HARDLINK}:
+            inode.link = source.ConsumeBytes(source.ConsumeIntInRange(1, 4095)) or b"l"
+            inode.size = len(inode.link)
+        elif inode.kind in {Kind.CHAR, Kind.BLOCK}:
+            inode.major, inode.minor = source.ConsumeIntInRange(0, 5000), source.ConsumeIntInRange(0, 2**21)
+        elif inode.kind is Kind.REGULAR and self.layers:
+            self._place(inode)
 
-    def _place(self, node: Node) -> None:
+    def _place(self, inode: Inode) -> None:
         """Give a file some runs of data, inside the layer as the reader of tars sees to."""
         source = self._source
-        node.layer = source.ConsumeIntInRange(0, len(self.layers) - 1)
-        room, logical, extents = self.layers[node.layer], 0, []
+        inode.layer = source.ConsumeIntInRange(0, len(self.layers) - 1)
+        room, logical, extents = self.layers[inode.layer], 0, []
         for _ in range(source.ConsumeIntInRange(0, 5)):
             length = min(self._size(), room)
             if length:
@@ -91,14 +91,14 @@ class _Trees:
                 offset = source.ConsumeIntInRange(0, room - length) // unit * unit
                 extents.append(Extent(logical, offset, length))
                 logical += length
-        node.size = logical + self._size()
-        node.extents = tuple(extents)
+        inode.size = logical + self._size()
+        inode.extents = tuple(extents)
 
 
 def check(data: bytes) -> None:
     """Encode the tree twice."""
     trees = _Trees(data)
-    root = trees.node()
+    root = trees.inode()
     bits = 9 + len(data) % 4
     image = encode(root, trees.layers, block_bits=bits)
     assert image.size % (1 << bits) == 0

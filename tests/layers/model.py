@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from prestow.layers.limits import Limits
 from prestow.layers.tar.entry import Entry, Kind
 from prestow.layers.tar.reader import entries
-from prestow.layers.tree import LayerTree, Node, layer_tree, merge, walk
+from prestow.layers.tree import Inode, LayerTree, layer_tree, merge, walk
 from tests.tar_builder import Tar
 
 LIMITS = Limits()
@@ -23,36 +23,36 @@ def layer(tar: Tar | bytes, index: int = 0, limits: Limits = LIMITS) -> LayerTre
     return layer_tree(scan(tar, limits), index, limits=limits)
 
 
-def image(*tars: Tar | bytes) -> Node:
+def image(*tars: Tar | bytes) -> Inode:
     """Merge layers, lowest first."""
-    root: Node | None = None
+    root: Inode | None = None
     for index, tar in enumerate(tars):
         root = merge(root, layer(tar, index))
     assert root is not None
     return root
 
 
-def paths(root: Node) -> set[str]:
+def paths(root: Inode) -> set[str]:
     """Return all paths below the root."""
     return {path.decode("utf-8", "backslashreplace") for path, _ in walk(root) if path}
 
 
-def find(root: Node, path: str) -> Node:
-    """Return the node at a path, which must be there."""
-    node = root
+def find(root: Inode, path: str) -> Inode:
+    """Return the inode at a path, which must be there."""
+    inode = root
     for name in filter(None, path.split("/")):
-        assert node.children is not None
-        node = node.children[name.encode()]
-    return node
+        assert inode.children is not None
+        inode = inode.children[name.encode()]
+    return inode
 
 
-def data(root: Node, path: str, *tars: Tar | bytes) -> bytes:
+def data(root: Inode, path: str, *tars: Tar | bytes) -> bytes:
     """Return the content of a file of an image made of ``tars``."""
-    node = find(root, path)
-    assert node.kind is Kind.REGULAR
-    content = bytearray(node.size)
-    for logical, offset, length in node.extents:
-        content[logical : logical + length] = _bytes(tars[node.layer])[offset : offset + length]
+    inode = find(root, path)
+    assert inode.kind is Kind.REGULAR
+    content = bytearray(inode.size)
+    for logical, offset, length in inode.extents:
+        content[logical : logical + length] = _bytes(tars[inode.layer])[offset : offset + length]
     return bytes(content)
 
 
@@ -63,14 +63,14 @@ class _Seen:
     linked: bytes
 
 
-def seen(root: Node) -> dict[bytes, _Seen]:
+def seen(root: Inode) -> dict[bytes, _Seen]:
     """Return everything that a tree says, by path; names of one file are told by the first of them."""
-    first: dict[Node, bytes] = {}
+    first: dict[Inode, bytes] = {}
     found = {}
-    for path, node in walk(root):
-        rest = (node.mode, node.uid, node.gid, node.mtime_ns, node.size, node.link, node.major, node.minor)
-        more = (node.xattrs, node.layer, node.extents)
-        found[path] = _Seen(node.kind, rest + more, first.setdefault(node, path))
+    for path, inode in walk(root):
+        rest = (inode.mode, inode.uid, inode.gid, inode.mtime_ns, inode.size, inode.link, inode.major, inode.minor)
+        more = (inode.xattrs, inode.layer, inode.extents)
+        found[path] = _Seen(inode.kind, rest + more, first.setdefault(inode, path))
     return found
 
 

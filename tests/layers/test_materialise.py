@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from prestow.errors import AlreadyExistsError, ExhaustedError, InvalidError, MismatchError, UnsupportedError
 from prestow.layers.materialise import MAX_DEPTH, Materialised, materialise
 from prestow.layers.tar.entry import Extent, Kind
-from prestow.layers.tree.inode import Node, walk
+from prestow.layers.tree.inode import Inode, walk
 from prestow.snapshots.mounts import syscalls
 from tests.disks import ext4
-from tests.trees import Layers, Sample, acl, differences, directory, listing, node_listing, other, regular, samples
+from tests.trees import Layers, Sample, acl, differences, directory, inode_listing, listing, other, regular, samples
 
 _CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)
 
@@ -26,7 +26,7 @@ def _layers(folder: Path, *contents: bytes) -> Layers:
     return Layers.saved(folder, contents)
 
 
-def _make(root: Node, target: Path, layers: Layers | None = None) -> Materialised:
+def _make(root: Inode, target: Path, layers: Layers | None = None) -> Materialised:
     return materialise(root, (layers or Layers(())).open, target, privileged=True)
 
 
@@ -49,7 +49,7 @@ def test_any_tree_becomes_a_folder_like_the_model(sample: Sample) -> None:
 
         made = _make(sample.root, target, layers)
 
-        assert differences(listing(target), node_listing(sample.root, layers.open)) == []
+        assert differences(listing(target), inode_listing(sample.root, layers.open)) == []
         assert made.files == len(list(walk(sample.root))) - 1
         assert (made.unowned, made.devices, made.xattrs) == (0, 0, 0)
 
@@ -78,7 +78,7 @@ def test_nothing_is_inherited_from_the_folder_above(tmp_path: Path) -> None:
 
     _make(tree, tmp_path / "t")
 
-    assert differences(listing(tmp_path / "t"), node_listing(tree, Layers(()).open)) == []
+    assert differences(listing(tmp_path / "t"), inode_listing(tree, Layers(()).open)) == []
 
 
 def test_a_link_to_a_symlink_changes_nothing_behind_it(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_data_is_copied_between_file_systems(tmp_path: Path) -> None:
 
     with _tmpfs(tmp_path / "other", "") as folder:
         _make(tree, folder / "t", layers)
-        assert differences(listing(folder / "t"), node_listing(tree, layers.open)) == []
+        assert differences(listing(folder / "t"), inode_listing(tree, layers.open)) == []
 
 
 def test_a_layer_that_ends_too_early_is_noticed(tmp_path: Path) -> None:
@@ -175,11 +175,11 @@ def test_a_layer_that_ends_too_early_is_noticed(tmp_path: Path) -> None:
         _make(directory({b"f": regular(Extent(0, 512, 1000))}), tmp_path / "t", layers)
 
 
-def _nested(depth: int) -> Node:
-    node = directory({})
+def _nested(depth: int) -> Inode:
+    inode = directory({})
     for _ in range(depth):
-        node = directory({b"d": node})
-    return node
+        inode = directory({b"d": inode})
+    return inode
 
 
 def test_depth_is_limited_and_no_descriptor_stays_open(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
         (regular(size=0, xattrs=((b"user.large", bytes(5000)),)), "not full"),
     ],
 )
-def test_what_ext4_cannot_hold_is_refused_by_name(tmp_path: Path, file: Node, message: str) -> None:
+def test_what_ext4_cannot_hold_is_refused_by_name(tmp_path: Path, file: Inode, message: str) -> None:
     with ext4(tmp_path) as disk, pytest.raises(UnsupportedError, match=f"some-file.*{message}"):
         _make(directory({b"some-file": file}), disk / "t")
 

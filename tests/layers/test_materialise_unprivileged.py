@@ -11,8 +11,8 @@ from hypothesis import given, settings
 
 from prestow.layers.materialise import Materialised, materialise
 from prestow.layers.tar.entry import Extent, Kind
-from prestow.layers.tree.inode import Node, walk
-from tests.trees import Layers, Listed, Sample, differences, directory, listing, node_listing, other, regular, samples
+from prestow.layers.tree.inode import Inode, walk
+from tests.trees import Layers, Listed, Sample, differences, directory, inode_listing, listing, other, regular, samples
 
 _USER = 65_534
 
@@ -46,7 +46,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _make(root: Node, folder: Path, layers: Layers | None = None) -> str:
+def _make(root: Inode, folder: Path, layers: Layers | None = None) -> str:
     home = folder / "home"
     home.mkdir()
     os.chown(home, _USER, _USER)
@@ -71,14 +71,14 @@ def test_any_tree_becomes_a_folder_as_far_as_allowed(sample: Sample) -> None:
         folder = Path(name)
         folder.chmod(0o755)
         layers = sample.save(folder)
-        nodes = {node for _, node in walk(sample.root) if node.kind not in {Kind.CHAR, Kind.BLOCK}}
-        names = [path for path, node in walk(sample.root) if node in nodes]
+        inodes = {inode for _, inode in walk(sample.root) if inode.kind not in {Kind.CHAR, Kind.BLOCK}}
+        names = [path for path, inode in walk(sample.root) if inode in inodes]
 
         made = _make(sample.root, folder, layers)
 
-        assert differences(listing(folder / "home/t"), _ours(node_listing(sample.root, layers.open))) == []
+        assert differences(listing(folder / "home/t"), _ours(inode_listing(sample.root, layers.open))) == []
         assert made.startswith(f"Materialised(files={len(names) - 1},")
-        assert f"unowned={sum((node.uid, node.gid) != (_USER, _USER) for node in nodes)}," in made
+        assert f"unowned={sum((inode.uid, inode.gid) != (_USER, _USER) for inode in inodes)}," in made
 
 
 def test_what_is_left_out_is_counted(folder: Path) -> None:
@@ -98,7 +98,7 @@ def test_links_reach_into_folders_that_end_up_closed(folder: Path, mode: int) ->
 
     _make(tree, folder)
 
-    assert differences(listing(folder / "home/t"), _ours(node_listing(tree, Layers(()).open))) == []
+    assert differences(listing(folder / "home/t"), _ours(inode_listing(tree, Layers(()).open))) == []
 
 
 def test_a_mark_that_cannot_be_left_out_is_an_error(folder: Path) -> None:

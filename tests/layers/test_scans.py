@@ -10,7 +10,7 @@ from prestow.digest import Digest
 from prestow.layers.scans import Scans
 from tests.tar_builder import Tar
 
-_MOST = "prestow.layers.scans._MOST_NODES"
+_MOST = "prestow.layers.scans._MOST_INODES"
 
 
 class Blobs(dict[Digest, bytes]):
@@ -52,7 +52,7 @@ def test_the_latest_scan_is_kept_however_large_it_is(monkeypatch: pytest.MonkeyP
     assert blobs.opened == [*blobs]
 
 
-def test_older_scans_go_when_all_are_too_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_scans_go_when_all_are_too_many_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_MOST, 30)
     first, second, third = blobs = Blobs(_symlinks(14), _symlinks(13), _symlinks(12))
     scans = Scans(blobs)
@@ -63,8 +63,8 @@ def test_older_scans_go_when_all_are_too_many_nodes(monkeypatch: pytest.MonkeyPa
     assert blobs.opened == [first, second, third, first]
 
 
-def test_packed_files_count_less_than_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_files_count_less_than_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("prestow.layers.tree.build.MANY_NODES", 0)
     files, symlinks = blobs = Blobs(_tar(Tar.file, 20), _symlinks(20))
 
-    assert [Scans(blobs).get(digest, 0).nodes for digest in (files, symlinks)] == [1 + 19 // 5, 21]
+    assert [Scans(blobs).get(digest, 0).inodes for digest in (files, symlinks)] == [1 + 19 // 5, 21]

@@ -11,14 +11,14 @@ from prestow.layers.limits import Limits
 from prestow.layers.materialise import materialise
 from prestow.layers.tar.reader import entries
 from prestow.layers.tree import layer_tree, merge
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from tests.image_factory import demo_layers, write_image
 from tests.layers.erofs.kernel import mounted, saved, sound
 from tests.tar_builder import Tar
-from tests.trees import Layers, Listed, acl, differences, listing, node_listing
+from tests.trees import Layers, Listed, acl, differences, inode_listing, listing
 
 
-def _merged(layers: Layers) -> Node:
+def _merged(layers: Layers) -> Inode:
     root = None
     for index, path in enumerate(layers.paths):
         with path.open("rb") as file:
@@ -36,7 +36,7 @@ def _compare(layers: Layers, expected: dict[bytes, Listed], folder: Path) -> Non
         assert differences(listing(target), expected) == []
     assert sound(root, layers)
     assert differences(listing(folder / "target"), expected) == []
-    assert differences(node_listing(root, layers.open), expected) == []
+    assert differences(inode_listing(root, layers.open), expected) == []
 
 
 def _furnished(folder: Path) -> Path:

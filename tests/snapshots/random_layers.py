@@ -102,7 +102,7 @@ def random_layers(draw: st.DrawFn) -> RandomImage:
 
 
 def _files(tars: list[bytes]) -> list[str]:
-    return [path.decode() for path, node in walk(image(*tars)) if node.kind is Kind.REGULAR] if tars else []
+    return [path.decode() for path, inode in walk(image(*tars)) if inode.kind is Kind.REGULAR] if tars else []
 
 
 def _fits(tars: list[bytes], tar: bytes) -> bool:

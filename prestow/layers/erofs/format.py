@@ -18,7 +18,7 @@ from itertools import chain
 
 from prestow.errors import InvalidError, printable
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import SECOND, Node, Xattrs, clamped
+from prestow.layers.tree.inode import SECOND, Inode, Xattrs, clamped
 from prestow.layers.tree.packed import Record
 from prestow.layers.tree.xattrs import ACL_ACCESS, ACL_DEFAULT, check
 
@@ -122,13 +122,13 @@ def crc32c(data: bytes) -> int:
     return value
 
 
-def inode(node: Node, xattrs: bytes, *, layout: int, union: int, size: int, links: int) -> bytes:
+def encode_inode(inode: Inode, xattrs: bytes, *, layout: int, union: int, size: int, links: int) -> bytes:
     """Return an inode with its extended attributes; ``union`` is a block, a device number or a chunk format."""
-    seconds, nanoseconds = divmod(clamped(node.mtime_ns), SECOND)
+    seconds, nanoseconds = divmod(clamped(inode.mtime_ns), SECOND)
     count = (len(xattrs) - _XATTR_HEADER) // 4 + 1 if xattrs else 0
-    mode = _LINK_MODE if node.kind is Kind.SYMLINK else node.mode
+    mode = _LINK_MODE if inode.kind is Kind.SYMLINK else inode.mode
     head = _INODE.pack(
-        _EXTENDED | layout << 1, count, node.kind | mode, 0, size, union, 0, node.uid, node.gid, seconds,
+        _EXTENDED | layout << 1, count, inode.kind | mode, 0, size, union, 0, inode.uid, inode.gid, seconds,
         nanoseconds, links,
     )  # fmt: skip
     return head + xattrs
@@ -149,15 +149,15 @@ def plain_inode(file: Record, *, block_bits: int, links: int) -> bytes:
     )  # fmt: skip
 
 
-def device_number(node: Node) -> int:
-    """Return the number of a device node in the kernel's encoding.
+def device_number(inode: Inode) -> int:
+    """Return the number of a device inode in the kernel's encoding.
 
     Raises:
         InvalidError: the number does not fit into 12 bits for the major and 20 for the minor.
     """
-    if not (0 <= node.major <= _MAJOR_MAX and 0 <= node.minor <= _MINOR_MAX):
-        raise InvalidError(f"device number {node.major}:{node.minor}: at most {_MAJOR_MAX}:{_MINOR_MAX} is possible")
-    return (node.minor & 0xFF) | node.major << 8 | (node.minor & ~0xFF) << 12
+    if not (0 <= inode.major <= _MAJOR_MAX and 0 <= inode.minor <= _MINOR_MAX):
+        raise InvalidError(f"device number {inode.major}:{inode.minor}: at most {_MAJOR_MAX}:{_MINOR_MAX} is possible")
+    return (inode.minor & 0xFF) | inode.major << 8 | (inode.minor & ~0xFF) << 12
 
 
 def chunk_format(chunk_bits: int, block_bits: int) -> int:

@@ -36,13 +36,13 @@ from prestow.layers.erofs.format import (
     aligned,
     device_number,
     directory,
-    inode,
+    encode_inode,
     plain_inode,
     xattr_body,
 )
 from prestow.layers.erofs.layout import Layout
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import Node, clamped
+from prestow.layers.tree.inode import Inode, clamped
 from prestow.layers.tree.packed import listing
 
 OpenLayer = Callable[[int], int]
@@ -51,11 +51,11 @@ OpenLayer = Callable[[int], int]
 _PIECE = 1 << 20
 
 
-def encode(root: Node, layer_sizes: Sequence[int], *, block_bits: int = 9) -> "MetadataImage":
+def encode(root: Inode, layer_sizes: Sequence[int], *, block_bits: int = 9) -> "MetadataImage":
     """Place a tree in an image.
 
     Args:
-        root: the merged tree; a node's ``layer`` says in whose tar its data lies.
+        root: the merged tree; an inode's ``layer`` says in whose tar its data lies.
         layer_sizes: size in bytes of each layer's uncompressed tar.
         block_bits: log2 of the block size: 9, for which kernels since 6.4 leave all data in the tars, up to 12, which
             older ones can read too, and with which most data goes to the side file.
@@ -123,10 +123,10 @@ class MetadataImage:
         target = file.fileno()
         with translated("writing the side file"):
             os.ftruncate(target, self.side_size)
-            for node, start in self.layout.side.items():
-                source = open_layer(node.layer)
+            for inode, start in self.layout.side.items():
+                source = open_layer(inode.layer)
                 try:
-                    for logical, offset, length in node.extents:
+                    for logical, offset, length in inode.extents:
                         copy_range(source, target, source_offset=offset, target_offset=start + logical, length=length)
                 finally:
                     os.close(source)
@@ -167,34 +167,38 @@ class _Writer:
     def inodes(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield for each inode the full blocks before it, and it with all that follows it."""
         bits, directory, symlink = self._layout.block_bits, Kind.DIRECTORY, Kind.SYMLINK
-        for index, node in enumerate(self._layout.inodes()):
-            if not isinstance(node, Node):
-                yield b"", plain_inode(node, block_bits=bits, links=1)
-            elif node.kind is directory:
-                data, subfolders = self._directory(node, index)
-                yield self._with_data(node, index, data, 2 + subfolders)
-            elif node.kind is symlink:
-                yield self._with_data(node, index, node.link, self._links(node))
-            elif node.size:
-                yield b"", self._file(node)
+        for index, inode in enumerate(self._layout.inodes()):
+            if not isinstance(inode, Inode):
+                yield b"", plain_inode(inode, block_bits=bits, links=1)
+            elif inode.kind is directory:
+                data, subfolders = self._directory(inode, index)
+                yield self._with_data(inode, index, data, 2 + subfolders)
+            elif inode.kind is symlink:
+                yield self._with_data(inode, index, inode.link, self._links(inode))
+            elif inode.size:
+                yield b"", self._file(inode)
             else:
-                union = device_number(node) if node.kind in {Kind.CHAR, Kind.BLOCK} else 0
-                yield b"", inode(node, _xattrs(node), layout=PLAIN, union=union, size=0, links=self._links(node))
+                union = device_number(inode) if inode.kind in {Kind.CHAR, Kind.BLOCK} else 0
+                yield (
+                    b"",
+                    encode_inode(inode, _xattrs(inode), layout=PLAIN, union=union, size=0, links=self._links(inode)),
+                )
 
-    def _links(self, node: Node) -> int:
-        return self._layout.links.get(node, 1)
+    def _links(self, inode: Inode) -> int:
+        return self._layout.links.get(inode, 1)
 
-    def _with_data(self, node: Node, index: int, data: bytes, links: int) -> tuple[bytes, bytes]:
+    def _with_data(self, inode: Inode, index: int, data: bytes, links: int) -> tuple[bytes, bytes]:
         """Return a directory or symlink."""
         bits = self._layout.block_bits
-        xattrs = _xattrs(node)
+        xattrs = _xattrs(inode)
         full = self._layout.split(len(data), INODE + len(xattrs))
         before = data[:full].ljust(aligned(full, 1 << bits), b"\0")
         layout = INLINE if full < len(data) else PLAIN
         union = (self._layout.positions[index] - len(before)) >> bits if before else 0
-        return before, inode(node, xattrs, layout=layout, union=union, size=len(data), links=links) + data[full:]
+        head = encode_inode(inode, xattrs, layout=layout, union=union, size=len(data), links=links)
+        return before, head + data[full:]
 
-    def _directory(self, node: Node, index: int) -> tuple[bytes, int]:
+    def _directory(self, inode: Inode, index: int) -> tuple[bytes, int]:
         """Return a directory's data, and how many directories are in it.
 
         Those of its children that stand elsewhere already take no place in the order.
@@ -204,8 +208,8 @@ class _Writer:
         entries: list[Dirent] = []
         folders, following = 0, self._next_child
         regular, directory_kind = Kind.REGULAR, Kind.DIRECTORY
-        for name, child in listing(node):
-            if isinstance(child, Node):
+        for name, child in listing(inode):
+            if isinstance(child, Inode):
                 kind = child.kind
                 folders += kind is directory_kind
                 place = shared.get(child, following) if shared else following
@@ -218,17 +222,19 @@ class _Writer:
         self._parents.extend([index] * folders)
         return directory(entries, number, parent, 1 << layout.block_bits), folders
 
-    def _file(self, node: Node) -> bytes:
+    def _file(self, inode: Inode) -> bytes:
         """Return a regular file that is not empty."""
         layout = self._layout
-        start = None if node.xattrs else layout.run(node)
+        start = None if inode.xattrs else layout.run(inode)
         if start is not None:
-            plain = (node.layer, node.mode, node.uid, node.gid, clamped(node.mtime_ns), node.size, start)
-            return plain_inode(plain, block_bits=layout.block_bits, links=layout.links.get(node, 1))
-        union, indexes = layout.file_map(node)
-        head = inode(node, _xattrs(node), layout=CHUNKED, union=union, size=node.size, links=self._links(node))
+            plain = (inode.layer, inode.mode, inode.uid, inode.gid, clamped(inode.mtime_ns), inode.size, start)
+            return plain_inode(plain, block_bits=layout.block_bits, links=layout.links.get(inode, 1))
+        union, indexes = layout.file_map(inode)
+        head = encode_inode(
+            inode, _xattrs(inode), layout=CHUNKED, union=union, size=inode.size, links=self._links(inode)
+        )
         return head.ljust(aligned(len(head), CHUNK_INDEX), b"\0") + indexes
 
 
-def _xattrs(node: Node) -> bytes:
-    return xattr_body(node.kind, node.xattrs) if node.xattrs else b""
+def _xattrs(inode: Inode) -> bytes:
+    return xattr_body(inode.kind, inode.xattrs) if inode.xattrs else b""

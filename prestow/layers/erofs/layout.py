@@ -26,7 +26,7 @@ from prestow.layers.erofs.format import (
     xattr_body,
 )
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import Node, walk
+from prestow.layers.tree.inode import Inode, walk
 from prestow.layers.tree.links import link_counts
 from prestow.layers.tree.packed import SIZE, Record, listing, names
 
@@ -53,7 +53,7 @@ class Layout:
         "side", "side_size", "size",
     )  # fmt: skip
 
-    def __init__(self, root: Node, layer_sizes: Sequence[int], block_bits: int) -> None:
+    def __init__(self, root: Inode, layer_sizes: Sequence[int], block_bits: int) -> None:
         """Place everything; see :func:`prestow.layers.erofs.image.encode` for what it raises."""
         self.block_bits = block_bits
         self._layers = [size >> block_bits for size in layer_sizes]
@@ -63,16 +63,16 @@ class Layout:
         if max(self._layers, default=0) > MAX_BLOCKS:
             raise UnsupportedError(f"layer of {max(layer_sizes)} bytes: at most {self._reach} are possible here")
         self.links = link_counts(root)
-        self.shared: dict[Node, int] = {}
+        self.shared: dict[Inode, int] = {}
         self.directories = [root]
-        self.side: dict[Node, int] = {}
+        self.side: dict[Inode, int] = {}
         self.side_size = 0
         self.positions = array("Q")
         try:
             self.size = self._place()
         except InvalidError as error:
             culprit = next(islice(self.inodes(), len(self.positions), None))
-            path = next(path for path, node in walk(root) if node is culprit)
+            path = next(path for path, inode in walk(root) if inode is culprit)
             raise InvalidError(f"{printable(path)!r}: {error}") from error
         # From here inodes are counted, so that the root's number fits into 16 bits, and is not 0.
         self.base = aligned(self.positions[0], 1 << block_bits) - (1 << block_bits)
@@ -83,36 +83,41 @@ class Layout:
         side = (self.side_size >> self.block_bits,) if self.side_size else ()
         return (*self._layers, *side)
 
-    def inodes(self) -> Iterator[Node | Record]:
-        """Yield each inode once, breadth first: a packed file as its record, all others as nodes."""
+    def inodes(self) -> Iterator[Inode | Record]:
+        """Yield each inode once, breadth first: a packed file as its record, all others as inodes."""
         yield self.directories[0]
         links = self.links
-        met: set[Node] = set()
+        met: set[Inode] = set()
         for directory in self.directories:  # which grows while everything is placed
-            for _, node in listing(directory):
-                if links and isinstance(node, Node) and node in links:
-                    if node in met:
+            for _, inode in listing(directory):
+                if links and isinstance(inode, Inode) and inode in links:
+                    if inode in met:
                         continue
-                    met.add(node)
-                yield node
+                    met.add(inode)
+                yield inode
 
-    def file_map(self, node: Node) -> ChunkMap:
+    def file_map(self, inode: Inode) -> ChunkMap:
         """Return the map of a regular file that is not empty; one that has none gets a place in the side file."""
-        if node not in self.side:
-            if found := self._tar_map(node):
+        if inode not in self.side:
+            if found := self._tar_map(inode):
                 return found
-            self.side[node] = self.side_size
-            self.side_size += aligned(node.size, _SIDE_UNIT)
+            self.side[inode] = self.side_size
+            self.side_size += aligned(inode.size, _SIDE_UNIT)
             if self.side_size > self._reach:
                 raise ExhaustedError(
                     f"sparse files of {self.side_size} bytes together: at most {self._reach} are possible here"
                 )
-        return one_run(node.size, len(self._layers) + 1, self.side[node], self.block_bits)
+        return one_run(inode.size, len(self._layers) + 1, self.side[inode], self.block_bits)
 
-    def run(self, node: Node) -> int | None:
+    def run(self, inode: Inode) -> int | None:
         """Return the offset in its layer's tar of a file that one chunk index maps; ``None`` for any other file."""
-        start = node.run
-        if start is None or start & self._amid or start + node.size > self._ends[node.layer] or node.size > self._chunk:
+        start = inode.run
+        if (
+            start is None
+            or start & self._amid
+            or start + inode.size > self._ends[inode.layer]
+            or inode.size > self._chunk
+        ):
             return None
         return start
 
@@ -136,41 +141,43 @@ class Layout:
         position = head_size(len(self._layers) + 1, self.block_bits)
         note, links, run = self.positions.append, self.links, self.run
         regular = Kind.REGULAR
-        for node in self.inodes():
-            if not isinstance(node, Node):
-                body = INODE + CHUNK_INDEX if node[SIZE] else INODE
-            elif node.kind is regular and not node.xattrs and run(node) is not None and not (links and node in links):
+        for inode in self.inodes():
+            if not isinstance(inode, Inode):
+                body = INODE + CHUNK_INDEX if inode[SIZE] else INODE
+            elif (
+                inode.kind is regular and not inode.xattrs and run(inode) is not None and not (links and inode in links)
+            ):
                 body = INODE + CHUNK_INDEX  # most files
             else:
-                position, body = self._placed(node, position)
+                position, body = self._placed(inode, position)
             note(position)
             position = (position + body + SLOT - 1) & -SLOT
         return aligned(position, 1 << self.block_bits)
 
-    def _placed(self, node: Node, position: int) -> tuple[int, int]:
+    def _placed(self, inode: Inode, position: int) -> tuple[int, int]:
         """Return the offset of an inode, at ``position`` or behind it, and its size with all that follows it."""
-        body = INODE + (len(xattr_body(node.kind, node.xattrs)) if node.xattrs else 0)
-        if node in self.links:
-            self.shared[node] = len(self.positions)
-        if node.kind is Kind.REGULAR:
-            if node.size:
-                indexes = CHUNK_INDEX if self.run(node) is not None else len(self.file_map(node).indexes)
+        body = INODE + (len(xattr_body(inode.kind, inode.xattrs)) if inode.xattrs else 0)
+        if inode in self.links:
+            self.shared[inode] = len(self.positions)
+        if inode.kind is Kind.REGULAR:
+            if inode.size:
+                indexes = CHUNK_INDEX if self.run(inode) is not None else len(self.file_map(inode).indexes)
                 body = aligned(body, CHUNK_INDEX) + indexes
             return position, body
         block = 1 << self.block_bits
-        data = self._data_size(node)
+        data = self._data_size(inode)
         full = self.split(data, body)
         if full:
             position = aligned(position, block) + aligned(full, block)
         elif (position & (block - 1)) + body + data > block:
             position = aligned(position, block)
-        if node.kind is Kind.DIRECTORY:
-            self._settle(node)
+        if inode.kind is Kind.DIRECTORY:
+            self._settle(inode)
             if self.positions:
-                self.directories.append(node)
+                self.directories.append(inode)
         return position, body + data - full
 
-    def _settle(self, directory: Node) -> None:
+    def _settle(self, directory: Inode) -> None:
         """Unpack a directory's files if one of them cannot stay in its tar, for then it matters which."""
         packed = directory.packed
         if packed is None:
@@ -181,23 +188,23 @@ class Layout:
                 directory.hold(packed.unpacked())
                 return
 
-    def _data_size(self, node: Node) -> int:
-        """Return the size of what the image itself holds of a node's data."""
-        if node.kind is Kind.DIRECTORY:
-            return directory_size(names(node), 1 << self.block_bits)
-        if node.kind is Kind.HARDLINK:
-            raise InvalidError(f"hard link to {printable(node.link)!r}: there is no such file in any layer")
-        if node.kind in {Kind.CHAR, Kind.BLOCK}:
-            device_number(node)
-        return len(node.link) if node.kind is Kind.SYMLINK else 0
+    def _data_size(self, inode: Inode) -> int:
+        """Return the size of what the image itself holds of an inode's data."""
+        if inode.kind is Kind.DIRECTORY:
+            return directory_size(names(inode), 1 << self.block_bits)
+        if inode.kind is Kind.HARDLINK:
+            raise InvalidError(f"hard link to {printable(inode.link)!r}: there is no such file in any layer")
+        if inode.kind in {Kind.CHAR, Kind.BLOCK}:
+            device_number(inode)
+        return len(inode.link) if inode.kind is Kind.SYMLINK else 0
 
-    def _tar_map(self, node: Node) -> ChunkMap | None:
+    def _tar_map(self, inode: Inode) -> ChunkMap | None:
         """Return the map of a file into its layer's tar, if there is one and the tar has all its blocks in full."""
         bits = self.block_bits
-        extents = node.extents
-        device = node.layer + 1
-        if extents and extents[-1].offset + extents[-1].length > self._ends[node.layer]:
+        extents = inode.extents
+        device = inode.layer + 1
+        if extents and extents[-1].offset + extents[-1].length > self._ends[inode.layer]:
             return None
-        if len(extents) == 1 and extents[0].length == node.size and not extents[0].offset & ((1 << bits) - 1):
-            return one_run(node.size, device, extents[0].offset, bits)
-        return sparse(node.size, extents, device, bits)
+        if len(extents) == 1 and extents[0].length == inode.size and not extents[0].offset & ((1 << bits) - 1):
+            return one_run(inode.size, device, extents[0].offset, bits)
+        return sparse(inode.size, extents, device, bits)

@@ -1,6 +1,6 @@
 """Trees: what a layer means, and what layers mean on each other; the one door to the model.
 
-    entries ──layer_tree──▶ LayerTree ──merge──▶ Node (root of an image) ──walk──▶ paths
+    entries ──layer_tree──▶ LayerTree ──merge──▶ Inode (root of an image) ──walk──▶ paths
                                 │  ▲                      ▲
                                 └──┘ compose              └ what the layers below merged to
 
@@ -9,7 +9,7 @@ Everything here is pure: no file is touched, no path is ever a kernel's to resol
 
 from prestow.layers.tree.build import layer_tree
 from prestow.layers.tree.directory import LayerDirectory, LayerTree
-from prestow.layers.tree.inode import Node, walk
+from prestow.layers.tree.inode import Inode, walk
 from prestow.layers.tree.merge import compose, merge
 
-__all__ = ["LayerDirectory", "LayerTree", "Node", "compose", "layer_tree", "merge", "walk"]
+__all__ = ["Inode", "LayerDirectory", "LayerTree", "compose", "layer_tree", "merge", "walk"]

@@ -8,7 +8,7 @@ and takes the new attributes.
     entry                      becomes
     d/.wh.x                    whiteout ``x`` of ``d``: hides ``x`` of the layers below, never one of this layer
     d/.wh..wh..opq             ``d`` is opaque: hides all that the layers below have in it
-    hard link                  its target's node; or, if the layer has no such file, a HARDLINK node for the merge
+    hard link                  its target's inode; or, if the layer has no such file, a HARDLINK inode for the merge
     file, then a directory     the directory, and a whiteout: the file had replaced what was below
 
 Refused: ``..`` in names and hard links' targets, files below files, symlink loops, another type than directory for
@@ -23,7 +23,7 @@ from prestow.errors import InvalidError, printable
 from prestow.layers.limits import Limits
 from prestow.layers.tar.entry import Entry, Kind
 from prestow.layers.tree.directory import LayerDirectory, LayerTree
-from prestow.layers.tree.inode import Node, Xattrs
+from prestow.layers.tree.inode import Inode, Xattrs
 from prestow.layers.tree.packed import FEW, pack
 from prestow.layers.tree.paths import Walk, refusal
 from prestow.layers.tree.xattr_filter import XattrFilter
@@ -40,7 +40,7 @@ MAX_LINKS = 65_000
 """Names of one file, as many as ext4 gives it."""
 
 MANY_NODES = 50_000
-"""Nodes in directories that an archive has left, 11 MiB of them, from which on the next directories are packed."""
+"""Inodes in directories that an archive has left, 11 MiB of them, from which on the next directories are packed."""
 
 MAX_FOLLOWED = 16 << 20
 """Bytes of symlinks followed for one layer: seconds of work, where a hostile one could ask for days."""
@@ -51,7 +51,7 @@ def layer_tree(entries: Iterable[Entry], layer: int, *, limits: Limits | None = 
 
     Args:
         entries: its members in order.
-        layer: its index, for the nodes of files with data.
+        layer: its index, for the inodes of files with data.
         limits: how deep it may be.
 
     Raises:
@@ -77,9 +77,9 @@ class _Builder:
         self._path: bytes | None = None
         self._parent = self.root
         self._open: list[tuple[bytes, LayerDirectory]] = []  # by path: the current directory and those that contain it
-        self._left = 0  # nodes in directories that were left
+        self._left = 0  # inodes in directories that were left
         self._packed: dict[LayerDirectory, int] = {}  # with as many children as they had then
-        self._links: Counter[Node] = Counter()
+        self._links: Counter[Inode] = Counter()
         self._followed = 0
 
     def add(self, entry: Entry) -> None:
@@ -104,8 +104,8 @@ class _Builder:
         if entry.kind is Kind.DIRECTORY:
             self._add_directory(parent, base, entry)
         else:
-            node = self._linked(parent, base, entry) if entry.kind is Kind.HARDLINK else self._file(entry)
-            self._put(parent, base, node)
+            inode = self._linked(parent, base, entry) if entry.kind is Kind.HARDLINK else self._file(entry)
+            self._put(parent, base, inode)
 
     def _enter(self, path: bytes, entry: Entry) -> None:
         """Make ``path`` the current directory, and leave those that do not contain it."""
@@ -192,39 +192,39 @@ class _Builder:
         directory.implicit = False
         directory.required = True
 
-    def _put(self, parent: LayerDirectory, base: bytes, node: Node) -> None:
+    def _put(self, parent: LayerDirectory, base: bytes, inode: Inode) -> None:
         children = parent.children
         old = children.get(base)
         if old is not None and old.kind in (Kind.DIRECTORY, Kind.SYMLINK):
             self._parents.clear()
             self._path = None
-        children[base] = node
+        children[base] = inode
 
-    def _file(self, entry: Entry) -> Node:
+    def _file(self, entry: Entry) -> Inode:
         kind = entry.kind
-        node = Node(kind, entry.mode)
-        node.uid, node.gid, node.mtime_ns = entry.uid, entry.gid, entry.mtime_ns
+        inode = Inode(kind, entry.mode)
+        inode.uid, inode.gid, inode.mtime_ns = entry.uid, entry.gid, entry.mtime_ns
         if kind is Kind.REGULAR:
-            node.size = entry.size
+            inode.size = entry.size
             if extents := entry.extents:
-                node.extents = extents
-                node.layer = self._layer
+                inode.extents = extents
+                inode.layer = self._layer
         elif kind is Kind.SYMLINK:
             if not 0 < len(entry.link) <= MAX_PATH:
                 raise refusal(entry, f"a symlink to {len(entry.link)} bytes; possible are 1 to {MAX_PATH}")
-            node.link = entry.link
-            node.size = len(entry.link)
+            inode.link = entry.link
+            inode.size = len(entry.link)
         else:
-            node.major, node.minor = entry.major, entry.minor
+            inode.major, inode.minor = entry.major, entry.minor
             if kind is Kind.CHAR and not entry.major and not entry.minor:
                 raise refusal(entry, "character device 0:0, which overlayfs takes for a whiteout")
         if entry.xattrs:
-            node.xattrs = self._allowed(entry)
-        return node
+            inode.xattrs = self._allowed(entry)
+        return inode
 
-    def _describe(self, node: Node, entry: Entry) -> None:
-        node.mode, node.uid, node.gid, node.mtime_ns = entry.mode, entry.uid, entry.gid, entry.mtime_ns
-        node.xattrs = self._allowed(entry) if entry.xattrs else ()
+    def _describe(self, inode: Inode, entry: Entry) -> None:
+        inode.mode, inode.uid, inode.gid, inode.mtime_ns = entry.mode, entry.uid, entry.gid, entry.mtime_ns
+        inode.xattrs = self._allowed(entry) if entry.xattrs else ()
 
     def _allowed(self, entry: Entry) -> Xattrs:
         try:
@@ -232,15 +232,15 @@ class _Builder:
         except InvalidError as error:
             raise refusal(entry, str(error)) from error
 
-    def _linked(self, parent: LayerDirectory, base: bytes, entry: Entry) -> Node:
-        """Return the node that a hard link at ``base`` of ``parent`` names."""
-        node = self._target(parent, base, entry)
-        self._links[node] += 1
-        if self._links[node] >= MAX_LINKS:
+    def _linked(self, parent: LayerDirectory, base: bytes, entry: Entry) -> Inode:
+        """Return the inode that a hard link at ``base`` of ``parent`` names."""
+        inode = self._target(parent, base, entry)
+        self._links[inode] += 1
+        if self._links[inode] >= MAX_LINKS:
             raise refusal(entry, f"more than {MAX_LINKS} names of one file")
-        return node
+        return inode
 
-    def _target(self, parent: LayerDirectory, base: bytes, entry: Entry) -> Node:
+    def _target(self, parent: LayerDirectory, base: bytes, entry: Entry) -> Inode:
         """Find a hard link's target in this layer, or say where it is to be found below."""
         parts = [part for part in entry.link.split(b"/") if part not in (b"", b".")]
         if not parts or b".." in parts or len(entry.link) > MAX_PATH:
@@ -281,8 +281,8 @@ def _check_name(name: bytes, entry: Entry) -> None:
         raise refusal(entry, f"a name of {len(name)} bytes; at most {MAX_NAME} are possible")
 
 
-def _pending(parts: list[bytes]) -> Node:
-    """Return a node for a hard link to a file that is not in this layer."""
-    node = Node(Kind.HARDLINK)
-    node.link = b"/".join(parts)
-    return node
+def _pending(parts: list[bytes]) -> Inode:
+    """Return an inode for a hard link to a file that is not in this layer."""
+    inode = Inode(Kind.HARDLINK)
+    inode.link = b"/".join(parts)
+    return inode

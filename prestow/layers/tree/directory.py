@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 
 _NONE: frozenset[bytes] = frozenset()
 
 
-class LayerDirectory(Node):
+class LayerDirectory(Inode):
     """A directory of a layer's tree, with what it does to the layers below.
 
     Attributes:
-        children: name → node, as of every directory.
+        children: name → inode, as of every directory.
         implicit: no entry names it; where the layers below have the directory, theirs are its attributes.
         required: it exists even where the layers below have no such directory; otherwise it only carries whiteouts.
         opaque: hides everything that the layers below have in it.
@@ -21,7 +21,7 @@ class LayerDirectory(Node):
 
     __slots__ = ("implicit", "opaque", "required", "whiteouts")
 
-    children: dict[bytes, Node]
+    children: dict[bytes, Inode]
 
     def __init__(self) -> None:
         """Make an implicit directory, empty."""

@@ -1,8 +1,8 @@
-"""Nodes: the inodes of a tree, whether of one layer or of a merged image.
+"""Inodes: the inodes of a tree, whether of one layer or of a merged image.
 
-A node has no name: names are the keys of the ``children`` of directories. A file with several names (hard links) is
-one node met under each of them. Nodes are mutable while :func:`prestow.layers.tree.layer_tree` builds; whoever gets
-a finished tree treats it as immutable, for trees share nodes.
+An inode has no name: names are the keys of the ``children`` of directories. A file with several names (hard links) is
+one inode met under each of them. Inodes are mutable while :func:`prestow.layers.tree.layer_tree` builds; whoever gets
+a finished tree treats it as immutable, for trees share inodes.
 
 A directory may hold its plain files packed (:mod:`prestow.layers.tree.packed`) until its ``children`` are read. Reading
 ``loose`` or ``child`` leaves them packed.
@@ -24,7 +24,7 @@ _EARLIEST = -(2**63) * SECOND  # the kernel's seconds have 64 bits, a tar's any 
 _LATEST = 2**63 * SECOND - 1
 
 
-class Node:
+class Inode:
     """One inode.
 
     Attributes:
@@ -40,7 +40,7 @@ class Node:
         xattrs: (name, value), sorted by name; only name spaces that an image may set.
         layer: index of the layer in whose uncompressed tar the ``extents`` lie.
         extents: runs of data, ascending; what they leave out are holes. To be set after ``size``.
-        children: name → node of a directory; ``None`` for everything else.
+        children: name → inode of a directory; ``None`` for everything else.
     """
 
     __slots__ = (
@@ -49,7 +49,7 @@ class Node:
     )  # fmt: skip
 
     def __init__(self, kind: Kind, mode: int = 0o755) -> None:
-        """Make an empty, root-owned node of 1970."""
+        """Make an empty, root-owned inode of 1970."""
         self.kind = kind
         self.mode = mode
         self.uid = 0
@@ -62,11 +62,11 @@ class Node:
         self.xattrs: Xattrs = ()
         self.layer = -1
         self._data: int | tuple[Extent, ...] = ()
-        self._children: dict[bytes, Node] | Packed | None = {} if kind is Kind.DIRECTORY else None
+        self._children: dict[bytes, Inode] | Packed | None = {} if kind is Kind.DIRECTORY else None
 
     @property
-    def children(self) -> "dict[bytes, Node] | None":
-        """The nodes in a directory by their names; packed files are unpacked, and stay so."""
+    def children(self) -> "dict[bytes, Inode] | None":
+        """The inodes in a directory by their names; packed files are unpacked, and stay so."""
         held = self._children
         if held is None or isinstance(held, dict):
             return held
@@ -74,10 +74,10 @@ class Node:
         return unpacked
 
     @children.setter
-    def children(self, children: "dict[bytes, Node] | None") -> None:
+    def children(self, children: "dict[bytes, Inode] | None") -> None:
         self._children = children
 
-    def hold(self, children: "dict[bytes, Node] | Packed") -> None:
+    def hold(self, children: "dict[bytes, Inode] | Packed") -> None:
         """Set the children of a directory, packed or not."""
         self._children = children
 
@@ -87,18 +87,18 @@ class Node:
         held = self._children
         if held is None or isinstance(held, dict):
             return None
-        if held.files.unpacked:  # through another directory that shares them: use the same nodes
+        if held.files.unpacked:  # through another directory that shares them: use the same inodes
             self._children = held.unpacked()
             return None
         return held
 
     @property
-    def loose(self) -> "dict[bytes, Node]":
+    def loose(self) -> "dict[bytes, Inode]":
         """The children of a directory that are not packed."""
         packed = self.packed
         return (self.children or {}) if packed is None else packed.loose
 
-    def child(self, name: bytes) -> "Node | None":
+    def child(self, name: bytes) -> "Inode | None":
         """Return the child of that name, or ``None``. Unpacks the files, unless the child is not packed."""
         packed = self.packed
         if packed is not None and name in packed.loose:
@@ -126,13 +126,13 @@ class Node:
         return data if isinstance(data, int) else None
 
 
-def walk(root: Node) -> Iterator[tuple[bytes, Node]]:
-    """Yield each path with its node: parents first, names in byte order, the root as ``b""``, no leading slash."""
-    pending: list[tuple[bytes, Node]] = [(b"", root)]
+def walk(root: Inode) -> Iterator[tuple[bytes, Inode]]:
+    """Yield each path with its inode: parents first, names in byte order, the root as ``b""``, no leading slash."""
+    pending: list[tuple[bytes, Inode]] = [(b"", root)]
     while pending:
-        path, node = pending.pop()
-        yield path, node
-        if children := node.children:
+        path, inode = pending.pop()
+        yield path, inode
+        if children := inode.children:
             prefix = path + b"/" if path else b""
             pending.extend((prefix + name, children[name]) for name in sorted(children, reverse=True))
 

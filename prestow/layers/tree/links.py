@@ -1,21 +1,21 @@
-"""Hard links: the nodes of a tree that have more than one name."""
+"""Hard links: the inodes of a tree that have more than one name."""
 
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 
 
-def link_counts(root: Node) -> dict[Node, int]:
+def link_counts(root: Inode) -> dict[Inode, int]:
     """Return the number of names of each file that has several; all others have one."""
-    seen: set[Node] = set()
-    counts: dict[Node, int] = {}
+    seen: set[Inode] = set()
+    counts: dict[Inode, int] = {}
     directory = Kind.DIRECTORY
     pending = [root]
     while pending:
-        for node in pending.pop().loose.values():  # a packed file has one name
-            if node.kind is directory:
-                pending.append(node)
-            elif node in seen:
-                counts[node] = counts.get(node, 1) + 1
+        for inode in pending.pop().loose.values():  # a packed file has one name
+            if inode.kind is directory:
+                pending.append(inode)
+            elif inode in seen:
+                counts[inode] = counts.get(inode, 1) + 1
             else:
-                seen.add(node)
+                seen.add(inode)
     return counts

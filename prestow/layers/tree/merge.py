@@ -16,11 +16,11 @@ files (:mod:`prestow.layers.tree.packed`).
 from prestow.errors import InvalidError, printable
 from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.directory import LayerDirectory, LayerTree
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.layers.tree.packed import Files, Packed
 
 
-def merge(lower: Node | None, layer: LayerTree) -> Node:
+def merge(lower: Inode | None, layer: LayerTree) -> Inode:
     """Return the root of the image whose layers below are ``lower``, after ``layer``.
 
     Raises:
@@ -29,8 +29,8 @@ def merge(lower: Node | None, layer: LayerTree) -> Node:
     return _merged(lower, layer.root, lower)
 
 
-def _merged(lower: Node | None, upper: LayerDirectory, root: Node | None) -> Node:
-    merged = Node(Kind.DIRECTORY)
+def _merged(lower: Inode | None, upper: LayerDirectory, root: Inode | None) -> Inode:
+    merged = Inode(Kind.DIRECTORY)
     _describe(merged, lower if lower is not None and upper.implicit else upper)
     children, added, files = _parts(lower, upper)
     for name, child in added.items():
@@ -46,8 +46,8 @@ def _merged(lower: Node | None, upper: LayerDirectory, root: Node | None) -> Nod
     return merged
 
 
-def _parts(lower: Node | None, upper: LayerDirectory) -> tuple[dict[bytes, Node], dict[bytes, Node], Files | None]:
-    """Return the nodes that stay of the layers below, those that a layer adds, and the files that stay packed."""
+def _parts(lower: Inode | None, upper: LayerDirectory) -> tuple[dict[bytes, Inode], dict[bytes, Inode], Files | None]:
+    """Return the inodes that stay of the layers below, those that a layer adds, and the files that stay packed."""
     children, files = ({}, None) if lower is None or upper.opaque else _remaining(lower, upper)
     packed = upper.packed
     if files is not None or packed is None:
@@ -58,10 +58,10 @@ def _parts(lower: Node | None, upper: LayerDirectory) -> tuple[dict[bytes, Node]
     return children, packed.loose, packed.files
 
 
-def _remaining(lower: Node, upper: LayerDirectory) -> tuple[dict[bytes, Node], Files | None]:
-    """Return the nodes and the packed files of a lower directory that ``upper`` does not hide.
+def _remaining(lower: Inode, upper: LayerDirectory) -> tuple[dict[bytes, Inode], Files | None]:
+    """Return the inodes and the packed files of a lower directory that ``upper`` does not hide.
 
-    The caller replaces nodes that the layer has too; packed files that it has too are left out here. When a second
+    The caller replaces inodes that the layer has too; packed files that it has too are left out here. When a second
     layer hides some of the same files they are unpacked, or hundreds of layers would repack them hundreds of times.
     """
     packed, files = lower.packed, None
@@ -74,7 +74,7 @@ def _remaining(lower: Node, upper: LayerDirectory) -> tuple[dict[bytes, Node], F
             files = packed.files.without(gone)
         else:
             children = lower.children
-    return {name: node for name, node in (children or {}).items() if name not in upper.whiteouts}, files
+    return {name: inode for name, inode in (children or {}).items() if name not in upper.whiteouts}, files
 
 
 def _gone(upper: LayerDirectory) -> set[bytes]:
@@ -85,14 +85,14 @@ def _gone(upper: LayerDirectory) -> set[bytes]:
     return gone.union(upper.whiteouts, () if packed is None else packed.files.names())
 
 
-def _target(root: Node | None, path: bytes) -> Node:
+def _target(root: Inode | None, path: bytes) -> Inode:
     """Find the file of the layers below that a hard link names."""
-    node = root
+    inode = root
     for name in path.split(b"/"):
-        node = node.child(name) if node is not None else None
-    if node is None or node.kind is Kind.DIRECTORY:
+        inode = inode.child(name) if inode is not None else None
+    if inode is None or inode.kind is Kind.DIRECTORY:
         raise _no_target(path)
-    return node
+    return inode
 
 
 def _no_target(path: bytes) -> InvalidError:
@@ -123,13 +123,13 @@ def _composed(first: LayerDirectory, second: LayerDirectory, root: LayerDirector
     composed.opaque = first.opaque or second.opaque
     composed.whiteouts = set(first.whiteouts | second.whiteouts)
     if not second.opaque:
-        composed.hold({name: node for name, node in first.children.items() if name not in second.whiteouts})
+        composed.hold({name: inode for name, inode in first.children.items() if name not in second.whiteouts})
     for name, child in second.children.items():
         _lay(composed, name, child, root)
     return composed
 
 
-def _lay(composed: LayerDirectory, name: bytes, child: Node, root: LayerDirectory) -> None:
+def _lay(composed: LayerDirectory, name: bytes, child: Inode, root: LayerDirectory) -> None:
     """Put a child of the second layer where the first one may have something."""
     below = composed.children.get(name)
     if not isinstance(child, LayerDirectory):
@@ -142,10 +142,10 @@ def _lay(composed: LayerDirectory, name: bytes, child: Node, root: LayerDirector
             composed.hide(name)  # the first layer's file had hidden it already
 
 
-def _composed_target(first: LayerDirectory, link: Node) -> Node:
+def _composed_target(first: LayerDirectory, link: Inode) -> Inode:
     """Find what a hard link of the second layer names: a file of the first, or one that is still to be found below."""
     *folders, base = link.link.split(b"/")
-    directory: Node = first
+    directory: Inode = first
     hidden = False
     for name in [*folders, base]:
         if not isinstance(directory, LayerDirectory):
@@ -164,6 +164,6 @@ def _composed_target(first: LayerDirectory, link: Node) -> Node:
     return directory
 
 
-def _describe(node: Node, like: Node) -> None:
-    node.mode, node.uid, node.gid = like.mode, like.uid, like.gid
-    node.mtime_ns, node.xattrs = like.mtime_ns, like.xattrs
+def _describe(inode: Inode, like: Inode) -> None:
+    inode.mode, inode.uid, inode.gid = like.mode, like.uid, like.gid
+    inode.mtime_ns, inode.xattrs = like.mtime_ns, like.xattrs

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from prestow.errors import printable
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import SECOND, Node, clamped
+from prestow.layers.tree.inode import SECOND, Inode, clamped
 from prestow.layers.tree.xattrs import ACL_ACCESS, ACL_DEFAULT, CAPABILITY
 
 _LATEST, _EARLIEST = (2**31 - 1) * SECOND, -(2**31) * SECOND
@@ -27,9 +27,9 @@ _NOBODY = 0xFFFF_FFFF
 _REVISION_3, _REVISIONS = 0x0300_0000, 0x0100_0000
 
 
-def left_out(node: Node) -> bool:
+def left_out(inode: Inode) -> bool:
     """Whether it is nothing that an ordinary user can make."""
-    return node.kind in {Kind.CHAR, Kind.BLOCK}
+    return inode.kind in {Kind.CHAR, Kind.BLOCK}
 
 
 def same_time(found: int, expected: int) -> bool:
@@ -40,10 +40,10 @@ def same_time(found: int, expected: int) -> bool:
     return _LATEST <= found < expected or expected < found <= _EARLIEST
 
 
-def xattr_faults(node: Node, descriptor: int, *, privileged: bool) -> Iterator[str]:
-    """Yield which extended attributes of an inode, open for its path alone, are not those of its node."""
+def xattr_faults(inode: Inode, descriptor: int, *, privileged: bool) -> Iterator[str]:
+    """Yield which extended attributes of an inode, open for its path alone, differ from those of the tree."""
     itself = f"/proc/self/fd/{descriptor}"
-    expected = dict(_expected(node, privileged=privileged))
+    expected = dict(_expected(inode, privileged=privileged))
     try:
         names = {os.fsencode(name) for name in os.listxattr(itself)}
     except OSError as error:
@@ -67,14 +67,14 @@ def _value_fault(itself: str, name: bytes, expected: bytes) -> Iterator[str]:
             yield f"extended attribute {printable(name)!r} has another value"
 
 
-def _expected(node: Node, *, privileged: bool) -> Iterator[tuple[bytes, bytes]]:
-    for name, value in node.xattrs:
+def _expected(inode: Inode, *, privileged: bool) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in inode.xattrs:
         if not privileged and not name.startswith(_WITHOUT_ROOT):
             continue
         if name == ACL_ACCESS:
             entries = list(_ENTRY.iter_unpack(value[_VERSION.size :]))
             if len(entries) > len((_USER_OBJ, _GROUP_OBJ, _OTHER)):
-                yield name, _normal(name, value[: _VERSION.size] + _after_chmod(entries, node.mode))
+                yield name, _normal(name, value[: _VERSION.size] + _after_chmod(entries, inode.mode))
         else:
             yield name, _normal(name, value)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from prestow.cancellation import check
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.snapshots.snapshotter import Progress
 
 _PIECE = 1 << 20
@@ -24,10 +24,10 @@ class Layers:
         self._open = open_layer
         self._descriptors: dict[int, int] = {}
 
-    def pieces(self, node: Node, start: int = 0) -> Iterator[Piece]:
+    def pieces(self, inode: Inode, start: int = 0) -> Iterator[Piece]:
         """Yield what a regular file is made of, if it stands at ``start``."""
-        for logical, offset, length in node.extents:
-            yield start + logical, self._descriptor(node.layer), offset, length
+        for logical, offset, length in inode.extents:
+            yield start + logical, self._descriptor(inode.layer), offset, length
 
     def close(self) -> None:
         """Close what was opened."""

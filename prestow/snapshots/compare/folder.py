@@ -17,7 +17,7 @@ from typing import TypeAlias
 from prestow.cancellation import check
 from prestow.errors import printable
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.layers.tree.links import link_counts
 from prestow.layers.tree.packed import each, names
 from prestow.snapshots.compare.attributes import left_out, same_time, xattr_faults
@@ -46,7 +46,7 @@ Fault: TypeAlias = tuple[bytes, str]
 
 
 def compare(
-    root: Node, open_layer: Callable[[int], int], folder: Path, *, progress: Progress | None = None
+    root: Inode, open_layer: Callable[[int], int], folder: Path, *, progress: Progress | None = None
 ) -> Iterator[Damage]:
     """Yield every name of a folder that is not as the tree says.
 
@@ -79,7 +79,7 @@ class _Folder:
 
     path: bytes
     descriptor: int
-    rest: Iterator[tuple[bytes, Node]]
+    rest: Iterator[tuple[bytes, Inode]]
 
 
 class _Walk:
@@ -94,7 +94,7 @@ class _Walk:
         layers: Layers,
         device: int,
         owner: tuple[int, int] | None,
-        links: frozenset[Node],
+        links: frozenset[Inode],
         progress: Progress | None,
     ) -> None:
         self.closed = 0
@@ -103,8 +103,8 @@ class _Walk:
         self._owner = owner
         self._links = links
         self._progress = progress
-        self._inode_of: dict[Node, int] = {}
-        self._node_of: dict[int, Node] = {}
+        self._number_of: dict[Inode, int] = {}
+        self._inode_of: dict[int, Inode] = {}
         self._folders: list[_Folder] = []
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class _Walk:
         for folder in self._folders:
             os.close(folder.descriptor)
 
-    def faults(self, root: Node, top: int) -> Iterator[Fault]:
+    def faults(self, root: Inode, top: int) -> Iterator[Fault]:
         """Compare everything; the descriptor of the top is closed here."""
         additions = [*self._enter(b"", root, top)]
         yield from self._told(b"", self._attributes(root, top, os.fstat(top)))
@@ -121,13 +121,13 @@ class _Walk:
         while self._folders:
             check()
             folder = self._folders[-1]
-            name, node = next(folder.rest, (b"", None))
-            if node is None:
+            name, inode = next(folder.rest, (b"", None))
+            if inode is None:
                 os.close(self._folders.pop().descriptor)
                 continue
             path = folder.path + b"/" + name if folder.path else name
             try:
-                yield from self._entry(path, name, node, folder.descriptor)
+                yield from self._entry(path, name, inode, folder.descriptor)
             except OSError as error:
                 yield path, f"cannot be looked at: {error.strerror}"
 
@@ -135,32 +135,32 @@ class _Walk:
         if found := "; ".join(faults):
             yield path, found
 
-    def _enter(self, path: bytes, node: Node, descriptor: int) -> Iterator[Fault]:
-        self._folders.append(_Folder(path, descriptor, each(node)))
-        for name in sorted({os.fsencode(name) for name in os.listdir(descriptor)}.difference(names(node))):
+    def _enter(self, path: bytes, inode: Inode, descriptor: int) -> Iterator[Fault]:
+        self._folders.append(_Folder(path, descriptor, each(inode)))
+        for name in sorted({os.fsencode(name) for name in os.listdir(descriptor)}.difference(names(inode))):
             yield (path + b"/" + name if path else name), "not in the image"
 
-    def _entry(self, path: bytes, name: bytes, node: Node, parent: int) -> Iterator[Fault]:
+    def _entry(self, path: bytes, name: bytes, inode: Inode, parent: int) -> Iterator[Fault]:
         try:
             descriptor = os.open(name, _PATH_ONLY, dir_fd=parent)
         except FileNotFoundError:
-            if self._owner is None or not left_out(node):
+            if self._owner is None or not left_out(inode):
                 yield path, "missing"
             return
         try:
             found = os.fstat(descriptor)
-            if stat.S_IFMT(found.st_mode) != node.kind:
-                yield path, f"{_NAMES[stat.S_IFMT(found.st_mode)]}, expected {_NAMES[node.kind]}"
+            if stat.S_IFMT(found.st_mode) != inode.kind:
+                yield path, f"{_NAMES[stat.S_IFMT(found.st_mode)]}, expected {_NAMES[inode.kind]}"
             elif found.st_dev != self._device:
                 yield path, "something is mounted on it"
             else:
-                yield from self._told(path, self._inode(node, descriptor, found))
-                if node.kind is Kind.DIRECTORY:
-                    yield from self._down(path, name, node, parent)
+                yield from self._told(path, self._inode(inode, descriptor, found))
+                if inode.kind is Kind.DIRECTORY:
+                    yield from self._down(path, name, inode, parent)
         finally:
             os.close(descriptor)
 
-    def _down(self, path: bytes, name: bytes, node: Node, parent: int) -> Iterator[Fault]:
+    def _down(self, path: bytes, name: bytes, inode: Inode, parent: int) -> Iterator[Fault]:
         try:
             below = open_below(os.fsdecode(name), _FOLDER, parent)
         except PermissionError:
@@ -168,42 +168,42 @@ class _Walk:
         except OSError as error:
             yield path, f"cannot be entered: {error.strerror}"
         else:
-            yield from self._enter(path, node, below)
+            yield from self._enter(path, inode, below)
 
-    def _inode(self, node: Node, descriptor: int, found: os.stat_result) -> Iterator[str]:
+    def _inode(self, inode: Inode, descriptor: int, found: os.stat_result) -> Iterator[str]:
         """Yield what is wrong about something of the right type; of a file with several names, under the first."""
-        if node.kind is not Kind.DIRECTORY and (node in self._links or found.st_nlink > 1):
-            known = node in self._inode_of
-            yield from self._names(node, found.st_ino)
+        if inode.kind is not Kind.DIRECTORY and (inode in self._links or found.st_nlink > 1):
+            known = inode in self._number_of
+            yield from self._names(inode, found.st_ino)
             if known:
                 return
-        yield from self._attributes(node, descriptor, found)
-        if node.kind is Kind.REGULAR:
-            yield from self._content(node, descriptor, found.st_size)
+        yield from self._attributes(inode, descriptor, found)
+        if inode.kind is Kind.REGULAR:
+            yield from self._content(inode, descriptor, found.st_size)
         else:
-            yield from _special(node, descriptor, found)
+            yield from _special(inode, descriptor, found)
 
-    def _names(self, node: Node, inode: int) -> Iterator[str]:
+    def _names(self, inode: Inode, number: int) -> Iterator[str]:
         """Yield whether two names are one file that should be two, or the other way round."""
-        if self._inode_of.setdefault(node, inode) != inode:
+        if self._number_of.setdefault(inode, number) != number:
             yield "no longer the same file as its other names"
-        elif self._node_of.setdefault(inode, node) is not node:
+        elif self._inode_of.setdefault(number, inode) is not inode:
             yield "the same file as another name, expected one of its own"
 
-    def _attributes(self, node: Node, descriptor: int, found: os.stat_result) -> Iterator[str]:
+    def _attributes(self, inode: Inode, descriptor: int, found: os.stat_result) -> Iterator[str]:
         mode = stat.S_IMODE(found.st_mode)
-        if node.kind is not Kind.SYMLINK and mode != node.mode:
-            yield f"mode {mode:04o}, expected {node.mode:04o}"
-        owner = self._owner or (node.uid, node.gid)
+        if inode.kind is not Kind.SYMLINK and mode != inode.mode:
+            yield f"mode {mode:04o}, expected {inode.mode:04o}"
+        owner = self._owner or (inode.uid, inode.gid)
         if (found.st_uid, found.st_gid) != owner:
             yield f"owner {found.st_uid}:{found.st_gid}, expected {owner[0]}:{owner[1]}"
-        if not same_time(found.st_mtime_ns, node.mtime_ns):
-            yield f"modified at {found.st_mtime_ns} ns, expected {node.mtime_ns} ns"
-        yield from xattr_faults(node, descriptor, privileged=self._owner is None)
+        if not same_time(found.st_mtime_ns, inode.mtime_ns):
+            yield f"modified at {found.st_mtime_ns} ns, expected {inode.mtime_ns} ns"
+        yield from xattr_faults(inode, descriptor, privileged=self._owner is None)
 
-    def _content(self, node: Node, descriptor: int, size: int) -> Iterator[str]:
-        if size != node.size:
-            yield f"{size} bytes, expected {node.size}"
+    def _content(self, inode: Inode, descriptor: int, size: int) -> Iterator[str]:
+        if size != inode.size:
+            yield f"{size} bytes, expected {inode.size}"
             return
         if not size:
             return
@@ -213,19 +213,19 @@ class _Walk:
             self.closed += 1
             return
         try:
-            at = first_difference(file, size, self._layers.pieces(node), progress=self._progress)
+            at = first_difference(file, size, self._layers.pieces(inode), progress=self._progress)
         finally:
             os.close(file)
         if at is not None:
             yield f"content differs, first at byte {at}"
 
 
-def _special(node: Node, descriptor: int, found: os.stat_result) -> Iterator[str]:
-    if node.kind is Kind.SYMLINK:
+def _special(inode: Inode, descriptor: int, found: os.stat_result) -> Iterator[str]:
+    if inode.kind is Kind.SYMLINK:
         target = os.readlink(b"", dir_fd=descriptor)
-        if target != node.link:
-            yield f"leads to {printable(target)!r}, expected {printable(node.link)!r}"
-    elif node.kind in {Kind.CHAR, Kind.BLOCK}:
+        if target != inode.link:
+            yield f"leads to {printable(target)!r}, expected {printable(inode.link)!r}"
+    elif inode.kind in {Kind.CHAR, Kind.BLOCK}:
         device = (os.major(found.st_rdev), os.minor(found.st_rdev))
-        if device != (node.major, node.minor):
-            yield f"device {device[0]}:{device[1]}, expected {node.major}:{node.minor}"
+        if device != (inode.major, inode.minor):
+            yield f"device {device[0]}:{device[1]}, expected {inode.major}:{inode.minor}"

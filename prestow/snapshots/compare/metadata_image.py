@@ -66,7 +66,7 @@ def _side_differs(
 ) -> int | None:
     layers = Layers(open_layer)
     try:
-        pieces = (piece for node, start in image.layout.side.items() for piece in layers.pieces(node, start))
+        pieces = (piece for inode, start in image.layout.side.items() for piece in layers.pieces(inode, start))
         return first_difference(file, image.side_size, pieces, progress=progress)
     finally:
         layers.close()

@@ -19,7 +19,7 @@ from prestow.content.disk import translated
 from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import InvalidError, PreconditionError
 from prestow.layers.erofs.image import encode
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.compare.metadata_image import image_damage, side_damage
 from prestow.snapshots.drivers.driver import Driver
@@ -67,7 +67,7 @@ class ErofsSnapshotter(Driver):
         with translated(f"making the metadata image of {chain.chain_id.short}"):
             return self._encode(chain, chain.tree(self._scan), staged)
 
-    def _encode(self, chain: Chain, tree: Node, staged: Path) -> list[Made]:
+    def _encode(self, chain: Chain, tree: Inode, staged: Path) -> list[Made]:
         image = encode(tree, self._sizes(chain))
         made = []
         if image.side_size:
@@ -83,7 +83,7 @@ class ErofsSnapshotter(Driver):
     def _sizes(self, chain: Chain) -> list[int]:
         return [self._content.path(diff_id).stat().st_size for diff_id in chain.diff_ids]
 
-    def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:  # noqa: ARG002 - an image is of the whole tree
+    def _damage(self, chain: Chain, lower: Inode | None, tree: Inode, progress: Progress | None) -> Iterator[Damage]:  # noqa: ARG002
         image = encode(tree, self._sizes(chain))
         yield from image_damage(image, self._file(chain.chain_id, _IMAGE), progress)
         yield from side_damage(image, self._file(chain.chain_id, _SIDE), chain.opener(self._content), progress)

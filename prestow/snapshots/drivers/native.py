@@ -14,7 +14,7 @@ from pathlib import Path
 from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.compare.folder import compare
 from prestow.snapshots.drivers.driver import Driver
@@ -59,7 +59,7 @@ class NativeSnapshotter(Driver):
                 result.unowned, result.devices, result.xattrs,
             )  # fmt: skip
 
-    def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:  # noqa: ARG002 - the whole tree is here
+    def _damage(self, chain: Chain, lower: Inode | None, tree: Inode, progress: Progress | None) -> Iterator[Damage]:  # noqa: ARG002
         folder = self._folders.fs(self._catalog.get(chain.chain_id).id)
         yield from compare(tree, chain.opener(self._content), folder, progress=progress)
 

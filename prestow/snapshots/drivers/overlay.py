@@ -17,7 +17,7 @@ from pathlib import Path
 from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain, Link
 from prestow.snapshots.compare.folder import compare
 from prestow.snapshots.drivers.driver import Driver
@@ -42,7 +42,7 @@ class OverlaySnapshotter(Driver):
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
         trees = [None, *chain.trees(self._scan)] if wanted else []
 
-        def make(chain_id: Digest, lower: Node | None, merged: Node) -> Made:
+        def make(chain_id: Digest, lower: Inode | None, merged: Inode) -> Made:
             folder = staged / chain_id.encoded
             with translated(f"making {folder}"):
                 folder.mkdir(0o700)
@@ -64,7 +64,7 @@ class OverlaySnapshotter(Driver):
         self._folders.sync()
         return results
 
-    def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:
+    def _damage(self, chain: Chain, lower: Inode | None, tree: Inode, progress: Progress | None) -> Iterator[Damage]:
         folder = self._folders.fs(self._catalog.get(chain.chain_id).id)
         yield from compare(difference(lower, tree), chain.opener(self._content), folder, progress=progress)
 

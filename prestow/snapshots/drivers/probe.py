@@ -20,7 +20,7 @@ from prestow.errors import InvalidError, PrestowError, UnsupportedError, printab
 from prestow.layers.erofs.image import encode
 from prestow.layers.materialise import materialise
 from prestow.layers.tar.entry import Extent, Kind
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.snapshots.drivers.overlay_layer import difference
 from prestow.snapshots.mounts.mount import ADVICE, mount_all, overlaid, unmount
 from prestow.snapshots.mounts.mountinfo import file_system
@@ -173,12 +173,12 @@ def _need_root() -> None:
         raise UnsupportedError("mounting needs root (CAP_SYS_ADMIN)")
 
 
-def _tree() -> Node:
+def _tree() -> Inode:
     """Return two folders with a file each, whose data is the second block of their layer."""
-    root = Node(Kind.DIRECTORY)
-    root.children = {b"folder": Node(Kind.DIRECTORY), b"replaced": Node(Kind.DIRECTORY)}
+    root = Inode(Kind.DIRECTORY)
+    root.children = {b"folder": Inode(Kind.DIRECTORY), b"replaced": Inode(Kind.DIRECTORY)}
     for folder in root.children.values():
-        file = Node(Kind.REGULAR, 0o640)
+        file = Inode(Kind.REGULAR, 0o640)
         file.uid = file.gid = _OWNER if os.geteuid() == 0 else os.geteuid()
         file.layer, file.size, file.extents = 0, _BLOCK, (Extent(0, _BLOCK, _BLOCK),)
         folder.children = {b"file": file}
@@ -207,7 +207,7 @@ def _try_overlay(folder: Path) -> None:
     data = _write_tar(folder)
     below, merged = _tree(), _tree()
     assert below.children is not None  # noqa: S101 - it is a folder
-    below.children[b"folder"].children = {b"hidden": Node(Kind.FIFO)}
+    below.children[b"folder"].children = {b"hidden": Inode(Kind.FIFO)}
     for name, tree in (("below", below), ("lower", difference(below, merged))):
         materialise(tree, lambda _: os.open(folder / "tar", os.O_RDONLY | os.O_CLOEXEC), folder / name, privileged=True)
     _use_overlaid(folder, [folder / "lower", folder / "below"], data)

@@ -19,7 +19,7 @@ from typing import ClassVar
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
 from prestow.layers.scans import Scans
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.metadata.database import Database
 from prestow.oci.image import Image
 from prestow.snapshots.catalog import Catalog, Change
@@ -88,7 +88,7 @@ class Unpacked(ABC):
         """Make the files of some chain IDs of a chain in ``staged``, and wait for the disk."""
 
     @abstractmethod
-    def _damage(self, chain: Chain, lower: Node | None, tree: Node, progress: Progress | None) -> Iterator[Damage]:
+    def _damage(self, chain: Chain, lower: Inode | None, tree: Inode, progress: Progress | None) -> Iterator[Damage]:
         """Compare the files of a chain's top with its tree, which stands on that of the link below."""
 
     def _needed(self, chain: Chain) -> Sequence[Link]:
@@ -201,7 +201,7 @@ class Unpacked(ABC):
         """Yield each chain up to a chain ID that has files, or needs them, and how they differ from its tree."""
         chain = Chain.of_line(self._catalog.line(chain_id))
         chain.check(self._content)
-        lower: Node | None = None
+        lower: Inode | None = None
         for height, tree in enumerate(chain.trees(self._scan), start=1):
             below = chain.up_to(height)
             needed = chain.links[height - 1] in self._needed(chain)

@@ -11,7 +11,7 @@ from pathlib import Path
 from prestow.content.local import LocalStore
 from prestow.layers.erofs.image import MetadataImage, encode
 from prestow.layers.scans import Scans
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.oci.image import Image
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.mounts import syscalls
@@ -65,7 +65,7 @@ def fsck_block_bits() -> int:
     return 9 if (int(found[1]), int(found[2])) >= (1, 9) else 12
 
 
-def sound(root: Node, layers: Layers) -> bool:
+def sound(root: Inode, layers: Layers) -> bool:
     """Return whether fsck.erofs accepts a tree.
 
     A path that it has no room for is no fault of the image, but ends it.

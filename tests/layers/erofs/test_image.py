@@ -12,7 +12,7 @@ from prestow.errors import ExhaustedError, InvalidError, MismatchError, Unsuppor
 from prestow.layers.erofs.format import crc32c
 from prestow.layers.erofs.image import MetadataImage, encode
 from prestow.layers.tar.entry import Extent, Kind
-from prestow.layers.tree.inode import Node, walk
+from prestow.layers.tree.inode import Inode, walk
 from tests.trees import Layers, directory, other, regular
 
 _MIB = 1 << 20
@@ -24,11 +24,11 @@ def _bytes(image: MetadataImage) -> bytes:
     return file.getvalue()
 
 
-def _tree(seed: int) -> Node:
+def _tree(seed: int) -> Inode:
     """Make the same tree for any seed, with its names put in another order."""
     chance = random.Random(seed)
 
-    def folder(prefix: bytes, depth: int) -> Node:
+    def folder(prefix: bytes, depth: int) -> Inode:
         names = [prefix + b"%03d" % number for number in range(60)]
         chance.shuffle(names)
         children = {name: regular(Extent(0, 512 * int(name[-3:]), 100)) for name in names}
@@ -84,7 +84,7 @@ def test_data_that_starts_at_a_block_stays_in_the_layer() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_data_that_cannot_stay_in_the_layer_goes_to_the_side_file(file: Node, why: str) -> None:
+def test_data_that_cannot_stay_in_the_layer_goes_to_the_side_file(file: Inode, why: str) -> None:
     image = encode(directory({b"file": file}), [_MIB - 100])
 
     assert image.side_size == -(-file.size // 4096) * 4096
@@ -135,7 +135,7 @@ def test_a_full_disk_is_told() -> None:
         ({b"file": regular(size=0, xattrs=tuple((b"user.%d" % i, bytes(60_000)) for i in range(5)))}, "of 300"),
     ],
 )
-def test_what_no_file_can_be_is_refused(child: dict[bytes, Node], message: str) -> None:
+def test_what_no_file_can_be_is_refused(child: dict[bytes, Inode], message: str) -> None:
     with pytest.raises(InvalidError, match=f"'folder[^']*': .*{message}"):
         encode(directory({b"folder": directory(child)}), [])
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 
 from prestow.layers.erofs.image import encode
 from prestow.layers.tar.entry import Extent, Kind
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from tests.layers.erofs.kernel import fsck, fsck_block_bits, mounted, saved, sound
-from tests.trees import Layers, Sample, differences, directory, listing, node_listing, other, regular, samples
+from tests.trees import Layers, Sample, differences, directory, inode_listing, listing, other, regular, samples
 
 
 @settings(deadline=None, max_examples=25)
@@ -23,7 +23,7 @@ def test_the_kernel_reads_any_tree_back_as_the_model_says(sample: Sample) -> Non
         files = saved(encode(sample.root, layers.sizes), layers, Path(folder))
 
         with mounted(files, Path(folder) / "mnt") as target:
-            assert differences(listing(target), node_listing(sample.root, layers.open)) == []
+            assert differences(listing(target), inode_listing(sample.root, layers.open)) == []
 
 
 @settings(deadline=None, max_examples=12)
@@ -35,14 +35,14 @@ def test_fsck_accepts_any_tree_that_the_kernel_reads(sample: Sample) -> None:
         files = saved(encode(sample.root, layers.sizes, block_bits=fsck_block_bits()), layers, Path(folder))
 
         with mounted(files, Path(folder) / "mnt") as target:
-            assert differences(listing(target), node_listing(sample.root, layers.open)) == []
+            assert differences(listing(target), inode_listing(sample.root, layers.open)) == []
         assert "No errors found" in fsck(files)
 
 
-def _compare(root: Node, layers: Layers, folder: Path) -> None:
+def _compare(root: Inode, layers: Layers, folder: Path) -> None:
     files = saved(encode(root, layers.sizes), layers, folder)
     with mounted(files, folder / "mnt") as target:
-        assert differences(listing(target), node_listing(root, layers.open)) == []
+        assert differences(listing(target), inode_listing(root, layers.open)) == []
     assert sound(root, layers)
 
 
@@ -99,8 +99,8 @@ def test_attributes_larger_than_blocks_are_read(tmp_path: Path) -> None:
 
 def test_every_time_of_64_bits_is_kept(tmp_path: Path) -> None:
     pipes = {b"%d" % seconds: other(Kind.FIFO) for seconds in (-(2**62), -1, 2**33, 2**34 + 5, 2**62)}
-    for seconds, node in pipes.items():
-        node.mtime_ns = int(seconds) * 10**9 + 999_999_999
+    for seconds, inode in pipes.items():
+        inode.mtime_ns = int(seconds) * 10**9 + 999_999_999
 
     _compare(directory(pipes), _layers(tmp_path), tmp_path)
 

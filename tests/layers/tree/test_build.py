@@ -215,7 +215,7 @@ def test_a_symlink_to_nothing_or_too_far_is_refused(target: bytes) -> None:
 
 
 @pytest.mark.parametrize("target", ["t", "./t", "/t", "//t", "s/t", "/s/./s/t"])
-def test_a_hard_link_is_another_name_of_one_node(target: str) -> None:
+def test_a_hard_link_is_another_name_of_one_inode(target: str) -> None:
     root = image(Tar().file("t", b"1").symlink("s", "/").hardlink("h", target))
 
     assert find(root, "h") is find(root, "t")

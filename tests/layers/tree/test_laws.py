@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from prestow.errors import InvalidError
 from prestow.layers.tar.entry import Entry, Extent, Kind
-from prestow.layers.tree import Node, compose, layer_tree, merge, walk
+from prestow.layers.tree import Inode, compose, layer_tree, merge, walk
 from tests.layers.model import seen
 
 NAMES = (b"a", b"b", b"c")
@@ -49,7 +49,7 @@ def _layers(draw: st.DrawFn) -> list[Entry]:
     return kept
 
 
-def _outcome(make: Callable[[], Node]) -> object:
+def _outcome(make: Callable[[], Inode]) -> object:
     try:
         return seen(make())
     except InvalidError:
@@ -96,13 +96,13 @@ def test_nothing_that_goes_in_is_changed(x: list[Entry], y: list[Entry]) -> None
 @settings(deadline=None, max_examples=80)
 @given(_layers(), _layers())
 def test_the_same_layer_again_changes_nothing_but_who_holds_its_files(x: list[Entry], y: list[Entry]) -> None:
-    def twice() -> Node:
+    def twice() -> Inode:
         return merge(once(), layer_tree(y, 0))
 
-    def once() -> Node:
+    def once() -> Inode:
         return merge(merge(None, layer_tree(x, 0)), layer_tree(y, 0))
 
-    if any(node.kind is Kind.HARDLINK for _, node in walk(layer_tree(y, 0).root)):
+    if any(inode.kind is Kind.HARDLINK for _, inode in walk(layer_tree(y, 0).root)):
         return  # it names a file of the layers below, which the first time may have replaced
     assert _outcome(twice) == _outcome(once)
 

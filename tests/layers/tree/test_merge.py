@@ -7,7 +7,7 @@ import pytest
 from prestow.errors import InvalidError
 from prestow.layers.limits import Limits
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree import LayerDirectory, Node, merge, walk
+from prestow.layers.tree import Inode, LayerDirectory, merge, walk
 from tests.layers.model import data, find, image, layer, paths, seen
 from tests.tar_builder import Tar
 
@@ -190,8 +190,8 @@ def test_what_a_layer_leaves_alone_is_shared() -> None:
 def test_an_image_has_no_marks_of_layers_left() -> None:
     root = image(LOWER, Tar().opaque("d").whiteout("a").hardlink("h", "e/f"))
 
-    assert {type(node) for _, node in walk(root)} == {Node}
-    assert all(node.kind is not Kind.HARDLINK for _, node in walk(root))
+    assert {type(inode) for _, inode in walk(root)} == {Inode}
+    assert all(inode.kind is not Kind.HARDLINK for _, inode in walk(root))
 
 
 def test_the_tree_of_a_layer_tells_its_marks() -> None:

@@ -1,4 +1,4 @@
-"""Packed files: what they save, and that nothing else tells them from nodes."""
+"""Packed files: what they save, and that nothing else tells them from inodes."""
 
 import random
 import tracemalloc
@@ -11,7 +11,7 @@ from prestow.errors import InvalidError
 from prestow.layers.erofs.image import encode
 from prestow.layers.tar.entry import Entry, Extent, Kind
 from prestow.layers.tree import LayerTree, layer_tree, merge
-from prestow.layers.tree.inode import Node
+from prestow.layers.tree.inode import Inode
 from prestow.layers.tree.packed import each, listing
 from prestow.snapshots.drivers.overlay_layer import difference
 from tests.layers.model import find, seen
@@ -35,18 +35,18 @@ def files(folder: str, count: int) -> list[Entry]:
     return [entry(f"{folder}/f{number}", number=number) for number in range(count)]
 
 
-def written(root: Node, block_bits: int = 9) -> bytes:
+def written(root: Inode, block_bits: int = 9) -> bytes:
     file = BytesIO()
     encode(root, _SIZES, block_bits=block_bits).write(file)
     return file.getvalue()
 
 
-def is_packed(root: Node, path: str) -> bool:
-    node: Node | None = root
+def is_packed(root: Inode, path: str) -> bool:
+    inode: Inode | None = root
     for name in path.split("/"):
-        assert node is not None
-        node = node.child(name.encode())
-    return node is not None and node.packed is not None
+        assert inode is not None
+        inode = inode.child(name.encode())
+    return inode is not None and inode.packed is not None
 
 
 def many(count: int) -> Iterator[Entry]:
@@ -66,7 +66,7 @@ def test_a_file_takes_less_than_150_bytes_from_the_scan_to_its_place_in_the_imag
     finally:
         tracemalloc.stop()
 
-    assert peak / count < 150  # 456 as nodes
+    assert peak / count < 150  # 456 as inodes
 
 
 @pytest.mark.parametrize(("block_bits", "images"), [(9, 150), (12, 20)])
@@ -83,14 +83,14 @@ def test_packed_or_not_all_comes_to_the_same(block_bits: int, images: int, monke
         assert [*map(seen, trees)] == [*map(seen, expected)]
 
 
-def _differences(trees: list[Node]) -> list[Node]:
+def _differences(trees: list[Inode]) -> list[Inode]:
     return [difference(lower, merged) for lower, merged in zip([None, *trees], trees, strict=False)]
 
 
-def _image(seed: int) -> list[Node]:
+def _image(seed: int) -> list[Inode]:
     """Return the trees after each of up to three layers of names that collide."""
     chance = random.Random(seed)
-    roots: list[Node] = []
+    roots: list[Inode] = []
     for index in range(3):
         layer = _layer(chance, index)
         try:
@@ -122,12 +122,12 @@ def _random_entry(chance: random.Random, index: int, number: int) -> Entry:
     return entry(f"{folder}/{base}", kind, number, "a" if kind is Kind.SYMLINK else "")
 
 
-def _packed_directories(root: Node) -> int:
+def _packed_directories(root: Inode) -> int:
     found, pending = 0, [root]
     while pending:
-        node = pending.pop()
-        found += node.packed is not None
-        pending += [child for child in node.loose.values() if child.kind is Kind.DIRECTORY]
+        inode = pending.pop()
+        found += inode.packed is not None
+        pending += [child for child in inode.loose.values() if child.kind is Kind.DIRECTORY]
     return found
 
 
@@ -157,7 +157,7 @@ def test_an_archive_that_comes_back_does_not_have_a_directory_packed_each_time(m
     assert sum(packed) < 3 * len(entries)
 
 
-def test_unpacked_files_are_the_same_nodes_in_all_trees() -> None:
+def test_unpacked_files_are_the_same_inodes_in_all_trees() -> None:
     layer = layer_tree(files("a", 9), 0)
     first, second = merge(None, layer), merge(None, layer)
 
@@ -194,17 +194,17 @@ def test_a_layer_that_replaces_all_files_of_a_directory_keeps_its_own_packed() -
     root = merge(lower, layer_tree(files("a", 12), 1))
 
     assert [is_packed(tree, "a") for tree in (root, lower)] == [True, True]
-    assert {node.layer for _, node in each(root.loose[b"a"])} == {1, -1}  # empty files have no layer
+    assert {inode.layer for _, inode in each(root.loose[b"a"])} == {1, -1}  # empty files have no layer
 
 
-def test_a_hard_link_to_a_packed_file_is_the_same_node_in_every_tree() -> None:
+def test_a_hard_link_to_a_packed_file_is_the_same_inode_in_every_tree() -> None:
     lower = merge(None, layer_tree(files("a", 9), 0))
     root = merge(lower, layer_tree([entry("b", Kind.HARDLINK, link="a/f1")], 1))
 
     assert find(root, "b") is find(root, "a/f1") is find(lower, "a/f1")
 
 
-def test_a_time_that_no_record_holds_keeps_its_node() -> None:
+def test_a_time_that_no_record_holds_keeps_its_inode() -> None:
     late = entry("a/late")._replace(mtime_ns=2**63)
     root = layer_tree([*files("a", 9), late], 0).root
 

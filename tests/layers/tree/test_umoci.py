@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from prestow.errors import InvalidError
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree import LayerDirectory, LayerTree, Node, layer_tree, merge, walk
+from prestow.layers.tree import Inode, LayerDirectory, LayerTree, layer_tree, merge, walk
 from tests.image_factory import write_image
 from tests.layers.model import image, scan
 from tests.real_images import RealImages
 from tests.tar_builder import Tar
-from tests.trees import Layers, Listed, differences, listing, node_listing
+from tests.trees import Layers, Listed, differences, inode_listing, listing
 
 CASES = {
     "whiteouts": [Tar().directory("d").file("d/old").file("a"), Tar().whiteout("d/old").whiteout("a").whiteout("zz")],
@@ -65,7 +65,7 @@ def _by_model(tars: list[bytes], folder: Path) -> dict[bytes, Listed]:
     paths = tuple(folder / f"{index}.tar" for index in range(len(tars)))
     for path, tar in zip(paths, tars, strict=True):
         path.write_bytes(tar)
-    return node_listing(image(*tars), Layers(paths).open)
+    return inode_listing(image(*tars), Layers(paths).open)
 
 
 def _same(tars: list[bytes]) -> None:
@@ -114,7 +114,7 @@ class Stack:
     def __init__(self) -> None:
         """Start with a root."""
         self.tars = [Tar().directory(".", mtime=1)]
-        self.lower: Node | None = None
+        self.lower: Inode | None = None
         self.members: list[str] = []
 
     def __repr__(self) -> str:
@@ -125,7 +125,7 @@ class Stack:
         """Return the layer in the making."""
         return layer_tree(scan(self.tars[-1]), len(self.tars) - 1)
 
-    def image(self) -> Node:
+    def image(self) -> Inode:
         """Return the image so far."""
         return merge(self.lower, self.layer())
 
@@ -150,14 +150,14 @@ class Stack:
                 return "/".join([*done, base])
             name, *todo = todo
             here = "/".join([*done, name])
-            node, own = _found(image, here), _found(layer.root, here)
-            if node is not None and node.kind is Kind.DIRECTORY:
+            inode, own = _found(image, here), _found(layer.root, here)
+            if inode is not None and inode.kind is Kind.DIRECTORY:
                 done.append(name)
-            elif node is None or node is not own or node.kind is not Kind.SYMLINK:
+            elif inode is None or inode is not own or inode.kind is not Kind.SYMLINK:
                 return None
             else:
-                done = [] if node.link.startswith(b"/") else done
-                todo = [*filter(None, node.link.decode().split("/")), *todo]
+                done = [] if inode.link.startswith(b"/") else done
+                todo = [*filter(None, inode.link.decode().split("/")), *todo]
         return None
 
     def makes(self, path: str) -> bool:
@@ -197,18 +197,18 @@ class Stack:
 
     def _add_through(self, path: str, attributes: dict[str, int]) -> None:
         """Add a symlink to one of the directories, and files through it."""
-        folders = [found.decode() for found, node in walk(self.image()) if node.kind is Kind.DIRECTORY]
+        folders = [found.decode() for found, inode in walk(self.image()) if inode.kind is Kind.DIRECTORY]
         self.tars[-1].symlink(path, f"/{folders[attributes['mtime'] % len(folders)]}", mtime=1)
         for name in NAMES[:2]:
             if self.real(f"{path}/{name}") is not None:
                 self.tars[-1].file(f"{path}/{name}", b"through", **attributes)
 
 
-def _found(root: Node, path: str) -> Node | None:
-    node: Node | None = root
+def _found(root: Inode, path: str) -> Inode | None:
+    inode: Inode | None = root
     for name in filter(None, path.split("/")):
-        node = node.children.get(name.encode()) if node and node.children else None
-    return node
+        inode = inode.children.get(name.encode()) if inode and inode.children else None
+    return inode
 
 
 @st.composite

@@ -12,30 +12,30 @@ from hypothesis import strategies as st
 
 from prestow.layers.materialise import materialise
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import Node, walk
+from prestow.layers.tree.inode import Inode, walk
 from prestow.snapshots.drivers.overlay_layer import OPAQUE, _bare, difference
 from prestow.snapshots.mounts.mount import mount_all, overlaid, unmount
-from tests.trees import Layers, Sample, differences, listing, names, node_listing, samples
+from tests.trees import Layers, Sample, differences, inode_listing, listing, names, samples
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
 
 
-def folder(**children: Node) -> Node:
-    node = Node(Kind.DIRECTORY)
-    node.children = {name.encode(): child for name, child in children.items()}
-    return node
+def folder(**children: Inode) -> Inode:
+    inode = Inode(Kind.DIRECTORY)
+    inode.children = {name.encode(): child for name, child in children.items()}
+    return inode
 
 
-def file(mode: int = 0o644) -> Node:
-    return Node(Kind.REGULAR, mode)
+def file(mode: int = 0o644) -> Inode:
+    return Inode(Kind.REGULAR, mode)
 
 
-def shape(root: Node) -> dict[str, str]:
+def shape(root: Inode) -> dict[str, str]:
     """Return each path with what is special about it."""
     found = {}
-    for path, node in walk(root):
-        hidden = node.kind is Kind.CHAR and (node.major, node.minor) == (0, 0)
-        found[path.decode()] = "whiteout" if hidden else "opaque" if OPAQUE in node.xattrs else ""
+    for path, inode in walk(root):
+        hidden = inode.kind is Kind.CHAR and (inode.major, inode.minor) == (0, 0)
+        found[path.decode()] = "whiteout" if hidden else "opaque" if OPAQUE in inode.xattrs else ""
     return found
 
 
@@ -98,24 +98,24 @@ def test_a_lost_name_of_a_file_has_it_made_again_under_the_others() -> None:
 
 
 @st.composite
-def changes(draw: st.DrawFn) -> tuple[Sample, list[Node]]:
+def changes(draw: st.DrawFn) -> tuple[Sample, list[Inode]]:
     """Return the bytes of layers and a row of trees, each of which was made from the one before."""
     first, other = draw(samples()), draw(samples())
-    for node in {node for _, node in walk(other.root)}:
-        node.layer += len(first.layers) if node.layer >= 0 else 0
-    material = [node for _, node in walk(other.root)]
+    for inode in {inode for _, inode in walk(other.root)}:
+        inode.layer += len(first.layers) if inode.layer >= 0 else 0
+    material = [inode for _, inode in walk(other.root)]
     trees = [first.root]
     for _ in range(draw(st.integers(1, 3))):
-        files = [node for _, node in walk(trees[-1]) if node.children is None]
+        files = [inode for _, inode in walk(trees[-1]) if inode.children is None]
         trees.append(_changed(draw, trees[-1], [*material, *files]))
     return Sample(first.root, first.layers + other.layers), trees
 
 
-def _changed(draw: st.DrawFn, node: Node, material: Sequence[Node]) -> Node:
-    copy = _bare(node)
-    copy.mtime_ns = draw(st.sampled_from([node.mtime_ns, 1]))
+def _changed(draw: st.DrawFn, inode: Inode, material: Sequence[Inode]) -> Inode:
+    copy = _bare(inode)
+    copy.mtime_ns = draw(st.sampled_from([inode.mtime_ns, 1]))
     assert copy.children is not None
-    for name, child in sorted((node.children or {}).items())[:20]:
+    for name, child in sorted((inode.children or {}).items())[:20]:
         match draw(st.sampled_from(["keep", "change", "drop", "replace"])):
             case "change" if child.children is not None:
                 copy.children[name] = _changed(draw, child, material)
@@ -127,17 +127,17 @@ def _changed(draw: st.DrawFn, node: Node, material: Sequence[Node]) -> Node:
     return copy
 
 
-def _placed(node: Node) -> Node:
-    """Return a node for another place: files get a further name, folders cannot, so they are copied."""
-    if node.children is None:
-        return node
-    copy = _bare(node)
-    copy.children = {name: _placed(child) for name, child in node.children.items()}
+def _placed(inode: Inode) -> Inode:
+    """Return an inode for another place: files get a further name, folders cannot, so they are copied."""
+    if inode.children is None:
+        return inode
+    copy = _bare(inode)
+    copy.children = {name: _placed(child) for name, child in inode.children.items()}
     return copy
 
 
 @contextmanager
-def stacked(trees: Sequence[Node], layers: Layers, place: Path) -> Iterator[Path]:
+def stacked(trees: Sequence[Inode], layers: Layers, place: Path) -> Iterator[Path]:
     """Mount the differences of a row of trees on top of each other."""
     lowers: list[Path] = []
     for index, tree in enumerate(trees):
@@ -155,10 +155,10 @@ def stacked(trees: Sequence[Node], layers: Layers, place: Path) -> Iterator[Path
 
 @settings(deadline=None, max_examples=10)
 @given(changes())
-def test_the_kernel_shows_any_change_of_any_tree(case: tuple[Sample, list[Node]]) -> None:
+def test_the_kernel_shows_any_change_of_any_tree(case: tuple[Sample, list[Inode]]) -> None:
     sample, trees = case
     with tempfile.TemporaryDirectory() as place:
         layers = sample.save(Path(place))
 
         with stacked(trees, layers, Path(place)) as target:
-            assert differences(listing(target), node_listing(trees[-1], layers.open)) == []
+            assert differences(listing(target), inode_listing(trees[-1], layers.open)) == []
