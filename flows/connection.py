@@ -96,8 +96,8 @@ def _opened(home: Path, announce: Callable[[str], object] | None) -> Iterator[st
     own = not may_be_named(env, Path.cwd())
     if own:
         _begin(home, announce)  # there is something to import meanwhile
-    from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - the slow import
-    from prefect.settings import get_current_settings  # noqa: PLC0415 - likewise
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import get_current_settings
 
     with ExitStack() as around:
         server = around.enter_context(kept(home)) if own else None
@@ -121,8 +121,8 @@ def _opened(home: Path, announce: Callable[[str], object] | None) -> Iterator[st
 @contextmanager
 def _events_sent(home: Path, url: str) -> Iterator[None]:
     """Send the events that wait before the block ends."""
-    from prefect.events.clients import PrefectEventsClient  # noqa: PLC0415 - once Prefect is needed
-    from prefect.events.worker import EventsWorker  # noqa: PLC0415 - likewise
+    from prefect.events.clients import PrefectEventsClient
+    from prefect.events.worker import EventsWorker
 
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # it warns of events that wait, and sends them
     if _lasting_name(home, url) == _LOCAL:  # another server of the store may take longer to come than the client asks
@@ -142,7 +142,7 @@ def _drain(service: "type[QueueService[Any]]") -> None:
 
 
 def _drain_log() -> None:
-    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415 - once Prefect is needed
+    from prefect.logging.handlers import APILogWorker
 
     _drain(APILogWorker)
 
@@ -150,11 +150,11 @@ def _drain_log() -> None:
 @contextmanager
 def _runs_of(home: Path, url: str) -> Iterator[None]:
     """Use one client in this block, and note its runs."""
-    from httpx import TransportError  # noqa: PLC0415 - once Prefect is needed
-    from prefect.context import SyncClientContext  # noqa: PLC0415 - likewise
-    from prefect.exceptions import CancelledRun, PrefectHTTPStatusError  # noqa: PLC0415 - likewise
+    from httpx import TransportError
+    from prefect.context import SyncClientContext
+    from prefect.exceptions import CancelledRun, PrefectHTTPStatusError
 
-    from flows.runs.crashed import mark_crashed  # noqa: PLC0415 - likewise
+    from flows.runs.crashed import mark_crashed
 
     api = _lasting_name(home, url)
     try:

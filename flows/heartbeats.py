@@ -14,7 +14,7 @@ from typing import Any
 
 def end_at_once() -> None:
     """Let the flows of this process send heartbeats by our loop (names checked for Prefect 3.8 and 3.9)."""
-    from prefect import flow_engine  # noqa: PLC0415 - the slow import, which a child of the warm process has made
+    from prefect import flow_engine
 
     flow_engine._send_heartbeats = _send_heartbeats  # noqa: SLF001 - the point
 

@@ -43,8 +43,8 @@ def adopted(env: Mapping[str, str], server: Server) -> bool:
 
     Reading all of Prefect's settings again takes longer than any step of a small pull.
     """
-    from prefect.settings import get_current_settings  # noqa: PLC0415 - the slow import
-    from pydantic import SecretStr  # noqa: PLC0415 - likewise
+    from prefect.settings import get_current_settings
+    from pydantic import SecretStr
 
     settings, expected = get_current_settings(), LEAN | QUIET | environment(server)
     found = {name: env[name] for name in env if name in expected or name.upper().startswith("PREFECT_")}
@@ -61,7 +61,7 @@ def lightened(*, heartbeats: bool = False) -> "Settings":
 
     Runs of a terminal or a program send no ``heartbeats``: this host notes their process, and tells when it was killed.
     """
-    from prefect.settings import get_current_settings  # noqa: PLC0415 - the slow import
+    from prefect.settings import get_current_settings
 
     settings = get_current_settings()
     if not heartbeats and "heartbeat_frequency" not in settings.flows.model_fields_set:
@@ -73,8 +73,8 @@ def lightened(*, heartbeats: bool = False) -> "Settings":
 
 def read_again(env: Mapping[str, str]) -> None:
     """Let a process that imported Prefect long ago, and ``QUIET``, take the settings of its environment ``env``."""
-    from prefect.context import refresh_global_settings_context  # noqa: PLC0415 - the slow import
-    from prefect.logging.configuration import setup_logging  # noqa: PLC0415 - likewise
+    from prefect.context import refresh_global_settings_context
+    from prefect.logging.configuration import setup_logging
 
     before = _logging()
     refresh_global_settings_context()
@@ -84,7 +84,7 @@ def read_again(env: Mapping[str, str]) -> None:
 
 def _logging() -> "LoggingSettings":
     """Return Prefect's settings of its log; where a file would be that is not there does not count."""
-    from prefect.settings import get_current_settings  # noqa: PLC0415 - the slow import
+    from prefect.settings import get_current_settings
 
     found = get_current_settings().logging
     return found if Path(found.config_path).exists() else found.model_copy(update={"config_path": None})

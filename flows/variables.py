@@ -153,7 +153,7 @@ def _file(what: str, path: str) -> str:
 
 
 def _block(what: str, name: str) -> str:
-    from prefect.blocks.system import Secret  # noqa: PLC0415 - only where one is asked for
+    from prefect.blocks.system import Secret
 
     try:
         block: Any = Secret.load(name, _sync=True)  # type: ignore[call-arg]  # Prefect's decorator takes it

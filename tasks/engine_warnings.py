@@ -47,8 +47,8 @@ def heard(listen: Callable[[str], object]) -> Iterator[None]:
 
 def _send(record: logging.LogRecord) -> None:
     """Add a line to the log of the flow run, if there is one."""
-    from prefect.context import FlowRunContext, TaskRunContext  # noqa: PLC0415 - a terminal opens a journal before
-    from prefect.logging.handlers import APILogHandler  # noqa: PLC0415 - likewise
+    from prefect.context import FlowRunContext, TaskRunContext
+    from prefect.logging.handlers import APILogHandler
 
     if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
         APILogHandler().emit(record)

@@ -130,35 +130,35 @@ def _checked(text: str, parse: Callable[[str], object]) -> str:
 
 def platform(text: str) -> str:
     """Check a platform."""
-    from prestow.platforms import Platform  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.platforms import Platform
 
     return _checked(text, Platform.parse)
 
 
 def source(text: str) -> str:
     """Check what names an image: a reference, or a layout on disk."""
-    from prestow.reference import parse_source  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.reference import parse_source
 
     return _checked(text, parse_source)
 
 
 def image_name(text: str) -> str:
     """Check a name for the store."""
-    from prestow.reference import Reference  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.reference import Reference
 
     return _checked(text, Reference.parse)
 
 
 def namespace(text: str) -> str:
     """Check the name of a namespace."""
-    from prestow.metadata.namespace import check_namespace  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.metadata.namespace import check_namespace
 
     return _checked(text, check_namespace)
 
 
 def secret(text: str) -> str:
     """Check where a secret comes from; a file is named from the root, since a record of the run tells of it."""
-    from flows.variables import check_reference  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.variables import check_reference
 
     name, _, path = _checked(text, check_reference).partition("=file:")
     return f"{name}=file:{os.path.abspath(path)}" if path else text  # noqa: PTH100 - a text for a parameter
@@ -166,7 +166,7 @@ def secret(text: str) -> str:
 
 def container_id(text: str) -> str:
     """Check the ID for a new container."""
-    from prestow.runtime.bundle import check_container_id  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.runtime.bundle import check_container_id
 
     return _checked(text, check_container_id)
 

@@ -38,7 +38,7 @@ def add(verbs: Verbs, common: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the bundle, with progress on standard error."""
     with session(args):
-        from flows.bundle import bundle  # noqa: PLC0415 - Prefect, once its API is known
+        from flows.bundle import bundle
 
         made = bundle(
             args.reference,

@@ -183,7 +183,7 @@ def _prefect(home: str) -> Iterator[Finding]:
 
 def _api(found: str, url: str, headers: Mapping[str, str]) -> Iterator[Finding]:
     """Ask an API how it is, and whether its schedules make runs."""
-    import httpx  # noqa: PLC0415 - only where there is somebody to ask
+    import httpx
 
     base, trust = url.rstrip("/"), not on_loopback(url)
     try:

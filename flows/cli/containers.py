@@ -34,8 +34,8 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def show(args: argparse.Namespace) -> int:
     """List the containers, with what their processes do."""
-    from prestow.containers.process import shown_status  # noqa: PLC0415 - likewise
-    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.containers.process import shown_status
+    from prestow.store.node import open_node
 
     node, everywhere = open_node(args.home, args.namespace), args.all_namespaces
     found = [
@@ -50,8 +50,8 @@ def show(args: argparse.Namespace) -> int:
 
 def stop(args: argparse.Namespace) -> int:
     """Stop one container; that it does not run is what was asked for."""
-    from prestow.containers.process import stop as end_process  # noqa: PLC0415 - likewise
-    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.containers.process import stop as end_process
+    from prestow.store.node import open_node
 
     ran = end_process(open_node(args.home, args.namespace), args.id, grace_seconds=args.grace)
     text = f"stopped {args.id}" if ran else f"{args.id} does not run"
@@ -61,8 +61,8 @@ def stop(args: argparse.Namespace) -> int:
 
 def remove(args: argparse.Namespace) -> int:
     """Remove one container."""
-    from prestow.containers.create import remove_container  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.containers.create import remove_container
+    from prestow.store.node import open_node
 
     record = remove_container(open_node(args.home, args.namespace), args.id)
     emit(dataclasses.asdict(record), f"removed {record.id}", as_json=args.json)

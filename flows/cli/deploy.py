@@ -22,11 +22,11 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Deploy."""
-    from prestow.project import root  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.project import root
 
     project = root()
     with connection(args) as api:
-        from flows.deploying import deploy  # noqa: PLC0415 - Prefect reads its settings when it is imported
+        from flows.deploying import deploy
 
         deployments = deploy(project)
     rows = [(d.name, "created" if d.created else "up to date", d.pool, ", ".join(d.active) or "-") for d in deployments]

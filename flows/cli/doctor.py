@@ -18,7 +18,7 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything; the exit status is 1 if something that a pull needs does not work."""
-    from flows.cli.checks import all_settings, examine  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.cli.checks import all_settings, examine
 
     findings, settings = examine(args.home), all_settings()
     document = {"checks": [dataclasses.asdict(finding) for finding in findings], "settings": settings}

@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> int:
     if not os.environ.get(_RUN):
         raise InvalidError(f"{_RUN} is not set: a worker starts this command, and names the flow run by it")
     _elsewhere(args)
-    from flows.heartbeats import end_at_once  # noqa: PLC0415 - keep `prestow --help` quick
-    from flows.local_server.proxies import bypass, direct  # noqa: PLC0415 - likewise
-    from flows.orchestration import LEAN, lightened, read_again  # noqa: PLC0415 - likewise
+    from flows.heartbeats import end_at_once
+    from flows.local_server.proxies import bypass, direct
+    from flows.orchestration import LEAN, lightened, read_again
 
     for name in _LEAN:
         os.environ.setdefault(name, LEAN[name])

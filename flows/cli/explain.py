@@ -28,8 +28,8 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explain."""
-    from prestow.gc.explain import explain  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.gc.explain import explain
+    from prestow.store.node import open_node
 
     found = explain(open_node(args.home, args.namespace), args.what)
     emit([dataclasses.asdict(each) for each in found], "\n".join(map(_told, found)), as_json=args.json)

@@ -65,8 +65,8 @@ def _add_removing(parts: Verbs, common: Parser) -> None:
 
 def show(args: argparse.Namespace) -> int:
     """List the names with what they point to."""
-    from flows.cli.inspection import summaries  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
+    from flows.cli.inspection import summaries
+    from prestow.store.node import open_node
 
     node = open_node(args.home, args.namespace)
     everywhere = args.all_namespaces
@@ -82,8 +82,8 @@ def show(args: argparse.Namespace) -> int:
 
 def remove(args: argparse.Namespace) -> int:
     """Forget names."""
-    from prestow.metadata.removal import containers_of, remove_images  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.metadata.removal import containers_of, remove_images
+    from prestow.store.node import open_node
 
     node = open_node(args.home, args.namespace)
     node.make_room()
@@ -100,9 +100,9 @@ def remove(args: argparse.Namespace) -> int:
 
 def tag(args: argparse.Namespace) -> int:
     """Return an image another name."""
-    from prestow.metadata import tag as engine  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.reference import Reference  # noqa: PLC0415 - likewise
-    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.metadata import tag as engine
+    from prestow.reference import Reference
+    from prestow.store.node import open_node
 
     node = open_node(args.home, args.namespace)
     node.recover()
@@ -115,8 +115,8 @@ def tag(args: argparse.Namespace) -> int:
 
 def label(args: argparse.Namespace) -> int:
     """Change the labels of a name, and tell those that it has now."""
-    from prestow.metadata import tag as engine  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.metadata import tag as engine
+    from prestow.store.node import open_node
 
     node = open_node(args.home, args.namespace)
     node.recover()
@@ -128,8 +128,8 @@ def label(args: argparse.Namespace) -> int:
 
 def inspect(args: argparse.Namespace) -> int:
     """Show one image."""
-    from flows.cli.inspection import details  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
+    from flows.cli.inspection import details
+    from prestow.store.node import open_node
 
     document = details(open_node(args.home, args.namespace), args.name, args.platform)
     emit(document, _page(document), as_json=args.json)

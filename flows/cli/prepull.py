@@ -28,13 +28,13 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pull all, and tell what is here."""
-    from flows.forms.parameters import MOST_IMAGES  # noqa: PLC0415 - pydantic
+    from flows.forms.parameters import MOST_IMAGES
 
     if len(args.references) > MOST_IMAGES:
         raise InvalidError(f"{len(args.references)} images at once; at most {MOST_IMAGES}: divide them")
     with session(args):
-        from flows.fanout import PrepullError  # noqa: PLC0415 - Prefect, once its API is known
-        from flows.prepull import prepull  # noqa: PLC0415 - likewise
+        from flows.fanout import PrepullError
+        from flows.prepull import prepull
 
         try:
             result = prepull(args.references, args.platform, args.parallel, args.driver, args.home, args.namespace)

@@ -42,7 +42,7 @@ def _terminal() -> "Console | None":
     """Return standard error, if it is a terminal on which the cursor can be moved."""
     if sys.stderr is None or not sys.stderr.isatty():
         return None
-    from rich.console import Console  # noqa: PLC0415 - only for a terminal
+    from rich.console import Console
 
     console = Console(stderr=True)
     return console if console.is_terminal and not console.is_dumb_terminal else None
@@ -124,7 +124,7 @@ class _Bars(Display):
     """One bar a step that is under way."""
 
     def __init__(self, console: "Console") -> None:
-        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - only for a terminal
+        from rich.progress import BarColumn, Progress, TextColumn
 
         super().__init__()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[bytes]}"))

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         swept = _directly(args, options)
     else:
         with session(args):
-            from flows.prune import prune  # noqa: PLC0415 - Prefect, once its API is known
+            from flows.prune import prune
 
             swept = prune(home=args.home, **options)
     for left in swept.left:
@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _checked_mark(args: argparse.Namespace, options: dict[str, Any]) -> float | None:
     """Return the high mark of the disk; what contradicts itself, or the settings, is refused before anything begins."""
-    from prestow.gc.prune import Choice, rules  # noqa: PLC0415 - likewise
-    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.gc.prune import Choice, rules
+    from prestow.store.node import open_node
 
     return rules(open_node(args.home, args.namespace), Choice(**options)).retention.above
 
@@ -97,14 +97,14 @@ def _say_still_full(args: argparse.Namespace, above: float) -> None:
 
 def _scarce(args: argparse.Namespace) -> bool:
     """Whether the store's disk lacks the space for what Prefect writes about a run."""
-    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.store.node import open_node
 
     return shutil.disk_usage(open_node(args.home, args.namespace).home).free < SCARCE
 
 
 def _directly(args: argparse.Namespace, options: dict[str, Any]) -> "Pruned":
-    from prestow.gc.prune import Choice, prune  # noqa: PLC0415 - likewise
-    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.gc.prune import Choice, prune
+    from prestow.store.node import open_node
 
     return prune(open_node(args.home, args.namespace), Choice(**options), dry_run=args.dry_run)
 

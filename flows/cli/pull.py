@@ -43,9 +43,9 @@ def add(verbs: Verbs, common: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Pull, with progress on standard error."""
     with session(args):
-        from flows.cli.person import person  # noqa: PLC0415 - likewise
-        from flows.pull import pull  # noqa: PLC0415 - likewise
-        from flows.runs.approval import asking  # noqa: PLC0415 - Prefect, once its API is known
+        from flows.cli.person import person
+        from flows.pull import pull
+        from flows.runs.approval import asking
 
         with asking(person()):
             pulled = pull(

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _ran(args: argparse.Namespace) -> "Ran":
     with session(args):
-        from flows.run import run as run_flow  # noqa: PLC0415 - Prefect, once its API is known
+        from flows.run import run as run_flow
 
         return run_flow(
             args.reference,

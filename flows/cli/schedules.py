@@ -69,8 +69,8 @@ def _has_coming_run(ask: Ask, deployment: str, now: datetime) -> bool:
 
 def _is_due(schedule: Mapping[str, Any], now: datetime) -> bool:
     """Return whether a schedule has a date within the scheduler's horizon."""
-    from prefect.server.schemas.schedules import SCHEDULE_TYPES  # noqa: PLC0415 - seconds, and only where it matters
-    from pydantic import TypeAdapter  # noqa: PLC0415 - likewise
+    from prefect.server.schemas.schedules import SCHEDULE_TYPES
+    from pydantic import TypeAdapter
 
     known: Any = TypeAdapter(SCHEDULE_TYPES).validate_python(dict(schedule))
     return bool(asyncio.run(known.get_dates(1, start=now + _GRACE, end=now + _HORIZON)))

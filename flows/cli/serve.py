@@ -57,9 +57,9 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted; says on standard output where, once it does."""
-    from prestow.registry.layout import open_layout  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.registry.server.limits import Limits  # noqa: PLC0415 - likewise
-    from prestow.registry.server.listener import Server  # noqa: PLC0415 - likewise
+    from prestow.registry.layout import open_layout
+    from prestow.registry.server.limits import Limits
+    from prestow.registry.server.listener import Server
 
     limits = Limits(connections=_affordable(args.connections), per_client=args.per_client)
     images, content = open_layout(args.layout) if args.layout else _store(args.home, args.namespace)
@@ -90,7 +90,7 @@ def _affordable(connections: int) -> int:
 
 
 def _store(home: str, namespace: str) -> "tuple[FindImage, Provider]":
-    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.store.node import open_node
 
     node = open_node(home, namespace)
     return lambda name: node.images.get(name).target, node.content

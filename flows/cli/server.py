@@ -40,7 +40,7 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def status(args: argparse.Namespace) -> int:
     """Return whether the server runs, and where."""
-    from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.local_server import ensure
 
     _tell(ensure.status(Path(args.home)), as_json=args.json)
     return 0
@@ -63,8 +63,8 @@ def open_page(args: argparse.Namespace) -> int:
 
 def env(args: argparse.Namespace) -> int:
     """Print the variables of a client, for a shell to evaluate."""
-    from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
-    from flows.local_server.proxies import bypass  # noqa: PLC0415 - likewise
+    from flows.local_server import ensure
+    from flows.local_server.proxies import bypass
 
     variables = ensure.environment(_ensured(args)) | bypass(os.environ)
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
@@ -74,7 +74,7 @@ def env(args: argparse.Namespace) -> int:
 
 def stop(args: argparse.Namespace) -> int:
     """Stop the server."""
-    from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.local_server import ensure
 
     stopped = ensure.stop(Path(args.home))
     emit({"stopped": stopped}, "stopped" if stopped else "it was not running", as_json=args.json)
@@ -83,8 +83,8 @@ def stop(args: argparse.Namespace) -> int:
 
 def _ensured(args: argparse.Namespace) -> "Server":
     """Return the server, started if need be, once store and settings are known to be right."""
-    from flows.local_server import ensure  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
+    from flows.local_server import ensure
+    from prestow.store.node import open_node
 
     node = open_node(args.home, args.namespace)
     _ = node.settings

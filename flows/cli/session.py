@@ -31,7 +31,7 @@ def session(args: argparse.Namespace) -> Iterator[None]:
         UnavailableError: the Prefect API does not answer.
     """
     elsewhere(args)
-    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.store.node import open_node
 
     _ = open_node(args.home, args.namespace).settings
     with connection(args):
@@ -55,11 +55,11 @@ def connection(args: argparse.Namespace) -> Iterator[str]:
         if args.json:
             around.enter_context(answer_reserved())
         quieten(os.environ)
-        from flows.cli.progress import shown  # noqa: PLC0415 - keep `prestow --help` quick
-        from flows.connection import using_api  # noqa: PLC0415 - likewise
+        from flows.cli.progress import shown
+        from flows.connection import using_api
 
         api = around.enter_context(using_api(Path(args.home), announce=say))
-        from flows.runs.cancelling import OpenRuns, noticed  # noqa: PLC0415 - Prefect, once its API is known
+        from flows.runs.cancelling import OpenRuns, noticed
 
         last.callback(around.enter_context(noticed(OpenRuns())).cancel)
         last.callback(around.enter_context(shown()).end)
@@ -74,7 +74,7 @@ def elsewhere(args: argparse.Namespace) -> None:
     """
     if args.words is None:
         return
-    from flows.warm import client  # noqa: PLC0415 - only for verbs that run flows
+    from flows.warm import client
 
     status = client.run(Path(args.home), args.words)
     if status is not None:

@@ -16,7 +16,7 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def show(args: argparse.Namespace) -> int:
     """List all snapshots of all drivers."""
-    from prestow.store.node import open_node  # noqa: PLC0415 - keep `prestow --help` quick
+    from prestow.store.node import open_node
 
     found = [
         dataclasses.asdict(info) | {"kind": info.kind.value}

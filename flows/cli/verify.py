@@ -36,8 +36,8 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Verify one image or all; the exit status is that of a mismatch if something is damaged in the end."""
-    from prestow.fsck.run import examine  # noqa: PLC0415 - keep `prestow --help` quick
-    from prestow.store.node import open_node  # noqa: PLC0415 - likewise
+    from prestow.fsck.run import examine
+    from prestow.store.node import open_node
 
     if (args.name is None) != args.all:
         raise InvalidError("verify: expected the name of an image, or --all; see `prestow verify --help`")

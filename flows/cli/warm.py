@@ -24,7 +24,7 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def status(args: argparse.Namespace) -> int:
     """Return whether the process runs."""
-    from flows.warm import client  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.warm import client
 
     pid = client.status(Path(args.home))
     text = "not running; the next flow starts it" if pid is None else f"running (pid {pid})"
@@ -34,7 +34,7 @@ def status(args: argparse.Namespace) -> int:
 
 def stop(args: argparse.Namespace) -> int:
     """Stop the process."""
-    from flows.warm import client  # noqa: PLC0415 - keep `prestow --help` quick
+    from flows.warm import client
 
     stopped = client.stop(Path(args.home))
     emit({"stopped": stopped}, "stopped" if stopped else "it was not running", as_json=args.json)

@@ -33,7 +33,7 @@ def main(folder: str, key: str) -> None:
     gc.disable()  # nothing that is imported is garbage
     idle = _idle()
     _import_all(Path(folder).parent)
-    from flows.warm.server import Server  # noqa: PLC0415 - no command needs it
+    from flows.warm.server import Server
 
     gc.enable()
     Server(folder, key, run, idle).serve()
@@ -46,14 +46,14 @@ def run(words: Sequence[str]) -> int:
 
 def _idle() -> float:
     """Return the seconds after which an idle process ends."""
-    from config.settings import load  # noqa: PLC0415 - pydantic
+    from config.settings import load
 
     return load().warm_minutes * 60
 
 
 def _import_all(home: Path) -> None:
     """Import the rooms, with Prefect as it is for a command that uses the store's own server, which saves it much."""
-    from flows.orchestration import prepared  # noqa: PLC0415 - as the rest
+    from flows.orchestration import prepared
 
     before = dict(os.environ)
     os.environ.update(prepared(home))
@@ -66,7 +66,7 @@ def _import_all(home: Path) -> None:
 
 def _complete_models() -> None:
     """Let pydantic do for all models what it leaves to the first use of each, which would be in every child."""
-    from pydantic import BaseModel  # noqa: PLC0415 - as the rest
+    from pydantic import BaseModel
 
     waiting = BaseModel.__subclasses__()
     while waiting:

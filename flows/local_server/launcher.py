@@ -108,12 +108,12 @@ def _address(directory: Path) -> tuple[socket.socket, str]:
 
 def _serve(listener: socket.socket, record: Record, directory: Path) -> None:
     """Run Prefect's application on the socket."""
-    import uvicorn  # noqa: PLC0415 - likewise
-    from prefect.server.api.server import create_app  # noqa: PLC0415 - likewise
+    import uvicorn
+    from prefect.server.api.server import create_app
 
-    from config.settings import load  # noqa: PLC0415 - pydantic, which Prefect has read by now
-    from flows.local_server.events import write_once  # noqa: PLC0415 - it imports Prefect
-    from flows.local_server.transactions import queue_writers  # noqa: PLC0415 - likewise
+    from config.settings import load
+    from flows.local_server.events import write_once
+    from flows.local_server.transactions import queue_writers
 
     queue_writers()
     write_once()

@@ -44,7 +44,7 @@ def _has_table(text: str) -> bool:
     """Return whether there is a table of Prefect's in a ``pyproject.toml``."""
     if "prefect" not in text:
         return False
-    import tomllib  # noqa: PLC0415 - only where there is something to parse
+    import tomllib
 
     with suppress(tomllib.TOMLDecodeError, AttributeError):
         return "prefect" in tomllib.loads(text).get("tool", {})

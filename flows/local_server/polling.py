@@ -68,8 +68,8 @@ def poll_seldom() -> None:
     The sweep reads automations that another server changed, of which there is none, and forgets events that wait for
     others; those that evaluate time are a service of its own (``PROACTIVE_GRANULARITY``).
     """
-    from prefect.server.api import background_workers  # noqa: PLC0415 - settings come first
-    from prefect.server.events import triggers  # noqa: PLC0415 - likewise
+    from prefect.server.api import background_workers
+    from prefect.server.events import triggers
 
     deaf = version("pydocket").startswith(_DOCKET)
     setattr(background_workers, "Worker", _DeafWorker if deaf else PatientWorker)  # noqa: B010 - an import of its own

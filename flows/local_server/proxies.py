@@ -45,7 +45,7 @@ def bypass(environment: Mapping[str, str], url: str | None = None) -> dict[str, 
 @contextmanager
 def direct(url: str) -> Iterator[None]:
     """Let Prefect's HTTP clients that are made in this block use no proxy, if the API at ``url`` is on loopback."""
-    from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient  # noqa: PLC0415 - the slow import
+    from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 
     with ExitStack() as around:
         for client in (PrefectHttpxAsyncClient, PrefectHttpxSyncClient) if on_loopback(url) else ():

@@ -81,7 +81,7 @@ def _plain(source: BinaryIO) -> Iterator[bytes]:
 
 
 def _gzip(source: BinaryIO) -> Iterator[bytes]:
-    from isal import igzip, isal_zlib  # noqa: PLC0415 - a native library, only for those who decompress
+    from isal import igzip, isal_zlib
 
     open_gzip: Callable[[BinaryIO], GzipFile] = igzip.open
     corrupt = (BadGzipFile, cast("type[Exception]", isal_zlib.IsalError))
@@ -99,7 +99,7 @@ def _gzip(source: BinaryIO) -> Iterator[bytes]:
 
 def _zstd(source: BinaryIO) -> Iterator[bytes]:
     """Walk the frames ourselves: the library neither bounds what one call gives nor tells a truncated frame."""
-    import zstandard  # noqa: PLC0415 - a native library, only for those who decompress
+    import zstandard
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
     while magic := source.read(len(_ZSTD)):
@@ -116,7 +116,7 @@ def _zstd(source: BinaryIO) -> Iterator[bytes]:
 
 def _zstd_frame(source: BinaryIO, decompressor: "ZstdDecompressor") -> Iterator[bytes]:
     """Decompress one frame, whose magic was read, a few blocks at a time."""
-    from zstandard import CONTENTSIZE_UNKNOWN, frame_header_size, get_frame_parameters  # noqa: PLC0415 - as above
+    from zstandard import CONTENTSIZE_UNKNOWN, frame_header_size, get_frame_parameters
 
     start = source.tell() - len(_ZSTD)
     source.seek(start)

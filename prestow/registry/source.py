@@ -74,8 +74,8 @@ class Sources:
         """Return the source of a reference; nothing is asked yet."""
         if isinstance(reference, LayoutReference):
             return LayoutSource(reference)
-        from prestow.registry.client import Client  # noqa: PLC0415 - HTTP costs 0.1 s that most commands need not pay
-        from prestow.registry.registry import RegistrySource  # noqa: PLC0415 - likewise
+        from prestow.registry.client import Client
+        from prestow.registry.registry import RegistrySource
 
         with self._lock:
             if self._client is None:

@@ -77,7 +77,7 @@ class Node:
         Raises:
             InvalidError: a setting is not allowed.
         """
-        from config.settings import SettingsError, load  # noqa: PLC0415 - pydantic: only when needed
+        from config.settings import SettingsError, load
 
         try:
             return load()
@@ -96,7 +96,7 @@ class Node:
 
     def _rebuild(self, cursor: Cursor) -> None:
         """Fill a new database from what is on disk, of which there is something if another one was lost."""
-        from prestow.store.rebuild import rebuild  # noqa: PLC0415 - as seldom as that
+        from prestow.store.rebuild import rebuild
 
         rebuild(self.home, self.content, cursor)
 
@@ -118,14 +118,14 @@ class Node:
     @cached_property
     def scans(self) -> "Scans":
         """What the layers mean, remembered for a while."""
-        from prestow.layers.scans import Scans  # noqa: PLC0415 - only for verbs that unpack
+        from prestow.layers.scans import Scans
 
         return Scans(self.content, self.limits)
 
     @cached_property
     def limits(self) -> "Limits":
         """What a layer may be at most."""
-        from prestow.layers.limits import Limits  # noqa: PLC0415 - only for verbs that unpack
+        from prestow.layers.limits import Limits
 
         return Limits(
             max_layer_bytes=self.settings.max_layer_bytes,
@@ -137,9 +137,9 @@ class Node:
     @cached_property
     def sources(self) -> "Sources":
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
-        from prestow.registry.credentials import DockerConfig  # noqa: PLC0415 - only for verbs that fetch
-        from prestow.registry.hosts import Options  # noqa: PLC0415 - likewise
-        from prestow.registry.source import Sources  # noqa: PLC0415 - likewise
+        from prestow.registry.credentials import DockerConfig
+        from prestow.registry.hosts import Options
+        from prestow.registry.source import Sources
 
         settings = self.settings
         options = Options(insecure=frozenset(settings.insecure_registries), trusted=frozenset(settings.trusted_hosts))
@@ -156,7 +156,7 @@ class Node:
     @cached_property
     def snapshotters(self) -> "tuple[Driver, ...]":
         """All drivers, whether they work here or not: enough to list and to remove what they have."""
-        from prestow.snapshots.drivers.all import drivers  # noqa: PLC0415 - only for verbs that need them
+        from prestow.snapshots.drivers.all import drivers
 
         durable = self.settings.durability == "full"
         return drivers(self.home, self.database, self.content, durable=durable, scan=self.scans.tree)
@@ -167,14 +167,14 @@ class Node:
         Raises:
             UnsupportedError: it does not work here; the message says why.
         """
-        from prestow.snapshots.drivers.probe import choose  # noqa: PLC0415 - likewise
+        from prestow.snapshots.drivers.probe import choose
 
         by_name = {snapshotter.driver: snapshotter for snapshotter in self.snapshotters}
         return by_name[choose(self.home / "snapshots", self.settings.driver if driver == "auto" else driver)]
 
     def snapshots(self) -> "list[Info]":
         """List the snapshots of all drivers; that needs their rows alone, and no settings."""
-        from prestow.snapshots.catalog import every_snapshot  # noqa: PLC0415 - only for verbs that need it
+        from prestow.snapshots.catalog import every_snapshot
 
         return every_snapshot(self.database)
 
@@ -240,8 +240,8 @@ class Node:
 
     def recover(self, *, whole: bool = False) -> None:
         """Finish or remove what dead processes left; quick where nothing is, unless the ``whole`` is looked at."""
-        from prestow.runtime.binary import Runtime, find_runtime  # noqa: PLC0415 - likewise
-        from prestow.store.recovery import recover  # noqa: PLC0415 - only for verbs that change something
+        from prestow.runtime.binary import Runtime, find_runtime
+        from prestow.store.recovery import recover
 
         def runtime() -> Runtime:
             return find_runtime(self.settings.runtime)

@@ -39,7 +39,7 @@ def main(home: str, reference: str, rounds: str) -> None:
     """Let them take turns, once to warm up and then ``rounds`` times."""
     times: dict[str, list[float]] = {}
     with using_api(Path(home)):
-        from flows.pull import pull  # noqa: PLC0415 - once the API is known
+        from flows.pull import pull
 
         node = open_node(home)
         contestants: dict[str, Callable[[], object]] = {

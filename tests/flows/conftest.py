@@ -36,7 +36,7 @@ def home(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def pulled_store(prefect_server: Server, demo_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store as a pull of the demo image leaves it; only to be copied."""
-    from flows.pull import pull  # noqa: PLC0415 - Prefect, for which those wait who want it
+    from flows.pull import pull
 
     folder = tmp_path_factory.mktemp("pulled") / "store"
     pull(f"oci:{demo_layout}:demo", home=str(folder))

@@ -100,8 +100,8 @@ def answers(api: Mapping[str, str]) -> bool:
 
 def test_the_installed_prefect_knows_when_a_cron_schedule_is_due() -> None:
     """As its scheduler asks; Prefect 3.9.1 fails at that on Python 3.11 and 3.12."""
-    from prefect.server.schemas.schedules import CronSchedule  # noqa: PLC0415 - slow, for this test alone
-    from prefect.types._datetime import now  # noqa: PLC0415 - likewise
+    from prefect.server.schemas.schedules import CronSchedule
+    from prefect.types._datetime import now
 
     assert len(list(CronSchedule(cron="30 3 * * *", timezone="UTC")._get_dates_generator(3, now("UTC")))) == 3
 

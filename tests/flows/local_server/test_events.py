@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Path]:
     """A new database, for the server's parts in this process."""
-    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - slow, for these alone
-    from prefect.server.database.dependencies import temporary_database_config  # noqa: PLC0415 - likewise
+    from prefect.server.database.configurations import AioSqliteConfiguration
+    from prefect.server.database.dependencies import temporary_database_config
 
     lay(tmp_path / "prefect.db")
     with temporary_database_config(AioSqliteConfiguration(f"sqlite+aiosqlite:///{tmp_path}/prefect.db")):
@@ -31,9 +31,9 @@ def database(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have events written as the launcher makes the server write them."""
-    from prefect.server.events.services import event_persister  # noqa: PLC0415 - likewise
+    from prefect.server.events.services import event_persister
 
-    from flows.local_server.events import write_once  # noqa: PLC0415 - likewise
+    from flows.local_server.events import write_once
 
     monkeypatch.setattr(event_persister, "write_events", event_persister.write_events)
     write_once()
@@ -41,8 +41,8 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(*names: str) -> "list[ReceivedEvent]":
     """Make events with as many resources as those of steps have."""
-    from prefect.server.events.schemas.events import ReceivedEvent, RelatedResource, Resource  # noqa: PLC0415 - likewise
-    from prefect.types._datetime import now  # noqa: PLC0415 - likewise
+    from prefect.server.events.schemas.events import ReceivedEvent, RelatedResource, Resource
+    from prefect.types._datetime import now
 
     resource = Resource({"prefect.resource.id": "r"})
     related = [RelatedResource({"prefect.resource.id": f"r.{n}", "prefect.resource.role": "r"}) for n in range(6)]
@@ -51,8 +51,8 @@ def made(*names: str) -> "list[ReceivedEvent]":
 
 def sent(database: Path, *batches: "Sequence[ReceivedEvent]") -> list[str]:
     """Send the server batches of events, each written before the next one, and return those that it has."""
-    from prefect.server.events.services.event_persister import create_handler  # noqa: PLC0415 - likewise
-    from prefect.server.utilities.messaging.memory import MemoryMessage  # noqa: PLC0415 - likewise
+    from prefect.server.events.services.event_persister import create_handler
+    from prefect.server.utilities.messaging.memory import MemoryMessage
 
     async def send() -> None:
         for batch in batches:

@@ -10,7 +10,7 @@ from flows.local_server.launcher import retry_soon, settings
 
 
 def test_every_setting_of_the_server_is_one_that_prefect_knows(tmp_path: Path) -> None:
-    from prefect.settings import Settings  # noqa: PLC0415 - slow, for this test alone
+    from prefect.settings import Settings
 
     known = {name.upper() for name in _environment_names(Settings)}
     ours = {name for name in settings(tmp_path, port=1, auth="a:b") if name.startswith("PREFECT_")}

@@ -19,8 +19,8 @@ from flows.local_server import polling
 @pytest.fixture
 def seldom(monkeypatch: pytest.MonkeyPatch) -> type[docket.Worker]:
     """The worker that Prefect's server then uses."""
-    from prefect.server.api import background_workers  # noqa: PLC0415 - slow, for these tests alone
-    from prefect.server.events import triggers  # noqa: PLC0415 - likewise
+    from prefect.server.api import background_workers
+    from prefect.server.events import triggers
 
     monkeypatch.setattr(background_workers, "Worker", docket.Worker)
     monkeypatch.setattr(triggers, "consumer", triggers.consumer)
@@ -29,8 +29,8 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> type[docket.Worker]:
 
 
 def test_prefect_still_has_the_names_that_polling_relies_on(seldom: type[docket.Worker]) -> None:
-    from prefect.server.events import triggers  # noqa: PLC0415 - likewise
-    from prefect.server.events.services.triggers import ReactiveTriggers  # noqa: PLC0415 - likewise
+    from prefect.server.events import triggers
+    from prefect.server.events.services.triggers import ReactiveTriggers
 
     assert version("pydocket").startswith(polling._DOCKET)
     assert seldom is polling._DeafWorker

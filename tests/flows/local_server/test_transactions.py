@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def queued() -> Iterator[None]:
     """Have transactions of Prefect's in this process queue as those of the server."""
-    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - slow, and for these alone
+    from prefect.server.database.configurations import AioSqliteConfiguration
 
-    from flows.local_server import transactions  # noqa: PLC0415 - likewise
+    from flows.local_server import transactions
 
     before = AioSqliteConfiguration.begin_transaction
     transactions.queue_writers()
@@ -37,7 +37,7 @@ def queued() -> Iterator[None]:
 @pytest.fixture
 def configuration(tmp_path: Path) -> "AioSqliteConfiguration":
     """A database with a table."""
-    from prefect.server.database.configurations import AioSqliteConfiguration  # noqa: PLC0415 - likewise
+    from prefect.server.database.configurations import AioSqliteConfiguration
 
     with closing(connect(tmp_path / "db")) as database:
         database.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a)")
@@ -127,7 +127,7 @@ class Contended:
 @pytest.fixture
 def contended(tmp_path: Path) -> Iterator[Contended]:
     """Both, on a table without rows."""
-    from flows.local_server.transactions import Connection  # noqa: PLC0415 - likewise
+    from flows.local_server.transactions import Connection
 
     begun = threading.Event()
     options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False, "factory": Connection}

@@ -119,7 +119,7 @@ def test_a_process_that_must_leave_tells_the_api_of_its_open_runs() -> None:
 
     @flow(persist_result=False, result_storage=NOWHERE)
     def one() -> None:
-        from prefect.runtime import flow_run  # noqa: PLC0415
+        from prefect.runtime import flow_run
 
         runs.open(UUID(flow_run.id))
         runs.cancel()
