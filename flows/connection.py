@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from config.chosen import choosing
 from config.home import home_or_default, process_environment
 from flows.local_server.ensure import begin, environment
-from flows.local_server.keep import kept
+from flows.local_server.keep import supervised
 from flows.local_server.named import may_be_named
 from flows.local_server.proxies import bypass, direct
 from flows.local_server.record import Record, living
@@ -100,7 +100,7 @@ def _opened(home: Path, announce: Callable[[str], object] | None) -> Iterator[st
     from prefect.settings import get_current_settings
 
     with ExitStack() as around:
-        server = around.enter_context(kept(home)) if own else None
+        server = around.enter_context(supervised(home)) if own else None
         if server is not None:
             env.update(environment(server))
         if not read_before:
@@ -109,7 +109,7 @@ def _opened(home: Path, announce: Callable[[str], object] | None) -> Iterator[st
             read_again(env)
         if get_current_settings().api.url is None:
             _begin(home, announce)
-            env.update(environment(around.enter_context(kept(home))))
+            env.update(environment(around.enter_context(supervised(home))))
             refresh_global_settings_context()
         url = str(lightened().api.url)
         env.update(bypass(env, url))

@@ -38,6 +38,7 @@ Entry: TypeAlias = Mapping[str, Any]
 
 _PROJECT = "{{ $PRESTOW_PROJECT }}"
 _ENGINE = "-m prestow engine"
+_FORMER = {"fsck/fsck": "verify/verify"}  # what a deployment was called in older installations
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +95,19 @@ def _deploy(client: SyncPrefectClient, entry: Entry, steps: Sequence[Any]) -> De
         "pull_steps": steps,
         "parameter_openapi_schema": parameter_schema(flow).model_dump(),
     }
-    found = _found(client, name)
-    if found is None:
+    found, former = _found(client, name), _found(client, _FORMER[name]) if name in _FORMER else None
+    created = found is None and former is None
+    if created:
         _create(client, flow, entry, code)
-    else:
-        _update(client, found, entry, code)
+    elif found is None and former is not None:
+        _copy(client, flow, former, code)
+    if not created:
+        _update(client, client.read_deployment_by_name(name), entry, code)
+    if former is not None:
+        client.delete_deployment(former.id)
     now = client.read_deployment_by_name(name)
     active = tuple(str(schedule.slug or schedule.id) for schedule in now.schedules if schedule.active)
-    return Deployed(name, str(now.work_pool_name), found is None, active)
+    return Deployed(name, str(now.work_pool_name), created, active)
 
 
 def _found(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
@@ -121,6 +127,29 @@ def _create(client: SyncPrefectClient, flow: Flow[..., Any], entry: Entry, code:
         schedules=_schedules(entry),
         enforce_parameter_schema=True,
         job_variables={"command": _command()},
+        **code,
+    )
+
+
+def _copy(client: SyncPrefectClient, flow: Flow[..., Any], former: DeploymentResponse, code: dict[str, Any]) -> None:
+    """Make a deployment with everything that people have set of the one that it replaces."""
+    schedules = [
+        DeploymentScheduleCreate.model_validate(schedule.model_dump(include={*DeploymentScheduleCreate.model_fields}))
+        for schedule in former.schedules
+    ]
+    client.create_deployment(
+        client.create_flow(flow),
+        name=flow.name,
+        work_pool_name=former.work_pool_name,
+        work_queue_name=former.work_queue_name,
+        parameters=former.parameters,
+        tags=former.tags,
+        paused=former.paused,
+        concurrency_limit=former.global_concurrency_limit.limit if former.global_concurrency_limit else None,
+        concurrency_options=former.concurrency_options,
+        schedules=schedules,
+        enforce_parameter_schema=former.enforce_parameter_schema,
+        job_variables=former.job_variables,
         **code,
     )
 

@@ -12,17 +12,17 @@ from flows.bundle import bundle
 from flows.connection import connected
 from flows.fanout import PrepullError
 from flows.forms.results import Bundled, Prepulled, PrepulledImage, Pulled, PulledLayer, Ran
+from flows.fsck import fsck
 from flows.prepull import prepull
 from flows.prune import prune
 from flows.pull import pull
 from flows.run import run
-from flows.verify import verify
-from prestow.fsck.run import Examined
+from prestow.fsck.run import FsckResult
 from prestow.gc.prune import Pruned
 
 __all__ = [
     "Bundled",
-    "Examined",
+    "FsckResult",
     "PrepullError",
     "Prepulled",
     "PrepulledImage",
@@ -32,9 +32,9 @@ __all__ = [
     "Ran",
     "bundle",
     "connected",
+    "fsck",
     "prepull",
     "prune",
     "pull",
     "run",
-    "verify",
 ]  # fmt: skip

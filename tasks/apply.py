@@ -1,13 +1,13 @@
 """Step ``apply``: from a layer's blob to its decompressed blob, whose digest is the diff ID."""
 
 from prestow.content.verify import Verified
-from prestow.fsck.retry import healing
+from prestow.fsck.retry import retry_with_sound_blobs
 from prestow.layers import apply as engine
 from prestow.layers.apply import Applied
 from prestow.oci.image import Layer
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
-from tasks.journal import noted
+from tasks.journal import recorded_step
 from tasks.policy import step
 
 
@@ -20,9 +20,9 @@ from tasks.policy import step
 def apply(home: str, name: str, reference: str | None, layer: Layer, verified: Verified | None) -> Applied:  # noqa: ARG001 - as in verify
     """Decompress, hash and scan the layer; nothing of it is extracted. A blob that rotted comes from ``reference``."""
     node = open_node(home)
-    with noted("apply", layer.diff_id, layer.descriptor.size) as advance:
+    with recorded_step("apply", layer.diff_id, layer.descriptor.size) as advance:
         keep_blob = node.settings.keep_blobs
-        applied = healing(
+        applied = retry_with_sound_blobs(
             node,
             [layer],
             reference,

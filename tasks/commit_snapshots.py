@@ -1,13 +1,13 @@
 """Step ``commit_snapshots``: the applied layers become snapshots under their chain IDs."""
 
-from prestow.fsck.retry import healing
+from prestow.fsck.retry import retry_with_sound_blobs
 from prestow.layers.apply import Applied
 from prestow.oci.image import Image
 from prestow.snapshots import commit as engine
 from prestow.snapshots.commit import Committed
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
-from tasks.journal import noted
+from tasks.journal import recorded_step
 from tasks.policy import step
 
 
@@ -27,8 +27,8 @@ def commit_snapshots(
 ) -> Committed:
     """Merge the layers and commit every chain ID on its parent; blobs that rotted come from ``reference``."""
     node = open_node(home)
-    with noted("commit_snapshots", image.chain_id):
-        committed = healing(
+    with recorded_step("commit_snapshots", image.chain_id):
+        committed = retry_with_sound_blobs(
             node, image.layers, reference, lambda: engine.commit_snapshots(node.snapshotter(driver), image)
         )
     reached("unpacked", node, name, image.chain_id)

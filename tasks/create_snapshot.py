@@ -5,7 +5,7 @@ from prestow.snapshots.commit import Committed
 from prestow.snapshots.create import Created
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
-from tasks.journal import noted
+from tasks.journal import recorded_step
 from tasks.policy import step
 
 
@@ -13,7 +13,7 @@ from tasks.policy import step
 def create_snapshot(home: str, name: str, container_id: str, committed: Committed) -> Created:
     """Prepare an active snapshot on the image's chain ID; the same container on the same image is success."""
     node = open_node(home)
-    with noted("create_snapshot", container_id):
+    with recorded_step("create_snapshot", container_id):
         created = engine.create_snapshot(node.snapshotter(committed.driver), container_id, committed.chain_id)
     reached("snapshot-created", node, name, committed.chain_id)
     return created

@@ -7,7 +7,7 @@ from prestow.registry import fetch as engine
 from prestow.registry.fetch import Fetched
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
-from tasks.journal import noted
+from tasks.journal import recorded_step
 from tasks.policy import step
 
 
@@ -21,7 +21,7 @@ def fetch_layer(home: str, name: str, reference: str, layer: Layer) -> Fetched:
     """Fetch what is missing of a layer, going on from what an earlier attempt left; decompress it meanwhile."""
     node, blob = open_node(home), layer.descriptor
     with (
-        noted("fetch_layer", blob.digest, blob.size) as advance,
+        recorded_step("fetch_layer", blob.digest, blob.size) as advance,
         ahead(node.content, layer, scans=node.scans, progress=advance) as arrived,
     ):
         fetched = engine.fetch_layer(

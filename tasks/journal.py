@@ -26,17 +26,17 @@ class Line:
 
     Attributes:
         what: ``began``, ``moved`` (``count`` more bytes), ``ended``, ``failed``; ``waiting`` for another
-            attempt; ``held`` after a checkpoint; ``told``, by the engine, what concerns the run.
+            attempt; ``held`` after a checkpoint; ``warning``, by the engine.
         step: the step's word; the title of the task run that is ``waiting``; the checkpoint where the run is ``held``;
-            empty for what is ``told``.
+            empty for a ``warning``.
         subject: what it works on: a digest, a name, a container ID.
         total: bytes expected in all, where the step knows.
         count: bytes moved since the last line.
         seconds: duration, when it ended; how long it waits, when it is tried again.
-        why: why it failed, or is tried again; what is told.
+        why: why it failed, or is tried again; the text of a warning.
     """
 
-    what: Literal["began", "moved", "ended", "failed", "waiting", "held", "told"]
+    what: Literal["began", "moved", "ended", "failed", "waiting", "held", "warning"]
     step: str
     subject: str
     total: int | None = None
@@ -101,7 +101,7 @@ def journal() -> Iterator[Journal]:
     opened = Journal(_listener.get())
     token = _journal.set(opened)
     try:
-        with heard(lambda text: opened.write(Line("told", "", "", why=text))):
+        with heard(lambda text: opened.write(Line("warning", "", "", why=text))):
             yield opened
     finally:
         _journal.reset(token)
@@ -118,7 +118,7 @@ def note_hold(checkpoint: str) -> None:
 
 
 @contextmanager
-def noted(step: str, subject: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def recorded_step(step: str, subject: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """Write a step's beginning and end into the open journal, and give it a function to report bytes with.
 
     That function, called for each chunk, is also where a step learns that its run is cancelled. Without an open

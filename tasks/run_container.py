@@ -16,7 +16,7 @@ from prestow.runtime.output import Limits, OutputLog
 from prestow.runtime.runc import Exit
 from prestow.store.node import Node, open_node
 from tasks.checkpoint import reached
-from tasks.journal import noted
+from tasks.journal import recorded_step
 from tasks.policy import step
 from tasks.retries import Retries
 
@@ -43,7 +43,7 @@ def run_container(  # noqa: PLR0913 - a container, its streams, and what is not 
     node = open_node(home, namespace)
     stdin = sys.stdin.fileno() if interactive else subprocess.DEVNULL
     reached("running", node, name, Digest.parse(digest))
-    with noted("run_container", container_id), _log(node) as output:
+    with recorded_step("run_container", container_id), _log(node) as output:
         ended = engine.run_bundle(node, container_id, stdin=stdin, output=output, secrets=secrets)
     reached("exited", node, name, Digest.parse(digest))
     return ended

@@ -2,7 +2,7 @@
 
 from prestow.gc.prune import Choice, Pruned, prune
 from prestow.store.node import open_node
-from tasks.journal import noted
+from tasks.journal import recorded_step
 from tasks.orphans import log_orphans
 from tasks.policy import step
 
@@ -11,7 +11,7 @@ from tasks.policy import step
 def sweep(home: str, choice: Choice, dry_run: bool) -> Pruned:  # noqa: FBT001 - a step's parameters are positional
     """Collect the garbage of the store."""
     node = open_node(home)
-    with noted("sweep", node.store_id):
+    with recorded_step("sweep", node.store_id):
         pruned = prune(node, choice, dry_run=dry_run)
     log_orphans(pruned.orphaned)
     return pruned

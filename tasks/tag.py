@@ -7,7 +7,7 @@ from prestow.reference import canonical_source
 from prestow.snapshots.commit import Committed
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
-from tasks.journal import noted
+from tasks.journal import recorded_step
 from tasks.policy import step
 
 
@@ -29,7 +29,7 @@ def tag(
 ) -> ImageRecord:
     """Let ``name`` point to ``target``, of which everything is in the store by now; ``reference`` is its source."""
     node, source = open_node(home, namespace), canonical_source(reference)
-    with noted("tag", name):
+    with recorded_step("tag", name):
         record = engine.tag(node.database, node.content, name, target, source=source, namespace=node.namespace)
     reached("tagged", node, name, target.digest)
     return record

@@ -10,7 +10,7 @@ from prestow.snapshots.commit import Committed
 from prestow.snapshots.root_view import looked_at
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
-from tasks.journal import noted
+from tasks.journal import recorded_step
 from tasks.policy import step
 
 
@@ -20,7 +20,7 @@ def transform_config(home: str, name: str, image: Image, overrides: Overrides, c
     node = open_node(home)
     snapshotter, config = node.snapshotter(committed.driver), read_config(node.content, image.config)
     with (
-        noted("transform_config", image.config.digest),
+        recorded_step("transform_config", image.config.digest),
         looked_at(snapshotter, committed.chain_id, node.home / "looks") as rootfs,
     ):
         spec = engine.transform_config(config, overrides, rootfs, host=host())

@@ -1,7 +1,7 @@
 """The codec between the engine's values and plain JSON: what Prefect may remember of a step.
 
     dataclass ↔ object, field by field        Mapping[str, T] ↔ object        tuple[T, ...], tuple[A, B] ↔ array
-    T | None ↔ T or null                      Digest, Path, Literal, str ↔ string      int, float, bool ↔ themselves
+    T | None ↔ T or null        Digest, Subject, Path, Literal, StrEnum, str ↔ string      int, float, bool ↔ themselves
 
 It is closed: *the reader says what it expects, the data never says what it is*. No field of a document names a class,
 a module or a serializer, so ``{"__class__": …}`` in an image's label is a label and stays one. What does not fit the
@@ -12,12 +12,14 @@ import dataclasses
 import json
 import types
 from collections.abc import Callable, Hashable, Mapping
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, printable
+from prestow.snapshots.damage import Subject
 
 T = TypeVar("T")
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
@@ -88,8 +90,8 @@ def _reader(expected: Any) -> _Reader:
     """Return the function that reads the ``expected`` type from plain JSON and a text that says where it stands."""
     if expected in _LEAVES:
         return _LEAVES[expected]
-    if isinstance(expected, type) and dataclasses.is_dataclass(expected):
-        return _dataclass(expected)
+    if isinstance(expected, type):
+        return _class(expected)
     origin, args = get_origin(expected), get_args(expected)
     if origin in (Union, types.UnionType) and len(args) == 2 and args[1] is type(None):  # noqa: PLR2004 - T and None
         return _optional(_reader(args[0]))
@@ -99,6 +101,15 @@ def _reader(expected: Any) -> _Reader:
         return _mapping(_reader(args[1]))
     if origin is Literal:
         return _literal(args)
+    raise TypeError(f"{expected} has no form in plain JSON")
+
+
+def _class(expected: type[Any]) -> _Reader:
+    if dataclasses.is_dataclass(expected):
+        return _dataclass(expected)
+    if issubclass(expected, StrEnum):
+        read = _literal(tuple(expected))
+        return lambda plain, at: expected(read(plain, at))
     raise TypeError(f"{expected} has no form in plain JSON")
 
 
@@ -185,6 +196,7 @@ _LEAVES: Mapping[object, _Reader] = {
     str: _leaf(str, "a string", str),
     Digest: _leaf(str, "a digest", Digest.parse),
     Path: _leaf(str, "a path", Path),
+    Subject: _leaf(str, "a string", Subject),
     type(None): _leaf(type(None), "null", lambda _: None),
     None: _leaf(type(None), "null", lambda _: None),
 }

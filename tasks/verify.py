@@ -6,7 +6,7 @@ from prestow.oci.image import Layer
 from prestow.registry.fetch import Fetched
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
-from tasks.journal import noted
+from tasks.journal import recorded_step
 from tasks.policy import step
 
 
@@ -19,7 +19,7 @@ from tasks.policy import step
 def verify(home: str, name: str, layer: Layer, fetched: Fetched) -> Verified:  # noqa: ARG001 - fetched orders the graph
     """Check size and digest, and commit the layer to the content store."""
     node = open_node(home)
-    with noted("verify", layer.descriptor.digest):
+    with recorded_step("verify", layer.descriptor.digest):
         verified = engine.verify(node.content, layer.descriptor, unless=node.replacement(layer))
     reached("layer-stored", node, name, layer.descriptor.digest)
     return verified

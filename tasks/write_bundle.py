@@ -9,7 +9,7 @@ from prestow.runtime.spec import Spec
 from prestow.snapshots.create import Created
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
-from tasks.journal import noted
+from tasks.journal import recorded_step
 from tasks.policy import step
 
 
@@ -26,7 +26,7 @@ def write_bundle(  # noqa: PLR0913 - all that a bundle is made of
 ) -> Written:
     """Mount or copy the root file system, write ``config.json``, and note the container."""
     node = open_node(home, namespace)
-    with noted("write_bundle", container_id):
+    with recorded_step("write_bundle", container_id):
         written = engine.write(node, engine.Container(container_id, name, image, created), spec, directory)
     reached("bundled", node, name, image.manifest.digest)
     return written

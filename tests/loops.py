@@ -2,7 +2,7 @@
 
     pull      images with shared layers; some pulls break off, some names are forgotten afterwards
     bundle    a container's snapshot is made on an image, mounted, read, and removed
-    verify    everything is hashed and compared
+    fsck      everything is hashed and compared
     prune     whatever nothing holds goes, and sometimes what broken off pulls left
 
 The other arguments are the images' layout, a seed, and how long: a number of rounds, seconds as in ``60s``, or the name
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from prestow.content.verify import verify as commit
 from prestow.errors import NotFoundError, UnavailableError
-from prestow.fsck.image import verify
+from prestow.fsck.image import fsck_image
 from prestow.gc.prune import Choice, prune
 from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply
@@ -111,10 +111,10 @@ def _bundle(node: Node, _layout: Path, dice: random.Random) -> None:
             node.containers.remove(key)
 
 
-def _verify(node: Node, _layout: Path, dice: random.Random) -> None:
+def _fsck(node: Node, _layout: Path, dice: random.Random) -> None:
     records = node.images.list()
     for record in dice.sample(records, len(records)):
-        found = verify(node, record)
+        found = fsck_image(node, record)
         with suppress(NotFoundError):
             now = node.images.get(record.name)
             assert found.damaged == () or now.created_at != record.created_at, found.damaged
@@ -126,7 +126,7 @@ def _prune(node: Node, _layout: Path, dice: random.Random) -> None:
 
 
 ROLES: dict[str, Callable[[Node, Path, random.Random], None]] = {
-    "pull": _pull, "bundle": _bundle, "verify": _verify, "prune": _prune,
+    "pull": _pull, "bundle": _bundle, "fsck": _fsck, "prune": _prune,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from prestow.content.local import LocalStore
 from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.errors import CancelledError
-from prestow.fsck.image import verify
+from prestow.fsck.image import fsck_image
 from prestow.gc.prune import prune
 from prestow.layers.ahead import ahead
 from prestow.layers.scans import Scans
@@ -134,7 +134,7 @@ def test_a_pull_that_is_cancelled_again_and_again_comes_to_its_end(tmp_path: Pat
             pulled(node, f"oci:{demo_layout}:demo", NAME)
 
     assert cancelled > 10
-    assert verify(node, node.image(NAME)).damaged == ()
+    assert fsck_image(node, node.image(NAME)).damaged == ()
     node.recover()
     assert [path.name for path in (node.home / "ingest").iterdir()] == [".locks"]
     assert list((node.home / "trash").iterdir()) == []

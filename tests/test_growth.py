@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from prestow.fsck.run import examine
+from prestow.fsck.run import fsck
 from prestow.gc.explain import explain
 from prestow.gc.prune import prune
 from prestow.metadata.container_files import ContainerRecord
@@ -185,7 +185,7 @@ def test_a_command_does_the_same_whatever_else_the_store_has(
 
 
 WHOLE: dict[str, Callable[[Node], object]] = {
-    "verify --all": lambda node: examine(node, None),
+    "verify --all": lambda node: fsck(node, None),
     "prune --dry-run": lambda node: prune(node, dry_run=True),
     "explain": lambda node: explain(node, node.image(name(9)).target.digest),
     "images": lambda node: node.images.list(),

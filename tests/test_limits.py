@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.fsck.image import verify
+from prestow.fsck.image import fsck_image
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.store.node import open_node
 from tests.image_factory import write_image
@@ -45,7 +45,7 @@ def succeeds(store: Path, reference: str) -> None:
     """Pull without a limit, and find everything in order, and nothing else."""
     node = open_node(store)
     pull_from(node, reference, reference)
-    assert verify(node, node.image(reference)).damaged == ()
+    assert fsck_image(node, node.image(reference)).damaged == ()
     assert [path.name for path in (store / "ingest").iterdir()] == [".locks"]
     assert list((store / "trash").iterdir()) == []
     assert node.leases.list() == ()

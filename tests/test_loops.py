@@ -18,7 +18,7 @@ from tests.processes import Child
 from tests.tar_builder import Tar
 
 ROOT = Path(__file__).parents[1]
-ROLES = ("pull", "pull", "pull", "bundle", "bundle", "verify", "prune", "prune")
+ROLES = ("pull", "pull", "pull", "bundle", "bundle", "fsck", "prune", "prune")
 WORKING = 5  # of these; the others go on until they have ended
 PERMANENT = {".lock", ".locks", ".looked", ".mounts", ".new"}
 TABLES = ("images", "generations", "containers", "snapshots", "leases", "lease_resources", "announcements")

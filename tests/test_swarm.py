@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.fsck.image import verify
+from prestow.fsck.image import fsck_image
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.store.node import open_node
 from tests.image_factory import put_image, tag
@@ -51,7 +51,7 @@ def test_each_blob_is_fetched_and_decompressed_once(tmp_path: Path, layout: Path
     assert set(begun.values()) == {1}, begun
     assert len(begun) == len(IMAGES) + 3
     assert len(swarm.stdout.splitlines()) == processes
-    assert [verify(node, image).damaged for image in images] == [()] * len(IMAGES)
+    assert [fsck_image(node, image).damaged for image in images] == [()] * len(IMAGES)
     assert node.leases.list() == ()
     assert [path.name for path in (home / "ingest").iterdir()] == [".locks"]
     assert mounts_below(tmp_path) == ()

@@ -71,10 +71,12 @@ def add_verb(
     *,
     help: str,  # noqa: A002 - argparse's word
     example: str,
+    aliases: Sequence[str] = (),
 ) -> Parser:
-    """Declare a verb; ``run`` takes the parsed arguments and gives the exit status."""
+    """Declare a verb; ``run`` takes the parsed arguments and returns the exit status."""
     verb = verbs.add_parser(
         name,
+        aliases=aliases,
         parents=[common],
         help=help,
         description=help[0].upper() + help[1:] + ".",

@@ -12,7 +12,7 @@ from typing import Any
 
 from config.settings import Settings, SettingsError, load
 from flows.cli.output import size
-from flows.cli.schedules import told, without_runs
+from flows.cli.schedules import dead_scheduler, without_runs
 from flows.local_server import ensure
 from flows.local_server.proxies import on_loopback
 from flows.local_server.record import environment
@@ -56,7 +56,7 @@ class Finding:
 Check = Callable[[], Iterator[Finding]]
 
 
-def examine(home: str) -> list[Finding]:
+def run_checks(home: str) -> list[Finding]:
     """Look at the store in ``home`` and at this host."""
     found = [*_tried("store", lambda: _store(home), needed=True)]
     if found[0].works:
@@ -210,7 +210,7 @@ def _api(found: str, url: str, headers: Mapping[str, str]) -> Iterator[Finding]:
             "`pip install 'sqlalchemy<2.1' 'prefect<3.9.1'` and restart it (the store's own: `prestow server stop`); "
             "check that PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED is not false"
         )
-        yield Finding("schedules", works=False, found=told(neglected), advice=advice)
+        yield Finding("schedules", works=False, found=dead_scheduler(neglected), advice=advice)
     else:
         yield Finding("schedules", works=True, found="active ones have upcoming runs, or none is active")
 

@@ -18,9 +18,9 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything; the exit status is 1 if something that a pull needs does not work."""
-    from flows.cli.checks import all_settings, examine
+    from flows.cli.checks import all_settings, run_checks
 
-    findings, settings = examine(args.home), all_settings()
+    findings, settings = run_checks(args.home), all_settings()
     document = {"checks": [dataclasses.asdict(finding) for finding in findings], "settings": settings}
     checks = table(("CHECK", "WORKS", "FOUND"), [(f.check, "yes" if f.works else "NO", f.found) for f in findings])
     advice = "\n".join(f"{f.check}: {f.advice}" for f in findings if f.advice)

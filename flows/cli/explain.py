@@ -32,11 +32,11 @@ def run(args: argparse.Namespace) -> int:
     from prestow.store.node import open_node
 
     found = explain(open_node(args.home, args.namespace), args.what)
-    emit([dataclasses.asdict(each) for each in found], "\n".join(map(_told, found)), as_json=args.json)
+    emit([dataclasses.asdict(each) for each in found], "\n".join(map(_explained, found)), as_json=args.json)
     return 0
 
 
-def _told(found: "Explanation") -> str:
+def _explained(found: "Explanation") -> str:
     takes = "" if found.bytes is None else f" ({size(found.bytes)})"
     head = f"{found.kind} {printable(found.name)}{takes}: "
     if not found.kept:

@@ -18,10 +18,13 @@ from prestow.metadata.namespace import check_namespace
 from prestow.project import module
 
 VERBS = (
-    "pull", "bundle", "run", "prepull", "images", "snapshots", "containers", "verify", "prune", "explain",
+    "pull", "bundle", "run", "prepull", "images", "snapshots", "containers", "fsck", "prune", "explain",
     "doctor", "serve", "deploy", "server", "warm", "engine",
 )  # fmt: skip
 """The verbs, in the order of the help; each is a module beside this one."""
+
+ALIASES = {"verify": "fsck"}
+"""Other names of verbs."""
 
 _EPILOG = """\
 example:
@@ -56,7 +59,8 @@ def parser(arguments: Sequence[str] = ()) -> Parser:
     )
     top.add_argument("--version", action="version", version=f"prestow {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in [name for name in VERBS if name in arguments] or VERBS:
+    named = {ALIASES.get(word, word) for word in arguments}
+    for verb in [name for name in VERBS if name in named] or VERBS:
         import_module(module(f"flows.cli.{verb}")).add(verbs, common)
     return top
 

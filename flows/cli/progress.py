@@ -55,7 +55,7 @@ def _title(line: Line) -> str:
 
 def _said(line: Line) -> str | None:
     """Return the sentence that a line is for a person, if it is one."""
-    if line.what == "told":
+    if line.what == "warning":
         return line.why
     if line.what != "waiting":
         return None
@@ -99,21 +99,21 @@ class _Lines(Display):
     def __init__(self) -> None:
         super().__init__()
         self._moved: dict[tuple[str, str], int] = {}
-        self._told: dict[tuple[str, str], float] = {}
+        self._shown_at: dict[tuple[str, str], float] = {}
 
     def _show(self, line: Line) -> None:
         where = (line.step, line.subject)
         moved = self._moved[where] = self._moved.get(where, 0) + line.count
         now = time.monotonic()
-        told = self._told.setdefault(where, now)
+        shown_at = self._shown_at.setdefault(where, now)
         if line.what == "ended" and line.step not in _QUIET:
             say(f"{_title(line)}: {line.seconds:.2f} s{f', {size(moved)}' if moved else ''}")
         elif line.what == "failed":
             say(f"{_title(line)}: failed")
         elif sentence := _said(line):
             say(sentence)
-        elif line.what == "moved" and now - told > _SECONDS:
-            self._told[where] = now
+        elif line.what == "moved" and now - shown_at > _SECONDS:
+            self._shown_at[where] = now
             say(f"{_title(line)}: {size(moved)}{f' of {size(line.total)}' if line.total else ''}")
 
     def _close(self) -> None:

@@ -30,7 +30,7 @@ def without_runs(ask: Ask) -> list[str]:
     return [printable(str(found["name"])) for found, now in _deployments(ask) if _is_neglected(ask, found, now)]
 
 
-def told(names: list[str]) -> str:
+def dead_scheduler(names: list[str]) -> str:
     """Say it in a sentence."""
     named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
     return f"its scheduler is dead: active schedules and no upcoming runs of {named}"

@@ -14,7 +14,7 @@ from flows.warm.place import keep_only_ours
 from prestow.project import module
 
 _ROOMS = (
-    "flows.bundle", "flows.prepull", "flows.prune", "flows.pull", "flows.run", "flows.verify", "flows.runs.crashed",
+    "flows.bundle", "flows.fsck", "flows.prepull", "flows.prune", "flows.pull", "flows.run", "flows.runs.crashed",
     "flows.cli.person", "flows.cli.progress", *(f"flows.cli.{verb}" for verb in VERBS), "config.settings",
     "prefect.flow_engine", "prefect.task_engine", "prefect.deployments.steps.core", "prefect.runner.storage",
     "prestow.registry.client", "prestow.registry.registry", "prestow.snapshots.drivers.all",

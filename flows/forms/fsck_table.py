@@ -1,4 +1,4 @@
-"""What an examination found, as a table artifact, and as the end of its run."""
+"""What an fsck found, as a table artifact, and as the end of its run."""
 
 from collections.abc import Iterator
 
@@ -6,37 +6,36 @@ from prefect.artifacts import create_table_artifact
 
 from flows.forms.markdown import code
 from prestow.errors import MismatchError, printable
-from prestow.fsck.repair import Repaired
-from prestow.fsck.run import Examined
+from prestow.fsck.repair import RepairResult
+from prestow.fsck.run import FsckResult
 
-_KEY = "prestow-verify"
+_KEY = "prestow-fsck"
 
 
-def told(examined: Examined) -> Examined:
-    """Publish the table, and give what was found.
+def publish_table(result: FsckResult) -> FsckResult:
+    """Publish the table, and return the result.
 
     Raises:
-        MismatchError: something is damaged still.
+        MismatchError: something is still damaged.
     """
-    table = [row for found in examined.every for row in _rows(found)]
-    create_table_artifact(table=table, key=_KEY, description=f"{examined.damaged} of what was looked at is damaged")
-    if examined.damaged:
-        name, first = next((found.found.shown, damage) for found in examined.every for damage in found.left)
+    table = [row for each in result.every for row in _rows(each)]
+    create_table_artifact(table=table, key=_KEY, description=f"{result.damaged} of what was checked is damaged")
+    if result.damaged:
+        name, first = next((each.found.shown, damage) for each in result.every for damage in each.left)
         raise MismatchError(
-            f"{examined.damaged} of what is stored is damaged, the first {printable(first.name)} of "
-            f"{printable(name)}: {first.what}; "
-            "`prestow verify --all --repair` repairs what can be repaired"
+            f"{result.damaged} of what is stored is damaged, the first {printable(first.name)} of {printable(name)}: "
+            f"{first.what}; run `prestow fsck --all --repair` to repair what can be repaired"
         )
-    return examined
+    return result
 
 
-def _rows(found: Repaired) -> Iterator[dict[str, str]]:
+def _rows(result: RepairResult) -> Iterator[dict[str, str]]:
     """Lay one name out, where text is Markdown: as code it stays what it is."""
-    name = code(found.found.shown) if found.found.name else found.found.shown
-    if not found.found.damaged:
+    name = code(result.found.shown) if result.found.name else result.found.shown
+    if not result.found.damaged:
         yield {"image": name, "damaged": "-", "what": "all well", "became": "-"}
-    became = {mended.name: mended.how or mended.why_not for mended in found.mended}
-    for damage in found.found.damaged:
+    became = {outcome.damage.name: outcome.how or outcome.why_not for outcome in result.mended}
+    for damage in result.found.damaged:
         yield {
             "image": name,
             "damaged": code(damage.name),

@@ -41,7 +41,7 @@ def bind(port: int) -> socket.socket:
 
 
 @contextmanager
-def held(directory: Path, record: Record) -> Iterator[bool]:
+def port_reserved(directory: Path, record: Record) -> Iterator[bool]:
     """Hold the address of a living server in this block; gives False where that server ended before we had it.
 
     Raises:

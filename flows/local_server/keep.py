@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from flows.local_server.address import held
+from flows.local_server.address import port_reserved
 from flows.local_server.ensure import ensure
 from flows.local_server.record import Record, Server, living
 from prestow.errors import PrestowError
 
 
 @contextmanager
-def kept(home: Path) -> Iterator[Server]:
+def supervised(home: Path) -> Iterator[Server]:
     """Yield the store's server, started if need be, and have it replaced if it dies while this block lasts.
 
     Raises:
@@ -29,7 +29,7 @@ def kept(home: Path) -> Iterator[Server]:
     server = ensure(home)
     record = living(home)
     with ExitStack() as around:
-        if record is not None and around.enter_context(held(server.directory, record)):
+        if record is not None and around.enter_context(port_reserved(server.directory, record)):
             over, ending = os.pipe()
             around.callback(os.close, over)
             watcher = threading.Thread(target=_watch, args=(home, record, over), name="keep the server", daemon=True)

@@ -82,18 +82,18 @@ class PatientServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal."""
         super().handle_exit(sig, frame)
-        self._loop.call_soon_threadsafe(self._told.set)
+        self._loop.call_soon_threadsafe(self._woken.set)
 
     async def main_loop(self) -> None:
         """Wait for the end."""
-        told = asyncio.ensure_future(self._told.wait())  # one for all looks
+        woken = asyncio.ensure_future(self._woken.wait())  # one for all looks
         for counter in count(0, _TICKS):
             if await self.on_tick(counter):
                 break
-            await asyncio.wait([told], timeout=_LOOK)
-        told.cancel()
+            await asyncio.wait([woken], timeout=_LOOK)
+        woken.cancel()
 
     async def serve(self, sockets: list[socket] | None = None) -> None:
         """Serve to the end."""
-        self._loop, self._told = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._woken = asyncio.get_running_loop(), asyncio.Event()
         await super().serve(sockets)

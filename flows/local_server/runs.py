@@ -58,7 +58,7 @@ _runs: ContextVar[Runs | None] = ContextVar("runs of this process", default=None
 
 @contextmanager
 def noting(home: Path, api: str) -> Iterator[None]:
-    """Note the flow runs that begin in this block and say so to :func:`noted`."""
+    """Note the flow runs that begin in this block and say so to :func:`registered`."""
     runs = Runs(_folder(home), api)
     before = _runs.set(runs)
     try:
@@ -69,7 +69,7 @@ def noting(home: Path, api: str) -> Iterator[None]:
 
 
 @contextmanager
-def noted(run: UUID) -> Iterator[None]:
+def registered(run: UUID) -> Iterator[None]:
     """Note a flow run for as long as this block lasts; nothing, outside of :func:`noting`."""
     runs = _runs.get()
     if runs is None:
@@ -82,20 +82,20 @@ def noted(run: UUID) -> Iterator[None]:
         runs.end(run)
 
 
-def left(home: Path, api: str) -> Iterator[UUID]:
+def unfinished(home: Path, api: str) -> Iterator[UUID]:
     """Yield the runs that an API knows and whose process has ended; each is forgotten when the next is asked for."""
     try:
         files = list(_folder(home).iterdir())
     except FileNotFoundError:
         return
     for file in files:
-        run = _left(file, api)
+        run = _if_unfinished(file, api)
         if run is not None:
             yield run
             file.unlink(missing_ok=True)
 
 
-def _left(file: Path, api: str) -> UUID | None:
+def _if_unfinished(file: Path, api: str) -> UUID | None:
     try:
         run, content = UUID(file.name), file.read_bytes()
     except (OSError, ValueError):

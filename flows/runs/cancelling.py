@@ -24,7 +24,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Failed
 
-from flows.local_server.runs import noted
+from flows.local_server.runs import registered
 from flows.runs.bounded import check_parameters
 from prestow.cancellation import Token, current, watched
 from prestow.errors import CancelledError, ContainerFailedError
@@ -104,7 +104,7 @@ def _cancellable(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) ->
         given = signature(function).bind(*args, **kwargs)
         given.apply_defaults()
         check_parameters(given.arguments)
-    with noted(context.flow_run.id), _watched(context.flow_run) as token, _interruptible(context.flow_run, token):
+    with registered(context.flow_run.id), _watched(context.flow_run) as token, _interruptible(context.flow_run, token):
         try:
             result = function(*args, **kwargs)
             token.check()

@@ -14,14 +14,14 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Crashed
 
-from flows.local_server.runs import left
+from flows.local_server.runs import unfinished
 
 _UNDER_WAY = {StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING}
 
 
 def mark_crashed(home: Path, api: str) -> None:
     """Report to the API that ``api`` names those runs of this store that it takes as going on, and that have ended."""
-    for run in left(home, api):
+    for run in unfinished(home, api):
         # what it refuses to be told once, it will refuse again
         with get_client(sync_client=True) as client, suppress(ObjectNotFound, PrefectHTTPStatusError):
             _mark(client, run)

@@ -36,7 +36,7 @@ from prestow.snapshots.mounts.mount import mount_all
 from prestow.snapshots.mounts.mountinfo import mounted_at
 from prestow.snapshots.remove import remove_tree
 from prestow.space.admission import admit_copy
-from prestow.store.in_progress import COPY, discard, drop_snapshot, held
+from prestow.store.in_progress import COPY, discard, drop_snapshot, exclusive
 from prestow.store.node import Node
 
 
@@ -75,7 +75,7 @@ def write(node: Node, container: Container, spec: Spec, directory: Path) -> Writ
     own = node.bundle_folder(container.id)
     if container.created is None and directory != own:
         return write_copy(node, container.image, spec, directory)
-    with held(own.parent, container.id, directory):
+    with exclusive(own.parent, container.id, directory):
         if container.created is None:
             return write_kept(node, container, spec, directory)
         return write_mounted(node, container, container.created, spec, directory)
@@ -206,7 +206,7 @@ def remove_container(node: Node, container_id: str) -> ContainerRecord:
     """
     node.recover()
     record = node.containers.get(container_id)
-    with held(node.bundle_folder(container_id).parent, container_id, Path(record.bundle)):
+    with exclusive(node.bundle_folder(container_id).parent, container_id, Path(record.bundle)):
         clear_stopped(node, container_id)
         discard(record, node.containers, node.snapshotters)
     return record

@@ -57,7 +57,7 @@ class Blobs:
             StorageError: the folders cannot be made.
         """
         self.root, self.trash, self.durable = root, trash, durable
-        self.held = Quarantine(root.parent / "quarantine")
+        self.quarantine_area = Quarantine(root.parent / "quarantine")
         with translated(f"opening the content store {root}"):
             for folder in (root / "blobs" / "sha256", trash):
                 make_folder(folder, durable=durable)
@@ -186,7 +186,7 @@ class Blobs:
             ExhaustedError: the disk is full.
             StorageError: the disk failed.
         """
-        return self.held.take(self.path(digest), why)
+        return self.quarantine_area.take(self.path(digest), why)
 
     def empty_trash(self) -> None:
         """Remove what this store moved to the trash, also before a crash; other things there are not ours.

@@ -27,7 +27,7 @@ _NOTE = "note.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Quarantined:
     """One thing in quarantine.
 
     Attributes:
@@ -79,25 +79,25 @@ class Quarantine:
             sync_folder(path.parent)
         return target
 
-    def list(self) -> tuple[Held, ...]:
+    def list(self) -> tuple[Quarantined, ...]:
         """Return what is known of everything here, oldest first.
 
         Raises:
             StorageError: the disk failed.
         """
         with translated(f"listing {self.root}"), suppress(FileNotFoundError):
-            return tuple(sorted(self._held(), key=lambda held: held.moved_at))
+            return tuple(sorted(self._each(), key=lambda held: held.moved_at))
         return ()
 
-    def old(self, age: float = KEPT) -> tuple[Held, ...]:
+    def old(self, age: float = KEPT) -> tuple[Quarantined, ...]:
         """Return what was moved more than ``age`` seconds ago, by a clock that may have been set meanwhile."""
         return tuple(held for held in self.list() if held.moved_at < self._clock() - age)
 
-    def _held(self) -> Iterator[Held]:
+    def _each(self) -> Iterator[Quarantined]:
         for folder in self.root.iterdir():
             try:
                 note = json.loads((folder / _NOTE).read_bytes())
-                yield Held(folder, str(note["path"]), str(note["why"]), float(note["moved_at"]))
+                yield Quarantined(folder, str(note["path"]), str(note["why"]), float(note["moved_at"]))
             except (OSError, ValueError, LookupError, TypeError, RecursionError):
                 with suppress(FileNotFoundError):  # somebody removed it
-                    yield Held(folder, "", "nobody wrote down", folder.lstat().st_mtime)
+                    yield Quarantined(folder, "", "nobody wrote down", folder.lstat().st_mtime)

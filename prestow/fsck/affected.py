@@ -9,8 +9,9 @@ from pathlib import Path
 
 from prestow.digest import Digest
 from prestow.runtime.bundle import ROOTFS
+from prestow.snapshots.damage import FILES, Damage, DamageKind
 from prestow.snapshots.mounts.mountinfo import mounted_at
-from prestow.snapshots.snapshotter import Damage, Info
+from prestow.snapshots.snapshotter import Info
 from prestow.store.node import Node
 
 _COPIED = (
@@ -21,7 +22,6 @@ _MOUNTED = (
     "stands on what is damaged: repair that, then start it again",
     "keeps what was damaged until it is started again: stop it, `umount {rootfs}`, start it",
 )
-_FILES = {"metadata image", "side file", "file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Affected:
 def damaged_chains(node: Node, found: Iterable[Damage]) -> dict[str, set[Digest]]:
     """Return the chain IDs whose own files, or whose layers' files, are damaged, by driver."""
     damages = list(found)
-    diff_ids = {Digest(damage.name) for damage in damages if damage.kind == "diff blob"}
-    paths = [Path(damage.name) for damage in damages if damage.kind in _FILES]
+    diff_ids = {Digest(damage.name) for damage in damages if damage.kind is DamageKind.DIFF_BLOB}
+    paths = [Path(damage.name) for damage in damages if damage.kind in FILES]
     return {
         driver.driver: {*driver.having(paths), *(driver.built_of(diff_ids) if driver.shows_layers else ())}
         for driver in node.snapshotters

@@ -9,10 +9,9 @@ from prestow.fsck.files import aside
 from prestow.fsck.finding import Finding, made_again
 from prestow.metadata.container_files import ContainerRecord, containers_match, read_containers
 from prestow.metadata.containers import Containers, publish_containers
-from prestow.metadata.namespace import qualified
 from prestow.runtime.bundle import CONFIG
+from prestow.snapshots.damage import Damage, DamageKind, Subject
 from prestow.snapshots.mounts.mountinfo import mounts_below
-from prestow.snapshots.snapshotter import Damage
 from prestow.store.in_progress import COPY
 from prestow.store.node import Node
 
@@ -23,7 +22,9 @@ def containers(node: Node) -> Iterator[Finding]:
         records = Containers(node.database).every()
         told = containers_match(node.home, records)
     if not told:
-        damage = Damage("containers", str(node.home / "containers"), "does not say what the database says")
+        damage = Damage(
+            DamageKind.CONTAINER_FILES, Subject.file(node.home / "containers"), "does not say what the database says"
+        )
         yield Finding(damage, "written again", partial(_publish, node))
     busy = {lease.owner.removeprefix("bundle ") for lease in node.leases.list() if lease.owner.startswith("bundle ")}
     keys = {(info.driver, info.key) for info in node.snapshots()}
@@ -41,17 +42,15 @@ def _container(node: Node, record: ContainerRecord, *, has_snapshot: bool) -> It
     has_bundle = (Path(record.bundle) / CONFIG).is_file()
     has_snapshot = has_snapshot or record.driver == COPY
     if not has_bundle and (not has_snapshot or record.driver == COPY):
-        damage = Damage(
-            "container",
-            qualified(record.namespace, record.id),
-            f"has neither a bundle in {record.bundle} nor a snapshot",
-        )
+        damage = _damage(record, f"has neither a bundle in {record.bundle} nor a snapshot")
         yield Finding(damage, "the container was forgotten", partial(_forget, node, record))
     elif not has_bundle or not has_snapshot:
         gone = f"snapshot {record.snapshot_key}" if has_bundle else f"bundle {record.bundle}"
-        yield Finding(
-            Damage("container", qualified(record.namespace, record.id), f"its {gone} is gone"), made_again(record)
-        )
+        yield Finding(_damage(record, f"its {gone} is gone"), made_again(record))
+
+
+def _damage(record: ContainerRecord, what: str) -> Damage:
+    return Damage(DamageKind.CONTAINER, Subject.name(record.namespace, record.id), what)
 
 
 def _forget(node: Node, record: ContainerRecord) -> None:
@@ -60,7 +59,7 @@ def _forget(node: Node, record: ContainerRecord) -> None:
 
 def _publish(node: Node) -> None:
     for path in read_containers(node.home).corrupt:
-        node.content.held.take(path, "makes no sense")
+        node.content.quarantine_area.take(path, "makes no sense")
     with node.database.transaction():
         publish_containers(node.database)
 
@@ -75,5 +74,6 @@ def _bundles(node: Node) -> Iterator[Path]:
 
 def _bundle(node: Node, path: Path) -> Finding:
     if mounts_below(path):
-        return Finding(Damage("unknown", str(path), "is no container's, and has a mount"), "unmount it first")
-    return aside(node, path, "unknown", "is no container's")
+        damage = Damage(DamageKind.UNKNOWN, Subject.file(path), "is no container's, and has a mount")
+        return Finding(damage, "unmount it first")
+    return aside(node, path, DamageKind.UNKNOWN, "is no container's")

@@ -6,15 +6,14 @@ from functools import partial
 from prestow.fsck.contradictions import contradictions
 from prestow.fsck.finding import Finding
 from prestow.metadata.soundness import faults
-from prestow.snapshots.snapshotter import Damage
+from prestow.snapshots.damage import Damage, DamageKind, Subject
 from prestow.store.node import Node
-
-KIND = "database"
 
 
 def database(node: Node) -> Iterator[Finding]:
     """Let SQLite look through the file; until it is well, nothing that it says is worth comparing."""
     if found := faults(node.database) or list(contradictions(node)):
         what = f"contradicts itself: {found[0]}"
+        damage = Damage(DamageKind.DATABASE, Subject.file(node.database.path), what)
         how = "made anew from what is on disk, the old one moved to quarantine"
-        yield Finding(Damage(KIND, str(node.database.path), what), how, partial(node.database.rebuild, found[0]))
+        yield Finding(damage, how, partial(node.database.rebuild, found[0]))

@@ -11,8 +11,9 @@ from prestow.content.disk import read_file, translated
 from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import MismatchError, NotFoundError, PrestowError, StorageError
 from prestow.fsck.finding import Finding
+from prestow.snapshots.damage import Damage, DamageKind, Subject
 from prestow.snapshots.drivers.probe import RECORD
-from prestow.snapshots.snapshotter import Damage, Progress
+from prestow.snapshots.snapshotter import Progress
 from prestow.store.node import Node
 
 _ASIDE = "moved to quarantine"
@@ -38,9 +39,11 @@ def files(node: Node, hashed: Collection[Digest], progress: Progress | None) -> 
     yield from _unknown(node, node.home / "snapshots", drivers | {RECORD})
 
 
-def aside(node: Node, path: Path, kind: str, what: str) -> Finding:
+def aside(node: Node, path: Path, kind: DamageKind, what: str) -> Finding:
     """Return the finding of something that is in nobody's way in quarantine."""
-    return Finding(Damage(kind, str(path), what), _ASIDE, partial(node.content.held.take, path, what))
+    return Finding(
+        Damage(kind, Subject.file(path), what), _ASIDE, partial(node.content.quarantine_area.take, path, what)
+    )
 
 
 def _marker(node: Node) -> Iterator[Finding]:
@@ -51,11 +54,12 @@ def _marker(node: Node) -> Iterator[Finding]:
     except (OSError, ValueError):
         right = False
     if not right:
-        yield Finding(Damage(MARKER, str(path), "is not what it should be"), "made again", partial(_mark, node, path))
+        damage = Damage(DamageKind.LAYOUT_FILE, Subject.file(path), "is not what it should be")
+        yield Finding(damage, "made again", partial(_mark, node, path))
 
 
 def _mark(node: Node, path: Path) -> None:
-    node.content.held.take(path, "is not what it should be")
+    node.content.quarantine_area.take(path, "is not what it should be")
     node.content.complete()
 
 
@@ -63,7 +67,7 @@ def _unknown(node: Node, folder: Path, known: Collection[str]) -> Iterator[Findi
     """Find what is not ours; hidden files are somebody's who is about to rename them, or to go."""
     for path in _entries(folder):
         if path.name not in known and not path.name.startswith("."):
-            yield aside(node, path, "unknown", "is nothing that belongs here")
+            yield aside(node, path, DamageKind.UNKNOWN, "is nothing that belongs here")
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -79,7 +83,7 @@ def _blob(
         digest = Digest.parse(f"{algorithm}:{path.name}")
     except PrestowError:
         if not path.name.startswith("."):
-            yield aside(node, path, "unknown", "is not named by a digest")
+            yield aside(node, path, DamageKind.UNKNOWN, "is not named by a digest")
         return
     if digest in hashed:
         return
@@ -87,8 +91,8 @@ def _blob(
         node.content.check(digest, progress=progress)
     except NotFoundError:
         if os.path.lexists(path):  # not removed meanwhile
-            yield aside(node, path, "blob", f"is empty, or no file; {_NAMELESS}")
+            yield aside(node, path, DamageKind.BLOB, f"is empty, or no file; {_NAMELESS}")
     except MismatchError:
-        yield aside(node, path, "blob", f"its bytes are not those of its digest; {_NAMELESS}")
+        yield aside(node, path, DamageKind.BLOB, f"its bytes are not those of its digest; {_NAMELESS}")
     except StorageError as error:
-        yield aside(node, path, "blob", f"cannot be read: {error}; {_NAMELESS}")
+        yield aside(node, path, DamageKind.BLOB, f"cannot be read: {error}; {_NAMELESS}")

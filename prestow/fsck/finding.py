@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from prestow.errors import CancelledError, PrestowError
-from prestow.fsck.repair import Mended
+from prestow.fsck.repair import Outcome
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.namespace import DEFAULT
-from prestow.snapshots.snapshotter import Damage
+from prestow.snapshots.damage import Damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +24,17 @@ class Finding:
     how: str
     mend: Callable[[], object] | None = None
 
-    def mended(self) -> Mended:
+    def mended(self) -> Outcome:
         """Make it right, if that is possible, and tell what became of it."""
-        damage = self.damage
         if self.mend is None:
-            return Mended(damage.kind, damage.name, damage.what, "", self.how)
+            return Outcome(self.damage, "", self.how)
         try:
             self.mend()
         except CancelledError:
             raise
         except PrestowError as error:
-            return Mended(damage.kind, damage.name, damage.what, "", str(error))
-        return Mended(damage.kind, damage.name, damage.what, self.how)
+            return Outcome(self.damage, "", str(error))
+        return Outcome(self.damage, self.how)
 
 
 def made_again(record: ContainerRecord) -> str:

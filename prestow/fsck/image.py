@@ -23,13 +23,14 @@ from prestow.oci.index import Index
 from prestow.oci.lookup import read_config
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import parse_document
+from prestow.snapshots.damage import Damage, DamageKind, Subject
 from prestow.snapshots.drivers.driver import Driver
-from prestow.snapshots.snapshotter import Damage, Progress
+from prestow.snapshots.snapshotter import Progress
 from prestow.store.node import Node
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class CheckResult:
     """What was found of one name, or of the store's own books.
 
     Attributes:
@@ -56,7 +57,7 @@ class Verification:
         return qualified(self.namespace, self.name) if self.name else "the store"
 
 
-def verify(node: Node, record: ImageRecord, *, progress: Progress | None = None) -> Verification:
+def fsck_image(node: Node, record: ImageRecord, *, progress: Progress | None = None) -> CheckResult:
     """Look at everything that is stored of an image, for all platforms that are here.
 
     What dead processes left is the caller's to put in order before, once for all images.
@@ -67,10 +68,10 @@ def verify(node: Node, record: ImageRecord, *, progress: Progress | None = None)
         progress: told of bytes as they are read.
     """
     run = _Run(node, progress)
-    with node.leases.during(f"verify {record.name}", node.settings.lease_hours * 3600) as lease:
+    with node.leases.during(f"fsck {record.name}", node.settings.lease_hours * 3600) as lease:
         damaged = tuple(run.target(record.target, lease))
     blobs, snapshots, read = len(run.hashed), run.snapshots, run.bytes
-    return Verification(record.namespace, record.name, record.target.digest, blobs, snapshots, read, damaged)
+    return CheckResult(record.namespace, record.name, record.target.digest, blobs, snapshots, read, damaged)
 
 
 @dataclass(slots=True)
@@ -101,36 +102,40 @@ class _Run:
             descriptor = pending.pop()
             if descriptor.digest in self.hashed:
                 continue
-            yield from self._blob("document", descriptor.digest)
+            yield from self._blob(DamageKind.DOCUMENT, descriptor.digest)
             if not self.hashed[descriptor.digest]:
                 continue
             try:
                 document = parse_document(self.node.content.read(descriptor.digest), descriptor.media_type)
             except PrestowError as error:
-                yield Damage("document", descriptor.digest, str(error))
+                yield Damage(DamageKind.DOCUMENT, Subject.blob(descriptor.digest), str(error))
                 continue
             if isinstance(document, Index):
                 here = [entry for entry in document.manifests if present(self.node, entry.digest)]
                 pending += reversed(here)
                 if not here:
-                    yield Damage("document", descriptor.digest, "none of the manifests that it lists is here")
+                    yield Damage(
+                        DamageKind.DOCUMENT,
+                        Subject.blob(descriptor.digest),
+                        "none of the manifests that it lists is here",
+                    )
             else:
                 yield from self._manifest(target, descriptor, document, lease)
 
     def _manifest(self, target: Descriptor, descriptor: Descriptor, manifest: Manifest, lease: str) -> Iterator[Damage]:
         config = manifest.config
-        yield from self._blob("document", config.digest)
+        yield from self._blob(DamageKind.DOCUMENT, config.digest)
         if not self.hashed[config.digest]:
             return
         if config.media_type not in mediatypes.CONFIGS:
             for layer in manifest.layers:
-                yield from self._blob("layer", layer.digest)
+                yield from self._blob(DamageKind.LAYER, layer.digest)
             return
         try:
             found = read_config(self.node.content, config)
             image = assemble(target, manifest, found, selected=descriptor)
         except PrestowError as error:
-            yield Damage("document", descriptor.digest, str(error))
+            yield Damage(DamageKind.DOCUMENT, Subject.blob(descriptor.digest), str(error))
             return
         self.node.protect(lease, image)
         yield from self._image(image)
@@ -146,14 +151,14 @@ class _Run:
     def _layer(self, layer: Layer, *, unpacked: bool) -> Iterator[Damage]:
         applied = present(self.node, layer.diff_id)
         if present(self.node, layer.descriptor.digest) or not applied:
-            yield from self._blob("layer", layer.descriptor.digest)
+            yield from self._blob(DamageKind.LAYER, layer.descriptor.digest)
         if applied or unpacked:
-            yield from self._blob("diff blob", layer.diff_id)
+            yield from self._blob(DamageKind.DIFF_BLOB, layer.diff_id)
 
     def _snapshot(self, driver: Driver, chain_id: Digest, *, sound: bool) -> Iterator[Damage]:
-        name = f"{driver.driver} {chain_id}"
+        subject = Subject.snapshot(driver.driver, chain_id)
         if not sound:
-            yield Damage("snapshot", name, "cannot be compared: a layer's diff blob is damaged or missing")
+            yield Damage(DamageKind.SNAPSHOT, subject, "cannot be compared: a layer's diff blob is damaged or missing")
             return
         self.snapshots += 1
         try:
@@ -161,9 +166,9 @@ class _Run:
         except CancelledError:
             raise
         except PrestowError as error:
-            yield Damage("snapshot", name, f"cannot be compared: {error}")
+            yield Damage(DamageKind.SNAPSHOT, subject, f"cannot be compared: {error}")
 
-    def _blob(self, kind: str, digest: Digest) -> Iterator[Damage]:
+    def _blob(self, kind: DamageKind, digest: Digest) -> Iterator[Damage]:
         """Hash a blob, once."""
         if digest in self.hashed:
             return
@@ -171,11 +176,13 @@ class _Run:
         try:
             self.node.content.check(digest, progress=self.read)
         except NotFoundError:
-            yield Damage(kind, digest, "is empty, or no file" if present(self.node, digest) else "missing")
+            yield Damage(
+                kind, Subject.blob(digest), "is empty, or no file" if present(self.node, digest) else "missing"
+            )
         except MismatchError:
-            yield Damage(kind, digest, "its bytes are no longer those of its digest")
+            yield Damage(kind, Subject.blob(digest), "its bytes are no longer those of its digest")
         except StorageError as error:
-            yield Damage(kind, digest, f"cannot be read: {error}")
+            yield Damage(kind, Subject.blob(digest), f"cannot be read: {error}")
         else:
             self.hashed[digest] = True
 

@@ -8,13 +8,12 @@ stands for is here, it comes back, since a name too many does less harm than an 
 from collections.abc import Iterator
 from functools import partial
 
-from prestow.errors import PrestowError, printable
+from prestow.errors import PrestowError
 from prestow.fsck.finding import Finding
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.layout_index import Named, read_index
-from prestow.metadata.namespace import qualified
 from prestow.metadata.publish import changing_names, publish_names
-from prestow.snapshots.snapshotter import Damage
+from prestow.snapshots.damage import Damage, DamageKind, Subject
 from prestow.store.node import Node
 
 _WRITTEN = "index.json was written again"
@@ -22,30 +21,31 @@ _WRITTEN = "index.json was written again"
 
 def names(node: Node) -> Iterator[Finding]:
     """Compare the names, both read at one moment, in which nobody changes any."""
-    path = str(node.content.root / "index.json")
+    path = node.content.root / "index.json"
     try:
         with node.database.transaction():
             rows = {(image.namespace, image.name): image for image in Images(node.database).every()}
             listed = {(image.namespace, image.name): image for image in read_index(node.content.root)}
     except PrestowError as error:
-        yield Finding(Damage("index.json", path, f"cannot be read: {error}"), _WRITTEN, partial(_publish, node))
+        damage = Damage(DamageKind.INDEX_FILE, Subject.file(path), f"cannot be read: {error}")
+        yield Finding(damage, _WRITTEN, partial(_publish, node))
         return
     for key in sorted(rows.keys() | listed.keys()):
         row, entry = rows.get(key), listed.get(key)
         if entry is None or (row is not None and not _same(row, entry)):
             what = "is not in index.json" if entry is None else "has another digest, or other labels, in index.json"
-            yield Finding(Damage("name", printable(qualified(*key), 400), what), _WRITTEN, partial(_publish, node))
+            yield Finding(Damage(DamageKind.NAME, Subject.name(*key), what), _WRITTEN, partial(_publish, node))
         elif row is None:
             yield _unknown(node, entry)
 
 
 def _unknown(node: Node, entry: Named) -> Finding:
     """Judge a name that only ``index.json`` has."""
-    shown = printable(qualified(entry.namespace, entry.name), 400)
+    subject = Subject.name(entry.namespace, entry.name)
     if node.content.has(entry.target.digest, entry.target.size):
-        damage = Damage("name", shown, "is in index.json, and not in the database")
+        damage = Damage(DamageKind.NAME, subject, "is in index.json, and not in the database")
         return Finding(damage, "the name is in the database again", partial(_restore, node, entry))
-    damage = Damage("name", shown, "is in index.json, and neither in the database nor in the store")
+    damage = Damage(DamageKind.NAME, subject, "is in index.json, and neither in the database nor in the store")
     return Finding(damage, _WRITTEN, partial(_publish, node))
 
 
@@ -60,7 +60,7 @@ def _restore(node: Node, entry: Named) -> None:
 def _publish(node: Node) -> None:
     path = node.content.root / "index.json"
     if not path.is_file():
-        node.content.held.take(path, "is no file")
+        node.content.quarantine_area.take(path, "is no file")
     publish_names(node.database, node.content, whole=True)
 
 

@@ -1,4 +1,4 @@
-"""Repair: what *verify* found damaged is made right by the cheapest way, while the name stays.
+"""Repair: what *fsck* found damaged is made right by the cheapest way, while the name stays.
 
     document    fetched again, by its digest, from where the image came from
     layer       likewise; where its diff blob is sound and no others are kept, it is not needed
@@ -19,8 +19,8 @@ from typing import TypeVar
 from prestow.digest import Digest
 from prestow.errors import CancelledError, ExhaustedError, MismatchError, NotFoundError, PrestowError
 from prestow.fsck.affected import Affected, affected
-from prestow.fsck.image import Verification, drivers_of, layers_of, present, verify
-from prestow.fsck.retry import refetch, repairing
+from prestow.fsck.image import CheckResult, drivers_of, fsck_image, layers_of, present
+from prestow.fsck.retry import refetch, repair_lock
 from prestow.layers.apply import apply
 from prestow.metadata.images import ImageRecord
 from prestow.oci import mediatypes
@@ -33,50 +33,47 @@ from prestow.oci.walk import MAX_DEPTH, parse_document
 from prestow.platforms import host
 from prestow.registry.fetch import fetch_document
 from prestow.registry.source import Fetcher
+from prestow.snapshots.damage import Damage, Subject
 from prestow.snapshots.drivers.driver import Driver
-from prestow.snapshots.snapshotter import Damage, Progress
+from prestow.snapshots.snapshotter import Progress
 from prestow.store.node import Node
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class Outcome:
     """What became of one damage.
 
     Attributes:
-        kind: as in :class:`Damage`.
-        name: likewise.
-        what: likewise.
+        damage: as it was found.
         how: what was done; empty if it is as damaged as before.
         why_not: the reason, where it is.
     """
 
-    kind: str
-    name: str
-    what: str
+    damage: Damage
     how: str
     why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Repaired:
+class RepairResult:
     """What was found of one name, and what became of it.
 
     Attributes:
-        found: what ``verify`` found at first.
+        found: what ``fsck`` found at first.
         mended: each damage, also those that came to light on the way, and what became of it.
-        left: what ``verify`` finds now.
+        left: what ``fsck`` finds now.
         containers: those that should be started again.
     """
 
-    found: Verification
-    mended: tuple[Mended, ...] = ()
+    found: CheckResult
+    mended: tuple[Outcome, ...] = ()
     left: tuple[Damage, ...] = ()
     containers: tuple[Affected, ...] = ()
 
 
-def repair(node: Node, record: ImageRecord, *, progress: Progress | None = None) -> Repaired:
+def repair_image(node: Node, record: ImageRecord, *, progress: Progress | None = None) -> RepairResult:
     """Look at everything that is stored of an image, and make right what is damaged.
 
     Args:
@@ -88,18 +85,18 @@ def repair(node: Node, record: ImageRecord, *, progress: Progress | None = None)
         UnavailableError: another repair has been under way all the time.
         StorageError: the quarantine cannot be written.
     """
-    found = verify(node, record, progress=progress)
+    found = fsck_image(node, record, progress=progress)
     if not found.damaged:
-        return Repaired(found)
-    with repairing(node), node.lease(f"repair {record.name}") as lease:
+        return RepairResult(found)
+    with repair_lock(node), node.lease(f"repair {record.name}") as lease:
         work = _Work(node, record, lease, progress)
         left = found.damaged
         while work.learn(left):  # below a document that was damaged, more may come to light
             work.run()
-            left = verify(node, record, progress=progress).damaged
+            left = fsck_image(node, record, progress=progress).damaged
     names = {damage.name for damage in left}
-    mended = tuple(work.told(damage, mended=damage.name not in names) for damage in work.damaged.values())
-    return Repaired(found, mended, left, tuple(affected(node, work.renewed, repaired=True)))
+    mended = tuple(work.outcome(damage, mended=damage.name not in names) for damage in work.damaged.values())
+    return RepairResult(found, mended, left, tuple(affected(node, work.renewed, repaired=True)))
 
 
 @dataclass(slots=True)
@@ -117,9 +114,9 @@ class _Work:
     record: ImageRecord
     lease: str
     progress: Progress | None
-    damaged: dict[str, Damage] = field(default_factory=dict)
-    done: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    damaged: dict[Subject, Damage] = field(default_factory=dict)
+    done: dict[Subject, str] = field(default_factory=dict)
+    failed: dict[Subject, str] = field(default_factory=dict)
     renewed: dict[str, set[Digest]] = field(default_factory=dict)
 
     def learn(self, found: Iterable[Damage]) -> bool:
@@ -135,19 +132,19 @@ class _Work:
         for image in self._images():
             self.node.protect(self.lease, image)
             for layer in layers_of(self.node, image):
-                with self._noting(layer.descriptor.digest, layer.diff_id):
+                with self._noting(Subject.blob(layer.descriptor.digest), Subject.blob(layer.diff_id)):
                     self._layer(layer)
             for driver in drivers_of(self.node, image):
-                with self._noting(f"{driver.driver} {image.chain_id}"):
+                with self._noting(Subject.snapshot(driver.driver, image.chain_id)):
                     self._snapshot(driver, image)
 
-    def told(self, damage: Damage, *, mended: bool) -> Mended:
+    def outcome(self, damage: Damage, *, mended: bool) -> Outcome:
         """Return what became of a damage."""
         if mended:
             how = self.done.get(damage.name, "made again from the layers")
-            return Mended(damage.kind, damage.name, damage.what, how)
+            return Outcome(damage, how)
         reason = self.failed.get(damage.name) or next(iter(self.failed.values()), "it was damaged again meanwhile")
-        return Mended(damage.kind, damage.name, damage.what, "", reason)
+        return Outcome(damage, "", reason)
 
     def _images(self) -> Iterator[Image]:
         """Bring the documents in order, and give the images that they describe, of all platforms that are here."""
@@ -158,7 +155,7 @@ class _Work:
             if descriptor.digest in seen or depth > MAX_DEPTH:
                 continue
             seen.add(descriptor.digest)
-            with self._noting(descriptor.digest):
+            with self._noting(Subject.blob(descriptor.digest)):
                 document = parse_document(self._document("manifest", descriptor), descriptor.media_type)
                 if isinstance(document, Index):
                     pending += [(entry, depth + 1) for entry in self._entries(document, descriptor)]
@@ -170,11 +167,11 @@ class _Work:
         here = [entry for entry in index.manifests if present(self.node, entry.digest)]
         if not here:
             here = [index.select(host())]
-            self.done.setdefault(descriptor.digest, "the manifest for this host was fetched again")
+            self.done.setdefault(Subject.blob(descriptor.digest), "the manifest for this host was fetched again")
         return here
 
     def _image(self, descriptor: Descriptor, manifest: Manifest) -> Iterator[Image]:
-        with self._noting(manifest.config.digest):
+        with self._noting(Subject.blob(manifest.config.digest)):
             self._document("config", manifest.config)
             if manifest.config.media_type in mediatypes.CONFIGS:
                 config = read_config(self.node.content, manifest.config)
@@ -188,39 +185,40 @@ class _Work:
         except (NotFoundError, MismatchError, ExhaustedError) as error:
             content.quarantine(descriptor.digest, str(error))
         raw = self._from_source(lambda source: fetch_document(source, content, kind, descriptor))
-        self.done[descriptor.digest] = "fetched again"
+        self.done[Subject.blob(descriptor.digest)] = "fetched again"
         return raw
 
     def _layer(self, layer: Layer) -> None:
         """Bring a layer in order: its blob where that is needed or kept, then its diff blob where there was one."""
         blob, diff_id, content = layer.descriptor, layer.diff_id, self.node.content
-        for name in {blob.digest, diff_id} & self.damaged.keys():
-            content.quarantine(Digest(name), self.damaged[name].what)
-        if not content.has(diff_id) or (blob.digest in self.damaged and self.node.settings.keep_blobs):
+        damaged = {digest for digest in (blob.digest, diff_id) if Subject.blob(digest) in self.damaged}
+        for digest in damaged:
+            content.quarantine(digest, self.damaged[Subject.blob(digest)].what)
+        if not content.has(diff_id) or (blob.digest in damaged and self.node.settings.keep_blobs):
             self._blob(blob)
-        elif blob.digest in self.damaged:
-            self.done[blob.digest] = "not needed: its diff blob is here, and others are not kept"
-        if diff_id in self.damaged and not content.has(diff_id):
+        elif blob.digest in damaged:
+            self.done[Subject.blob(blob.digest)] = "not needed: its diff blob is here, and others are not kept"
+        if diff_id in damaged and not content.has(diff_id):
             apply(content, layer, scans=self.node.scans, keep_blob=self.node.settings.keep_blobs)
-            self.done[diff_id] = "decompressed again"
+            self.done[Subject.blob(diff_id)] = "decompressed again"
 
     def _blob(self, blob: Descriptor) -> None:
         """Fetch a layer's blob, unless it is here."""
         content = self.node.content
         if not content.has(blob.digest, blob.size):
             self._from_source(lambda source: refetch(source, self.node, blob, progress=self.progress))
-            self.done[blob.digest] = "fetched again"
+            self.done[Subject.blob(blob.digest)] = "fetched again"
 
     def _snapshot(self, driver: Driver, image: Image) -> None:
         """Bring the files of a driver in order, and note whose are new: those, and images over new diff blobs."""
-        new = {layer.diff_id for layer in image.layers} & self.damaged.keys()
+        new = {layer.diff_id for layer in image.layers if Subject.blob(layer.diff_id) in self.damaged}
         chains = set(driver.built_of(new)) if new and driver.shows_layers else set()
         driver.detach(chains)
         chains.update(driver.renew(image.chain_id, self._aside, progress=self.progress))
         self.renewed.setdefault(driver.driver, set()).update(chains)
 
     def _aside(self, path: Path, why: str) -> None:
-        self.node.content.held.take(path, why)
+        self.node.content.quarantine_area.take(path, why)
 
     def _from_source(self, fetch: Callable[[Fetcher], _T]) -> _T:
         """Fetch from the first place of the image, under whatever name, that has it.
@@ -237,11 +235,11 @@ class _Work:
                 raise
             except PrestowError as error:
                 failures.append(f"not from {reference}: {error}")
-        why = "; ".join(failures) or "nobody noted where it came from"
-        raise NotFoundError(f"cannot be fetched again ({why}); pull it again, with --name {self.record.name}")
+        why = "; ".join(failures) or "its source is not recorded"
+        raise NotFoundError(f"cannot be re-fetched: {why}; pull it again with --name {self.record.name}")
 
     @contextmanager
-    def _noting(self, *names: str) -> Iterator[None]:
+    def _noting(self, *names: Subject) -> Iterator[None]:
         """Go on with the next thing if one cannot be made right, and note why."""
         try:
             yield

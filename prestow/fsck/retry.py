@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
-def healing(node: Node, layers: Sequence[Layer], reference: str | None, work: Callable[[], _T]) -> _T:
+def retry_with_sound_blobs(node: Node, layers: Sequence[Layer], reference: str | None, work: Callable[[], _T]) -> _T:
     """Do a step; if it fails and a blob of its layers has rotted, make that again and do the step again.
 
     Args:
@@ -57,7 +57,7 @@ def healing(node: Node, layers: Sequence[Layer], reference: str | None, work: Ca
     return work()
 
 
-def repairing(node: Node) -> FileLock:
+def repair_lock(node: Node) -> FileLock:
     """Take the lock under which alone things are moved to quarantine.
 
     Raises:
@@ -83,7 +83,7 @@ def _files(node: Node, layers: Sequence[Layer]) -> dict[Digest, int]:
 
 def _set_aside(node: Node, digests: Collection[Digest]) -> Iterator[Digest]:
     """Hash blobs, and move what rotted to quarantine."""
-    with repairing(node):
+    with repair_lock(node):
         for digest in digests:
             try:
                 node.content.check(digest)

@@ -1,4 +1,4 @@
-"""The step *examine*: verify what is stored, of one image or of the whole store, and repair it if that is wanted.
+"""The step *fsck*: verify what is stored, of one image or of the whole store, and repair it if that is wanted.
 
 a name       everything that is stored of the image
 no name      the store's own books, which are names, rows and the disk; and then every image, of all namespaces
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 from prestow.containers.process import Orphan, orphans_if_known
 from prestow.fsck.affected import affected, damaged_chains
-from prestow.fsck.database import KIND as DATABASE
-from prestow.fsck.image import verify
-from prestow.fsck.repair import Repaired, repair
-from prestow.fsck.store import inventory, joined, put_in_order, put_names_in_order
+from prestow.fsck.image import fsck_image
+from prestow.fsck.repair import RepairResult, repair_image
+from prestow.fsck.store import fsck_store, joined, repair_names, repair_store
 from prestow.metadata.images import ImageRecord
 from prestow.metadata.namespace import qualified
+from prestow.snapshots.damage import DamageKind
 from prestow.snapshots.snapshotter import Progress
 from prestow.store.node import Node
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class FsckResult:
     """What was found, and what became of it.
 
     Attributes:
@@ -29,12 +29,12 @@ class Examined:
         orphaned: containers of which it is not damage that their runs were killed.
     """
 
-    images: tuple[Repaired, ...]
-    store: Repaired | None
+    images: tuple[RepairResult, ...]
+    store: RepairResult | None
     orphaned: tuple[Orphan, ...] = ()
 
     @property
-    def every(self) -> tuple[Repaired, ...]:
+    def every(self) -> tuple[RepairResult, ...]:
         """All of it, the store's books last."""
         return self.images if self.store is None else (*self.images, self.store)
 
@@ -44,17 +44,17 @@ class Examined:
         return sum(len(each.left) for each in self.every)
 
 
-def examine(
-    node: Node, name: str | None, *, mend: bool = False, progress: Callable[[str], Progress] | None = None
-) -> Examined:
-    """Verify an image, or everything; with ``mend`` make right what is damaged.
+def fsck(
+    node: Node, name: str | None, *, repair: bool = False, progress: Callable[[str], Progress] | None = None
+) -> FsckResult:
+    """Verify an image, or everything; with ``repair`` make right what is damaged.
 
     What dead processes left is put in order before, so that it is not taken for damage.
 
     Args:
         node: the store.
         name: of the image; None for all of them, and for the store's books.
-        mend: whether to repair.
+        repair: whether to repair.
         progress: gives for each name, empty for the books, what is told of bytes as they are read.
 
     Raises:
@@ -65,40 +65,40 @@ def examine(
     node.recover(whole=name is None)
     orphaned = orphans_if_known(node)
     if name is not None:
-        return Examined(_images(node, (node.image(name),), mend=mend, progress=progress), None, orphaned)
+        return FsckResult(_images(node, (node.image(name),), repair=repair, progress=progress), None, orphaned)
     books = _for(progress, "")
-    if not mend:
-        found = inventory(node, progress=books)
-        store = Repaired(found, left=found.damaged)
-        return Examined(_images(node, _records(node, store), mend=False, progress=progress), store, orphaned)
-    first = put_names_in_order(node)
-    images = _images(node, _records(node, first), mend=True, progress=progress)
+    if not repair:
+        found = fsck_store(node, progress=books)
+        store = RepairResult(found, left=found.damaged)
+        return FsckResult(_images(node, _records(node, store), repair=False, progress=progress), store, orphaned)
+    first = repair_names(node)
+    images = _images(node, _records(node, first), repair=True, progress=progress)
     # Only now: what a damaged image consists of was not known before, and is nothing to clear away.
-    rest = put_in_order(node, unsure=any(image.left for image in images), progress=books)
-    return Examined(images, joined(first, rest), orphaned)
+    rest = repair_store(node, unsure=any(image.left for image in images), progress=books)
+    return FsckResult(images, joined(first, rest), orphaned)
 
 
-def _records(node: Node, store: Repaired) -> tuple[ImageRecord, ...]:
+def _records(node: Node, store: RepairResult) -> tuple[ImageRecord, ...]:
     """Return the names, if there is a database to believe them."""
-    broken = any(damage.kind == DATABASE for damage in store.left)
+    broken = any(damage.kind is DamageKind.DATABASE for damage in store.left)
     return () if broken else node.images.every()
 
 
 def _images(
-    node: Node, records: Iterable[ImageRecord], *, mend: bool, progress: Callable[[str], Progress] | None
-) -> tuple[Repaired, ...]:
+    node: Node, records: Iterable[ImageRecord], *, repair: bool, progress: Callable[[str], Progress] | None
+) -> tuple[RepairResult, ...]:
     return tuple(
-        _image(node, record, mend=mend, progress=_for(progress, qualified(record.namespace, record.name)))
+        _image(node, record, repair=repair, progress=_for(progress, qualified(record.namespace, record.name)))
         for record in records
     )
 
 
-def _image(node: Node, record: ImageRecord, *, mend: bool, progress: Progress | None) -> Repaired:
-    if mend:
-        return repair(node, record, progress=progress)
-    found = verify(node, record, progress=progress)
+def _image(node: Node, record: ImageRecord, *, repair: bool, progress: Progress | None) -> RepairResult:
+    if repair:
+        return repair_image(node, record, progress=progress)
+    found = fsck_image(node, record, progress=progress)
     told = affected(node, damaged_chains(node, found.damaged), repaired=False) if found.damaged else ()
-    return Repaired(found, left=found.damaged, containers=tuple(told))
+    return RepairResult(found, left=found.damaged, containers=tuple(told))
 
 
 def _for(progress: Callable[[str], Progress] | None, name: str) -> Progress | None:

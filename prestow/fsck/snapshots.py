@@ -13,10 +13,11 @@ from prestow.fsck.files import aside
 from prestow.fsck.finding import Finding, made_again
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
+from prestow.snapshots.damage import Damage, DamageKind, Subject
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.snapshots.mounts.users import users_of
-from prestow.snapshots.snapshotter import Damage, Info
+from prestow.snapshots.snapshotter import Info
 from prestow.store.node import Node
 
 
@@ -34,7 +35,9 @@ def snapshots(node: Node, *, unsure: bool = False) -> Iterator[Finding]:
                 yield _lost(driver, info, containers.get((driver.driver, info.key)), leaf=info.key not in parents)
         yield from _strays(node, driver)
         for folder in driver.untold():
-            damage = Damage("row.json", str(folder / "row.json"), "does not say what the database says")
+            damage = Damage(
+                DamageKind.ROW_FILE, Subject.file(folder / "row.json"), "does not say what the database says"
+            )
             yield Finding(damage, "written again", partial(driver.tell, folder))
 
 
@@ -50,13 +53,17 @@ def _lost(driver: Driver, info: Info, container: ContainerRecord | None, *, leaf
     """Judge a row whose folder is gone."""
     if container is None:
         return _no_row(driver, info, "has no folder: what was written into it is lost", leaf=leaf)
-    damage = Damage("snapshot", f"{driver.driver} {info.key}", "has no folder: what its container wrote is lost")
+    damage = Damage(
+        DamageKind.SNAPSHOT,
+        Subject.snapshot(driver.driver, info.key),
+        "has no folder: what its container wrote is lost",
+    )
     return Finding(damage, made_again(container))
 
 
 def _no_row(driver: Driver, info: Info, what: str, *, leaf: bool) -> Finding:
     """Return the finding of a row that stands for nothing."""
-    damage = Damage("row", f"{driver.driver} {info.key}", what)
+    damage = Damage(DamageKind.ROW, Subject.snapshot(driver.driver, info.key), what)
     if not leaf:
         return Finding(damage, "other snapshots stand on it; remove their containers and images first")
     return Finding(damage, "the row was removed", partial(driver.remove, info.key))
@@ -66,7 +73,7 @@ def _strays(node: Node, driver: Driver) -> Iterator[Finding]:
     """Find what no row names."""
     for path in driver.strays():
         if mounts_below(path) or users_of([path]):
-            damage = Damage("unknown", str(path), "has no row, and is mounted")
+            damage = Damage(DamageKind.UNKNOWN, Subject.file(path), "has no row, and is mounted")
             yield Finding(damage, "unmount it first; `prestow doctor` and findmnt tell where it is")
         else:
-            yield aside(node, path, "unknown", "has no row")
+            yield aside(node, path, DamageKind.UNKNOWN, "has no row")

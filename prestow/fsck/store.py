@@ -7,25 +7,25 @@ from dataclasses import replace
 from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.fsck.containers import containers
-from prestow.fsck.database import KIND as DATABASE
 from prestow.fsck.database import database
 from prestow.fsck.files import files
 from prestow.fsck.finding import Finding
-from prestow.fsck.image import Verification, present
+from prestow.fsck.image import CheckResult, present
 from prestow.fsck.names import names
-from prestow.fsck.repair import Mended, Repaired
-from prestow.fsck.retry import repairing
+from prestow.fsck.repair import Outcome, RepairResult
+from prestow.fsck.retry import repair_lock
 from prestow.fsck.snapshots import snapshots
 from prestow.metadata.images import Images
 from prestow.oci.image_config import ImageConfig
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import children, parse_document
+from prestow.snapshots.damage import DamageKind, Subject
 from prestow.snapshots.remove import remove_tree
 from prestow.snapshots.snapshotter import Progress
 from prestow.store.node import Node
 
 
-def inventory(node: Node, *, progress: Progress | None = None) -> Verification:
+def fsck_store(node: Node, *, progress: Progress | None = None) -> CheckResult:
     """Compare names, rows and disk, and hash the blobs that no name leads to.
 
     Raises:
@@ -34,18 +34,18 @@ def inventory(node: Node, *, progress: Progress | None = None) -> Verification:
     return _taken(node, progress)[1]
 
 
-def put_names_in_order(node: Node) -> Repaired:
+def repair_names(node: Node) -> RepairResult:
     """Make right what the database and ``index.json`` disagree in, from which it is known what images there are.
 
     Raises:
         UnavailableError: another repair has been under way all the time.
         StorageError: the disk or the database failed.
     """
-    with repairing(node):
+    with repair_lock(node):
         return _mended(lambda: _books(node))
 
 
-def put_in_order(node: Node, *, unsure: bool = False, progress: Progress | None = None) -> Repaired:
+def repair_store(node: Node, *, unsure: bool = False, progress: Progress | None = None) -> RepairResult:
     """Take stock, make right what disagrees, and remove what has been in quarantine for long enough.
 
     Args:
@@ -57,35 +57,35 @@ def put_in_order(node: Node, *, unsure: bool = False, progress: Progress | None 
         UnavailableError: another repair has been under way all the time.
         StorageError: the disk or the database failed.
     """
-    with repairing(node):
-        for held in node.content.held.old():
+    with repair_lock(node):
+        for held in node.content.quarantine_area.old():
             remove_tree(held.folder)
         return _mended(lambda: _taken(node, progress, unsure=unsure))
 
 
-def joined(first: Repaired, second: Repaired) -> Repaired:
+def joined(first: RepairResult, second: RepairResult) -> RepairResult:
     """Return two repairs of the books as one; what was found last counts for what is damaged still."""
     damaged = first.found.damaged + second.found.damaged
-    return Repaired(replace(second.found, damaged=damaged), first.mended + second.mended, second.left)
+    return RepairResult(replace(second.found, damaged=damaged), first.mended + second.mended, second.left)
 
 
-def _mended(take: Callable[[], tuple[list[Finding], Verification]]) -> Repaired:
+def _mended(take: Callable[[], tuple[list[Finding], CheckResult]]) -> RepairResult:
     findings, found = take()
-    mended: dict[str, Mended] = {}
+    mended: dict[Subject, Outcome] = {}
     left = found
     while news := [finding for finding in findings if finding.damage.name not in mended]:
         mended |= {finding.damage.name: finding.mended() for finding in news}
         findings, left = take()  # what a damaged database said was not compared with anything
-    return Repaired(found, tuple(mended.values()), left.damaged)
+    return RepairResult(found, tuple(mended.values()), left.damaged)
 
 
-def _books(node: Node) -> tuple[list[Finding], Verification]:
+def _books(node: Node) -> tuple[list[Finding], CheckResult]:
     """Look at the database and the names alone."""
     findings = list(database(node)) or list(names(node))
-    return findings, Verification("", "", None, 0, 0, 0, tuple(finding.damage for finding in findings))
+    return findings, CheckResult("", "", None, 0, 0, 0, tuple(finding.damage for finding in findings))
 
 
-def _taken(node: Node, progress: Progress | None, *, unsure: bool = False) -> tuple[list[Finding], Verification]:
+def _taken(node: Node, progress: Progress | None, *, unsure: bool = False) -> tuple[list[Finding], CheckResult]:
     """Take stock once."""
     read: list[int] = []
 
@@ -95,14 +95,14 @@ def _taken(node: Node, progress: Progress | None, *, unsure: bool = False) -> tu
             progress(count)
 
     findings, found = _books(node)
-    if any(finding.damage.kind == DATABASE for finding in findings):
+    if any(finding.damage.kind is DamageKind.DATABASE for finding in findings):
         return findings, found
     blobs = [blob.digest for blob in node.content.walk()]
     named = frozenset(blobs if unsure else _named(node))
     findings += [*files(node, named, count), *snapshots(node, unsure=unsure), *containers(node)]
     others = sum(blob not in named for blob in blobs)
     damaged = tuple(finding.damage for finding in findings)
-    return findings, Verification("", "", None, others, len(node.snapshots()), sum(read), damaged)
+    return findings, CheckResult("", "", None, others, len(node.snapshots()), sum(read), damaged)
 
 
 def _named(node: Node) -> Iterator[Digest]:

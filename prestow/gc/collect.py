@@ -26,7 +26,7 @@ from prestow.content.store import Info, Status
 from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, PrestowError
 from prestow.gc.graph import Thing, blob, key
 from prestow.gc.retention import Forgotten, Name, Retention, forgettable
-from prestow.gc.survey import GRACE, Measured, Survey, last_used, measured, survey
+from prestow.gc.survey import GRACE, Measured, Survey, disk_usage, last_used, survey
 from prestow.metadata.containers import publish_containers
 from prestow.metadata.database import Database, Row
 from prestow.metadata.images import Images
@@ -158,7 +158,7 @@ class _Collection:
             seen = self._survey()
             forgotten = self._forget(seen)
         without = {gone.name.thing for gone in forgotten}
-        snapshots = self._snapshots(seen, seen.holds.kept(without))
+        snapshots = self._snapshots(seen, seen.holds.reachable(without))
         with self.db.transaction():
             garbage = list(self.content.walk())  # before the survey: a blob that comes later may be held from then on
             kept = self._kept(without, snapshots.keys())
@@ -198,7 +198,7 @@ class _Collection:
 
     def _forget(self, seen: Survey) -> list[Forgotten]:
         """Forget what the rules forget, unless it was used since, and give that."""
-        disk = partial(measured, seen, self.content, self.drivers)
+        disk = partial(disk_usage, seen, self.content, self.drivers)
         chosen = forgettable(seen.names, self.rules.retention, self.rules.clock(), seen.holds, disk)
         if self.rules.dry_run or not chosen:
             return chosen
@@ -233,7 +233,7 @@ class _Collection:
     def _kept(self, without: AbstractSet[Thing], gone: AbstractSet[Thing]) -> set[Thing]:
         """Look again, and tell what stays now: a snapshot among that was not to be removed, if it could not be."""
         seen = self._survey()
-        kept = seen.holds.kept(without)
+        kept = seen.holds.reachable(without)
         self.left = {thing: why for thing, why in self.left.items() if thing not in kept}
         seen.holds.reach(seen.snapshots.keys() - gone, kept)  # the layers of what is still there
         return kept

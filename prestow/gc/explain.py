@@ -16,7 +16,7 @@ from prestow.gc.collect import UNHELD
 from prestow.gc.graph import Thing
 from prestow.gc.prune import rules
 from prestow.gc.retention import forgettable
-from prestow.gc.survey import Survey, measured, survey, title
+from prestow.gc.survey import Survey, disk_usage, survey, title
 from prestow.metadata.leases import Lease
 from prestow.reference import image_name
 from prestow.snapshots.drivers.driver import Driver
@@ -88,11 +88,11 @@ def explain(node: Node, text: str) -> list[Explanation]:
     drivers = {snapshotter.driver: snapshotter for snapshotter in node.snapshotters}
     chosen = rules(node)
     seen = survey(node.database, node.content, drivers.keys(), clock=chosen.clock, grace=chosen.grace)
-    disk = measured(seen, node.content, drivers)
+    disk = disk_usage(seen, node.content, drivers)
     forgotten = forgettable(seen.names, chosen.retention, chosen.clock(), seen.holds, lambda: disk)
     teller = _Teller(seen, disk.sizes, {gone.name.thing: gone.why for gone in forgotten})
     teller.add_mounted(drivers)
-    things = _named(node, disk.sizes.keys() | seen.holds.kept(), text)
+    things = _named(node, disk.sizes.keys() | seen.holds.reachable(), text)
     if not things:
         raise NotFoundError(
             f"{printable(text)!r}: no image, container, snapshot, ingest, lease or digest of this store; "
@@ -117,7 +117,7 @@ class _Teller:
 
     def add_mounted(self, drivers: Mapping[str, Driver]) -> None:
         """Add that no snapshot is removed while it is mounted, although nothing leads to it."""
-        for thing in self.seen.snapshots.keys() - self.seen.holds.kept(self.forgotten):
+        for thing in self.seen.snapshots.keys() - self.seen.holds.reachable(self.forgotten):
             row = self.seen.snapshots[thing]
             try:
                 drivers[row["driver"]].refuse_mounted(row["key"])

@@ -80,7 +80,7 @@ class Holds:
         """Return what a thing holds itself."""
         return self._below.get(thing, {})
 
-    def kept(self, without: Iterable[Thing] = ()) -> set[Thing]:
+    def reachable(self, without: Iterable[Thing] = ()) -> set[Thing]:
         """Return everything that the roots lead to, themselves included; ``without`` some of them."""
         kept: set[Thing] = set()
         self.reach(self.roots.keys() - set(without), kept)

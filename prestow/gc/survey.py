@@ -107,7 +107,7 @@ def survey(
     return Survey(marker.holds, names, rows)
 
 
-def measured(seen: Survey, content: LocalStore, drivers: Mapping[str, Measured]) -> Disk:
+def disk_usage(seen: Survey, content: LocalStore, drivers: Mapping[str, Measured]) -> Disk:
     """Return how full the store's disk is, and what of the store takes how much."""
     sizes = {blob(found.digest): found.size for found in content.walk()}
     sizes |= {Thing("ingest", status.ref): status.offset for status in content.statuses()}
@@ -163,7 +163,7 @@ def _containers(db: Database, marker: Marker) -> None:
 
 
 def _lease(leases: Leases, lease: Lease, marker: Marker) -> None:
-    works = f"process {lease.pid} works" if lease.pid else f"{duration(leases.left(lease))} left"
+    works = f"process {lease.pid} works" if lease.pid else f"{duration(leases.remaining(lease))} left"
     root = marker.holds.root(Thing("lease", lease.id), f"lease {lease.id} of {printable(lease.owner)}, {works}")
     held = leases.resources(lease.id)
     marker.holds.add(root, [Thing("ingest", ref) for ref in held["ingest"]])
@@ -172,7 +172,9 @@ def _lease(leases: Leases, lease: Lease, marker: Marker) -> None:
 
 
 def _snapshots(rows: Rows, holds: Holds, drivers: Collection[str], given_up: Collection[Thing], young: float) -> None:
-    known = holds.kept() | {snapshot(row["driver"], row["key"]) for row in rows.values() if key(row["key"]) in given_up}
+    known = holds.reachable() | {
+        snapshot(row["driver"], row["key"]) for row in rows.values() if key(row["key"]) in given_up
+    }
     for thing, row in rows.items():
         holds.add(key(row["key"]), [thing])
         if row["parent"] is not None:

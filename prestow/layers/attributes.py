@@ -59,8 +59,8 @@ class Attributes:
         """Count an attribute that may be left out; else say which one it was."""
         if self._may_go(inode, name, error):
             self.dropped += 1
-        elif (told := _told(name, value, error, at)) is not None:
-            raise told from error
+        elif (refusal := _unsettable(name, value, error, at)) is not None:
+            raise refusal from error
         else:
             raise error
 
@@ -74,7 +74,7 @@ class Attributes:
         return error.errno == errno.EOPNOTSUPP
 
 
-def _told(name: bytes, value: bytes, error: OSError, at: int | Path) -> PrestowError | None:
+def _unsettable(name: bytes, value: bytes, error: OSError, at: int | Path) -> PrestowError | None:
     what = f"extended attribute {printable(name)!r} of {len(value)} bytes"
     if error.errno == errno.EINVAL:
         return InvalidError(f"{what}: the kernel says that its value is malformed")

@@ -46,7 +46,8 @@ def failure(error: sqlite3.Error | UnicodeDecodeError, path: Path, *, timeout: f
 def damaged(path: Path, what: str) -> StorageError:
     """Return the error for a database of which something is damaged."""
     return StorageError(
-        f"{path}: damaged ({printable(what, 400)}); `prestow verify --all --repair` makes it anew from what is on disk"
+        f"{path}: corrupt ({printable(what, 400)}); "
+        "run `prestow fsck --all --repair` to rebuild it from the files on disk"
     )
 
 

@@ -223,7 +223,7 @@ class Leases:
         kinds: tuple[Kind, ...] = ("content", "ingest", "snapshot")
         return {kind: tuple(row["key"] for row in rows if row["kind"] == kind) for kind in kinds}
 
-    def left(self, lease: Lease) -> float:
+    def remaining(self, lease: Lease) -> float:
         """Return the seconds that a lease lasts from now, if its process does not live longer."""
         rows = self._db.read("SELECT * FROM leases WHERE id = ?", (lease.id,))
         return max((self._left(row) for row in rows), default=0.0)

@@ -76,7 +76,7 @@ class Budget:
         self._streams = True
         self._waited, self._received = 0.0, 0
 
-    def left(self, longest: float) -> float:
+    def remaining(self, longest: float) -> float:
         """Return how many seconds the next wait may take, ``longest`` at most.
 
         Raises:
@@ -98,7 +98,7 @@ class Budget:
             UnavailableError: they come too slowly.
             CancelledError: the work that waits for them is to end.
         """
-        started, token, longest = self._clock(), current(), self.left(self._timeouts.idle)
+        started, token, longest = self._clock(), current(), self.remaining(self._timeouts.idle)
         data = read(longest) if token is None else self._watched(read, longest, token)
         self._waited += self._clock() - started
         self._received += len(data)

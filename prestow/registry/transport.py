@@ -221,7 +221,7 @@ class _Network(httpcore.NetworkBackend):
         """Connect to the first address of ``host`` that answers, each given its part of the time."""
         addresses = self._allowed(host, port)
         for position, address in enumerate(addresses, start=1):
-            part = self._budgets.current.left(timeout or 0) / (len(addresses) - position + 1)
+            part = self._budgets.current.remaining(timeout or 0) / (len(addresses) - position + 1)
             try:
                 stream = self._sockets.connect_tcp(address, port, part, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):

@@ -261,5 +261,5 @@ def _kind(row: Row) -> Kind:
         return Kind(row["kind"])
     except ValueError:
         raise StorageError(
-            f"snapshot {printable(row['key'])}: its row is damaged; `prestow verify --all --repair` makes it anew"
+            f"snapshot {printable(row['key'])}: its row is corrupt; run `prestow fsck --all --repair` to rebuild it"
         ) from None

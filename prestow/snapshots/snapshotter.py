@@ -20,6 +20,7 @@ from typing import Protocol, TypeAlias
 
 from prestow.digest import Digest
 from prestow.oci.image import Image
+from prestow.snapshots.damage import Damage
 
 Progress: TypeAlias = Callable[[int], None]
 """Told of bytes as they are read."""
@@ -86,21 +87,6 @@ class Usage:
 
 Aside: TypeAlias = Callable[[Path, str], object]
 """Takes a file or folder out of the way, told why; it is not deleted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Something that is no longer what it was when it was stored.
-
-    Attributes:
-        kind: ``document``, ``layer``, ``diff blob``, ``metadata image``, ``side file``, ``file`` or ``snapshot``.
-        name: its digest, or its path on this host.
-        what: what about it.
-    """
-
-    kind: str
-    name: str
-    what: str
 
 
 class Snapshotter(Protocol):

@@ -31,7 +31,7 @@ _TIMEOUT = 120.0
 
 
 @contextmanager
-def held(bundles: Path, container_id: str, directory: Path) -> Iterator[None]:
+def exclusive(bundles: Path, container_id: str, directory: Path) -> Iterator[None]:
     """Make or end a container in the block, as the only one of all processes.
 
     Args:

@@ -68,7 +68,7 @@ def rebuild(home: Path, content: LocalStore, cursor: Cursor) -> None:
     if names or rows or containers:
         _log.warning(
             "%s was lost, and is made again from what is on disk (names: %d, snapshots: %d, containers: %d); "
-            "`prestow verify --all` tells whether all is well",
+            "run `prestow fsck --all` to check the result",
             home / "metadata.db", names, len(rows), len(containers),
         )  # fmt: skip
 
@@ -85,7 +85,7 @@ def _names(cursor: Cursor, content: LocalStore) -> None:
 def _set_aside(content: LocalStore, path: Path, why: str) -> None:
     """Move something to quarantine; where that is not possible, it is in nobody's way."""
     try:
-        content.held.take(path, why)
+        content.quarantine_area.take(path, why)
     except PrestowError as error:
         _log.warning("%s stays where it is: %s", path, error)
 
@@ -194,14 +194,14 @@ def has_lost_its_log(home: Path, database: Database) -> bool:
     if not complete:
         return False
     rows = {(info.driver, info.key) for info in every_snapshot(database)}
-    folders = {(driver, told.info.key) for driver in _DRIVERS for told in _told(home / "snapshots" / driver)}
+    folders = {(driver, found.info.key) for driver in _DRIVERS for found in _row_files(home / "snapshots" / driver)}
     places = [(record.driver, record.snapshot_key) for record in complete]
     return any(place[0] == COPY or (place in folders and place not in rows) for place in places)
 
 
-def _told(folder: Path) -> Iterator[RowFile]:
+def _row_files(folder: Path) -> Iterator[RowFile]:
     with translated(f"listing {folder}"):
         paths = list(folder.iterdir()) if folder.is_dir() else []
     for path in paths:
-        if _NUMBER.fullmatch(path.name) and (told := read_row(path, folder.name)) is not None:
-            yield told
+        if _NUMBER.fullmatch(path.name) and (found := read_row(path, folder.name)) is not None:
+            yield found

@@ -58,7 +58,7 @@ def recover(
         runtime: finds what ends containers.
         whole: whether to look at each snapshot, and not only where somebody was at work or a boot ended.
     """
-    with _told(database.path):  # until that is known, nothing is rubbish
+    with _log_failures(database.path):  # until that is known, nothing is rubbish
         if has_lost_its_log(home, database):
             database.rebuild("its log was removed: a file in containers tells of one that it does not know")
         _tidy(home, content, database, snapshotters, runtime, whole=whole)
@@ -73,27 +73,27 @@ def _tidy(
     *,
     whole: bool,
 ) -> None:
-    with _told(home):
+    with _log_failures(home):
         _remove_files(home)
-    with _told(home / "content/index.json"):
+    with _log_failures(home / "content/index.json"):
         catch_up(database, content)
-    with _told(home / "looks"):
+    with _log_failures(home / "looks"):
         _end_looks(home / "looks", database, snapshotters)
     for namespace, bundles in _bundles(home):
-        with _told(bundles):
+        with _log_failures(bundles):
             _end_containers(bundles, Containers(database, namespace), snapshotters, runtime)
             _finish_containers(bundles, Containers(database, namespace), snapshotters)
     for driver in snapshotters:
-        with _told(home / "snapshots" / driver.driver):
+        with _log_failures(home / "snapshots" / driver.driver):
             if driver.seems_untidy(whole=whole):
                 driver.cleanup()
-    with _told(home / "trash"):
+    with _log_failures(home / "trash"):
         content.tidy()
         empty_trash(home / "trash")
 
 
 @contextmanager
-def _told(where: Path) -> Iterator[None]:
+def _log_failures(where: Path) -> Iterator[None]:
     try:
         yield
     except PrestowError as error:
@@ -120,14 +120,14 @@ def _end_looks(looks: Path, database: Database, snapshotters: Sequence[Driver]) 
 def _bundles(home: Path) -> list[tuple[str, Path]]:
     """Return the folders of all namespaces' bundles."""
     others = home / "namespaces"
-    with _told(others), translated(f"listing {others}"), suppress(FileNotFoundError):
+    with _log_failures(others), translated(f"listing {others}"), suppress(FileNotFoundError):
         return [(DEFAULT, home / "bundles"), *((path.name, path / "bundles") for path in sorted(others.iterdir()))]
     return [(DEFAULT, home / "bundles")]
 
 
 def _finish_containers(bundles: Path, containers: Containers, snapshotters: Sequence[Driver]) -> None:
     for container_id in notes(bundles):
-        with _told(bundles / container_id):
+        with _log_failures(bundles / container_id):
             finish(bundles, container_id, containers, snapshotters)
 
 
@@ -135,6 +135,6 @@ def _end_containers(
     bundles: Path, containers: Containers, snapshotters: Sequence[Driver], runtime: Callable[[], Runtime]
 ) -> None:
     for container_id in to_remove(bundles):
-        with _told(bundles / container_id):
+        with _log_failures(bundles / container_id):
             if end(bundles, container_id, containers, snapshotters, runtime) is not None:
                 _log.warning("container %s: its run was killed, so it was ended and removed now", container_id)

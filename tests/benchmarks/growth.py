@@ -20,7 +20,7 @@ from pathlib import Path
 
 from flows.cli.output import table
 from prestow.digest import Digest
-from prestow.fsck.run import examine
+from prestow.fsck.run import fsck
 from prestow.gc.explain import explain
 from prestow.gc.prune import prune
 from prestow.metadata.container_files import ContainerRecord
@@ -120,7 +120,7 @@ def whole(node: Node) -> dict[str, Callable[[], object]]:
         "explain": lambda: explain(node, digest),
         "recover, once in a boot": lambda: node.recover(whole=True),
         "prune --dry-run": lambda: prune(node, dry_run=True),
-        "verify --all": lambda: examine(node, None),
+        "fsck --all": lambda: fsck(node, None),
         "lost database": lose,
         "rm, all": remove,
         "prune, all": lambda: prune(node),

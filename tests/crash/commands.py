@@ -118,8 +118,8 @@ def _bundle(job: Job) -> tuple[str, ...]:
     return ("bundle", "--id", BOX, job.name, str(job.node.bundle_folder(BOX)))
 
 
-def _verify(_: Job) -> tuple[str, ...]:
-    return ("verify", "--all", "--repair")
+def _fsck(_: Job) -> tuple[str, ...]:
+    return ("fsck", "--all", "--repair")
 
 
 COMMANDS = {
@@ -143,7 +143,7 @@ COMMANDS = {
         lambda job: ("images", "rm", job.name), lambda job: (f"no-name {job.name}",), again=_GONE, states=(pull,)
     ),
     "prestow-prune": _command(lambda _: ("prune",), lambda _: (EMPTY,), states=(pull, forget)),
-    "prestow-verify": _command(_verify, _image, states=(pull, damage), repairs=True),
-    "prestow-rebuild": _command(_verify, _image, states=(pull, tag, spoil), repairs=True),
+    "prestow-fsck": _command(_fsck, _image, states=(pull, damage), repairs=True),
+    "prestow-rebuild": _command(_fsck, _image, states=(pull, tag, spoil), repairs=True),
 }
 """By name; each starts from the states that the engine's functions make, and the same again is success."""

@@ -15,13 +15,13 @@ from pathlib import Path
 from prestow.content.process_identity import uptime
 from prestow.digest import Digest
 from prestow.errors import PrestowError
-from prestow.fsck.run import examine
+from prestow.fsck.run import fsck
 from prestow.metadata.leases import Leases
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.lookup import find_image
 from prestow.platforms import host
+from prestow.snapshots.damage import Damage
 from prestow.snapshots.mounts.mountinfo import mounts_below
-from prestow.snapshots.snapshotter import Damage
 from prestow.store.node import Node
 from tests.crash.verbs import Job, Verb, clear, holds
 from tests.registries import DockerRegistry
@@ -78,7 +78,7 @@ class Laws:
         self._done(words)
         _none(_damaged(node, behind))
         if not self.verb.repairs:
-            _none([*node.content.held.list(), *node.leases.list()])
+            _none([*node.content.quarantine_area.list(), *node.leases.list()])
 
     def gone(self) -> None:
         """What is taken away leaves nothing."""
@@ -108,7 +108,7 @@ def _none(found: Sequence[object]) -> None:
 
 
 def _damaged(node: Node, but: AbstractSet[str] = frozenset()) -> list[Damage]:
-    return [damage for each in examine(node, None).every for damage in each.left if damage.kind not in but]
+    return [damage for each in fsck(node, None).every for damage in each.left if damage.kind not in but]
 
 
 def _complete(node: Node) -> set[Digest]:

@@ -13,7 +13,7 @@ from prestow.containers.create import Container, remove_container, write
 from prestow.content.verify import verify as commit
 from prestow.digest import Digest
 from prestow.errors import NotFoundError, StorageError
-from prestow.fsck.run import examine
+from prestow.fsck.run import fsck
 from prestow.gc.prune import prune
 from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply, settle
@@ -177,7 +177,7 @@ def collect(job: Job) -> None:
 
 def repair(job: Job) -> None:
     """Verify everything, and repair it."""
-    for left in (damage for each in examine(job.node, None, mend=True).every for damage in each.left):
+    for left in (damage for each in fsck(job.node, None, repair=True).every for damage in each.left):
         raise StorageError(f"{left.kind} {left.name}: {left.what}")
     job.say(f"name {job.name}")
     job.say(f"snapshot {job.image().chain_id}")

@@ -14,7 +14,7 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentU
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
@@ -24,7 +24,7 @@ from tests.registries import DockerRegistry
 from tests.wheels import ROOT, Installed
 from tests.workers import Worker, without_prefect, worker
 
-NAMES = ("bundle/bundle", "prepull/prepull", "prune/prune", "pull/pull", "run/run", "verify/verify")
+NAMES = ("bundle/bundle", "fsck/fsck", "prepull/prepull", "prune/prune", "pull/pull", "run/run")
 LAYER_EVENTS = ["prestow.layer-fetched", "prestow.layer-stored", "prestow.layer-applied"] * 3
 
 
@@ -123,7 +123,7 @@ def test_schedules_are_there_and_wait_to_be_switched_on(deployed: dict[str, Any]
     assert found == {
         "prepull/prepull": [("nightly", "30 3 * * *", "UTC", False)],
         "prune/prune": [("weekly", "30 4 * * 0", "UTC", False)],
-        "verify/verify": [("weekly", "30 5 * * 6", "UTC", False)],
+        "fsck/fsck": [("weekly", "30 5 * * 6", "UTC", False)],
     }
     assert all(each["active"] == [] for each in deployed["deployments"])
 
@@ -167,6 +167,37 @@ def test_what_a_person_set_is_still_so_after_the_next_deploy() -> None:
     assert set(said["prepull/prepull"].active) == {
         "nightly", *(str(s.id) for s in deployments()["prepull/prepull"].schedules if s.slug is None)
     }  # fmt: skip
+
+
+@pytest.mark.usefixtures("undisturbed")
+def test_the_deployment_of_an_older_name_is_replaced_and_keeps_what_a_person_set() -> None:
+    with get_client(sync_client=True) as client:
+        client.delete_deployment(deployments()["fsck/fsck"].id)
+        old = client.create_deployment(
+            client.create_flow_from_name("verify"),
+            name="verify",
+            work_pool_name="prestow",
+            entrypoint="flows/verify.py:verify",
+            parameters={"repair": True},
+            tags=["mine"],
+            concurrency_limit=2,
+            schedules=[DeploymentScheduleCreate(schedule=CronSchedule(cron="0 2 * * *"), active=True, slug="weekly")],
+            job_variables={"env": {"PRESTOW_HOME": "/srv/prestow"}, "command": "/old/python -P -m prestow engine"},
+        )
+
+    said = {each.name: each for each in deploy(ROOT)}
+    again = {each.name: each for each in deploy(ROOT)}
+
+    found = deployments()["fsck/fsck"]
+    assert (said["fsck/fsck"].created, said["fsck/fsck"].active, again) == (False, ("weekly",), said)
+    assert [(each.schedule.cron, each.active) for each in found.schedules] == [("0 2 * * *", True)]
+    assert (found.parameters, found.tags, found.entrypoint) == ({"repair": True}, ["mine"], "flows/fsck.py:fsck")
+    assert found.global_concurrency_limit is not None
+    assert found.global_concurrency_limit.limit == 2
+    assert found.job_variables["env"] == {"PRESTOW_HOME": "/srv/prestow"}
+    assert found.job_variables["command"].startswith(sys.executable)
+    with get_client(sync_client=True) as client, pytest.raises(ObjectNotFound):
+        client.read_deployment(old)
 
 
 @pytest.mark.usefixtures("undisturbed")

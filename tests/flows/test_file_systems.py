@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.bundle import bundle
-from flows.cli.checks import examine
+from flows.cli.checks import run_checks
 from flows.pull import pull
 from flows.run import run
 from prestow.containers.create import remove_container
@@ -45,7 +45,9 @@ def test_containers_run_and_the_doctor_says_by_which_driver(
     assert ran.status == 0
     assert "Hello from a prestowed image." in capfd.readouterr().out
     assert (Path(made.directory) / "rootfs/bin").is_dir()
-    found = {f.check.removeprefix("snapshotter "): f for f in examine(str(store)) if f.check.startswith("snapshotter")}
+    found = {
+        f.check.removeprefix("snapshotter "): f for f in run_checks(str(store)) if f.check.startswith("snapshotter")
+    }
     assert [name for name, finding in found.items() if "is the default" in finding.found] == [made.driver]
     assert all(finding.works or "is used instead" in finding.advice for finding in found.values())
 
@@ -58,5 +60,5 @@ def test_where_nothing_works_no_layer_is_fetched_and_the_doctor_says_what_to_do(
     index = json.loads((store / "content/index.json").read_bytes()) if (store / "content/index.json").exists() else {}
     assert not index.get("manifests")
     assert sum(path.stat().st_size for path in (store / "content/blobs").rglob("*") if path.is_file()) < 1 << 14
-    findings = [finding for finding in examine(str(store)) if finding.check.startswith("snapshotter")]
+    findings = [finding for finding in run_checks(str(store)) if finding.check.startswith("snapshotter")]
     assert all(finding.needed and not finding.works and "ext4" in finding.advice for finding in findings)

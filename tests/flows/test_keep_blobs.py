@@ -9,7 +9,7 @@ from flows.bundle import bundle
 from flows.prune import prune
 from flows.pull import pull
 from prestow.digest import Digest
-from prestow.fsck.image import verify
+from prestow.fsck.image import fsck_image
 from prestow.registry.server.listener import Server
 from prestow.store.node import open_node
 from tasks.policy import records
@@ -38,7 +38,7 @@ def test_without_blobs_an_image_is_pulled_again_bundled_verified_and_pruned_as_e
     assert prune(home=home).of("blob") == ()
     bundle(reference, str(tmp_path / "bundle"), copied=True, home=home)
     assert (tmp_path / "bundle/rootfs/etc/motd").exists()
-    assert verify(node, node.image(reference)).damaged == ()
+    assert fsck_image(node, node.image(reference)).damaged == ()
     target = node.image(reference).target
     with Server(("127.0.0.1", 0), lambda _: target, node.content) as server:
         assert _status(server, f"manifests/{pulled.manifest_digest}") == 200

@@ -73,7 +73,7 @@ def test_what_a_stopped_or_failed_pull_has_stays_until_one_of_the_name_is_comple
     pull(reference, stop_after="layer-stored", home=home)
     (stopped,) = node.leases.list()
     assert (stopped.owner, stopped.pid) == (f"pull {reference}", None)
-    assert 6.9 * DAY < node.leases.left(stopped) <= 7 * DAY
+    assert 6.9 * DAY < node.leases.remaining(stopped) <= 7 * DAY
     before = {info.digest for info in node.content.walk()}
 
     assert prune(home=home) == Pruned()

@@ -25,7 +25,7 @@ PARTS_OF_OTHER_FLOWS = """
 import asyncio, json, os, sys
 from prefect import flow, task
 from prefect.flows import Flow
-from prestow.flows import bundle, connected, prepull, prune, pull, run, verify
+from prestow.flows import bundle, connected, fsck, prepull, prune, pull, run
 
 reference, home = sys.argv[1:]
 
@@ -47,11 +47,11 @@ async def theirs_too(reference):
 async def notebook():
     with connected(home):
         parts = [await theirs_too(reference), theirs(reference)]
-        whole = [prepull([reference]).failed, verify().damaged, prune(dry_run=True).removed, bundle(name).image]
+        whole = [prepull([reference]).failed, fsck().damaged, prune(dry_run=True).removed, bundle(name).image]
     return [*parts, whole]
 
 name = "localhost/demo:latest"
-assert all(isinstance(ours, Flow) for ours in (bundle, prepull, prune, pull, run, verify))
+assert all(isinstance(ours, Flow) for ours in (bundle, fsck, prepull, prune, pull, run))
 assert pull.to_deployment("one").entrypoint.endswith("pull.py:pull"), pull.to_deployment("one").entrypoint
 before = dict(os.environ)
 print(json.dumps(asyncio.run(notebook())))

@@ -20,7 +20,7 @@ from prestow.containers import create as containers
 from prestow.containers.create import Container, remove_container
 from prestow.containers.process import run_bundle
 from prestow.content.verify import verify as commit
-from prestow.fsck.image import verify
+from prestow.fsck.image import fsck_image
 from prestow.layers.apply import apply
 from prestow.metadata.tag import tag
 from prestow.oci.image import Image
@@ -118,7 +118,7 @@ def use(home: str, source: str, args: str, status: str, out: str) -> None:
     assert os.geteuid() == NOBODY
     node = open_node(home)
     image = pulled(node, source)
-    found = verify(node, node.images.get(NAME))
+    found = fsck_image(node, node.images.get(NAME))
     assert (found.damaged, found.snapshots) == ((), 1)
     output: list[bytes] = []
 

@@ -14,13 +14,13 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.utilities.callables import parameter_schema
 
 from flows.bundle import bundle
+from flows.fsck import fsck
 from flows.local_server.ensure import Server
 from flows.prepull import prepull
 from flows.prune import prune
 from flows.pull import pull
 from flows.run import run
 from flows.variables import REFERENCE
-from flows.verify import verify
 from tests.contents import contents
 from tests.flows.cli.conftest import Prestow
 from tests.prefect_records import events, task_runs
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WORDS = ("secret", "password", "token", "credential", "auth", "login", "key")
 
 
-@pytest.mark.parametrize("flow", [bundle, prepull, prune, pull, run, verify], ids=lambda flow: flow.name)
+@pytest.mark.parametrize("flow", [bundle, fsck, prepull, prune, pull, run], ids=lambda flow: flow.name)
 def test_no_flow_takes_a_secret_but_by_reference(flow: "Flow[..., object]") -> None:
     schema = parameter_schema(flow).model_dump_for_openapi()
 

@@ -10,7 +10,7 @@ import pytest
 
 from flows.pull import pull
 from prestow.errors import ExhaustedError
-from prestow.fsck.image import verify
+from prestow.fsck.image import fsck_image
 from prestow.store.node import open_node
 from tests.image_factory import write_image
 from tests.registries import FaultRegistry
@@ -76,7 +76,7 @@ def test_it_fits_where_blobs_go_and_each_layer_comes_when_the_one_before_has_gon
 
     assert pulled.checkpoint == "tagged"
     node = open_node(str(disk / "store"))
-    assert verify(node, node.image(pulled.name)).damaged == ()
+    assert fsck_image(node, node.image(pulled.name)).damaged == ()
     assert sum(info.size for info in node.content.walk()) < LAYERS * (SIZE + 4096)
 
 

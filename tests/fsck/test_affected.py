@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from prestow.fsck.affected import Affected
-from prestow.fsck.run import examine
+from prestow.fsck.run import fsck
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.images import ImageRecord
 from prestow.oci.image import Image
@@ -83,8 +83,8 @@ def test_a_container_is_told_and_sound_when_it_was_started_again(
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(MOTD, b"?" * len(MOTD)))
 
-    found = examine(node, record.name).images[0].containers
-    mended = examine(node, record.name, mend=True)
+    found = fsck(node, record.name).images[0].containers
+    mended = fsck(node, record.name, repair=True)
 
     assert mended.damaged == 0
     assert [(told.id, told.what.partition(":")[0]) for told in found] == [("c1", before)]
@@ -105,7 +105,7 @@ def test_a_container_that_is_not_mounted_will_be_sound_and_is_not_told(
     path = node.home / "snapshots/erofs" / f"{image.chain_id.encoded}.erofs"
     path.write_bytes(bytes(path.stat().st_size))
 
-    mended = examine(node, record.name, mend=True)
+    mended = fsck(node, record.name, repair=True)
 
     assert mended.damaged == 0
     assert mended.images[0].mended
@@ -119,7 +119,7 @@ def test_containers_are_told_with_their_namespaces(node: Node, pull: tuple[Image
         cursor.execute("UPDATE containers SET namespace = 'ci' WHERE id = 'c1'")
     _in_the_folder(node, image, "overlay").unlink()
 
-    (told,) = examine(node, record.name, mend=True).images[0].containers
+    (told,) = fsck(node, record.name, repair=True).images[0].containers
 
     what = f"keeps what was damaged until it is started again: stop it, `umount {rootfs}`, start it"
     assert told == Affected("ci", "c1", what)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prestow.digest import Digest
-from prestow.fsck.image import Verification, verify
+from prestow.fsck.image import CheckResult, fsck_image
 from prestow.store.node import Node, open_node
 from tests.conformance.snapshotter_damage import flip
 from tests.pulling import NAME, pulled_demo
@@ -18,10 +18,10 @@ def node(tmp_path: Path) -> Node:
     return open_node(str(tmp_path / "store"))
 
 
-def verified(node: Node) -> Verification:
+def verified(node: Node) -> CheckResult:
     """Verify as another process would, which remembers nothing."""
     fresh = Node(node.home, node.store_id)
-    return verify(fresh, fresh.images.get(NAME))
+    return fsck_image(fresh, fresh.images.get(NAME))
 
 
 def damages(node: Node) -> set[tuple[str, str]]:
@@ -33,7 +33,7 @@ def test_an_image_that_nobody_touched_is_well_and_all_of_it_was_read(node: Node,
     pulled_demo(node, demo_layout)
     read: list[int] = []
 
-    found = verify(node, node.images.get(NAME), progress=read.append)
+    found = fsck_image(node, node.images.get(NAME), progress=read.append)
 
     assert found.damaged == ()
     assert (found.blobs, found.snapshots, found.bytes) == (3 + 3 + 3, 3, sum(read))

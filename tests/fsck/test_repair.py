@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from prestow.digest import Digest
-from prestow.fsck.image import verify
-from prestow.fsck.repair import Repaired, repair
+from prestow.fsck.image import fsck_image
+from prestow.fsck.repair import RepairResult, repair_image
 from prestow.metadata.images import ImageRecord
 from prestow.metadata.labels import SOURCE
 from prestow.metadata.tag import tag
@@ -47,12 +47,12 @@ def node(tmp_path: Path) -> Iterator[Node]:
         yield node
 
 
-def repaired(node: Node, record: ImageRecord) -> Repaired:
+def repaired(node: Node, record: ImageRecord) -> RepairResult:
     """Repair as another process would, which remembers nothing, and make sure that all is well then, and named."""
     with closing(Node(node.home, node.store_id)) as fresh:
-        done = repair(fresh, record)
+        done = repair_image(fresh, record)
     again = Node(node.home, node.store_id)
-    assert (done.left, verify(again, again.images.get(record.name)).damaged) == ((), ())
+    assert (done.left, fsck_image(again, again.images.get(record.name)).damaged) == ((), ())
     assert again.images.get(record.name) == record
     return done
 
@@ -74,9 +74,9 @@ def test_any_damage_to_any_blob_is_repaired_and_nothing_else_is_fetched(
         done = repaired(node, record)
 
         assert [request.path.rpartition("/")[2] for request in fault_registry.seen] == expected
-        assert digest in {mended.name for mended in done.mended if mended.how}
+        assert digest in {mended.damage.name for mended in done.mended if mended.how}
         held = [] if change is os.unlink else [str(path)]
-        assert [each.path for each in node.content.held.list() if each.path.endswith(digest.encoded)] == held
+        assert [each.path for each in node.content.quarantine_area.list() if each.path.endswith(digest.encoded)] == held
 
 
 def test_all_blobs_at_once_are_repaired(node: Node, fault_registry: FaultRegistry) -> None:
@@ -87,7 +87,7 @@ def test_all_blobs_at_once_are_repaired(node: Node, fault_registry: FaultRegistr
 
     done = repaired(node, record)
 
-    assert len(node.content.held.list()) == len(blobs) == 9
+    assert len(node.content.quarantine_area.list()) == len(blobs) == 9
     assert {mended.how for mended in done.mended} == {
         "fetched again",
         "decompressed again",
@@ -122,7 +122,7 @@ def test_damaged_snapshots_are_made_again_without_asking_anybody(
 
     assert fault_registry.seen == []
     assert {mended.how for mended in done.mended} == {_ANEW}
-    assert {mended.name for mended in done.mended} >= {str(victims[0]), str(victims[2])}
+    assert {mended.damage.name for mended in done.mended} >= {str(victims[0]), str(victims[2])}
 
 
 def test_what_has_no_source_any_more_is_told_with_the_reason_and_the_name_stays(
@@ -134,9 +134,9 @@ def test_what_has_no_source_any_more_is_told_with_the_reason_and_the_name_stays(
         flip(node.content.path(digest))
     fault_registry.on(lost.descriptor.digest, Fault(status=404))
 
-    done = repair(node, record)
+    done = repair_image(node, record)
 
-    told = {mended.name: mended for mended in done.mended}
+    told = {mended.damage.name: mended for mended in done.mended}
     assert told[sound.diff_id].how == "decompressed again"
     assert "404" in told[lost.diff_id].why_not
     assert {damage.name for damage in done.left} >= {lost.diff_id, lost.descriptor.digest}
@@ -160,9 +160,9 @@ def test_any_name_of_an_image_tells_where_it_comes_from(node: Node, fault_regist
     alias = tag(node.database, node.content, "localhost/alias:1", record.target, namespace="ci")
     flip(node.content.path(image.config.digest))
 
-    done = repair(node, alias)
+    done = repair_image(node, alias)
 
-    assert [mended.how for mended in done.mended if mended.name == image.config.digest] == ["fetched again"]
+    assert [mended.how for mended in done.mended if mended.damage.name == image.config.digest] == ["fetched again"]
 
 
 def test_an_image_from_a_layout_is_repaired_from_it_as_long_as_it_is_there(
@@ -178,12 +178,12 @@ def test_an_image_from_a_layout_is_repaired_from_it_as_long_as_it_is_there(
 
     shutil.rmtree(layout)
     _flip_both(node, layer)
-    told = repair(node, record).mended[0].why_not
-    assert f"cannot be fetched again (not from oci:{layout}:demo: " in told
-    assert told.endswith("; pull it again, with --name localhost/demo:latest")
+    told = repair_image(node, record).mended[0].why_not
+    assert f"cannot be re-fetched: not from oci:{layout}:demo: " in told
+    assert told.endswith("; pull it again with --name localhost/demo:latest")
 
     nobody = node.images.label(record.name, {SOURCE: None})
-    assert "nobody noted where it came from" in repair(node, nobody).mended[0].why_not
+    assert "its source is not recorded" in repair_image(node, nobody).mended[0].why_not
 
 
 def _flip_both(node: Node, layer: Layer) -> None:
@@ -218,9 +218,9 @@ def test_what_is_in_quarantine_says_when_and_why(node: Node, fault_registry: Fau
 
     repaired(node, record)
 
-    (held,) = node.content.held.list()
+    (held,) = node.content.quarantine_area.list()
     assert (held.path, held.why) == (str(path), "its bytes are no longer those of its digest")
     assert (held.folder / path.name).read_bytes() == damaged
-    assert node.content.held.old(3600) == ()
+    assert node.content.quarantine_area.old(3600) == ()
     shutil.rmtree(held.folder)
-    assert node.content.held.list() == ()
+    assert node.content.quarantine_area.list() == ()

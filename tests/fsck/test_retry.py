@@ -10,7 +10,7 @@ import pytest
 from prestow.content.verify import verify as commit
 from prestow.digest import Digest
 from prestow.errors import InvalidError, MismatchError
-from prestow.fsck.retry import healing
+from prestow.fsck.retry import retry_with_sound_blobs
 from prestow.layers.apply import apply
 from prestow.oci.image import Image, Layer
 from prestow.platforms import Platform
@@ -49,11 +49,11 @@ def stored(node: Node, reference: str) -> Image:
 
 
 def applied(node: Node, layer: Layer, reference: str | None) -> None:
-    healing(node, [layer], reference, lambda: apply(node.content, layer, scans=node.scans))
+    retry_with_sound_blobs(node, [layer], reference, lambda: apply(node.content, layer, scans=node.scans))
 
 
 def committed(node: Node, image: Image, reference: str | None, driver: str) -> None:
-    healing(node, image.layers, reference, lambda: commit_snapshots(node.snapshotter(driver), image))
+    retry_with_sound_blobs(node, image.layers, reference, lambda: commit_snapshots(node.snapshotter(driver), image))
 
 
 def asked(registry: FaultRegistry) -> list[str]:
@@ -61,7 +61,7 @@ def asked(registry: FaultRegistry) -> list[str]:
 
 
 def held(node: Node) -> list[str]:
-    return [Path(each.path).name for each in node.content.held.list()]
+    return [Path(each.path).name for each in node.content.quarantine_area.list()]
 
 
 def _other_bytes(path: Path) -> None:
@@ -152,7 +152,7 @@ def test_who_comes_second_finds_what_the_first_made_again(
             if len(tried) == 1:  # another process fails at the same time, and is quicker
                 applied(node, layer, reference)
 
-    healing(node, [layer], None, work)
+    retry_with_sound_blobs(node, [layer], None, work)
 
     assert len(tried) == 2
     assert asked(fault_registry) == [layer.descriptor.digest]

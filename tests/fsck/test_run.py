@@ -9,7 +9,7 @@ import pytest
 from prestow.cancellation import watched
 from prestow.digest import Digest
 from prestow.errors import CancelledError
-from prestow.fsck.run import examine
+from prestow.fsck.run import fsck
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
 from prestow.metadata.tag import tag
@@ -42,13 +42,13 @@ def image(node: Node, demo_layout: Path) -> Image:
 def test_all_means_those_of_all_namespaces(node: Node, image: Image) -> None:
     flip(node.content.path(image.layers[0].diff_id))
 
-    found = examine(node, None)
-    mended = examine(node, None, mend=True)
+    found = fsck(node, None)
+    mended = fsck(node, None, repair=True)
 
     assert [each.found.shown for each in found.every] == [f"ci: {NAME}", f"web: {NAME}", "the store"]
     assert [len(each.left) > 0 for each in found.every] == [True, True, False]
     assert mended.damaged == 0
-    assert examine(node, None).damaged == 0
+    assert fsck(node, None).damaged == 0
     assert [(each.namespace, each.name) for each in node.images.every()] == [("ci", NAME), ("web", NAME)]
 
 
@@ -57,7 +57,7 @@ def test_containers_of_one_id_are_told_apart(node: Node, image: Image) -> None:
         lost = ContainerRecord(namespace, "c1", NAME, Digest.of(b"manifest"), "copy", "", "/nowhere", 0.0)
         Containers(node.database, namespace).put(lost)
 
-    found = examine(node, None, mend=True).store
+    found = fsck(node, None, repair=True).store
 
     assert found is not None
     assert [damage.name for damage in found.found.damaged] == ["ci: c1", "c1"]
@@ -69,12 +69,12 @@ def test_containers_of_one_id_are_told_apart(node: Node, image: Image) -> None:
 def test_wherever_it_is_cancelled_nothing_is_taken_for_damage(node: Node, image: Image) -> None:
     whole = 1_000_000
     with watched(CancelAt(whole)) as token:
-        assert examine(node, None, mend=True).damaged == 0
+        assert fsck(node, None, repair=True).damaged == 0
     looks = whole - token.left
 
     assert looks > 20
     for look in range(1, looks + 1):
         with watched(CancelAt(look)), pytest.raises(CancelledError, match=r"^enough$"):
-            examine(node, None, mend=True)
+            fsck(node, None, repair=True)
     assert not (node.home / "quarantine").exists()
-    assert examine(node, None).damaged == 0
+    assert fsck(node, None).damaged == 0

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from prestow.digest import Digest
-from prestow.fsck.run import examine
-from prestow.fsck.store import inventory
+from prestow.fsck.run import fsck
+from prestow.fsck.store import fsck_store
 from prestow.metadata.container_files import ContainerRecord
 from prestow.snapshots.create import create_snapshot
 from prestow.store.node import Node, open_node
@@ -133,7 +133,7 @@ def names(node: Node) -> list[tuple[object, ...]]:
 
 
 def test_a_sound_store_is_in_order(node: Node) -> None:
-    found = inventory(node)
+    found = fsck_store(node)
 
     assert (found.damaged, found.digest, found.blobs) == ((), None, 0)
 
@@ -144,9 +144,9 @@ def test_what_disagrees_is_found_and_put_right(node: Node, change: str) -> None:
     before = names(node)
     damage(node)
 
-    found = examine(node, None)
-    mended = examine(node, None, mend=True)
-    after = examine(Node(node.home, node.store_id), None)
+    found = fsck(node, None)
+    mended = fsck(node, None, repair=True)
+    after = fsck(Node(node.home, node.store_id), None)
 
     assert found.store is not None
     assert [each.kind for each in found.store.left] == [kind]
@@ -163,7 +163,7 @@ def test_a_name_that_only_the_index_has_comes_back(node: Node) -> None:
         cursor.execute("DELETE FROM images")
         cursor.execute("DELETE FROM name_changes")
 
-    examine(node, None, mend=True)
+    fsck(node, None, repair=True)
 
     assert node.images.get(record.name).target == record.target
 
@@ -171,9 +171,9 @@ def test_a_name_that_only_the_index_has_comes_back(node: Node) -> None:
 def test_nothing_is_deleted_that_was_not_made_here(node: Node) -> None:
     _stray("content/rubbish")(node)
 
-    examine(node, None, mend=True)
+    fsck(node, None, repair=True)
 
-    held = node.content.held.list()
+    held = node.content.quarantine_area.list()
     assert [each.path for each in held] == [str(node.content.root / "rubbish")]
     assert [path.read_bytes() for path in held[0].folder.rglob("*") if path.read_bytes() == b"whose?"]
 
@@ -182,5 +182,5 @@ def test_looking_changes_nothing_whatever_is_found(node: Node) -> None:
     flip(node.content.path(node.images.list()[0].target.digest))
     listed = sorted((node.content.root / "blobs/sha256").iterdir())
 
-    assert examine(node, None).damaged > 0
+    assert fsck(node, None).damaged > 0
     assert sorted((node.content.root / "blobs/sha256").iterdir()) == listed

@@ -89,10 +89,10 @@ def test_a_diff_blob_is_kept_by_its_name_and_by_a_container(node: Node, image: I
 
 def test_a_lease_is_told_with_its_owner_and_how_long_it_lasts(node: Node, image: Image) -> None:
     untag(node.database, node.content, NAME)
-    with node.lease("verify something") as lease:
+    with node.lease("fsck something") as lease:
         node.protect(lease, image)
         found = one(node, image.layers[0].descriptor.digest)
-        assert f"lease {lease} of verify something, process {os.getpid()} works" in {r.why for r in found.reasons}
+        assert f"lease {lease} of fsck something, process {os.getpid()} works" in {r.why for r in found.reasons}
 
     left = node.leases.create("pull something", 3 * 3600)
     node.leases.add(left.id, "content", [image.target.digest])

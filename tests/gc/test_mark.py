@@ -32,7 +32,7 @@ class Marked:
 
 def marked(home: Home) -> Marked:
     sweep(home.db, home.content, rules=Rules(dry_run=True))  # fails where the graph says that something is broken
-    kept = survey(home.db, home.content, ()).holds.kept()
+    kept = survey(home.db, home.content, ()).holds.reachable()
     return Marked(*({Digest(thing.name) for thing in kept if thing.kind == kind} for kind in ("blob", "key")))
 
 

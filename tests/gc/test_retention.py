@@ -215,7 +215,7 @@ def test_what_goes_is_no_more_than_needed_and_frees_what_it_can(
     gone = store.forgotten(used, mark)
 
     def left(without: list[str]) -> int:
-        kept = store.holds.kept(Thing("image", name) for name in without)
+        kept = store.holds.reachable(Thing("image", name) for name in without)
         return used - sum(size for thing, size in store.sizes.items() if thing not in kept)
 
     free = {str(at) for at, (_, kept) in enumerate(images) if not kept}

@@ -54,7 +54,7 @@ def told(home: Home) -> set[str]:
 
 def kept(home: Home) -> set[str]:
     """Return the blobs that stay."""
-    found = survey(home.db, home.content, ()).holds.kept()
+    found = survey(home.db, home.content, ()).holds.reachable()
     return {thing.name for thing in found if thing.kind == "blob"}
 
 

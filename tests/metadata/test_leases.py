@@ -98,7 +98,7 @@ def test_work_that_is_left_is_safe_from_then_on(home: Home, clocks: Clocks) -> N
     leases.leave(lease.id, 60)
     clocks.pass_time(59)
     assert held(leases, "content") == {"x"}
-    assert leases.left(lease) == 1
+    assert leases.remaining(lease) == 1
 
     clocks.pass_time(1)
     assert held(leases, "content") == set()

@@ -10,7 +10,7 @@ import pytest
 
 from prestow.digest import Digest
 from prestow.errors import StorageError
-from prestow.fsck.run import examine
+from prestow.fsck.run import fsck
 from prestow.gc.prune import prune
 from prestow.metadata.images import Images
 from prestow.metadata.layout_index import read_index
@@ -21,7 +21,7 @@ from prestow.snapshots.create import create_snapshot
 from prestow.store.node import Node, open_node
 from tests.pulling import NAME, pulled_demo
 
-ADVICE = "verify --all --repair"
+ADVICE = "fsck --all --repair"
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_names_that_vanished_are_not_pruned_and_stay_in_the_index(node: Node) ->
 
     assert {named.name for named in read_index(node.content.root)} == {NAME, "localhost/other:1"}
     assert [blob.digest for blob in node.content.walk()] == blobs
-    assert examine(node, None, mend=True).damaged == 0
+    assert fsck(node, None, repair=True).damaged == 0
     assert {image.name: image.target for image in node.images.every()} == dict.fromkeys(
         (NAME, "localhost/other:1"), record.target
     )
@@ -80,7 +80,7 @@ def test_folders_of_rows_that_vanished_are_no_rubbish(node: Node, caplog: pytest
 
     assert ADVICE in caplog.text
     assert (folder / "written").read_text() == "once"
-    assert examine(node, None, mend=True).damaged == 0
+    assert fsck(node, None, repair=True).damaged == 0
     assert (_folder(node) / "written").read_text() == "once"
 
 
@@ -97,7 +97,7 @@ def test_a_row_that_makes_no_sense_is_damage(node: Node, table: str, column: str
     with pytest.raises(StorageError, match=ADVICE):
         (Images(node.database).list(), list(node.snapshotter("native").walk()))
     assert faults(node.database)
-    assert examine(node, None, mend=True).damaged == 0
+    assert fsck(node, None, repair=True).damaged == 0
     assert faults(node.database) == []
 
 
@@ -109,7 +109,7 @@ def test_a_name_that_stands_for_nothing_here_does_not_spoil_the_index(node: Node
     with pytest.raises(StorageError, match=ADVICE):
         tag(node.database, node.content, "localhost/other:1", record.target)
 
-    assert examine(node, None, mend=True).damaged == 0
+    assert fsck(node, None, repair=True).damaged == 0
     assert node.images.get(NAME).target == record.target
 
 
@@ -127,7 +127,7 @@ def test_tables_that_are_not_ours_are_damage(node: Node, right: str, wrong: str)
         assert raw.total_changes == 1
         raw.commit()
 
-    assert examine(node, None, mend=True).damaged == 0
+    assert fsck(node, None, repair=True).damaged == 0
     assert faults(node.database) == []
     assert node.images.get(NAME)
 
@@ -149,6 +149,6 @@ def test_a_flipped_bit_loses_nothing_and_is_an_error_of_ours_or_none(node: Node,
             assert ADVICE in str(error)  # noqa: PT017 - whichever meets it
 
     assert (folder / "written").read_text() == "once"
-    assert examine(node, None, mend=True).damaged == 0
+    assert fsck(node, None, repair=True).damaged == 0
     assert node.images.get(NAME).target == record.target
     assert (folder / "written").read_text() == "once"

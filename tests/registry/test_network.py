@@ -68,9 +68,9 @@ def test_one_wait_ends_with_the_deadline() -> None:
     clock = Clock()
     budget = Budget(Timeouts(exchange=10, idle=5), clock=clock)
 
-    assert budget.left(5) == 5
+    assert budget.remaining(5) == 5
     clock.now += 8
-    assert budget.left(5) == 2
+    assert budget.remaining(5) == 2
 
 
 def test_a_blob_needs_a_least_rate_while_we_wait_for_the_server() -> None:

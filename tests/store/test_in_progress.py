@@ -13,7 +13,7 @@ from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
 from prestow.runtime.bundle import CONFIG
 from prestow.snapshots.drivers.native import NativeSnapshotter
-from prestow.store.in_progress import COPY, finish, held, notes
+from prestow.store.in_progress import COPY, exclusive, finish, notes
 from tests.conformance.bench import Bench
 from tests.crash.apart import forked
 from tests.tar_builder import Tar
@@ -69,7 +69,7 @@ def die_while(place: Place, directory: Path, *, complete: bool, driver: str = "n
     """Let a process make a container, and end in the middle as one does that is killed."""
 
     def work() -> None:
-        with held(place.bundles, ID, directory):
+        with exclusive(place.bundles, ID, directory):
             place.make(directory, complete=complete, driver=driver)
             os._exit(0)
 
@@ -96,7 +96,7 @@ def test_a_container_that_was_complete_stays_though_its_maker_died(place: Place)
 
 
 def test_what_a_living_process_makes_is_left_alone(place: Place) -> None:
-    with held(place.bundles, ID, place.bundles / ID):
+    with exclusive(place.bundles, ID, place.bundles / ID):
         place.make(place.bundles / ID, complete=False)
 
         forked(place.finish)
@@ -105,7 +105,7 @@ def test_what_a_living_process_makes_is_left_alone(place: Place) -> None:
 
 
 def test_the_note_says_who_is_at_it_and_goes_with_the_work(place: Place) -> None:
-    with held(place.bundles, ID, place.bundles / ID):
+    with exclusive(place.bundles, ID, place.bundles / ID):
         path = place.bundles / ".underway" / ID
         with pytest.raises(UnavailableError, match=f"container box is in use by process {os.getpid()}"):
             FileLock(path, timeout=0, what="container box")
@@ -116,7 +116,7 @@ def test_the_note_says_who_is_at_it_and_goes_with_the_work(place: Place) -> None
 @pytest.mark.parametrize("complete", [False, True])
 def test_work_that_failed_is_noted_unless_the_container_is_complete(place: Place, *, complete: bool) -> None:
     def fail() -> None:
-        with held(place.bundles, ID, place.bundles / ID):
+        with exclusive(place.bundles, ID, place.bundles / ID):
             place.make(place.bundles / ID, complete=complete)
             raise NotFoundError("it failed")
 
@@ -131,7 +131,7 @@ def test_a_bundle_without_a_row_goes_unless_it_is_another_containers(place: Plac
     directory = place.bundles / ID
 
     def begin() -> None:
-        with held(place.bundles, ID, directory):
+        with exclusive(place.bundles, ID, directory):
             (directory / "rootfs").mkdir(parents=True)
             directory.chmod(0o700)
             os._exit(0)

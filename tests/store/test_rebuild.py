@@ -16,7 +16,7 @@ import pytest
 from prestow.content.lock import FileLock
 from prestow.digest import Digest
 from prestow.errors import PreconditionError, StorageError
-from prestow.fsck.run import examine
+from prestow.fsck.run import fsck
 from prestow.gc.prune import prune
 from prestow.metadata.container_files import ContainerRecord, container_file
 from prestow.metadata.containers import Containers
@@ -117,7 +117,7 @@ def test_a_lost_database_is_made_again_and_nothing_is_lost(
     with closing(Node(node.home, node.store_id)) as fresh:
         assert known(fresh) == before
         assert "made again from what is on disk (names: 2, " in caplog.text
-        assert examine(fresh, None).damaged == 0
+        assert fsck(fresh, None).damaged == 0
         fresh.recover()
         assert known(fresh) == before
         for driver in ("erofs", "overlay", "native"):
@@ -146,8 +146,8 @@ def test_damage_in_the_middle_is_found_by_verify_and_repaired(node: Node) -> Non
         file.seek((root - 1) * size)
         file.write(b"\xff" * size)
 
-    found = examine(Node(node.home, node.store_id), None)
-    repaired = examine(Node(node.home, node.store_id), None, mend=True)
+    found = fsck(Node(node.home, node.store_id), None)
+    repaired = fsck(Node(node.home, node.store_id), None, repair=True)
 
     assert found.store is not None
     assert [damage.kind for damage in found.store.left] == ["database"]
@@ -171,7 +171,7 @@ def test_a_log_that_was_removed_takes_no_container_with_it(node: Node, driver: s
 
         assert known(fresh) == before
         assert written.read_text() == "by the container"
-        assert examine(fresh, None).damaged == 0
+        assert fsck(fresh, None).damaged == 0
 
 
 def test_whoever_dies_while_he_makes_a_container_does_not_look_like_a_lost_log(node: Node) -> None:
@@ -182,7 +182,7 @@ def test_whoever_dies_while_he_makes_a_container_does_not_look_like_a_lost_log(n
 
     node.recover()
 
-    assert node.content.held.list() == ()
+    assert node.content.quarantine_area.list() == ()
     assert (node.images.list(), written.read_text()) == (used, "by the container")
 
 
@@ -214,8 +214,8 @@ def test_layers_that_had_rows_only_can_be_made_after_it_and_are_found_by_the_nex
     node.database.rebuild("a test wants it again")
 
     assert known(node) == before
-    assert [held.path for held in node.content.held.list()].count(str(node.database.path)) == 2
-    assert examine(node, None).damaged == 0
+    assert [held.path for held in node.content.quarantine_area.list()].count(str(node.database.path)) == 2
+    assert fsck(node, None).damaged == 0
 
 
 def test_processes_that_find_it_damaged_at_once_make_it_again_once(node: Node) -> None:
@@ -228,7 +228,7 @@ def test_processes_that_find_it_damaged_at_once_make_it_again_once(node: Node) -
     ]
 
     assert [process.communicate()[0] for process in processes] == ["1\n"] * 4
-    moved = [held for held in node.content.held.list() if held.path.endswith("metadata.db")]
+    moved = [held for held in node.content.quarantine_area.list() if held.path.endswith("metadata.db")]
     assert len(moved) == 1
 
 
@@ -257,7 +257,7 @@ def test_a_folder_that_says_nothing_of_itself_goes_to_quarantine(node: Node) -> 
     fresh = Node(node.home, node.store_id)
 
     assert ("overlay", "on-top") not in {(info.driver, info.key) for info in fresh.snapshots()}
-    assert [held.path for held in fresh.content.held.list()] == [str(folder)]
+    assert [held.path for held in fresh.content.quarantine_area.list()] == [str(folder)]
 
 
 def test_an_index_that_is_lost_too_costs_the_names_only(node: Node) -> None:
@@ -338,10 +338,10 @@ def test_a_row_that_contradicts_the_disk_does_not_spoil_what_the_disk_tells(
         cursor.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (_other(text), text))
     node.database.close()
 
-    found = examine(Node(node.home, node.store_id), None)
+    found = fsck(Node(node.home, node.store_id), None)
     with suppress(PreconditionError, StorageError):
         prune(Node(node.home, node.store_id))
-    mended = examine(Node(node.home, node.store_id), None, mend=True)
+    mended = fsck(Node(node.home, node.store_id), None, repair=True)
 
     assert found.store is not None
     assert [damage.kind for damage in found.store.left] == ["database"]

@@ -22,7 +22,7 @@ def test_a_warning_is_told_with_what_is_foreign_in_it_made_harmless(lines: list[
         ENGINE.info("a detail")
         logging.getLogger("another.library").warning("its own affair")
 
-    assert lines == [Line("told", "", "", why=r"waiting for it\x1b[2J")]
+    assert lines == [Line("warning", "", "", why=r"waiting for it\x1b[2J")]
 
 
 def test_threads_of_the_run_are_heard_once_and_others_are_not(lines: list[Line]) -> None:

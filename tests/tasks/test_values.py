@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from prestow.digest import Digest
 from prestow.errors import InvalidError
+from prestow.snapshots.damage import Damage, DamageKind, Subject
 from tasks import values
 
 
@@ -107,6 +108,15 @@ def test_a_missing_field_is_refused_even_where_the_class_has_a_default() -> None
         values.from_json(Part, {"digest": str(Digest.of(b"")), "size": 1})
 
 
+def test_a_damage_is_read_as_what_it_was() -> None:
+    damage = Damage(DamageKind.SNAPSHOT, Subject.snapshot("erofs", "sha256:x"), "missing")
+
+    read = values.load(Damage, values.dump(damage))
+
+    assert (read, type(read.kind), type(read.name)) == (damage, DamageKind, Subject)
+    assert values.dump(damage) == b'{"kind":"snapshot","name":"erofs sha256:x","what":"missing"}'
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": 1} 2'])
 def test_text_that_is_not_json_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidError, match="value"):
@@ -120,6 +130,9 @@ def test_text_that_is_not_json_is_refused(raw: bytes) -> None:
         (tuple[int, str], [1]),
         (tuple[int, str], [1, 2]),
         (Literal["a", "b"], "c"),
+        (DamageKind, "rust"),
+        (DamageKind, 1),
+        (Subject, 1),
         (bool, 1),
         (type(None), 0),
         (float, "1"),

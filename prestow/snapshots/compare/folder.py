@@ -22,13 +22,13 @@ from prestow.layers.tree.links import link_counts
 from prestow.layers.tree.packed import each, names
 from prestow.snapshots.compare.attributes import left_out, same_time, xattr_faults
 from prestow.snapshots.compare.data import Layers, first_difference
+from prestow.snapshots.damage import Damage, DamageKind, Subject
 from prestow.snapshots.mounts.syscalls import open_below
-from prestow.snapshots.snapshotter import Damage, Progress
+from prestow.snapshots.snapshotter import Progress
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DATA = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-_SHOWN = 4096
 _NAMES: dict[int, str] = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a folder",
@@ -60,13 +60,14 @@ def compare(
         maker = os.lstat(folder.parent)
         top = os.open(folder, _FOLDER)
     except OSError as error:
-        yield Damage("file", str(folder), "missing" if isinstance(error, FileNotFoundError) else f"{error.strerror}")
+        what = "missing" if isinstance(error, FileNotFoundError) else f"{error.strerror}"
+        yield Damage(DamageKind.FILE, Subject.file(folder), what)
         return
     owner = (maker.st_uid, maker.st_gid) if maker.st_uid else None
     walk = _Walk(Layers(open_layer), os.fstat(top).st_dev, owner, frozenset(link_counts(root)), progress)
     try:
         for path, what in walk.faults(root, top):
-            yield Damage("file", printable(bytes(folder / os.fsdecode(path)), _SHOWN), what)
+            yield Damage(DamageKind.FILE, Subject.file(folder / os.fsdecode(path)), what)
     finally:
         walk.close()
     if walk.closed:
@@ -116,7 +117,7 @@ class _Walk:
     def faults(self, root: Inode, top: int) -> Iterator[Fault]:
         """Compare everything; the descriptor of the top is closed here."""
         additions = [*self._enter(b"", root, top)]
-        yield from self._told(b"", self._attributes(root, top, os.fstat(top)))
+        yield from self._at(b"", self._attributes(root, top, os.fstat(top)))
         yield from additions
         while self._folders:
             check()
@@ -131,7 +132,7 @@ class _Walk:
             except OSError as error:
                 yield path, f"cannot be looked at: {error.strerror}"
 
-    def _told(self, path: bytes, faults: Iterator[str]) -> Iterator[Fault]:
+    def _at(self, path: bytes, faults: Iterator[str]) -> Iterator[Fault]:
         if found := "; ".join(faults):
             yield path, found
 
@@ -154,7 +155,7 @@ class _Walk:
             elif found.st_dev != self._device:
                 yield path, "something is mounted on it"
             else:
-                yield from self._told(path, self._inode(inode, descriptor, found))
+                yield from self._at(path, self._inode(inode, descriptor, found))
                 if inode.kind is Kind.DIRECTORY:
                     yield from self._down(path, name, inode, parent)
         finally:

@@ -9,14 +9,15 @@ from typing import BinaryIO, cast
 from prestow.cancellation import check
 from prestow.layers.erofs.image import MetadataImage
 from prestow.snapshots.compare.data import Layers, first_difference, unequal
-from prestow.snapshots.snapshotter import Damage, Progress
+from prestow.snapshots.damage import Damage, DamageKind, Subject
+from prestow.snapshots.snapshotter import Progress
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def image_damage(image: MetadataImage, stored: Path, progress: Progress | None) -> Iterator[Damage]:
     """Yield how a stored metadata image is not the one that was made again."""
-    yield from _found("metadata image", stored, image.size, lambda file: _image_differs(image, file, progress))
+    yield from _found(DamageKind.METADATA_IMAGE, stored, image.size, lambda file: _image_differs(image, file, progress))
 
 
 def side_damage(
@@ -24,13 +25,13 @@ def side_damage(
 ) -> Iterator[Damage]:
     """Yield how a stored side file is not what an image needs; most need none."""
     if image.side_size:
-        kind = "side file"
+        kind = DamageKind.SIDE_FILE
         yield from _found(kind, stored, image.side_size, lambda file: _side_differs(image, file, open_layer, progress))
     elif os.path.lexists(stored):
-        yield Damage("side file", str(stored), "there, though the image needs none")
+        yield Damage(DamageKind.SIDE_FILE, Subject.file(stored), "there, though the image needs none")
 
 
-def _found(kind: str, stored: Path, size: int, differs: Callable[[int], int | None]) -> Iterator[Damage]:
+def _found(kind: DamageKind, stored: Path, size: int, differs: Callable[[int], int | None]) -> Iterator[Damage]:
     try:
         what = _fault(stored, size, differs)
     except FileNotFoundError:
@@ -38,7 +39,7 @@ def _found(kind: str, stored: Path, size: int, differs: Callable[[int], int | No
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
     if what:
-        yield Damage(kind, str(stored), what)
+        yield Damage(kind, Subject.file(stored), what)
 
 
 def _fault(stored: Path, size: int, differs: Callable[[int], int | None]) -> str:

@@ -22,12 +22,13 @@ from prestow.layers.erofs.image import encode
 from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.compare.metadata_image import image_damage, side_damage
+from prestow.snapshots.damage import Damage
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.unpacked import Made
 from prestow.snapshots.mounts.mount import unmount
 from prestow.snapshots.mounts.shared import BLOCK_BITS, device_blocks, ensure_mounted
 from prestow.snapshots.mounts.users import users_of
-from prestow.snapshots.snapshotter import Damage, Info, Progress
+from prestow.snapshots.snapshotter import Info, Progress
 
 _IMAGE, _SIDE = ".erofs", ".side"
 

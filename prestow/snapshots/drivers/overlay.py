@@ -20,10 +20,11 @@ from prestow.layers.materialise import materialise
 from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain, Link
 from prestow.snapshots.compare.folder import compare
+from prestow.snapshots.damage import Damage
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.overlay_layer import difference
 from prestow.snapshots.drivers.unpacked import Made
-from prestow.snapshots.snapshotter import Damage, Info, Progress
+from prestow.snapshots.snapshotter import Info, Progress
 
 _WORKERS = 4
 

@@ -24,9 +24,10 @@ from prestow.metadata.database import Database
 from prestow.oci.image import Image
 from prestow.snapshots.catalog import Catalog, Change
 from prestow.snapshots.chain import Blobs, Chain, Link, Scan
+from prestow.snapshots.damage import Damage
 from prestow.snapshots.folders import Folders
 from prestow.snapshots.row_file import write_row
-from prestow.snapshots.snapshotter import Aside, Damage, Info, Kind, Progress
+from prestow.snapshots.snapshotter import Aside, Info, Kind, Progress
 
 
 @dataclass(frozen=True, slots=True)

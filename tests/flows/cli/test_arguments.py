@@ -25,7 +25,9 @@ VERBS = dict(verbs(parser()))
 
 
 def test_the_verbs_are_those_that_scripts_rely_on() -> None:
-    expected = "pull bundle run prepull images snapshots containers verify prune explain doctor serve deploy server "
+    expected = (
+        "pull bundle run prepull images snapshots containers fsck verify prune explain doctor serve deploy server "
+    )
     expected += "warm engine"
     assert {words[0] for words in VERBS} == set(expected.split())
     assert {words for words in VERBS if len(words) > 1} == {

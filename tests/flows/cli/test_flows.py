@@ -278,7 +278,7 @@ def test_a_container_whose_run_is_killed_is_told_of_and_with_rm_ended_and_remove
     foreseen = called("prune", "--dry-run", "--json")
     pruned = called("prune", "--json")
     left = called("containers", "--json").document
-    verified, page = called("verify", "--all", "--json"), called("verify", "--all")
+    verified, page = called("fsck", "--all", "--json"), called("fsck", "--all")
 
     assert [c["status"] for c in shown] == ["orphaned"]
     assert "default/lost" in {check["check"]: check["found"] for check in doctor["checks"]}["containers"]

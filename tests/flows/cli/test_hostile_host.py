@@ -77,7 +77,7 @@ def test_writes_that_are_cut_short_lose_nothing(prestow: Prestow, tmp_path: Path
 
     content = LocalStore(prestow.home / "content", prestow.home / "ingest")
     assert all(content.has(info.digest, info.size) for info in content.walk())
-    assert prestow("verify", "--all").status == 0
+    assert prestow("fsck", "--all").status == 0
     assert (tmp_path / "bundle/rootfs/etc/motd").read_bytes() == b"Hello from a prestowed image.\n"
 
 

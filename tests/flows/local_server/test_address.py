@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.local_server.address import bind, held, is_held
+from flows.local_server.address import bind, is_held, port_reserved
 from flows.local_server.record import Record
 from prestow.content.process_identity import Process
 from prestow.errors import StorageError
@@ -39,7 +39,7 @@ def test_an_address_that_is_held_is_the_next_server_s_alone(tmp_path: Path) -> N
     record = Record(first.getsockname()[1], "a:b", Process.current(), ready=True)
     assert not is_held(tmp_path)
 
-    with held(tmp_path, record) as holds:
+    with port_reserved(tmp_path, record) as holds:
         assert holds
         assert is_held(tmp_path)
         first.close()
@@ -56,7 +56,7 @@ def test_the_address_of_a_server_that_has_ended_is_not_held(tmp_path: Path) -> N
         port = taken.getsockname()[1]
     me = Process.current()
     record = Record(port, "a:b", replace(me, started=me.started - 1), ready=True)
-    with held(tmp_path, record) as holds:
+    with port_reserved(tmp_path, record) as holds:
         assert not holds
         assert not is_held(tmp_path)
 
@@ -64,7 +64,7 @@ def test_the_address_of_a_server_that_has_ended_is_not_held(tmp_path: Path) -> N
 def test_an_address_that_somebody_else_has_is_not_held(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with held(tmp_path, Record(port, "a:b", Process.current(), ready=True)) as holds:
+        with port_reserved(tmp_path, Record(port, "a:b", Process.current(), ready=True)) as holds:
             assert not holds
         with pytest.raises(OSError, match="in use"):
             bind(port)
@@ -82,5 +82,5 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
     with bind(0) as taken:
         record = Record(taken.getsockname()[1], "a:b", Process.current(), ready=True)
 
-        with pytest.raises(StorageError, match=r"server\.users"), held(tmp_path, record):
+        with pytest.raises(StorageError, match=r"server\.users"), port_reserved(tmp_path, record):
             pass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.local_server.runs import left, noted, noting
+from flows.local_server.runs import noting, registered, unfinished
 
 
 def _killed_in(home: Path, *runs: uuid.UUID) -> None:
@@ -15,7 +15,7 @@ def _killed_in(home: Path, *runs: uuid.UUID) -> None:
     if child == 0:
         with noting(home, "local"):
             for run in runs:
-                noted(run).__enter__()
+                registered(run).__enter__()
             os._exit(0)
     os.waitpid(child, 0)
 
@@ -24,15 +24,15 @@ def test_runs_whose_process_has_ended_are_told_once_to_the_api_that_knows_them(t
     one, other = uuid.uuid4(), uuid.uuid4()
     _killed_in(tmp_path, one, other)
 
-    assert list(left(tmp_path, "http://elsewhere/api")) == []
-    assert set(left(tmp_path, "local")) == {one, other}
-    assert list(left(tmp_path, "local")) == []
+    assert list(unfinished(tmp_path, "http://elsewhere/api")) == []
+    assert set(unfinished(tmp_path, "local")) == {one, other}
+    assert list(unfinished(tmp_path, "local")) == []
 
 
 def test_runs_of_a_living_process_and_foreign_files_are_left_alone(tmp_path: Path) -> None:
-    with noting(tmp_path, "local"), noted(uuid.uuid4()):
+    with noting(tmp_path, "local"), registered(uuid.uuid4()):
         (tmp_path / "prefect/runs/notes").write_text("{}")
-        assert list(left(tmp_path, "local")) == []
+        assert list(unfinished(tmp_path, "local")) == []
         assert len(list((tmp_path / "prefect/runs").iterdir())) == 2
     assert [path.name for path in (tmp_path / "prefect/runs").iterdir()] == ["notes"]
 
@@ -43,22 +43,22 @@ def test_a_run_whose_file_a_power_cut_took_is_told_once(tmp_path: Path, content:
     (tmp_path / "prefect/runs").mkdir(parents=True)
     (tmp_path / f"prefect/runs/{run}").write_text(content)
 
-    assert list(left(tmp_path, "local")) == [run]
-    assert list(left(tmp_path, "local")) == []
+    assert list(unfinished(tmp_path, "local")) == [run]
+    assert list(unfinished(tmp_path, "local")) == []
 
 
 def test_the_files_of_many_runs_in_one_process_do_not_gather(tmp_path: Path) -> None:
     with noting(tmp_path, "local"):
         for _ in range(100):
-            with noted(uuid.uuid4()):
+            with registered(uuid.uuid4()):
                 pass
         assert len(list((tmp_path / "prefect/runs").iterdir())) < 20
 
 
 def test_outside_of_a_connection_and_where_nothing_can_be_written_runs_go_on(tmp_path: Path) -> None:
-    with noted(uuid.uuid4()):
+    with registered(uuid.uuid4()):
         pass
     (tmp_path / "prefect").write_text("no folder")
-    with noting(tmp_path, "local"), noted(uuid.uuid4()):
+    with noting(tmp_path, "local"), registered(uuid.uuid4()):
         pass
-    assert list(left(tmp_path / "none", "local")) == []
+    assert list(unfinished(tmp_path / "none", "local")) == []

@@ -22,7 +22,7 @@ from tests.workers import created, without_prefect, worker
 OWN = {"PRESTOW_DEPLOYED_HOMES": "[]", "PRESTOW_DEPLOYED_REGISTRIES": json.dumps(["registry.example/team/*"])}
 
 
-FLOWS = ("bundle", "prepull", "prune", "pull", "run", "verify")
+FLOWS = ("bundle", "prepull", "prune", "pull", "run", "fsck")
 
 
 def flow_called(name: str) -> Any:
@@ -61,7 +61,7 @@ def executed(flow: str, **parameters: object) -> State:
     ("flow", "parameters", "setting"),
     [
         ("prune", {"home": "{}/other"}, "deployed_homes"),
-        ("verify", {"home": "{}/store/../other"}, "deployed_homes"),
+        ("fsck", {"home": "{}/store/../other"}, "deployed_homes"),
         ("pull", {"reference": "registry.example/other/app"}, "deployed_registries"),
         ("pull", {"reference": "oci:/etc"}, "deployed_layouts"),
         ("prepull", {"images": ["registry.example/team/app", "ubuntu"]}, "deployed_registries"),

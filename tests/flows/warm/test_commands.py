@@ -148,7 +148,7 @@ def test_killed_in_any_order_nothing_is_left_and_the_store_is_usable(
     assert alone.pull(reference).document["checkpoint"] == "tagged"
 
     assert pull.returncode != 0
-    assert alone("verify", "--all").status == 0
+    assert alone("fsck", "--all").status == 0
     states = asked(ensure(alone.home), "flow_runs", "state_type")
     assert states.count("COMPLETED") == 1
     assert {"COMPLETED", "CRASHED", "CANCELLED"}.issuperset(states)

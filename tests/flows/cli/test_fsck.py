@@ -1,4 +1,4 @@
-"""The verb ``verify``: a table or a document, and an exit status."""
+"""The verb ``fsck``: a table or a document, and an exit status."""
 
 import os
 from pathlib import Path
@@ -21,8 +21,8 @@ def layer(prefect_server: object, home: Path, demo_layout: Path) -> Path:
 
 
 def test_an_image_that_is_well(called: Called, layer: Path) -> None:
-    done = called("verify", "demo")
-    document = called("verify", "--all", "--json").document
+    done = called("fsck", "demo")
+    document = called("fsck", "--all", "--json").document
 
     assert (done.status, done.err) == (0, "")
     assert done.out.splitlines()[1].split()[:3] == ["localhost/demo:latest", "9", "1"]
@@ -36,8 +36,8 @@ def test_an_image_that_is_well(called: Called, layer: Path) -> None:
 def test_what_is_damaged_is_named_and_the_status_says_so(called: Called, layer: Path) -> None:
     flip(layer)
 
-    done = called("verify", "demo")
-    document = called("verify", "demo", "--json")
+    done = called("fsck", "demo")
+    document = called("fsck", "demo", "--json")
 
     assert (done.status, document.status, done.err) == (5, 5, "")
     assert f"sha256:{layer.name}" in done.out
@@ -49,7 +49,7 @@ def test_what_is_damaged_is_named_and_the_status_says_so(called: Called, layer: 
     }
 
 
-@pytest.mark.parametrize("line", ["verify", "verify demo --all"])
+@pytest.mark.parametrize("line", ["fsck", "fsck demo --all"])
 def test_one_image_is_named_or_all(called: Called, line: str) -> None:
     done = called(*line.split())
 
@@ -57,16 +57,16 @@ def test_one_image_is_named_or_all(called: Called, line: str) -> None:
 
 
 def test_an_image_that_is_not_here_is_said(called: Called) -> None:
-    assert called("verify", "nothing").status == 3
-    document = called("verify", "--all", "--json").document
+    assert called("fsck", "nothing").status == 3
+    document = called("fsck", "--all", "--json").document
     assert (document["images"], document["damaged"]) == ([], 0)
 
 
 def test_what_is_damaged_is_repaired(called: Called, layer: Path) -> None:
     flip(layer)
 
-    done = called("verify", "demo", "--repair")
-    again = called("verify", "--all")
+    done = called("fsck", "demo", "--repair")
+    again = called("fsck", "--all")
 
     assert (done.status, again.status) == (0, 0)
     assert "decompressed again" in done.out
@@ -83,7 +83,7 @@ def test_a_container_that_runs_is_told_and_goes_on(prestow: Prestow, called: Cal
             if info.diff_id is not None:
                 flip(node.content.path(info.diff_id))
 
-        done = called("verify", "waiting", "--repair", "--json")
+        done = called("fsck", "waiting", "--repair", "--json")
 
         os.write(writer, b"at last\n")
         os.close(writer)
@@ -97,4 +97,4 @@ def test_a_container_that_runs_is_told_and_goes_on(prestow: Prestow, called: Cal
 
 
 def test_prefect_is_not_loaded(alone: Prestow, layer: Path) -> None:
-    assert loaded(alone, "verify", "demo") & {"prefect", "httpx", "rich"} == set()
+    assert loaded(alone, "fsck", "demo") & {"prefect", "httpx", "rich"} == set()
