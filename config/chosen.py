@@ -68,7 +68,7 @@ def chosen() -> str | None:
     home = _chosen.get()
     if home is None and _open.several():
         raise ValueError(
-            "this thread cannot tell which of the connected stores is meant; pass home=, "
+            "this thread cannot choose between the connected stores; pass home=, "
             "or start it by contextvars.copy_context().run"
         )
     return home

@@ -30,75 +30,74 @@ class Settings(BaseSettings):
         "auto", description="Snapshotter; auto probes the kernel"
     )
     durability: Literal["full", "fast"] = Field(
-        "full", description="full: committed means on disk; fast leaves syncfs out, a power cut may then lose snapshots"
+        "full",
+        description="full: committed snapshots are on disk; fast: no syncfs, a power cut may lose snapshots",
     )
     runtime: str = Field("runc", description="OCI runtime: a name on PATH or an absolute path")
-    parallel_images: int = Field(2, ge=1, le=32, description="Images that prepull handles at the same time")
+    parallel_images: int = Field(2, ge=1, le=32, description="Images that prepull pulls at the same time")
     insecure_registries: tuple[str, ...] = Field(
-        (), description="host[:port] of registries reached over plain HTTP; loopback always is"
+        (), description="host[:port] of registries to reach over plain HTTP; loopback addresses always are"
     )
     trusted_hosts: tuple[str, ...] = Field(
         (),
-        description="Hosts that may be given the credentials of any registry that names them as its token service, and "
-        "may lie in our own network",
+        description="Token-service hosts trusted with any registry's credentials, also at private addresses",
     )
     docker_config: Path = Field(default_factory=docker_config, description="Credentials, in docker's config.json form")
     deployed_secrets: tuple[str, ...] = Field(
         (),
-        description="Sources on this host from which deployed runs may give secrets to containers; * stands for any "
-        "characters: env:DB_*, file:/run/secrets/*",
+        description="Sources on this host that deployed runs may pass to containers as secrets; * matches anything: "
+        "env:DB_*, file:/run/secrets/*",
     )
     keep_blobs: bool = Field(
         default=True,
-        description="Whether layers stay in the content store as they came, for `serve` and other tools; else they go "
-        "when they are unpacked",
+        description="Keep compressed layer blobs after unpacking; `serve` and other tools need them",
     )
     warm_minutes: float = Field(
-        15.0, gt=0, description="How long the warm process stays after its last command, so that the next one is quick"
+        15.0, gt=0, description="Minutes that the warm process waits for the next command before it ends"
     )
     check_space: bool = Field(
-        default=True, description="Whether what will not fit on the disk is refused before anything of it is written"
+        default=True, description="Refuse a pull or bundle that will not fit on the disk before writing any of it"
     )
     min_free_bytes: int = Field(
-        64 << 20, ge=0, description="Bytes of the disk that pulls and bundles are to leave free"
+        64 << 20, ge=0, description="Free space (bytes) that pulls and bundles leave on the disk"
     )
     lease_hours: float = Field(
-        24.0, gt=0, description="How long what a killed bundle or verify was using stays safe from prune"
+        24.0, gt=0, description="Hours that data used by a killed bundle or fsck is protected from prune"
     )
     ingest_days: float = Field(
-        7.0, gt=0, description="How long what an unfinished pull has fetched is kept to be gone on with"
+        7.0, gt=0, description="Days that partial downloads of an unfinished pull are kept so that it can resume"
     )
-    keep_generations: int = Field(0, ge=0, description="How many earlier targets of each name prune keeps")
+    keep_generations: int = Field(0, ge=0, description="Earlier targets (generations) of each name that prune keeps")
     unused_days: float | None = Field(
-        None, gt=0, description="Prune forgets the names that were neither pulled anew nor used for so long"
+        None, gt=0, description="Days without a pull or use after which prune removes a name; default: never"
     )
     disk_above: float | None = Field(
         None,
         gt=0,
         le=100,
-        description="Percent of the disk in use above which prune forgets the names used longest ago",
+        description="Disk usage (percent) above which prune removes the least recently used names; default: never",
     )
     disk_below: float | None = Field(
-        None, gt=0, le=100, description="Percent of the disk in use at which it stops that; disk_above if not given"
+        None, gt=0, le=100, description="Disk usage (percent) at which prune stops removing names; default: disk_above"
     )
     log_lines_per_second: int = Field(
         500,
         ge=1,
-        description="Lines a second of a container's output in the log of a worker's run, ten seconds' worth at once; "
-        "of more, the last 200 stay and a line says how many are missing",
+        description="Lines of a container's output per second in the log of a worker's run, in bursts of ten "
+        "seconds' worth at most; beyond that, the last 200 lines are kept and one line says how many are missing",
     )
     log_bytes: int = Field(16 << 20, ge=0, description="Bytes of a container's output in the log of a worker's run")
     server_idle_hours: float = Field(
         4.0,
         ge=0,
-        description="After how long without any request the store's own Prefect server ends, to be started again when "
-        "needed; 0: never",
+        description="Hours without a request after which the store's own Prefect server ends; the next flow starts it "
+        "again; 0: never",
     )
     deployed_homes: tuple[Path, ...] = Field(
-        (), description="Directories of stores that deployed runs may name, beside the host's own; all below them too"
+        (), description="Directories of further stores that deployed runs may use, with all below them"
     )
     deployed_directories: tuple[Path, ...] = Field(
-        (), description="Directories below which deployed runs may make bundles, beside the store's own bundles"
+        (), description="Directories below which deployed runs may create bundles, in addition to the store's own"
     )
     deployed_layouts: tuple[Path, ...] = Field(
         (), description="Directories below which deployed runs may read images with oci:PATH"
@@ -108,14 +107,16 @@ class Settings(BaseSettings):
         description="Patterns of registries that deployed runs may pull from: registry.example, *.example:5000, "
         "docker.io/library/*",
     )
-    max_layer_bytes: int = Field(64 << 30, gt=0, description="Bytes of one layer, decompressed")
-    max_layer_ratio: int = Field(
-        1032, gt=0, description="Decompressed bytes for each compressed one, beyond the first 64 MiB"
+    max_layer_bytes: int = Field(64 << 30, gt=0, description="Maximum size of one layer, decompressed (bytes)")
+    max_layer_ratio: int = Field(1032, gt=0, description="Maximum compression ratio of a layer beyond its first 64 MiB")
+    max_layer_entries: int = Field(2_000_000, gt=0, description="Maximum number of entries in one layer")
+    max_layer_depth: int = Field(256, gt=0, le=256, description="Maximum depth of nested directories in one layer")
+    max_image_bytes: int = Field(
+        256 << 30, gt=0, description="Maximum size of all layers of one image, decompressed (bytes)"
     )
-    max_layer_entries: int = Field(2_000_000, gt=0, description="Entries of one layer")
-    max_layer_depth: int = Field(256, gt=0, le=256, description="Folders inside folders in one layer")
-    max_image_bytes: int = Field(256 << 30, gt=0, description="Bytes of all layers of one image, decompressed")
-    max_layers: int = Field(500, gt=0, le=500, description="Layers of one image; the kernel mounts no more")
+    max_layers: int = Field(
+        500, gt=0, le=500, description="Maximum number of layers in one image; the kernel mounts no more"
+    )
 
     @classmethod
     def settings_customise_sources(  # noqa: D102 - pydantic's hook

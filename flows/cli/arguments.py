@@ -92,13 +92,15 @@ def add_driver(verb: argparse.ArgumentParser) -> None:
         "--driver",
         choices=("auto", "erofs", "overlay", "native"),
         default="auto",
-        help="how unpacked layers are kept (default: what works best here)",
+        help="how unpacked images are stored (default: the best that works here)",
     )
 
 
 def add_everywhere(verb: argparse.ArgumentParser) -> None:
     """Let a verb list what all namespaces have."""
-    verb.add_argument("--all-namespaces", action="store_true", help="what all namespaces have, and which has it")
+    verb.add_argument(
+        "--all-namespaces", action="store_true", help="list those of all namespaces, with a column for the namespace"
+    )
 
 
 def add_platform(verb: argparse.ArgumentParser) -> None:
@@ -117,7 +119,7 @@ def add_pull(verb: argparse.ArgumentParser, default: str) -> None:
         "--pull",
         choices=("missing", "always", "never"),
         default=default,
-        help=f"whether to pull the image first (default: {default})",
+        help=f"when to pull the image first (default: {default})",
     )
 
 
@@ -174,9 +176,9 @@ def container_id(text: str) -> str:
 
 
 def folder(text: str) -> str:
-    """Check a folder's name: an empty one is a variable that was not set, not the folder we are in."""
+    """Check a directory's name: an empty one is a variable that was not set, not the current directory."""
     if not text or "\0" in text:
-        raise argparse.ArgumentTypeError("expected the name of a folder")
+        raise argparse.ArgumentTypeError("expected the name of a directory")
     return text
 
 

@@ -23,13 +23,13 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "bundle", run,
-        help="make an OCI runtime bundle of an image: config.json and rootfs",
+        help="create an OCI runtime bundle from an image: config.json and rootfs",
         example="prestow bundle alpine:3.20 /run/demo\nprestow bundle alpine:3.20 ./demo --copy --pull missing",
     )  # fmt: skip
     verb.add_argument("reference", metavar="REF", type=source, help="name of an image in the store")
-    verb.add_argument("directory", metavar="DIR", type=folder, help="the bundle's folder; new or empty")
-    verb.add_argument("--id", type=container_id, help="container ID (default: made up)")
-    verb.add_argument("--copy", action="store_true", help="make rootfs a full copy instead of a mount")
+    verb.add_argument("directory", metavar="DIR", type=folder, help="directory of the bundle; new or empty")
+    verb.add_argument("--id", type=container_id, help="container ID (default: a new random one)")
+    verb.add_argument("--copy", action="store_true", help="create rootfs as a full copy instead of a mount")
     add_pull(verb, "never")
     add_platform(verb)
     add_driver(verb)

@@ -18,16 +18,20 @@ def add(verbs: Verbs, common: Parser) -> None:
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
     stopping = add_verb(
         parts, common, "stop", stop,
-        help="end a container's process by its image's signal, else SIGTERM, and kill it if it does not listen",
+        help="stop a container's process by the image's stop signal or SIGTERM, and kill it if it ignores that",
         example="prestow containers stop demo --grace 30",
     )  # fmt: skip
     stopping.add_argument("id", metavar="ID", help=_ID)
     stopping.add_argument(
-        "--grace", type=seconds, default=10, metavar="SECONDS", help="before it is killed (default: 10)"
+        "--grace",
+        type=seconds,
+        default=10,
+        metavar="SECONDS",
+        help="time between the stop signal and SIGKILL (default: 10)",
     )
     removing = add_verb(
         parts, common, "rm", remove,
-        help="remove a container: unmount its bundle, drop what it wrote", example="prestow containers rm demo",
+        help="remove a container: unmount its bundle, delete what it wrote", example="prestow containers rm demo",
     )  # fmt: skip
     removing.add_argument("id", metavar="ID", help=_ID)
 

@@ -15,7 +15,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     add_verb(
         verbs, common, "deploy", run,
-        help="create or update the work pool and the deployments at the Prefect API",
+        help="create or update the work pool and the deployments through the Prefect API",
         example="prestow deploy\nprefect worker start --pool prestow",
     )  # fmt: skip
 

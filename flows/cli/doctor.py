@@ -11,7 +11,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     add_verb(
         verbs, common, "doctor", run,
-        help="check what works here, what does not, and what to do about it; list the settings",
+        help="check what works on this host and say how to fix the rest; list the settings",
         example="prestow doctor\nprestow doctor --json",
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     add_verb(
         verbs, common, "engine", run,
-        help=f"run the flow run that {_RUN} names: the command of the process workers of a pool",
+        help=f"execute the flow run named by {_RUN}; process workers start this command",
         example="prestow engine",
     )  # fmt: skip
 

@@ -16,13 +16,13 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "explain", run,
-        help="tell why a blob, image, snapshot, container or partial download is kept",
+        help="say why a blob, image, snapshot, container or partial download is kept",
         example="prestow explain alpine:3.20\nprestow explain sha256:9824c27679d3\nprestow explain erofs/mine --json",
     )  # fmt: skip
     verb.add_argument(
         "what",
         metavar="DIGEST|NAME|SNAPSHOT|CONTAINER",
-        help="a digest or enough of its beginning, an image, [DRIVER/]KEY of a snapshot, a container, a ref, a lease",
+        help="a digest or its first characters, an image, a snapshot as [DRIVER/]KEY, a container, a ref or a lease",
     )
 
 

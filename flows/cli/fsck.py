@@ -22,17 +22,21 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "fsck", run,
-        help="hash and compare everything that is stored of an image, name what is damaged, and repair it",
+        help="check everything that is stored of an image, list what is damaged, and repair it",
         example="prestow fsck alpine:3.20\nprestow fsck --all --repair\nprestow fsck --all --json",
         aliases=["verify"],
     )  # fmt: skip
-    verb.add_argument("name", metavar="NAME", nargs="?", type=source, help="as `prestow images` shows it")
     verb.add_argument(
-        "--all", action="store_true", help="every image of all namespaces, and whether names, rows and the disk agree"
+        "name", metavar="NAME", nargs="?", type=source, help="name of an image, as `prestow images` lists it"
+    )
+    verb.add_argument(
+        "--all",
+        action="store_true",
+        help="check the images of all namespaces, and that names, database and files agree",
     )
     verb.add_argument(
         "--repair", action="store_true",
-        help="move what is damaged to quarantine, and rebuild or fetch it again; names stay, nothing else is fetched",
+        help="move what is damaged to quarantine, and rebuild it or fetch it again; names stay",
     )  # fmt: skip
 
 

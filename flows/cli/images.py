@@ -38,29 +38,29 @@ def add(verbs: Verbs, common: Parser) -> None:
     add_platform(inspecting)
     tagging = add_verb(
         parts, common, "tag", tag,
-        help="let another name stand for an image", example="prestow images tag alpine:3.20 registry.example/base:1",
+        help="give an image another name", example="prestow images tag alpine:3.20 registry.example/base:1",
     )  # fmt: skip
-    tagging.add_argument(
-        "source", metavar="SOURCE", type=source, help=f"{_NAME}; that of a kept earlier target as well"
-    )
-    tagging.add_argument("target", metavar="TARGET", type=image_name, help="the name; one that is there moves")
+    tagging.add_argument("source", metavar="SOURCE", type=source, help=f"{_NAME}; also the digest of an earlier target")
+    tagging.add_argument("target", metavar="TARGET", type=image_name, help="the new name; an existing name is moved")
     labelling = add_verb(
         parts, common, "label", label,
-        help="set labels of a name, and take them away", example="prestow images label alpine:3.20 team=vision old-",
+        help="set and remove labels of a name", example="prestow images label alpine:3.20 team=vision old-",
     )  # fmt: skip
     labelling.add_argument("name", metavar="NAME", type=source, help=_NAME)
-    labelling.add_argument("changes", metavar="K=V|K-", nargs="+", type=_change, help="set a label, or take it away")
+    labelling.add_argument("changes", metavar="K=V|K-", nargs="+", type=_change, help="K=V sets a label, K- removes it")
 
 
 def _add_removing(parts: Verbs, common: Parser) -> None:
     removing = add_verb(
         parts, common, "rm", remove,
-        help="forget names; prune frees what nothing else uses",
+        help="remove names; `prune` then deletes unreferenced data",
         example="prestow images rm alpine:3.20 debian:bookworm\nprestow images rm --all sha256:9ed4a7f1",
     )  # fmt: skip
-    removing.add_argument("names", metavar="NAME|DIGEST", nargs="+", type=source, help="a digest may be cut short")
-    removing.add_argument("--all", action="store_true", help="all names of a digest that has several")
-    removing.add_argument("--force", action="store_true", help="also a name that a container was made of")
+    removing.add_argument(
+        "names", metavar="NAME|DIGEST", nargs="+", type=source, help="a name, or the first characters of a digest"
+    )
+    removing.add_argument("--all", action="store_true", help="remove every name of a digest that has several")
+    removing.add_argument("--force", action="store_true", help="also remove a name that a container uses")
 
 
 def show(args: argparse.Namespace) -> int:

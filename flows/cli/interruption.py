@@ -27,7 +27,7 @@ from flows.cli.output import say
 INTERRUPTED = 130
 """Exit status: 128 and the number of SIGINT."""
 
-SENTENCE = "prestow: interrupted; run the same command again to go on"
+SENTENCE = "prestow: interrupted; run the same command again to resume"
 
 _PATIENCE = 1.0
 _AGAIN = 0.01

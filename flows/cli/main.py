@@ -31,29 +31,31 @@ example:
   prestow pull docker.io/library/alpine:3.20
   prestow run --rm alpine:3.20 -- echo hello
 
-PRESTOW_HOME chooses the store, PRESTOW_CONFIG the file with the settings, which `prestow doctor` lists. Prefect's own
-settings, such as PREFECT_API_URL, choose the Prefect API; without one, a server of the store's own is started."""
+PRESTOW_HOME sets the store, PRESTOW_CONFIG the settings file; `prestow doctor` lists the settings. Prefect's own
+settings, such as PREFECT_API_URL, set the Prefect API; without one, prestow starts a Prefect server for the store."""
 
 
 def parser(arguments: Sequence[str] = ()) -> Parser:
     """Build the parser of those verbs that stand among the arguments, one of which is meant; of all, if none does."""
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS)  # a sub-verb keeps its verb's
     common.add_argument(
-        "--home", metavar="DIR", type=folder, help="folder of the store (default: PRESTOW_HOME, or the host's)"
+        "--home", metavar="DIR", type=folder, help="directory of the store (default: PRESTOW_HOME, or the host's)"
     )
     common.add_argument(
         "--namespace",
         metavar="NS",
         type=namespace,
-        help="whose names are seen and made (default: PRESTOW_NAMESPACE, or default)",
+        help="scope of image, container and lease names; content and snapshots are shared (default: PRESTOW_NAMESPACE, "
+        "or default)",
     )
     common.add_argument(
-        "--cold", action="store_true", help="use no warm process, and start none; so does PRESTOW_COLD=1"
+        "--cold", action="store_true", help="neither use nor start the warm process; PRESTOW_COLD=1 does the same"
     )
     common.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     top = Parser(
         prog="prestow",
-        description="Pull OCI images and make runtime bundles from them, every step a lifecycle point.",
+        description="Pull OCI images, create runtime bundles from them and run them; you can see, retry, stop "
+        "after and resume from every step.",
         epilog=_EPILOG,
         parents=[common],
     )

@@ -61,5 +61,5 @@ class AtTerminal(Elsewhere):
             return Approval(decision="approve", reason=reason.strip())
         if word.lower() in ("n", "no"):
             return Approval(decision="refuse", reason=reason.strip())
-        say(_QUESTION if self._present else "Nobody answers here: approve or refuse in the Prefect UI.")
+        say(_QUESTION if self._present else "No answer here: approve or refuse in the Prefect UI.")
         return None

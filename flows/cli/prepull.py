@@ -17,11 +17,13 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "prepull", run,
-        help="pull a list of images onto this host; one that fails stops no other",
+        help="pull a list of images onto this host; a failed image does not stop the others",
         example="prestow prepull alpine:3.20 debian:bookworm --parallel 2",
     )  # fmt: skip
-    verb.add_argument("references", metavar="REF", type=source, nargs="+", help="images that are to be here")
-    verb.add_argument("--parallel", type=count, metavar="N", help="images at a time (default: the host's setting)")
+    verb.add_argument("references", metavar="REF", type=source, nargs="+", help="images to pull")
+    verb.add_argument(
+        "--parallel", type=count, metavar="N", help="images pulled at the same time (default: parallel_images)"
+    )
     add_platform(verb)
     add_driver(verb)
 

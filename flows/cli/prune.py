@@ -22,30 +22,30 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "prune", run,
-        help="free what nothing holds, and forget names by the rules that are set or given here",
+        help="delete unreferenced data, and remove names by the retention rules in the settings or given here",
         example="prestow prune --dry-run\nprestow prune --unfinished\n"
         "prestow prune --unused-for 30d --keep-generations 2\nprestow prune --above 85 --below 70",
     )  # fmt: skip
-    verb.add_argument("--dry-run", action="store_true", help="say what would go and why, and remove nothing")
+    verb.add_argument("--dry-run", action="store_true", help="list what would be removed and why, and remove nothing")
     verb.add_argument(
         "--unfinished", action="store_true",
-        help="also what stopped, failed and killed pulls left to be gone on with, now and not after ingest_days",
+        help="also remove partial downloads of stopped, failed and killed pulls now instead of after ingest_days",
     )  # fmt: skip
     verb.add_argument(
         "--unused-for", metavar="DURATION", type=_duration,
-        help="forget names that were neither pulled anew nor used for so long: 36h, 30d, 8w (default: unused_days)",
+        help="remove names that were neither pulled nor used for this long: 36h, 30d, 8w (default: unused_days)",
     )  # fmt: skip
     verb.add_argument(
         "--keep-generations", metavar="N", type=_count,
-        help="keep what each name stood for before, N times back (default: keep_generations)",
+        help="keep the last N earlier targets of each name (default: keep_generations)",
     )  # fmt: skip
     verb.add_argument(
         "--above", metavar="PERCENT", type=_percent,
-        help="on a disk fuller than this, forget the names used longest ago (default: disk_above)",
+        help="when disk usage is above this, remove the least recently used names (default: disk_above)",
     )  # fmt: skip
     verb.add_argument(
         "--below", metavar="PERCENT", type=_percent,
-        help="until it is as empty as this (default: disk_below, else that of --above)",
+        help="stop when disk usage has fallen to this percentage (default: disk_below, else --above)",
     )  # fmt: skip
 
 

@@ -17,25 +17,27 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "pull", run,
-        help="fetch an image, check it, unpack it, and name it",
+        help="fetch an image, verify it, unpack it and tag it",
         example="prestow pull docker.io/library/alpine:3.20\nprestow pull oci:/srv/images:app --name local/app:1\n"
         "prestow pull --hold-after manifest-stored registry.example/team/app:2",
     )  # fmt: skip
-    verb.add_argument("reference", metavar="REF", type=source, help="image, or one in a layout on disk: oci:PATH[:REF]")
+    verb.add_argument(
+        "reference", metavar="REF", type=source, help="image reference, or an OCI layout on disk: oci:PATH[:REF]"
+    )
     add_platform(verb)
-    verb.add_argument("--name", type=image_name, help="name in the store, if not the reference itself")
+    verb.add_argument("--name", type=image_name, help="name in the store (default: the reference itself)")
     checkpoints = CHECKPOINTS[: CHECKPOINTS.index("tagged") + 1]
     verb.add_argument(
         "--stop-after",
         metavar="CHECKPOINT",
         choices=checkpoints,
-        help="end after this lifecycle point; the next pull goes on from there: %(choices)s",
+        help="stop after this checkpoint; the next pull resumes from there: %(choices)s",
     )
     verb.add_argument(
         "--hold-after",
         metavar="CHECKPOINT",
         choices=checkpoints,
-        help="show the image after this lifecycle point, and go on when somebody approves, here or in the Prefect UI",
+        help="show the image after this checkpoint, and wait for approval, here or in the Prefect UI",
     )
     add_driver(verb)
 

@@ -27,23 +27,23 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "run", run,
-        help="run a container of an image, with ARGS for its command; the exit status is its process's",
+        help="run a container of an image; ARGS replace its command; exits with the status of its process",
         example="prestow run --rm alpine:3.20 -- echo hello\nprestow run --env LEVEL=debug --user 1000 alpine:3.20\n"
         "prestow run --secret DB_PASSWORD=file:/run/secrets/db alpine:3.20",
     )  # fmt: skip
-    verb.add_argument("reference", metavar="REF", type=source, help="image; pulled first if it is missing")
-    verb.add_argument("--rm", action="store_true", help="remove the container when its process ended")
-    verb.add_argument("--id", type=container_id, help="container ID (default: made up)")
+    verb.add_argument("reference", metavar="REF", type=source, help="image reference; pulled first if it is missing")
+    verb.add_argument("--rm", action="store_true", help="remove the container when its process ends")
+    verb.add_argument("--id", type=container_id, help="container ID (default: a new random one)")
     verb.add_argument(
         "--env", metavar="NAME[=VALUE]", action="append", default=[],
-        help="set a variable, to its value here if none is given; may be repeated",
+        help="set a variable; without VALUE, copy it from this environment; may be repeated",
     )  # fmt: skip
     verb.add_argument(
         "--secret", metavar="NAME[=SOURCE]", action="append", default=[], type=secret,
-        help="set a variable to what env:VARIABLE, file:PATH or block:BLOCK (a Prefect Secret block) holds, by default "
-        "the variable of that name here; may be repeated",
+        help="set a variable without recording its value; SOURCE is env:VARIABLE, file:PATH or block:BLOCK (a Prefect "
+        "Secret block), by default the variable of that name here; may be repeated",
     )  # fmt: skip
-    verb.add_argument("--user", metavar="U[:G]", help="user, by name or number")
+    verb.add_argument("--user", metavar="U[:G]", help="user and group, by name or number")
     verb.add_argument("--cwd", metavar="D", help="working directory")
     verb.add_argument("--interactive", "-i", action="store_true", help="let the process read standard input")
     verb.add_argument("--tty", "-t", action="store_true", help="give the process a terminal")

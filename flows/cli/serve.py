@@ -26,7 +26,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "serve", run,
-        help="serve this store's images, or a layout's, to other hosts as a read-only registry",
+        help="serve the images of this store, or of a layout, to other hosts as a read-only registry",
         example="prestow serve --listen 127.0.0.1:5000\nprestow serve --layout /srv/images",
     )  # fmt: skip
     verb.add_argument(
@@ -34,7 +34,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         metavar="ADDR",
         type=_address,
         default="127.0.0.1:5000",
-        help="host:port; port 0 takes a free one (default: %(default)s). There is no authentication: anyone "
+        help="host:port; port 0 means any free port (default: %(default)s). There is no authentication: anyone "
         "who can connect can pull every image",
     )
     verb.add_argument(
@@ -49,8 +49,8 @@ def add(verbs: Verbs, common: Parser) -> None:
         metavar="N",
         type=_number,
         default=_PER_CLIENT,
-        help="of these, at most this many of one address (default: %(default)s); loopback has no such limit. Raise it "
-        "if a proxy or NAT on another host stands for many clients",
+        help="at most this many of them from one address (default: %(default)s), loopback excepted. Raise it if many "
+        "clients share one address, behind a proxy or NAT",
     )
     verb.add_argument("--layout", metavar="PATH", type=folder, help="serve this OCI image layout instead of the store")
 

@@ -17,22 +17,34 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb and its sub-verbs."""
     verb = add_verb(
         verbs, common, "server", status,
-        help="look at, use, or stop the Prefect server that prestow runs for this store",
+        help="show, use or stop the Prefect server that prestow runs for this store",
         example="prestow server status\nprestow server open",
     )  # fmt: skip
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
     add_verb(
-        parts, common, "status", status, help="tell where it is, if it runs", example="prestow server status --json"
+        parts,
+        common,
+        "status",
+        status,
+        help="show whether it runs, and its address",
+        example="prestow server status --json",
     )
-    add_verb(parts, common, "start", start, help="start it if need be, and wait for it", example="prestow server start")
+    add_verb(
+        parts,
+        common,
+        "start",
+        start,
+        help="start it unless it runs, and wait until it answers",
+        example="prestow server start",
+    )
     add_verb(
         parts, common, "open", open_page,
-        help="start it if need be, and tell where a browser finds it, and what it asks for",
+        help="start it unless it runs, and print its address and password for a browser",
         example="prestow server open",
     )  # fmt: skip
     add_verb(
         parts, common, "env", env,
-        help="start it if need be, and print what makes other programs its clients; the password is among that",
+        help="start it unless it runs, and print the variables, password included, that other programs need to use it",
         example='prestow server env\neval "$(prestow server env)" && prefect worker start --pool prestow',
     )  # fmt: skip
     add_verb(parts, common, "stop", stop, help="stop it; the next flow starts it again", example="prestow server stop")

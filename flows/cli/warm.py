@@ -11,13 +11,13 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb and its sub-verbs."""
     verb = add_verb(
         verbs, common, "warm", status,
-        help="look at, or stop, the process that keeps Prefect imported for this store's next command",
+        help="show or stop the process that keeps Prefect imported for the next command",
         example="prestow warm status\nprestow warm stop",
     )  # fmt: skip
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
-    add_verb(parts, common, "status", status, help="tell whether it runs", example="prestow warm status --json")
+    add_verb(parts, common, "status", status, help="show whether it runs", example="prestow warm status --json")
     add_verb(
-        parts, common, "stop", stop, help="end it, after what it runs now; the next flow starts it again",
+        parts, common, "stop", stop, help="stop it when its running commands have ended; the next flow starts it again",
         example="prestow warm stop",
     )  # fmt: skip
 

@@ -28,52 +28,58 @@ Source = Annotated[
     ),
 ]
 Platform = Annotated[
-    str | None, _field("Platform", "os/architecture[/variant], such as linux/arm64; this host's if not given")
+    str | None, _field("Platform", "os/architecture[/variant], such as linux/arm64; default: this host's")
 ]
-Name = Annotated[str | None, _field("Name", "Name in the store, if not the reference itself")]
+Name = Annotated[str | None, _field("Name", "Name in the store; default: the reference itself")]
 _PullCheckpoint = Literal[
     "resolved", "manifest-stored", "layer-fetched", "layer-stored", "layer-applied", "unpacked", "tagged"
 ]
 PullStop = Annotated[
     _PullCheckpoint | None,
-    _field("Stop after", "Checkpoint after which the run ends; the next run goes on from there"),
+    _field("Stop after", "Checkpoint after which the run ends; the next run resumes from there"),
 ]
 PullHold = Annotated[
     _PullCheckpoint | None,
-    _field("Hold after", "Checkpoint after which the run waits for a person to approve of the image, or refuse"),
+    _field("Hold after", "Checkpoint after which the run waits until a person approves or refuses the image"),
 ]
 Driver = Annotated[
     Literal["auto", "erofs", "overlay", "native"],
-    _field("Snapshotter", "How unpacked layers are kept; auto takes what works best on the host"),
+    _field("Snapshotter", "How unpacked images are stored; auto: the best that works on the host"),
 ]
-Home = Annotated[str | None, _field("Store", "Folder of the store; the host's default if not given")]
+Home = Annotated[str | None, _field("Store", "Directory of the store; default: the host's")]
 Namespace = Annotated[
-    str | None, _field("Namespace", "Whose names are seen and made in the store; the host's default if not given")
+    str | None,
+    _field(
+        "Namespace",
+        "Scope of image, container and lease names; content and snapshots are shared; default: the host's",
+    ),
 ]
 Pulling = Annotated[
     Literal["missing", "always", "never"],
-    _field("Pull", "Whether to pull first: only a missing image, always, or never"),
+    _field("Pull", "When to pull first: only if the image is missing, always, or never"),
 ]
-Id = Annotated[str | None, _field("Container ID", "Made up if not given")]
+Id = Annotated[str | None, _field("Container ID", "Default: a new random ID")]
 ImageName = Annotated[str, _field("Image", "Name of an image in the store", min_length=1, max_length=4096)]
 ImageNameOrAll = Annotated[
     str | None,
-    _field("Image", "Name of an image in the store; all of them, and the store itself, if not given", max_length=4096),
+    _field("Image", "Name of an image in the store; default: all images, and the store itself", max_length=4096),
 ]
-Repair = Annotated[bool, _field("Repair", "Make right what is damaged; what is needed for it is fetched again")]
+Repair = Annotated[bool, _field("Repair", "Repair what is damaged; this may fetch data again")]
 Directory = Annotated[
-    str | None, _field("Folder", "Where to make the bundle, new or empty; inside the store if not given")
+    str | None, _field("Directory", "Where to create the bundle: a new or empty directory; default: inside the store")
 ]
-Copied = Annotated[bool, _field("Full copy", "Write the root file system out, instead of mounting a snapshot of it")]
+Copied = Annotated[
+    bool, _field("Full copy", "Write the root file system as plain files instead of mounting a snapshot")
+]
 Words = Annotated[
-    tuple[str, ...], _field("Command", "Words that replace the image's command; recorded as you write them here")
+    tuple[str, ...], _field("Command", "Arguments that replace the image's command; recorded as you write them here")
 ]
 Environment = Annotated[
     tuple[str, ...],
     _field(
         "Environment",
-        "NAME=value sets a variable; NAME takes the value it has where the run executes, and unsets it without one. "
-        "What you write here is recorded: give what is secret under Secrets",
+        "NAME=value sets a variable; NAME copies it from the process that executes the run, or unsets it. "
+        "Values are recorded: put secret ones under Secrets",
     ),
 ]
 _Reference = Annotated[str, Field(pattern=REFERENCE)]
@@ -81,41 +87,47 @@ Secrets = Annotated[
     tuple[_Reference, ...],
     _field(
         "Secrets",
-        "Variables by the source of their value, which is read where the run executes: NAME=env:VARIABLE, "
+        "Variables whose values are read where the run executes and are never recorded: NAME=env:VARIABLE, "
         "NAME=file:PATH, NAME=block:BLOCK, or NAME alone for the variable of that name",
     ),
 ]
-User = Annotated[str | None, _field("User", "user[:group], by name or number; the image's if not given")]
-Cwd = Annotated[str | None, _field("Working directory", "Inside the container; the image's if not given")]
-Interactive = Annotated[bool, _field("Standard input", "Hand on the standard input of the process that runs the flow")]
-Tty = Annotated[bool, _field("Terminal", "Give the container's process a terminal; only where a person sits at one")]
-ReadOnly = Annotated[bool, _field("Read-only", "Let the container write to nothing of its image")]
-Remove = Annotated[bool, _field("Remove", "Remove the container when its process has ended")]
-Check = Annotated[bool, _field("Check", "Fail the run if the container's process ends with another exit status than 0")]
+User = Annotated[str | None, _field("User", "user[:group], by name or number; default: the image's")]
+Cwd = Annotated[str | None, _field("Working directory", "Inside the container; default: the image's")]
+Interactive = Annotated[
+    bool, _field("Standard input", "Connect the container to the standard input of the process that runs the flow")
+]
+Tty = Annotated[
+    bool, _field("Terminal", "Give the container's process a terminal; only where the flow itself runs in one")
+]
+ReadOnly = Annotated[bool, _field("Read-only", "Make the root file system read-only")]
+Remove = Annotated[bool, _field("Remove", "Remove the container when its process ends")]
+Check = Annotated[bool, _field("Check", "Fail the run if the container's process exits with a status other than 0")]
 Images = Annotated[
-    list[Source], _field("Images", "References of the images that are to be here", min_length=1, max_length=MOST_IMAGES)
+    list[Source], _field("Images", "References of the images to pull", min_length=1, max_length=MOST_IMAGES)
 ]
 Parallel = Annotated[
-    int | None, _field("At the same time", "Images at once; the host's setting if not given", ge=1, le=32)
+    int | None, _field("At the same time", "Images pulled at the same time; default: the host's setting", ge=1, le=32)
 ]
-DryRun = Annotated[bool, _field("Dry run", "Only tell what would go")]
+DryRun = Annotated[bool, _field("Dry run", "Report what would be removed, and remove nothing")]
 Unfinished = Annotated[
-    bool, _field("Unfinished", "Give up what stopped, failed and killed runs left to be gone on with")
+    bool,
+    _field(
+        "Unfinished",
+        "Also remove partial downloads of stopped, failed and killed pulls now instead of after ingest_days",
+    ),
 ]
 Generations = Annotated[
     int | None,
-    _field("Generations", "How many earlier targets of each name stay; the host's setting if not given", ge=0),
+    _field("Generations", "Earlier targets of each name to keep; default: the host's setting", ge=0),
 ]
 UnusedDays = Annotated[
     float | None,
-    _field("Unused for", "Days after which an unused name is forgotten; the host's setting if not given", gt=0),
+    _field("Unused for", "Days without a pull or use after which a name is removed; default: the host's setting", gt=0),
 ]
 Above = Annotated[
     float | None,
-    _field(
-        "Fuller than", "Percent of the disk above which names are forgotten, those used longest ago first", gt=0, le=100
-    ),
+    _field("Fuller than", "Disk usage (percent) above which the least recently used names are removed", gt=0, le=100),
 ]
 Below = Annotated[
-    float | None, _field("Until", "Percent of the disk at which no more names are forgotten", gt=0, le=100)
+    float | None, _field("Until", "Disk usage (percent) at which no more names are removed", gt=0, le=100)
 ]

@@ -83,7 +83,7 @@ def _unstarted(home: Path) -> PrestowError:
         return ExhaustedError(
             f"{what}: the disk of {home} has only {free >> 10} KiB free; free some space, as with `prestow prune`"
         )
-    return UnavailableError(f"{what}; {home}/prefect/server.log may tell why")
+    return UnavailableError(f"{what}; {home}/prefect/server.log may say why")
 
 
 def stop(home: Path, *, grace: float = 10.0) -> bool:

@@ -39,7 +39,7 @@ class Approval(RunInput):
     """The form."""
 
     decision: Literal["approve", "refuse"] = Field(
-        title="Decision", description="approve: the run goes on; refuse: it ends as cancelled"
+        title="Decision", description="approve: the run continues; refuse: it ends as cancelled"
     )
     reason: str = Field(default="", title="Reason", description="Why, for the record", max_length=1000)
 
@@ -63,7 +63,7 @@ class _Nobody:
 
     def ask(self, description: str, url: str | None) -> None:  # noqa: ARG002 - the form has it
         """Say where the answer is expected."""
-        get_run_logger().warning("held until somebody approves: resume this run in the Prefect UI %s", url or "")
+        get_run_logger().warning("held until a person approves: resume this run in the Prefect UI %s", url or "")
 
     def answer(self, seconds: float) -> None:
         """Let time pass."""

@@ -29,7 +29,7 @@ def mark_crashed(home: Path, api: str) -> None:
 
 def _mark(client: SyncPrefectClient, run: UUID) -> None:
     flow_run = client.read_flow_run(run)
-    crashed: State = Crashed(message="the process of this run was killed; the same call again goes on from there")
+    crashed: State = Crashed(message="the process of this run was killed; the same call again resumes from there")
     if _is_under_way(flow_run.state):
         client.set_flow_run_state(run, crashed, force=True)
     for task_run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run]))):

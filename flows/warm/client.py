@@ -149,7 +149,7 @@ def _followed(connection: socket.socket, pid: int) -> int:
     except (OSError, EOFError):
         _put_down(child)
         raise UnavailableError(
-            "the warm process was killed, and the run with it; run the same command again to go on"
+            "the warm process was killed, and the run with it; run the same command again to resume"
         ) from None
     finally:
         for number, handler in previous.items():

@@ -125,7 +125,7 @@ def _refuse_another(directory: Path) -> None:
     """Refuse a folder that is a complete bundle, which nobody but its own container may take up."""
     if (directory / CONFIG).exists() or mounted_at(directory / ROOTFS):
         raise AlreadyExistsError(
-            f"{directory} is the bundle of another container; remove that, or choose another folder"
+            f"{directory} is the bundle of another container; remove that container, or choose another directory"
         )
 
 

@@ -170,7 +170,7 @@ def _state_root(node: Node) -> Path:
 
 
 def _advice(node: Node, container_id: str) -> str:
-    killed = "its run was killed, and its process goes on"
+    killed = "its run was killed, but its process still runs"
     if container_id in to_remove(node.bundle_folder(container_id).parent):
         return f"{killed}: run `prestow prune`, which ends and removes it, since it was run with --rm"
     option = "" if node.namespace == DEFAULT else f" --namespace {node.namespace}"

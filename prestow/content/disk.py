@@ -52,7 +52,7 @@ def failure(error: OSError, what: str) -> PrestowError:
     if error.errno == errno.EROFS:
         return StorageError(f"{what}: the store is on a read-only file system")
     if error.errno == errno.EXDEV:
-        return StorageError(f"{what}: all folders of a store must be on one file system")
+        return StorageError(f"{what}: all directories of a store must be on one file system")
     return StorageError(f"{what}: {reason}")
 
 

@@ -100,4 +100,4 @@ class Quarantine:
                 yield Quarantined(folder, str(note["path"]), str(note["why"]), float(note["moved_at"]))
             except (OSError, ValueError, LookupError, TypeError, RecursionError):
                 with suppress(FileNotFoundError):  # somebody removed it
-                    yield Quarantined(folder, "", "nobody wrote down", folder.lstat().st_mtime)
+                    yield Quarantined(folder, "", "the reason is not recorded", folder.lstat().st_mtime)

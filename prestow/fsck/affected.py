@@ -15,12 +15,12 @@ from prestow.snapshots.snapshotter import Info
 from prestow.store.node import Node
 
 _COPIED = (
-    "may be a copy of what is damaged: repair that, then make it again",
-    "may be a copy of what was damaged: make it again",
+    "may be a copy of damaged data: repair the image, then recreate the container",
+    "may be a copy of data that was damaged: recreate the container",
 )
 _MOUNTED = (
-    "stands on what is damaged: repair that, then start it again",
-    "keeps what was damaged until it is started again: stop it, `umount {rootfs}`, start it",
+    "uses damaged data: repair the image, then restart the container",
+    "keeps using the damaged data until it is restarted: stop it, `umount {rootfs}`, start it",
 )
 
 

@@ -15,5 +15,5 @@ def database(node: Node) -> Iterator[Finding]:
     if found := faults(node.database) or list(contradictions(node)):
         what = f"contradicts itself: {found[0]}"
         damage = Damage(DamageKind.DATABASE, Subject.file(node.database.path), what)
-        how = "made anew from what is on disk, the old one moved to quarantine"
+        how = "rebuilt from the files on disk, the old one moved to quarantine"
         yield Finding(damage, how, partial(node.database.rebuild, found[0]))

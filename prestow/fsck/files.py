@@ -55,7 +55,7 @@ def _marker(node: Node) -> Iterator[Finding]:
         right = False
     if not right:
         damage = Damage(DamageKind.LAYOUT_FILE, Subject.file(path), "is not what it should be")
-        yield Finding(damage, "made again", partial(_mark, node, path))
+        yield Finding(damage, "rebuilt", partial(_mark, node, path))
 
 
 def _mark(node: Node, path: Path) -> None:

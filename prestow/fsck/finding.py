@@ -40,4 +40,4 @@ class Finding:
 def made_again(record: ContainerRecord) -> str:
     """Say how a container of which something is lost comes back."""
     namespace = "" if record.namespace == DEFAULT else f" --namespace {record.namespace}"
-    return f"remove the container with `prestow containers rm {record.id}{namespace}`, and make it again"
+    return f"remove the container with `prestow containers rm {record.id}{namespace}`, and recreate it"

@@ -141,7 +141,7 @@ class _Work:
     def outcome(self, damage: Damage, *, mended: bool) -> Outcome:
         """Return what became of a damage."""
         if mended:
-            how = self.done.get(damage.name, "made again from the layers")
+            how = self.done.get(damage.name, "rebuilt from the layers")
             return Outcome(damage, how)
         reason = self.failed.get(damage.name) or next(iter(self.failed.values()), "it was damaged again meanwhile")
         return Outcome(damage, "", reason)

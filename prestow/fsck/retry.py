@@ -90,7 +90,7 @@ def _set_aside(node: Node, digests: Collection[Digest]) -> Iterator[Digest]:
             except NotFoundError:
                 pass
             except MismatchError as error:
-                _log.warning("blob %s has rotted on the disk; it goes to quarantine, and is made again", digest)
+                _log.warning("blob %s is corrupt on disk; moved to quarantine, to be rebuilt", digest)
                 node.content.quarantine(digest, str(error))
                 yield digest
 
@@ -103,7 +103,7 @@ def _make_again(node: Node, layer: Layer, reference: str | None, rotten: Collect
     if not content.has(blob.digest, blob.size):
         if reference is None:
             raise MismatchError(
-                f"layer {layer.index + 1} of {layer.count}, {blob.digest}, had rotted on the disk, and is in "
+                f"layer {layer.index + 1} of {layer.count}, {blob.digest}, was corrupt on disk, and is in "
                 "quarantine now; pull the image again"
             )
         refetch(node.source(reference), node, blob)

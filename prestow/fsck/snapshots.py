@@ -52,11 +52,11 @@ def _of_image(node: Node, driver: Driver, info: Info, rows: Rows, *, leaf: bool)
 def _lost(driver: Driver, info: Info, container: ContainerRecord | None, *, leaf: bool) -> Finding:
     """Judge a row whose folder is gone."""
     if container is None:
-        return _no_row(driver, info, "has no folder: what was written into it is lost", leaf=leaf)
+        return _no_row(driver, info, "has no directory: what was written into it is lost", leaf=leaf)
     damage = Damage(
         DamageKind.SNAPSHOT,
         Subject.snapshot(driver.driver, info.key),
-        "has no folder: what its container wrote is lost",
+        "has no directory: what its container wrote is lost",
     )
     return Finding(damage, made_again(container))
 
@@ -74,6 +74,6 @@ def _strays(node: Node, driver: Driver) -> Iterator[Finding]:
     for path in driver.strays():
         if mounts_below(path) or users_of([path]):
             damage = Damage(DamageKind.UNKNOWN, Subject.file(path), "has no row, and is mounted")
-            yield Finding(damage, "unmount it first; `prestow doctor` and findmnt tell where it is")
+            yield Finding(damage, "unmount it first; find the mount with `prestow doctor` or findmnt")
         else:
             yield aside(node, path, DamageKind.UNKNOWN, "has no row")

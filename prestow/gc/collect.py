@@ -257,7 +257,7 @@ class _Collection:
         )
 
     def _why_stale(self, ingest: Status) -> str:
-        return "it was given up" if Thing("ingest", ingest.ref) in self.given_up else "nobody went on with it in time"
+        return "it was given up" if Thing("ingest", ingest.ref) in self.given_up else "not resumed in time"
 
     def _finish(self) -> None:
         """Return the bytes to the disk, and then bring the files up to date that a full disk may have kept back."""

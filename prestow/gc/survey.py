@@ -103,7 +103,7 @@ def survey(
     for status in content.statuses():
         thing = Thing("ingest", status.ref)
         if (left := status.updated_at + grace - clock()) > 0 and thing not in given_up:
-            marker.holds.root(thing, f"waits to be gone on with, {duration(left)} more")
+            marker.holds.root(thing, f"resumable for another {duration(left)}")
     return Survey(marker.holds, names, rows)
 
 

@@ -142,7 +142,7 @@ def _complete(source: Fetcher, writer: Writer, descriptor: Descriptor, progress:
                 raise
             resumes -= 1
             _log.info(
-                "layer %s: goes on at %d of %d: %s", descriptor.digest.short, writer.offset, descriptor.size, error
+                "layer %s: resumes at %d of %d: %s", descriptor.digest.short, writer.offset, descriptor.size, error
             )
 
 

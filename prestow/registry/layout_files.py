@@ -135,7 +135,7 @@ def layout_files(path: Path) -> LayoutFiles:
     if path.is_file():
         return Archive(path)
     if path.exists():
-        raise InvalidError(f"layout {path}: neither a folder nor an archive")
+        raise InvalidError(f"layout {path}: neither a directory nor an archive")
     raise NotFoundError(f"layout {path}: does not exist")
 
 

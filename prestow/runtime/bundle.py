@@ -236,14 +236,14 @@ def _open(directory: Path) -> int:
         raise NotFoundError(f"bundle {directory}: there is none; make it first") from error
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-            raise InvalidError(f"bundle {directory}: not a folder; name another bundle") from error
+            raise InvalidError(f"bundle {directory}: not a directory; name another bundle") from error
         raise
 
 
 def _check_owner(fd: int, directory: Path) -> None:
     found = os.fstat(fd)
     if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise InvalidError(f"bundle {directory}: the folder belongs to, or can be written by, somebody else")
+        raise InvalidError(f"bundle {directory}: the directory belongs to another user, or others may write to it")
 
 
 def _check_contents(fd: int, directory: Path) -> None:
@@ -252,7 +252,7 @@ def _check_contents(fd: int, directory: Path) -> None:
     foreign = sorted(names - _OURS)
     if foreign and CONFIG not in names:
         raise AlreadyExistsError(
-            f"bundle {directory}: {printable(foreign[0])!r} is not part of a bundle; name an empty folder"
+            f"bundle {directory}: {printable(foreign[0])!r} is not part of a bundle; name an empty directory"
         )
     os.fchmod(fd, 0o700)
 
@@ -261,7 +261,7 @@ def _make_rootfs(fd: int, directory: Path) -> None:
     with suppress(FileExistsError):
         os.mkdir(ROOTFS, _ROOTFS_MODE, dir_fd=fd)
     if not stat.S_ISDIR(os.stat(ROOTFS, dir_fd=fd, follow_symlinks=False).st_mode):
-        raise InvalidError(f"bundle {directory}: rootfs is not a folder; remove it, or name another bundle")
+        raise InvalidError(f"bundle {directory}: rootfs is not a directory; remove it, or name another bundle")
 
 
 def _has(data: bytes, fd: int, directory: Path) -> bool:

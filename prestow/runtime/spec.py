@@ -86,7 +86,7 @@ class Spec:
         document = load(raw, "runtime spec")
         for name, kind in _SECTIONS.items():
             if not isinstance(document.get(name), kind):
-                raise InvalidError(f"runtime spec: {name} is missing or of the wrong type; make the bundle anew")
+                raise InvalidError(f"runtime spec: {name} is missing or of the wrong type; recreate the bundle")
         return cls.of(document)
 
     def to_json(self) -> bytes:

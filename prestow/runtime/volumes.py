@@ -100,6 +100,6 @@ def _resolver(rootfs: RootFs, warnings: list[str]) -> Iterator[Mount]:
     for path in _RESOLVER_FILES:
         found = rootfs.stat(path)
         if found is not None and not stat.S_ISREG(found.mode):
-            warnings.append(f"the host's {path} was left out: the image has a link or a folder there")
+            warnings.append(f"the host's {path} was left out: the image has a link or a directory there")
         else:
             yield Mount(path, "bind", path, ("rbind", "ro", "nosuid", "nodev", "noexec"))

@@ -65,7 +65,7 @@ class Descent:
         self.fd, old = above, self.fd
         os.close(old)
         if _inode(above) != inode:
-            raise OSError(errno.ESTALE, "moved by somebody meanwhile", printable(os.fsencode(name)))
+            raise OSError(errno.ESTALE, "was moved by another process", printable(os.fsencode(name)))
         return name
 
     def names(self) -> list[str]:

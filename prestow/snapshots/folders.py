@@ -78,7 +78,7 @@ class Folders:
         Raises:
             UnavailableError: another holder had it for a minute.
         """
-        return FileLock(self.root / ".lock", timeout=_LOCK_TIMEOUT, what=f"the folder {self.root}")
+        return FileLock(self.root / ".lock", timeout=_LOCK_TIMEOUT, what=f"the directory {self.root}")
 
     def committing(self, chain_id: Digest, *, timeout: float = _COMMIT_TIMEOUT) -> FileLock:
         """Become the only one, of all processes, who makes the files of a chain ID.
@@ -267,5 +267,5 @@ def check_folder(path: Path) -> Path:
         StorageError: it is not.
     """
     if not path.is_dir():
-        raise StorageError(f"{path} is missing: somebody removed it; remove the snapshot and make it again")
+        raise StorageError(f"{path} is missing; remove the snapshot and create it again")
     return path

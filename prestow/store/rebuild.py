@@ -67,7 +67,7 @@ def rebuild(home: Path, content: LocalStore, cursor: Cursor) -> None:
     names = cursor.execute("SELECT count(*) FROM images").fetchone()[0]
     if names or rows or containers:
         _log.warning(
-            "%s was lost, and is made again from what is on disk (names: %d, snapshots: %d, containers: %d); "
+            "%s was lost, and is being rebuilt from the files on disk (names: %d, snapshots: %d, containers: %d); "
             "run `prestow fsck --all` to check the result",
             home / "metadata.db", names, len(rows), len(containers),
         )  # fmt: skip
@@ -103,7 +103,7 @@ def _snapshots(folder: Path, content: LocalStore) -> list[Info]:
             _add_layers(rows, folder.name, layers)
     for path in numbers:
         if not _add_folder(rows, path, folder.name):
-            _set_aside(content, path, "a folder of snapshots that does not tell its row, when the database was lost")
+            _set_aside(content, path, "a snapshot directory without its row.json, when the database was lost")
     return _numbered(rows)
 
 
@@ -165,9 +165,7 @@ def _containers(home: Path, content: LocalStore, snapshots: set[tuple[str, str]]
     """Yield the containers of which there is anything left."""
     told = read_containers(home)
     for path in told.corrupt:
-        _log.warning(
-            "%s makes no sense: what it told is forgotten; save what containers wrote before the next prune", path
-        )
+        _log.warning("%s is corrupt: its container is lost; save what containers wrote before the next prune", path)
         _set_aside(content, path, "makes no sense")
     for record in told.records:
         with translated(f"looking at {record.bundle}"):

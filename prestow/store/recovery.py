@@ -60,7 +60,7 @@ def recover(
     """
     with _log_failures(database.path):  # until that is known, nothing is rubbish
         if has_lost_its_log(home, database):
-            database.rebuild("its log was removed: a file in containers tells of one that it does not know")
+            database.rebuild("its log was removed: a file in containers records one that it does not know")
         _tidy(home, content, database, snapshotters, runtime, whole=whole)
 
 

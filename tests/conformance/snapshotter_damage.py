@@ -67,7 +67,7 @@ ON_ANY_FILE: Mapping[str, tuple[Change, str]] = {
     "removed": (os.unlink, "missing"),
     "a link": (replaced(lambda path: path.symlink_to("/etc/passwd")), "symbolic link"),
     "a pipe": (replaced(os.mkfifo), "pipe"),
-    "a folder": (replaced(Path.mkdir), "folder"),
+    "a folder": (replaced(Path.mkdir), "directory"),
 }
 """What happens to a file, and a word of how it is told; the erofs driver says of the last three that it is no file."""
 
@@ -85,7 +85,7 @@ IN_FOLDERS: Mapping[str, tuple[str, Change, str, str]] = {
     "pipe a file": ("pipe", replaced(Path.touch), "pipe", "a file, expected a pipe"),
     "addition": ("d", lambda path: (path / "new\n").touch(), r"d/new\n", "not in the image"),
     "folder removed": ("d", shutil.rmtree, "d", "missing"),
-    "folder a link": ("d", replaced(lambda path: path.symlink_to("/")), "d", "a symbolic link, expected a folder"),
+    "folder a link": ("d", replaced(lambda path: path.symlink_to("/")), "d", "a symbolic link, expected a directory"),
     "folder's mode": ("d", lambda path: path.chmod(0o700), "d", "mode 0700, expected 0750"),
     "top": ("", lambda path: path.chmod(0o711), "", "mode 0711"),
     "joined": ("d/other", linked_elsewhere, "d/other", "no longer the same|the same file as another name"),

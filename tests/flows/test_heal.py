@@ -48,7 +48,7 @@ def test_a_pull_fetches_it_again_by_itself(
 
 
 def test_a_bundle_that_may_not_fetch_says_so_and_one_that_may_pulls(home: str, reference: str, rotten: Digest) -> None:
-    with pytest.raises(MismatchError, match=f"{rotten}, had rotted on the disk, and is in quarantine now; pull"):
+    with pytest.raises(MismatchError, match=f"{rotten}, was corrupt on disk, and is in quarantine now; pull"):
         bundle(reference, id="c1", copied=True, driver="native", home=home)
 
     bundle(reference, id="c1", copied=True, pull="missing", driver="native", home=home)

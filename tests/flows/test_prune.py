@@ -97,7 +97,7 @@ def test_what_nobody_goes_on_with_in_time_goes(home: str, demo_layout: Path, mon
 
     swept = prune(home=home)
 
-    assert {each.why for each in swept.removed if each.kind == "ingest"} == {"nobody went on with it in time"}
+    assert {each.why for each in swept.removed if each.kind == "ingest"} == {"not resumed in time"}
     assert (list(node.content.walk()), list(node.content.statuses())) == ([], [])
     assert node.database.read("SELECT * FROM leases") == []
 

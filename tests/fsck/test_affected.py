@@ -121,5 +121,5 @@ def test_containers_are_told_with_their_namespaces(node: Node, pull: tuple[Image
 
     (told,) = fsck(node, record.name, repair=True).images[0].containers
 
-    what = f"keeps what was damaged until it is started again: stop it, `umount {rootfs}`, start it"
+    what = f"keeps using the damaged data until it is restarted: stop it, `umount {rootfs}`, start it"
     assert told == Affected("ci", "c1", what)

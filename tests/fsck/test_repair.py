@@ -20,7 +20,7 @@ from tests.conformance.snapshotter_damage import cut, flip, replaced
 from tests.pulling import pulled
 from tests.registries import Fault, FaultRegistry
 
-_ANEW = "made again from the layers"
+_ANEW = "rebuilt from the layers"
 
 Change = Callable[[Path], object]
 

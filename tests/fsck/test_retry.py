@@ -129,7 +129,7 @@ def test_where_nothing_is_to_be_fetched_it_goes_to_quarantine_and_the_advice_is_
     layer = image.layers[0]
     flip(node.content.path(layer.descriptor.digest))
 
-    with pytest.raises(MismatchError, match="had rotted on the disk, and is in quarantine now; pull the image again"):
+    with pytest.raises(MismatchError, match="was corrupt on disk, and is in quarantine now; pull the image again"):
         applied(node, layer, None)
 
     applied(node, stored(node, reference).layers[0], None)

@@ -77,7 +77,7 @@ def test_a_link_to_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "victim").mkdir()
     (tmp_path / "b").symlink_to("victim")
 
-    with pytest.raises(InvalidError, match="not a folder"):
+    with pytest.raises(InvalidError, match="not a directory"):
         write_bundle(make(), tmp_path / "b")
     assert list((tmp_path / "victim").iterdir()) == []
 
@@ -85,7 +85,7 @@ def test_a_link_to_a_folder_is_refused(tmp_path: Path) -> None:
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "b").touch()
 
-    with pytest.raises(InvalidError, match="not a folder"):
+    with pytest.raises(InvalidError, match="not a directory"):
         prepare_bundle(tmp_path / "b")
 
 

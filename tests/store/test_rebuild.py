@@ -83,7 +83,7 @@ def _upper(node: Node, driver: str, key: str) -> Path:
 
 
 def known(node: Node) -> Rows:
-    """Return what a store knows, but for numbers and times that nobody wrote down."""
+    """Return what a store knows, but for numbers and times that the reason is not recorded."""
     images = [(image.namespace, image.name, image.target, image.labels) for image in node.images.every()]
     snapshots = {(i.driver, i.key, i.kind, i.parent, i.diff_id, i.id * (i.diff_id is None)) for i in node.snapshots()}
     return images, snapshots, node.containers.every()

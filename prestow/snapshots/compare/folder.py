@@ -31,7 +31,7 @@ _PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DATA = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _NAMES: dict[int, str] = {
     stat.S_IFREG: "a file",
-    stat.S_IFDIR: "a folder",
+    stat.S_IFDIR: "a directory",
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a character device",
@@ -71,7 +71,7 @@ def compare(
     finally:
         walk.close()
     if walk.closed:
-        _log.warning("%s: %d files and folders are closed to their owner, and were not read", folder, walk.closed)
+        _log.warning("%s: %d files and directories are closed to their owner, and were not read", folder, walk.closed)
 
 
 @dataclass(slots=True)

@@ -79,7 +79,7 @@ def device_blocks(image: Path) -> list[int]:
         slots = file.read(count * _SLOT.size)
         size = file.seek(0, os.SEEK_END)
     if magic != _MAGIC or size != blocks << BLOCK_BITS:
-        raise InvalidError(f"{image} is no whole metadata image; it is made again when its layers are committed")
+        raise InvalidError(f"{image} is not a complete metadata image; pull the image again to rebuild it")
     return [device for (device,) in _SLOT.iter_unpack(slots)]
 
 
