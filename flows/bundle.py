@@ -71,7 +71,7 @@ def bundle(
 ) -> Bundled:
     """Make ``config.json`` and ``rootfs`` of an image: mounted, or with ``copied`` a full copy.
 
-    Pulls only if told to; layers that are stored and not unpacked are unpacked.
+    Pulls only as ``pull`` says; stored layers that are not unpacked yet are unpacked.
     """
     home, namespace = home_or_default(home), namespace_or_default(namespace)
     with making(home, reference, id, directory, platform, namespace) as run:

@@ -24,7 +24,7 @@ def prune(
 ) -> Pruned:
     """Remove blobs, snapshots and old partial downloads that no name, container or lease holds.
 
-    Names are forgotten only by the rules of retention that are given, or set on the host.
+    Names are removed only by retention rules that are given here or set on the host.
     """
     with journal():
         return sweep(home_or_default(home), Choice(keep_generations, unused_days, above, below, unfinished), dry_run)

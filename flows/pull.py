@@ -43,9 +43,9 @@ def pull(
     home: Home = None,
     namespace: Namespace = None,
 ) -> Pulled:
-    """Pull an image: fetch it, check it, unpack it, and let its name point to it, last of all.
+    """Pull an image: fetch it, verify it, unpack it, and tag it last of all.
 
-    What the store holds already is neither fetched nor unpacked again. Stopped with ``stop_after``, cancelled or
+    Data that the store has is neither fetched nor unpacked again. Stopped with ``stop_after``, cancelled or
     killed, the next run goes on from what is complete. With ``hold_after`` the run waits there for a person to approve.
     """
     home, namespace = home_or_default(home), namespace_or_default(namespace)

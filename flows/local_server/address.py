@@ -60,7 +60,7 @@ def port_reserved(directory: Path, record: Record) -> Iterator[bool]:
         yield True
 
 
-def is_held(directory: Path) -> bool:
+def is_reserved(directory: Path) -> bool:
     """Return whether any process holds the address of the last server."""
     with _users(directory) as users:
         try:

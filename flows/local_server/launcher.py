@@ -23,7 +23,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from flows.local_server.address import bind, is_held
+from flows.local_server.address import bind, is_reserved
 from flows.local_server.ensure import LOCK_FD
 from flows.local_server.idle import Application, Idle, Message, Receive, Send
 from flows.local_server.polling import SETTINGS, PatientServer, poll_seldom
@@ -99,7 +99,7 @@ def retry_soon(application: Application) -> Application:
 
 def _address(directory: Path) -> tuple[socket.socket, str]:
     """Take the last server's address and password where a run holds on to them; else new ones."""
-    last = Record.read(directory) if is_held(directory) else None
+    last = Record.read(directory) if is_reserved(directory) else None
     if last is not None:
         with suppress(OSError):
             return bind(last.port), last.auth

@@ -2,7 +2,7 @@
 
     write_mounted   rootfs mounted from the container's snapshot; a row holds image and snapshot from then on
     write_copy      rootfs a full copy of the image; nothing in the store is held, the bundle may move elsewhere
-    write_kept      such a copy among the store's own bundles: a container of it, for those who may not mount
+    write_copy_in_store      such a copy among the store's own bundles: a container of it, for those who may not mount
     remove_container  the end: unmount, drop what was written, forget
 
 This is where snapshots, runtime and metadata meet; each of them knows nothing of the others. What runs in between is in
@@ -77,7 +77,7 @@ def write(node: Node, container: Container, spec: Spec, directory: Path) -> Writ
         return write_copy(node, container.image, spec, directory)
     with exclusive(own.parent, container.id, directory):
         if container.created is None:
-            return write_kept(node, container, spec, directory)
+            return write_copy_in_store(node, container, spec, directory)
         return write_mounted(node, container, container.created, spec, directory)
 
 
@@ -168,7 +168,7 @@ def write_copy(node: Node, image: Image, spec: Spec, directory: Path) -> Written
     return Written(directory, COPY, warnings)
 
 
-def write_kept(node: Node, container: Container, spec: Spec, directory: Path) -> Written:
+def write_copy_in_store(node: Node, container: Container, spec: Spec, directory: Path) -> Written:
     """Make a bundle whose root is a full copy, and which the store keeps as a container; the same again is success.
 
     Raises:

@@ -43,7 +43,7 @@ def _container(node: Node, record: ContainerRecord, *, has_snapshot: bool) -> It
     has_snapshot = has_snapshot or record.driver == COPY
     if not has_bundle and (not has_snapshot or record.driver == COPY):
         damage = _damage(record, f"has neither a bundle in {record.bundle} nor a snapshot")
-        yield Finding(damage, "the container was forgotten", partial(_forget, node, record))
+        yield Finding(damage, "the container was removed", partial(_forget, node, record))
     elif not has_bundle or not has_snapshot:
         gone = f"snapshot {record.snapshot_key}" if has_bundle else f"bundle {record.bundle}"
         yield Finding(_damage(record, f"its {gone} is gone"), made_again(record))

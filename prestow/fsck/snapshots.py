@@ -65,7 +65,7 @@ def _no_row(driver: Driver, info: Info, what: str, *, leaf: bool) -> Finding:
     """Return the finding of a row that stands for nothing."""
     damage = Damage(DamageKind.ROW, Subject.snapshot(driver.driver, info.key), what)
     if not leaf:
-        return Finding(damage, "other snapshots stand on it; remove their containers and images first")
+        return Finding(damage, "other snapshots have it as a parent; remove their containers and images first")
     return Finding(damage, "the row was removed", partial(driver.remove, info.key))
 
 

@@ -177,7 +177,9 @@ class _Sink:
     def _enter(self, name: bytes, inode: Inode, descriptor: int) -> None:
         self._folders.append(_Folder(name, inode, descriptor, each(inode)))
         if len(self._folders) > MAX_DEPTH + 1:
-            raise ExhaustedError(f"folder {printable(self.path())!r} is nested too deeply: at most {MAX_DEPTH} levels")
+            raise ExhaustedError(
+                f"directory {printable(self.path())!r} is nested too deeply: at most {MAX_DEPTH} levels"
+            )
 
     def _leave(self, folder: _Folder) -> None:
         """Set what the making of a folder's children would have changed."""

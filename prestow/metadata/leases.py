@@ -122,7 +122,7 @@ class Leases:
             yield lease.id
         finally:
             self.delete(lease.id)
-        self.delete_left(owner)
+        self.delete_unfinished(owner)
 
     @contextmanager
     def unfinished(self, owner: str, patience: float) -> Iterator[str]:
@@ -138,7 +138,7 @@ class Leases:
             self.leave(lease.id, patience)
             raise
         self.delete(lease.id)
-        self.delete_left(owner)
+        self.delete_unfinished(owner)
 
     def leave(self, lease_id: str, ttl_seconds: float) -> None:
         """Let a lease last for so long from now on, whether its process lives or not: the work waits; success if ended.
@@ -198,7 +198,7 @@ class Leases:
         with self._db.transaction() as cursor:
             cursor.execute("DELETE FROM leases WHERE id = ?", (lease_id,))
 
-    def delete_left(self, owner: str) -> None:
+    def delete_unfinished(self, owner: str) -> None:
         """End the leases that earlier work of this owner left, on purpose or by dying: it is done now."""
         sql = "SELECT * FROM leases WHERE namespace = ? AND owner = ?"
         if not self._db.read(sql, (self._namespace, owner)):

@@ -126,7 +126,7 @@ def catch_up(db: Database, content: Blobs) -> None:
         publish_names(db, content)
 
 
-def told_names(content: Blobs) -> tuple[list[Named], InvalidError | None]:
+def listed_names(content: Blobs) -> tuple[list[Named], InvalidError | None]:
     """Return the names that the disk tells, and what is wrong with ``index.json`` if that makes no sense.
 
     Raises:

@@ -14,7 +14,7 @@ from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.labels import SOURCE, dump_labels
 from prestow.metadata.namespace import DEFAULT
-from prestow.metadata.publish import changing_names, publish_names, told_names
+from prestow.metadata.publish import changing_names, listed_names, publish_names
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import Reference
 
@@ -103,7 +103,7 @@ def recover_names(content: Blobs) -> Callable[[Cursor], None]:
     """
 
     def fill(cursor: Cursor) -> None:
-        names, unreadable = told_names(content)
+        names, unreadable = listed_names(content)
         cursor.executemany(
             "INSERT OR REPLACE INTO images"
             " (namespace, name, digest, media_type, size, labels, created_at, updated_at, used_at)"

@@ -105,8 +105,8 @@ def admit_copy(node: Node, tree: Inode, folder: Path) -> None:
     if not room.fits(found.bytes, found.inodes):
         raise ExhaustedError(
             f"a copy of the image does not fit on the disk of {folder}: it needs {_mib(found.bytes)} and "
-            f"{found.inodes} inodes; {room}; what helps: `prestow prune`, a folder on another disk, "
-            "a bundle that is no copy, a smaller min_free_bytes, check_space = false"
+            f"{found.inodes} inodes; {room}; what helps: `prestow prune`, a directory on another disk, "
+            "a bundle without --copy, a smaller min_free_bytes, check_space = false"
         )
 
 

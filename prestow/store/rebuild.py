@@ -67,8 +67,8 @@ def rebuild(home: Path, content: LocalStore, cursor: Cursor) -> None:
     names = cursor.execute("SELECT count(*) FROM images").fetchone()[0]
     if names or rows or containers:
         _log.warning(
-            "%s was lost, and is being rebuilt from the files on disk (names: %d, snapshots: %d, containers: %d); "
-            "run `prestow fsck --all` to check the result",
+            "%s was lost; it is rebuilt from the files on disk (names: %d, snapshots: %d, containers: %d); "
+            "check it with `prestow fsck --all`",
             home / "metadata.db", names, len(rows), len(containers),
         )  # fmt: skip
 

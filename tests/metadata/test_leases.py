@@ -142,7 +142,7 @@ def test_finished_work_ends_what_earlier_tries_left_and_not_what_others_do(home:
     living.leave(living.create("pull a", 60).id, 60)
     stay = {living.create("pull a", 60), dead.create("pull b", 60), elsewhere.create("pull a", 60)}
 
-    living.delete_left("pull a")
+    living.delete_unfinished("pull a")
 
     assert {lease.id for lease in living.list()} == {lease.id for lease in stay}
 
@@ -165,7 +165,7 @@ def test_a_process_of_another_pid_namespace_keeps_its_lease_until_it_expires(hom
     leases = Leases(home.db, lambda: clocks.wall, since_boot=lambda: clocks.up, process=foreign)
     leases.add(leases.create("pull a", 60).id, "content", ["x"])
 
-    leases.delete_left("pull a")
+    leases.delete_unfinished("pull a")
     assert held(leases, "content") == {"x"}
 
     clocks.pass_time(60)

@@ -27,7 +27,7 @@ _NOBODY = 0xFFFF_FFFF
 _REVISION_3, _REVISIONS = 0x0300_0000, 0x0100_0000
 
 
-def left_out(inode: Inode) -> bool:
+def is_omitted(inode: Inode) -> bool:
     """Whether it is nothing that an ordinary user can make."""
     return inode.kind in {Kind.CHAR, Kind.BLOCK}
 

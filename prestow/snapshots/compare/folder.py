@@ -20,7 +20,7 @@ from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.inode import Inode
 from prestow.layers.tree.links import link_counts
 from prestow.layers.tree.packed import each, names
-from prestow.snapshots.compare.attributes import left_out, same_time, xattr_faults
+from prestow.snapshots.compare.attributes import is_omitted, same_time, xattr_faults
 from prestow.snapshots.compare.data import Layers, first_difference
 from prestow.snapshots.damage import Damage, DamageKind, Subject
 from prestow.snapshots.mounts.syscalls import open_below
@@ -145,7 +145,7 @@ class _Walk:
         try:
             descriptor = os.open(name, _PATH_ONLY, dir_fd=parent)
         except FileNotFoundError:
-            if self._owner is None or not left_out(inode):
+            if self._owner is None or not is_omitted(inode):
                 yield path, "missing"
             return
         try:

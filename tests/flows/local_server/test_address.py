@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.local_server.address import bind, is_held, port_reserved
+from flows.local_server.address import bind, is_reserved, port_reserved
 from flows.local_server.record import Record
 from prestow.content.process_identity import Process
 from prestow.errors import StorageError
@@ -37,17 +37,17 @@ def test_an_address_that_is_held_is_the_next_server_s_alone(tmp_path: Path) -> N
     first = bind(0)
     first.listen()
     record = Record(first.getsockname()[1], "a:b", Process.current(), ready=True)
-    assert not is_held(tmp_path)
+    assert not is_reserved(tmp_path)
 
     with port_reserved(tmp_path, record) as holds:
         assert holds
-        assert is_held(tmp_path)
+        assert is_reserved(tmp_path)
         first.close()
         assert _stranger(record.port) == errno.EADDRINUSE
         with bind(record.port) as second:
             second.listen()
             assert second.getsockname() == ("127.0.0.1", record.port)
-    assert not is_held(tmp_path)
+    assert not is_reserved(tmp_path)
     assert (tmp_path / "server.users").stat().st_mode & 0o777 == 0o600
 
 
@@ -58,7 +58,7 @@ def test_the_address_of_a_server_that_has_ended_is_not_held(tmp_path: Path) -> N
     record = Record(port, "a:b", replace(me, started=me.started - 1), ready=True)
     with port_reserved(tmp_path, record) as holds:
         assert not holds
-        assert not is_held(tmp_path)
+        assert not is_reserved(tmp_path)
 
 
 def test_an_address_that_somebody_else_has_is_not_held(tmp_path: Path) -> None:
