@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from prestow.content.refs import layer_ref
 from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
@@ -50,11 +51,6 @@ class Plan:
     layers: tuple[LayerPlan, ...]
 
 
-def layer_ref(layer: Layer) -> str:
-    """Name the ingest of a layer's download."""
-    return f"layer-{layer.descriptor.digest}"
-
-
 def plan(image: Image, content: Holdings) -> Plan:
     """Look up every layer of an image."""
     return Plan(image, tuple(LayerPlan(layer, _state(layer, content)) for layer in image.layers))
@@ -80,5 +76,5 @@ def _state(layer: Layer, content: Holdings) -> LayerState:
         return LayerState.APPLIED
     if content.has(layer.descriptor.digest, layer.descriptor.size):
         return LayerState.STORED
-    status = content.status(layer_ref(layer))
+    status = content.status(layer_ref(layer.descriptor.digest))
     return LayerState.FETCHED if status is not None and status.sealed else LayerState.MISSING

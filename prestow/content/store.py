@@ -8,7 +8,7 @@ An *ingest* is a partial blob under a *ref*, a name that its user chooses and fi
 writer at a time, among all processes. A *blob* is complete, verified and durable, and never changes; whoever commits
 bytes that are there already has succeeded. Whatever implements these protocols passes ``tests/conformance/content.py``.
 
-Refs in use: ``manifest-<digest>``, ``config-<digest>``, ``layer-<digest>`` and ``diff-<diff ID>``.
+The refs in use are in ``refs.py``.
 """
 
 from collections.abc import Iterator

@@ -16,9 +16,10 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO, Protocol, cast
 
 from prestow.cancellation import Token, current
+from prestow.content.refs import diff_ref, layer_ref
 from prestow.content.store import Store
 from prestow.errors import AlreadyExistsError, PrestowError, StorageError
-from prestow.layers.apply import Progress, diff_ref, unpack
+from prestow.layers.apply import Progress, unpack
 from prestow.layers.growing import Growing
 from prestow.layers.scans import Scans
 from prestow.oci.image import Layer
@@ -69,7 +70,7 @@ def ahead(content: Ingests, layer: Layer, *, scans: Scans, progress: Progress) -
 def _bytes_of(content: Ingests, layer: Layer) -> BinaryIO:
     """Open what comes of a layer; another process may have committed it by now."""
     with suppress(StorageError):
-        return content.tail(f"layer-{layer.descriptor.digest}")
+        return content.tail(layer_ref(layer.descriptor.digest))
     return content.open(layer.descriptor.digest)
 
 
@@ -79,7 +80,7 @@ def _unpack(content: Ingests, layer: Layer, source: Growing, scans: Scans, token
     if not source.begins():  # another process fetches it, and fills the ingest meanwhile: do not stand in its way
         return
     try:
-        with content.writer(diff_ref(layer), algorithm=diff_id.algorithm, digest=diff_id, timeout=0) as writer:
+        with content.writer(diff_ref(diff_id), algorithm=diff_id.algorithm, digest=diff_id, timeout=0) as writer:
             if writer.sealed:
                 return
             try:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from prestow.content.refs import diff_ref, layer_ref
 from prestow.content.store import Store, Writer
 from prestow.digest import Digest
 from prestow.errors import (
@@ -110,13 +111,8 @@ def _made(content: Store, layer: Layer, scans: Scans, progress: Progress | None)
 def _writer(content: Store, layer: Layer) -> Writer | None:
     """Wait to be the one who fills the diff ingest; None if the diff blob came meanwhile."""
     with suppress(AlreadyExistsError):
-        return content.writer(diff_ref(layer), algorithm=layer.diff_id.algorithm, digest=layer.diff_id)
+        return content.writer(diff_ref(layer.diff_id), algorithm=layer.diff_id.algorithm, digest=layer.diff_id)
     return None
-
-
-def diff_ref(layer: Layer) -> str:
-    """Name the ingest of a layer's diff blob."""
-    return f"diff-{layer.diff_id}"
 
 
 def unpack(
@@ -140,11 +136,11 @@ def unpack(
 
 def _commit_ahead(content: Store, layer: Layer) -> bool:
     """Commit what was decompressed while the layer was fetched, if that is all there and right."""
-    status = content.status(diff_ref(layer))
+    status = content.status(diff_ref(layer.diff_id))
     if status is None or not status.sealed:
         return False
     with suppress(MismatchError, PreconditionError):  # it was damaged, or somebody else took it up: start again
-        content.commit_ingest(diff_ref(layer), None, layer.diff_id)
+        content.commit_ingest(diff_ref(layer.diff_id), None, layer.diff_id)
         return True
     return False
 
@@ -160,7 +156,7 @@ def settle(content: Store, layer: Layer) -> None:
     """
     if layer.diff_id != layer.descriptor.digest and (content.has(layer.diff_id) or _commit_ahead(content, layer)):
         with suppress(UnavailableError):  # somebody wants it
-            content.abort(f"layer-{layer.descriptor.digest}")
+            content.abort(layer_ref(layer.descriptor.digest))
 
 
 def _applied(content: Store, layer: Layer, scanned: Scanned) -> Applied:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from prestow.content.refs import document_ref, layer_ref
 from prestow.content.store import Store, Writer
 from prestow.digest import Digest
 from prestow.errors import (
@@ -110,7 +111,7 @@ def fetch_layer(
         ExhaustedError: the disk is full.
     """
     digest, size = descriptor.digest, descriptor.size
-    ref = f"layer-{digest}"
+    ref = layer_ref(digest)
     if unless is not None and content.has(unless):
         return Fetched(ref, size, 0)
     try:
@@ -185,7 +186,7 @@ def fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descr
     if stored is not None:
         return stored
     try:
-        writer = content.writer(f"{kind}-{digest}", algorithm=digest.algorithm, total=size, digest=digest)
+        writer = content.writer(document_ref(kind, digest), algorithm=digest.algorithm, total=size, digest=digest)
     except AlreadyExistsError:
         return content.read(digest)
     with writer:

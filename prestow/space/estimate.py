@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from prestow.content.disk import translated
-from prestow.content.plan import layer_ref
+from prestow.content.refs import diff_ref, layer_ref
 from prestow.content.store import Status
 from prestow.digest import Digest
-from prestow.layers.apply import diff_ref
 from prestow.layers.tree.inode import Inode, walk
 from prestow.oci.image import Image, Layer
 from prestow.oci.mediatypes import layer_compression
@@ -156,13 +155,13 @@ def _missing_blob(layer: Layer, content: Holdings, *, keep_blobs: bool) -> int:
     digest, size = layer.descriptor.digest, layer.descriptor.size
     if content.has(digest, size) or (not keep_blobs and content.has(layer.diff_id)):
         return 0
-    return max(0, size - _offset(content, layer_ref(layer)))
+    return max(0, size - _offset(content, layer_ref(digest)))
 
 
 def _missing_diff(layer: Layer, content: Holdings) -> int:
     if layer.diff_id == layer.descriptor.digest or content.has(layer.diff_id):
         return 0
-    return max(0, _size(layer) - _offset(content, diff_ref(layer)))
+    return max(0, _size(layer) - _offset(content, diff_ref(layer.diff_id)))
 
 
 def _offset(content: Holdings, ref: str) -> int:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from config.home import namespace_or_default
 from prestow.content.disk import make_folder, translated
 from prestow.content.local import LocalStore
-from prestow.content.plan import layer_ref
+from prestow.content.refs import diff_ref, layer_ref
 from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PrestowError
 from prestow.metadata.containers import Containers
@@ -226,7 +226,7 @@ class Node:
         """Return whether a layer's bytes are here, as a blob or as a complete ingest, or are not needed."""
         if self.holds_blob(layer):
             return True
-        status = self.content.status(layer_ref(layer))
+        status = self.content.status(layer_ref(layer.descriptor.digest))
         return status is not None and status.sealed
 
     def is_tagged(self, name: str, target: Descriptor, source: str | None) -> bool:
@@ -271,7 +271,7 @@ class Node:
         """Put everything that an image is, or will be, under a lease."""
         documents = (image.target.digest, image.manifest.digest, image.config.digest)
         blobs = [digest for layer in image.layers for digest in (layer.descriptor.digest, layer.diff_id)]
-        refs = [ref for layer in image.layers for ref in (layer_ref(layer), f"diff-{layer.diff_id}")]
+        refs = [ref for layer in image.layers for ref in (layer_ref(layer.descriptor.digest), diff_ref(layer.diff_id))]
         self.leases.add(lease, "content", [*documents, *blobs])
         self.leases.add(lease, "ingest", refs)
         self.leases.add(lease, "snapshot", [layer.chain_id for layer in image.layers])

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prestow.content.local import LocalStore
+from prestow.content.refs import layer_ref
 from prestow.content.verify import verify
 from prestow.digest import Digest
 from prestow.errors import (
@@ -43,7 +44,7 @@ def test_a_layer_becomes_a_sealed_ingest_and_progress_is_told(
 
     fetched = fetch_layer(remote, content, layer, progress=told.append)
 
-    assert (fetched.ref, fetched.size, fetched.fetched_bytes) == (f"layer-{layer.digest}", layer.size, layer.size)
+    assert (fetched.ref, fetched.size, fetched.fetched_bytes) == (layer_ref(layer.digest), layer.size, layer.size)
     assert sum(told) == layer.size
     status = content.status(fetched.ref)
     assert status is not None
@@ -103,7 +104,7 @@ def test_a_connection_that_breaks_again_and_again_is_left_after_a_few_times(
         fetch_layer(remote, content, layer)
 
     assert len(fault_registry.requests("/blobs/")) == 6
-    status = content.status(f"layer-{layer.digest}")
+    status = content.status(layer_ref(layer.digest))
     assert status is not None
     assert status.offset == 6000
 
@@ -150,7 +151,7 @@ def test_other_bytes_of_the_right_length_are_found_by_the_verifying_step(
     with pytest.raises(MismatchError):
         verify(content, layer)
     assert not content.has(layer.digest)
-    assert content.status(f"layer-{layer.digest}") is None
+    assert content.status(layer_ref(layer.digest)) is None
 
 
 @pytest.mark.parametrize(
@@ -180,12 +181,12 @@ def test_more_fewer_or_no_bytes_are_told_and_nothing_is_committed(
         fetch_layer(remote, content, layer)
 
     assert list(content.walk()) == []
-    status = content.status(f"layer-{layer.digest}")
+    status = content.status(layer_ref(layer.digest))
     assert status is None or not status.sealed
 
 
 def test_an_ingest_longer_than_the_layer_is_begun_anew(remote: Source, content: LocalStore, layer: Descriptor) -> None:
-    with content.writer(f"layer-{layer.digest}") as writer:
+    with content.writer(layer_ref(layer.digest)) as writer:
         writer.write(b"x" * (layer.size + 1))
 
     assert fetch_layer(remote, content, layer).fetched_bytes == layer.size

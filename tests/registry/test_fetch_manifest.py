@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from prestow.content.local import LocalStore
+from prestow.content.refs import document_ref
 from prestow.content.verify import verify
 from prestow.digest import Digest
 from prestow.errors import (
@@ -226,7 +227,7 @@ def test_a_size_that_contradicts_the_stored_document_is_refused(remote: Source, 
 
 def test_a_partial_document_of_a_killed_process_does_no_harm(remote: Source, content: LocalStore) -> None:
     target = remote.resolve()
-    with content.writer(f"manifest-{target.digest}") as writer:
+    with content.writer(document_ref("manifest", target.digest)) as writer:
         writer.write(b"{")
 
     fetch_manifest(remote, content, target, AMD64)

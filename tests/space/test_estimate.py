@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prestow.content.refs import layer_ref
 from prestow.layers.materialise import materialise
 from prestow.oci.image import Image
 from prestow.snapshots.chain import Chain
@@ -56,7 +57,7 @@ def test_of_an_image_that_is_here_nothing_is_needed(node: Node, demo_layout: Pat
 def test_what_is_here_of_a_layer_is_not_needed_again(node: Node, image: Image) -> None:
     before = needs(image, node.content, driver="erofs")
     layer = image.largest_first[0]
-    with node.content.writer(f"layer-{layer.descriptor.digest}", total=layer.descriptor.size) as writer:
+    with node.content.writer(layer_ref(layer.descriptor.digest), total=layer.descriptor.size) as writer:
         writer.write(bytes(10))
 
     after = needs(image, node.content, driver="erofs")
