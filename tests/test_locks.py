@@ -16,7 +16,7 @@ from prestow.content.refs import diff_ref, layer_ref
 from prestow.errors import UnavailableError
 from prestow.layers.apply import apply
 from prestow.oci.image import Image
-from prestow.registry.fetch import fetch_layer
+from prestow.registry.fetch import fetch_blob
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.folders import Folders
 from prestow.store.node import Node, open_node
@@ -61,8 +61,8 @@ def _one_writer(node: Node, layout: Path, image: Image) -> Case:
     return Case(
         HOLD_INGEST,
         ref,
-        lambda: fetch_layer(source, node.content, layer.descriptor),
-        lambda: fetch_layer(source, _impatient(node), layer.descriptor),
+        lambda: fetch_blob(source, node.content, layer.descriptor),
+        lambda: fetch_blob(source, _impatient(node), layer.descriptor),
         f"ingest {ref}",
     )
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from prestow.content.plan import replacement
 from prestow.content.refs import document_ref, layer_ref
 from prestow.content.store import Store, Writer
 from prestow.digest import Digest
@@ -22,9 +23,12 @@ from prestow.errors import (
     NotFoundError,
     UnavailableError,
 )
+from prestow.layers.ahead import Ingests, ahead
+from prestow.layers.apply import settle
+from prestow.layers.scans import Scans
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.document import MAX_DOCUMENT
-from prestow.oci.image import Image, assemble
+from prestow.oci.image import Image, Layer, assemble
 from prestow.oci.image_config import ImageConfig
 from prestow.oci.walk import descend
 from prestow.platforms import Platform, choose
@@ -87,13 +91,44 @@ def fetch_manifest(
 
 def fetch_layer(
     source: Fetcher,
+    content: Ingests,
+    layer: Layer,
+    *,
+    scans: Scans,
+    keep_blob: bool = True,
+    progress: Progress | None = None,
+) -> Fetched:
+    """Fetch a layer as :func:`fetch_blob`, and decompress it meanwhile.
+
+    Args:
+        source: where from.
+        content: where to.
+        layer: the layer.
+        scans: where the layer's tree is kept for the steps that come.
+        keep_blob: whether the blob is wanted once its diff blob is here; if not, it may go before *verify*.
+        progress: told of bytes as they come.
+
+    Raises:
+        CancelledError: the work is to end.
+        As :func:`fetch_blob`.
+    """
+    unless = replacement(layer, keep_blobs=keep_blob)
+    with ahead(content, layer, scans=scans, progress=progress or _silent) as arrived:
+        fetched = fetch_blob(source, content, layer.descriptor, unless=unless, progress=arrived)
+    if not keep_blob:
+        settle(content, layer)
+    return fetched
+
+
+def fetch_blob(
+    source: Fetcher,
     content: Store,
     descriptor: Descriptor,
     *,
     unless: Digest | None = None,
     progress: Progress | None = None,
 ) -> Fetched:
-    """Fetch a layer into the ingest ``layer-<digest>`` and seal it; nothing to do if it is here.
+    """Fetch a layer's blob into the ingest ``layer-<digest>`` and seal it; nothing to do if it is here.
 
     Args:
         source: where from.

@@ -26,7 +26,7 @@ from prestow.oci.image import Image
 from prestow.oci.mediatypes import OCI_INDEX
 from prestow.platforms import Platform
 from prestow.reference import LayoutReference, Reference
-from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.registry.layout import LayoutSource
 from prestow.registry.resolve import resolve
 from prestow.registry.source import Source, Sources
@@ -57,13 +57,13 @@ def test_what_is_here_is_not_asked_for_again(
     target = remote.resolve()
     first = fetch_manifest(remote, content, target, AMD64)
     for part in first.layers:
-        fetch_layer(remote, content, part.descriptor)
+        fetch_blob(remote, content, part.descriptor)
         verify(content, part.descriptor)
     asked = len(fault_registry.seen)
 
     assert fetch_manifest(remote, content, target, AMD64) == first
     for part in first.layers:
-        assert fetch_layer(remote, content, part.descriptor).fetched_bytes == 0
+        assert fetch_blob(remote, content, part.descriptor).fetched_bytes == 0
     reference = Reference.parse(f"{fault_registry.domain}/team/app@{target.digest}")
     assert resolve(remote, content, reference) == target
 
@@ -89,7 +89,7 @@ def test_a_layout_and_the_real_registry_give_the_same_image(
         source = sources.open(reference)
         image = fetch_manifest(source, content, resolve(source, content, reference), AMD64)
         for part in image.layers:
-            fetched = fetch_layer(source, content, part.descriptor)
+            fetched = fetch_blob(source, content, part.descriptor)
             assert fetched.fetched_bytes == part.descriptor.size
             verify(content, part.descriptor)
             assert content.read(part.descriptor.digest) == read_blob(demo_layout, part.descriptor.digest)

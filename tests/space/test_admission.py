@@ -10,7 +10,6 @@ from prestow.containers.create import write_copy
 from prestow.content.process_identity import Process
 from prestow.content.verify import verify as commit
 from prestow.errors import ExhaustedError
-from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply
 from prestow.metadata.leases import Leases
 from prestow.oci.image import Image
@@ -107,8 +106,7 @@ def unpacked(node: Node, layout: Path, image: Image, ref: str = "demo") -> None:
     """Fetch and unpack an image that was admitted."""
     source = node.source(f"oci:{layout}:{ref}")
     for layer in image.layers:
-        with ahead(node.content, layer, scans=node.scans, progress=lambda _: None) as arrived:
-            fetch_layer(source, node.content, layer.descriptor, progress=arrived)
+        fetch_layer(source, node.content, layer, scans=node.scans)
         commit(node.content, layer.descriptor)
         apply(node.content, layer, scans=node.scans)
 
