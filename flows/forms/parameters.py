@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from config.drivers import DriverChoice
 from flows.variables import REFERENCE
 
 MOST_IMAGES = 1000
@@ -43,7 +44,7 @@ PullHold = Annotated[
     _field("Hold after", "Checkpoint after which the run waits for a person to approve of the image, or refuse"),
 ]
 Driver = Annotated[
-    Literal["auto", "erofs", "overlay", "native"],
+    DriverChoice,
     _field("Snapshotter", "How unpacked layers are kept; auto takes what works best on the host"),
 ]
 Home = Annotated[str | None, _field("Store", "Folder of the store; the host's default if not given")]
