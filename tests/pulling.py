@@ -12,10 +12,11 @@ from prestow.platforms import Platform
 from prestow.reference import canonical_source
 from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
+from prestow.snapshots.drivers.all import kinds
 from prestow.store.node import Node
 
 NAME = "localhost/demo:latest"
-DRIVERS = ("erofs", "overlay", "native")
+DRIVERS = tuple(kinds())
 
 
 def pulled(

@@ -23,7 +23,7 @@ from prestow.oci.index import Index
 from prestow.oci.lookup import read_config
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import parse_document
-from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.maintained import Maintained
 from prestow.snapshots.snapshotter import Damage, Progress
 from prestow.store.node import Node
 
@@ -150,7 +150,7 @@ class _Run:
         if applied or unpacked:
             yield from self._blob("diff blob", layer.diff_id)
 
-    def _snapshot(self, driver: Driver, chain_id: Digest, *, sound: bool) -> Iterator[Damage]:
+    def _snapshot(self, driver: Maintained, chain_id: Digest, *, sound: bool) -> Iterator[Damage]:
         name = f"{driver.driver} {chain_id}"
         if not sound:
             yield Damage("snapshot", name, "cannot be compared: a layer's diff blob is damaged or missing")
@@ -180,7 +180,7 @@ class _Run:
             self.hashed[digest] = True
 
 
-def drivers_of(node: Node, image: Image) -> list[Driver]:
+def drivers_of(node: Node, image: Image) -> list[Maintained]:
     """Return the drivers that an image is unpacked in, by their rows."""
     return [driver for driver in node.snapshotters if _has_row(driver, image.chain_id)]
 
@@ -197,7 +197,7 @@ def present(node: Node, digest: Digest) -> bool:
     return os.path.lexists(node.content.path(digest))
 
 
-def _has_row(driver: Driver, chain_id: Digest) -> bool:
+def _has_row(driver: Maintained, chain_id: Digest) -> bool:
     try:
         driver.stat(chain_id)
     except NotFoundError:

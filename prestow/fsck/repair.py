@@ -33,7 +33,7 @@ from prestow.oci.walk import MAX_DEPTH, parse_document
 from prestow.platforms import host
 from prestow.registry.fetch import fetch_document
 from prestow.registry.source import Fetcher
-from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.maintained import Maintained
 from prestow.snapshots.snapshotter import Damage, Progress
 from prestow.store.node import Node
 
@@ -211,7 +211,7 @@ class _Work:
             self._from_source(lambda source: refetch(source, self.node, blob, progress=self.progress))
             self.done[blob.digest] = "fetched again"
 
-    def _snapshot(self, driver: Driver, image: Image) -> None:
+    def _snapshot(self, driver: Maintained, image: Image) -> None:
         """Bring the files of a driver in order, and note whose are new: those, and images over new diff blobs."""
         new = {layer.diff_id for layer in image.layers} & self.damaged.keys()
         chains = set(driver.built_of(new)) if new and driver.shows_layers else set()

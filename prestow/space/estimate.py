@@ -93,7 +93,7 @@ def needs(
     image: Image,
     content: Holdings,
     *,
-    driver: str,
+    shows_layers: bool,
     unpacked: bool = False,
     keep_blobs: bool = True,
     counted: Collection[Digest] = (),
@@ -103,8 +103,8 @@ def needs(
     Args:
         image: the image.
         content: what is here of it.
-        driver: the snapshotter.
-        unpacked: whether that has the image.
+        shows_layers: whether the snapshotter writes no files of them, as :class:`.snapshots.maintained.Maintained`.
+        unpacked: whether the snapshotter has the image.
         keep_blobs: whether blobs are wanted of layers whose diff blob is here.
         counted: diff IDs of layers that somebody else makes.
     """
@@ -113,7 +113,7 @@ def needs(
     fetched = [_missing_blob(layer, content, keep_blobs=keep_blobs) for layer in to_make]
     missing = [_missing_diff(layer, content) for layer in to_make]
     written = 0 if unpacked else sum(_size(layer) for layer in layers)
-    copied = driver != "erofs" and not unpacked
+    copied = not (shows_layers or unpacked)
     files, entries = _files(written, len(layers)) if copied else (int(written * _METADATA), 0)
     touched = sum(1 for blob, diff in zip(fetched, missing, strict=True) if blob or diff)
     return Needs(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prestow.layers.limits import Limits
     from prestow.layers.scans import Scans
     from prestow.registry.source import Source, Sources
-    from prestow.snapshots.drivers.driver import Driver
+    from prestow.snapshots.maintained import Maintained
 
 
 class Node(OpenedStore):
@@ -80,14 +80,14 @@ class Node(OpenedStore):
         return self.sources.open(parse_source(reference))
 
     @cached_property
-    def snapshotters(self) -> "tuple[Driver, ...]":
+    def snapshotters(self) -> "tuple[Maintained, ...]":
         """All drivers, whether they work here or not: enough to list and to remove what they have."""
         from prestow.snapshots.drivers.all import drivers
 
         durable = self.settings.durability == "full"
         return drivers(self.home, self.database, self.content, durable=durable, scan=self.scans.tree)
 
-    def snapshotter(self, driver: str = "auto") -> "Driver":
+    def snapshotter(self, driver: str = "auto") -> "Maintained":
         """Return the snapshotter of a driver; ``auto`` takes the setting, and then what works best here.
 
         Raises:

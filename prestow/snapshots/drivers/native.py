@@ -17,9 +17,11 @@ from prestow.layers.materialise import materialise
 from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.compare.folder import compare
+from prestow.snapshots.drivers import trial
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.unpacked import Made
 from prestow.snapshots.snapshotter import Damage, Info, Progress
+from prestow.snapshots.tree_copy import copy_tree
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +31,15 @@ class NativeSnapshotter(Driver):
 
     driver = "native"
     copies = True
+
+    @staticmethod
+    def attempt(folder: Path) -> None:
+        """Copy a folder."""
+        data, open_layer = trial.write_tar(folder)
+        materialise(trial.trial_tree(), open_layer, folder / "lower", privileged=os.geteuid() == 0)
+        (folder / "mnt").mkdir()
+        copy_tree(folder / "lower", folder / "mnt")
+        trial.use(folder / "mnt", data)
 
     def _has(self, info: Info) -> bool:
         return self._folders.fs(info.id).is_dir()

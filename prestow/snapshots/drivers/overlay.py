@@ -17,9 +17,11 @@ from pathlib import Path
 from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
+from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain, Link
 from prestow.snapshots.compare.folder import compare
+from prestow.snapshots.drivers import trial
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.overlay_layer import difference
 from prestow.snapshots.drivers.unpacked import Made
@@ -32,6 +34,18 @@ class OverlaySnapshotter(Driver):
     """Implements :class:`prestow.snapshots.snapshotter.Snapshotter` with a folder a layer."""
 
     driver = "overlay"
+
+    @staticmethod
+    def attempt(folder: Path) -> None:
+        """Mount an overlay, one of whose layers replaces a folder of the other."""
+        trial.need_root()
+        data, open_layer = trial.write_tar(folder)
+        below, merged = trial.trial_tree(), trial.trial_tree()
+        assert below.children is not None  # noqa: S101 - it is a folder
+        below.children[b"folder"].children = {b"hidden": Inode(Kind.FIFO)}
+        for name, tree in (("below", below), ("lower", difference(below, merged))):
+            materialise(tree, open_layer, folder / name, privileged=True)
+        trial.use_overlaid(folder, [folder / "lower", folder / "below"], data)
 
     def _needed(self, chain: Chain) -> Sequence[Link]:
         return chain.links

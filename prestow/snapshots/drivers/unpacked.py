@@ -49,7 +49,6 @@ class Unpacked(ABC):
 
     driver: ClassVar[str]
     shows_layers: ClassVar[bool] = False
-    """Whether a mount reads the diff blobs themselves, rather than files made of them."""
 
     def __init__(
         self,
@@ -189,7 +188,7 @@ class Unpacked(ABC):
         return [chain.chain_id for chain in chains if not set(diff_ids).isdisjoint(chain.diff_ids)]
 
     def having(self, paths: Collection[Path]) -> list[Digest]:
-        """Return the chain IDs that have one of these files, themselves or in their folders."""
+        """Return the chain IDs that have one of these files."""
         parts = {part for path in paths for part in (path, *path.parents)}
         rows = [info for info in self._catalog.walk() if info.diff_id is not None]
         return [Digest(info.key) for info in rows if not parts.isdisjoint(self._files(info))]
