@@ -25,6 +25,7 @@ from typing import Any, Self
 
 from prestow.content.disk import check_descriptors, make_folder, remove_flat, replace_file, set_aside, translated
 from prestow.content.lock import FileLock
+from prestow.content.open_flags import FILE
 from prestow.content.process_identity import boot_id
 from prestow.content.store import Status
 from prestow.digest import Digest
@@ -149,7 +150,7 @@ class Ingest:
             StorageError: the disk failed.
         """
         try:
-            fd = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(self.folder / name, FILE)
         except OSError:
             check_descriptors(f"reading ingest {self.key}")
             return None

@@ -11,15 +11,16 @@ bytes that are there already has succeeded. Whatever implements these protocols 
 The refs in use are in ``refs.py``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, TypeAlias
 
 from prestow.digest import Digest
+from prestow.oci.document import MAX_DOCUMENT
 
-MAX_DOCUMENT = 4 << 20
-"""Bytes that a document (index, manifest, config) may have; every registry accepts at least as many."""
+Progress: TypeAlias = Callable[[int], None]
+"""Told of bytes as they are moved or read."""
 
 Data: TypeAlias = bytes | bytearray | memoryview
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.errors import CancelledError, MismatchError, NotFoundError, PrestowError, StorageError
 from prestow.metadata.images import ImageRecord
@@ -24,7 +25,7 @@ from prestow.oci.lookup import read_config
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import parse_document
 from prestow.snapshots.maintained import Maintained
-from prestow.snapshots.snapshotter import Damage, Progress
+from prestow.snapshots.snapshotter import Damage
 from prestow.store.node import Node
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.errors import CancelledError, ExhaustedError, MismatchError, NotFoundError, PrestowError
 from prestow.fsck.affected import Affected, affected
@@ -34,7 +35,7 @@ from prestow.platforms import host
 from prestow.registry.fetch import fetch_document
 from prestow.registry.source import Fetcher
 from prestow.snapshots.maintained import Maintained
-from prestow.snapshots.snapshotter import Damage, Progress
+from prestow.snapshots.snapshotter import Damage
 from prestow.store.node import Node
 
 _T = TypeVar("_T")

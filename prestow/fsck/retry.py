@@ -14,13 +14,14 @@ from contextlib import suppress
 from typing import TypeVar
 
 from prestow.content.lock import FileLock
+from prestow.content.store import Progress
 from prestow.content.verify import verify as commit
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, InvalidError, MismatchError, NotFoundError
 from prestow.layers.apply import apply
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Layer
-from prestow.registry.fetch import Progress, fetch_blob
+from prestow.registry.fetch import fetch_blob
 from prestow.registry.source import Fetcher
 from prestow.store.node import Node
 

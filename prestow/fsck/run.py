@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prestow.containers.process import Orphan, orphans_if_known
+from prestow.content.store import Progress
 from prestow.fsck.affected import affected, damaged_chains
 from prestow.fsck.database import KIND as DATABASE
 from prestow.fsck.image import verify
@@ -15,7 +16,6 @@ from prestow.fsck.repair import Repaired, repair
 from prestow.fsck.store import inventory, joined, put_in_order, put_names_in_order
 from prestow.metadata.images import ImageRecord
 from prestow.metadata.namespace import qualified
-from prestow.snapshots.snapshotter import Progress
 from prestow.store.node import Node
 
 

@@ -17,9 +17,9 @@ from typing import BinaryIO, Protocol, cast
 
 from prestow.cancellation import Token, current
 from prestow.content.refs import diff_ref, layer_ref
-from prestow.content.store import Store
+from prestow.content.store import Progress, Store
 from prestow.errors import AlreadyExistsError, PrestowError, StorageError
-from prestow.layers.apply import Progress, unpack
+from prestow.layers.apply import unpack
 from prestow.layers.growing import Growing
 from prestow.layers.scans import Scans
 from prestow.oci.image import Layer

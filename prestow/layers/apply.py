@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from prestow.content.refs import diff_ref, layer_ref
-from prestow.content.store import Store, Writer
+from prestow.content.store import Progress, Store, Writer
 from prestow.digest import Digest
 from prestow.errors import (
     AlreadyExistsError,
@@ -33,9 +33,6 @@ from prestow.layers.overlap import Overlapped
 from prestow.layers.scans import Scanned, Scans, scan
 from prestow.oci.image import Layer
 from prestow.oci.mediatypes import layer_compression
-
-Progress = Callable[[int], None]
-"""Told of bytes of the blob as they are consumed; in all they are the blob's size."""
 
 
 @dataclass(frozen=True, slots=True)

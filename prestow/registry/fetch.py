@@ -9,12 +9,11 @@ verified by the step that commits it; reading stops at the first byte too many.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from prestow.content.plan import replacement
 from prestow.content.refs import document_ref, layer_ref
-from prestow.content.store import Store, Writer
+from prestow.content.store import Progress, Store, Writer
 from prestow.digest import Digest
 from prestow.errors import (
     AlreadyExistsError,
@@ -38,9 +37,6 @@ _log = logging.getLogger(__name__)
 
 _RESUMES = 5
 _GOOD_PROGRESS = 16 << 20  # bytes after which the count of resumes begins anew
-
-Progress = Callable[[int], None]
-"""Told how many bytes more have been fetched."""
 
 
 @dataclass(frozen=True, slots=True)

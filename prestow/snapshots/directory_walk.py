@@ -13,10 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from prestow.content.open_flags import DIRECTORY
 from prestow.errors import printable
 from prestow.snapshots.mounts.syscalls import open_below
-
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def opened(folder: Path) -> Iterator[int]:
     Raises:
         OSError: no directory, or a link to one.
     """
-    fd = os.open(folder, FOLDER)
+    fd = os.open(folder, DIRECTORY)
     try:
         yield fd
     finally:
@@ -49,7 +48,7 @@ class Descent:
         Raises:
             OSError: EXDEV for a mount point, ELOOP or ENOTDIR for what is no directory; the place has not changed.
         """
-        below = open_below(name, FOLDER, self.fd)
+        below = open_below(name, DIRECTORY, self.fd)
         self._above.append((name, _inode(self.fd)))
         self.fd, old = below, self.fd
         os.close(old)
@@ -61,7 +60,7 @@ class Descent:
             OSError: ESTALE if somebody moved the directory meanwhile.
         """
         name, inode = self._above.pop()
-        above = os.open("..", FOLDER, dir_fd=self.fd)
+        above = os.open("..", DIRECTORY, dir_fd=self.fd)
         self.fd, old = above, self.fd
         os.close(old)
         if _inode(above) != inode:

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from prestow.content.disk import make_folder, sync_folder, translated
 from prestow.content.lock import FileLock
+from prestow.content.open_flags import DIRECTORY, KNOWN_DIRECTORY
 from prestow.content.process_identity import Process
 from prestow.digest import Digest
 from prestow.errors import CancelledError, ExhaustedError, StorageError
@@ -139,7 +140,7 @@ class Folders:
     def _hold(self, staged: Path) -> int:
         with self.lock():  # nobody may find it before it is held
             staged.mkdir(0o700)
-            held = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held = os.open(staged, KNOWN_DIRECTORY)
             try:
                 fcntl.flock(held, fcntl.LOCK_SH)
             except OSError:
@@ -156,7 +157,7 @@ class Folders:
         if not self.durable:
             return
         with translated(f"syncing {self.root}"):
-            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(self.root, KNOWN_DIRECTORY)
             try:
                 syscalls.syncfs(fd)
             finally:
@@ -248,7 +249,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _abandoned(staged: Path) -> bool:
     try:
-        fd = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(staged, DIRECTORY)
     except OSError:
         return False  # gone meanwhile
     try:

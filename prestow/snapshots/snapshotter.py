@@ -18,11 +18,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.oci.image import Image
-
-Progress: TypeAlias = Callable[[int], None]
-"""Told of bytes as they are read."""
 
 
 class Kind(Enum):

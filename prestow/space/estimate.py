@@ -13,11 +13,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from prestow.content.disk import translated
+from prestow.content.plan import Holdings
 from prestow.content.refs import diff_ref, layer_ref
-from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.layers.tree.inode import Inode, walk
 from prestow.oci.image import Image, Layer
@@ -31,16 +30,6 @@ _ENTRY = 24_000  # decompressed bytes, as a rule, for each entry of a tar
 _BLOCK = 4096  # half of one is lost at the end of each file, on average
 _UNCOUNTED = 1 << 62  # free bytes of a file system that says it has none at all: ramfs, a tmpfs without a limit
 _INODES = 8  # of a layer's own: blobs, ingests and their folders
-
-
-class Holdings(Protocol):
-    """What is asked of a content store."""
-
-    def has(self, digest: Digest, size: int | None = None) -> bool:
-        """Return whether a blob is here, whole."""
-
-    def status(self, ref: str) -> Status | None:
-        """Return how far an ingest is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,13 @@ from pathlib import Path
 
 from prestow.content.disk import translated
 from prestow.content.local import LocalStore
-from prestow.content.store import MAX_DOCUMENT
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, StorageError
 from prestow.metadata.container_files import ContainerRecord, read_containers
 from prestow.metadata.containers import Containers, is_published
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.tag import recover_names
+from prestow.oci.document import MAX_DOCUMENT
 from prestow.oci.identity import chain_ids
 from prestow.oci.image_config import ImageConfig
 from prestow.runtime.bundle import CONFIG

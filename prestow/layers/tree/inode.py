@@ -20,7 +20,7 @@ Xattrs = tuple[tuple[bytes, bytes], ...]
 
 SECOND = 1_000_000_000
 
-_EARLIEST = -(2**63) * SECOND  # the kernel's seconds have 64 bits, a tar's any number of digits
+_EARLIEST = -(2**63) * SECOND  # the kernel's seconds have 64 bits; a tar's are cut before (tar/member.py), others' not
 _LATEST = 2**63 * SECOND - 1
 
 

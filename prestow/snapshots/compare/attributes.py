@@ -16,7 +16,7 @@ from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.inode import SECOND, Inode, clamped
 from prestow.layers.tree.xattrs import ACL_ACCESS, ACL_DEFAULT, CAPABILITY
 
-_LATEST, _EARLIEST = (2**31 - 1) * SECOND, -(2**31) * SECOND
+_LATEST, _EARLIEST = (2**31 - 1) * SECOND, -(2**31) * SECOND  # what every file system can tell; beyond, some clamp
 _OF_THE_HOST = {b"security.selinux", b"security.ima", b"security.evm"}
 _WITHOUT_ROOT = (b"user.", ACL_ACCESS, ACL_DEFAULT)
 

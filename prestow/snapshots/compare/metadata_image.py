@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from prestow.cancellation import check
+from prestow.content.open_flags import FILE
+from prestow.content.store import Progress
 from prestow.layers.erofs.image import MetadataImage
-from prestow.snapshots.compare.data import Layers, first_difference, unequal
-from prestow.snapshots.snapshotter import Damage, Progress
-
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+from prestow.layers.open_tars import OpenTars
+from prestow.snapshots.compare.data import first_difference, pieces, unequal
+from prestow.snapshots.snapshotter import Damage
 
 
 def image_damage(image: MetadataImage, stored: Path, progress: Progress | None) -> Iterator[Damage]:
@@ -44,7 +45,7 @@ def _found(kind: str, stored: Path, size: int, differs: Callable[[int], int | No
 def _fault(stored: Path, size: int, differs: Callable[[int], int | None]) -> str:
     if not stat.S_ISREG(os.lstat(stored).st_mode):
         return "not a file"
-    file = os.open(stored, _READ)
+    file = os.open(stored, FILE)
     try:
         found = os.fstat(file).st_size
         if found != size:
@@ -64,12 +65,12 @@ def _image_differs(image: MetadataImage, file: int, progress: Progress | None) -
 def _side_differs(
     image: MetadataImage, file: int, open_layer: Callable[[int], int], progress: Progress | None
 ) -> int | None:
-    layers = Layers(open_layer)
+    tars = OpenTars(open_layer)
     try:
-        pieces = (piece for inode, start in image.layout.side.items() for piece in layers.pieces(inode, start))
+        pieces = (piece for inode, start in image.layout.side.items() for piece in pieces(tars, inode, start))
         return first_difference(file, image.side_size, pieces, progress=progress)
     finally:
-        layers.close()
+        tars.close()
 
 
 class _Comparing:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from prestow.content.disk import translated
+from prestow.content.store import Progress
 from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import InvalidError, PreconditionError
 from prestow.layers.erofs.image import encode
@@ -28,7 +29,7 @@ from prestow.snapshots.drivers.unpacked import Made
 from prestow.snapshots.mounts.mount import unmount
 from prestow.snapshots.mounts.shared import BLOCK_BITS, device_blocks, ensure_mounted, mount_image
 from prestow.snapshots.mounts.users import users_of
-from prestow.snapshots.snapshotter import Damage, Info, Progress
+from prestow.snapshots.snapshotter import Damage, Info
 
 _IMAGE, _SIDE = ".erofs", ".side"
 

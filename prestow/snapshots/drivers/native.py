@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from prestow.content.disk import translated
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
 from prestow.layers.tree.inode import Inode
@@ -20,7 +21,7 @@ from prestow.snapshots.compare.folder import compare
 from prestow.snapshots.drivers import trial
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.unpacked import Made
-from prestow.snapshots.snapshotter import Damage, Info, Progress
+from prestow.snapshots.snapshotter import Damage, Info
 from prestow.snapshots.tree_copy import copy_tree
 
 _log = logging.getLogger(__name__)

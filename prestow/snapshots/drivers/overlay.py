@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from prestow.content.disk import translated
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
 from prestow.layers.tar.entry import Kind
@@ -25,7 +26,7 @@ from prestow.snapshots.drivers import trial
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.overlay_layer import difference
 from prestow.snapshots.drivers.unpacked import Made
-from prestow.snapshots.snapshotter import Damage, Info, Progress
+from prestow.snapshots.snapshotter import Damage, Info
 
 _WORKERS = 4
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
 from prestow.layers.scans import Scans
@@ -26,7 +27,7 @@ from prestow.snapshots.catalog import Catalog, Change
 from prestow.snapshots.chain import Blobs, Chain, Link, Scan
 from prestow.snapshots.folders import Folders
 from prestow.snapshots.row_file import write_row
-from prestow.snapshots.snapshotter import Aside, Damage, Info, Kind, Progress
+from prestow.snapshots.snapshotter import Aside, Damage, Info, Kind
 
 
 @dataclass(frozen=True, slots=True)
