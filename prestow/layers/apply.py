@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from prestow.content.refs import diff_ref, layer_ref
-from prestow.content.store import Progress, Store, Writer
+from prestow.content.store import Progress, Store, Writer, silent
 from prestow.digest import Digest
 from prestow.errors import (
     AlreadyExistsError,
@@ -123,7 +123,7 @@ def unpack(
     """
     writer.truncate()
     compression = layer_compression(layer.descriptor.media_type)
-    pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or _silent)
+    pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or silent)
     with Overlapped(pieces) as made:
         passage = _Passage(iter(made), writer.write)
         scanned = scan(passage, layer.index, limits)
@@ -178,10 +178,6 @@ def _reported(pieces: Iterator[bytes], blob: BinaryIO, progress: Progress) -> It
             reported = position
         if piece:
             yield piece
-
-
-def _silent(_: int) -> None:
-    """Report to nobody."""
 
 
 class _Passage:

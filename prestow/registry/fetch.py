@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from prestow.content.plan import replacement
 from prestow.content.refs import document_ref, layer_ref
-from prestow.content.store import Progress, Store, Writer
+from prestow.content.store import Progress, Store, Writer, silent
 from prestow.digest import Digest
 from prestow.errors import (
     AlreadyExistsError,
@@ -22,7 +22,7 @@ from prestow.errors import (
     NotFoundError,
     UnavailableError,
 )
-from prestow.layers.ahead import Ingests, ahead
+from prestow.layers.ahead import ahead
 from prestow.layers.apply import settle
 from prestow.layers.scans import Scans
 from prestow.oci.descriptor import Descriptor
@@ -87,7 +87,7 @@ def fetch_manifest(
 
 def fetch_layer(
     source: Fetcher,
-    content: Ingests,
+    content: Store,
     layer: Layer,
     *,
     scans: Scans,
@@ -109,7 +109,7 @@ def fetch_layer(
         As :func:`fetch_blob`.
     """
     unless = replacement(layer, keep_blobs=keep_blob)
-    with ahead(content, layer, scans=scans, progress=progress or _silent) as arrived:
+    with ahead(content, layer, scans=scans, progress=progress or silent) as arrived:
         fetched = fetch_blob(source, content, layer.descriptor, unless=unless, progress=arrived)
     if not keep_blob:
         settle(content, layer)
@@ -155,7 +155,7 @@ def fetch_blob(
         if writer.offset > size:
             writer.truncate()
         before = writer.offset
-        _complete(source, writer, descriptor, progress or _silent)
+        _complete(source, writer, descriptor, progress or silent)
         writer.seal()
         return Fetched(ref, size, size - before)
 
@@ -190,10 +190,6 @@ def _append(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: P
             progress(len(chunk))
     if writer.offset < size:
         raise UnavailableError(f"layer {descriptor.digest}: ended after {writer.offset} of {size} bytes")
-
-
-def _silent(count: int) -> None:
-    """Do nothing."""
 
 
 def fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descriptor) -> bytes:

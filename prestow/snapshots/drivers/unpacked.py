@@ -25,6 +25,7 @@ from prestow.metadata.database import Database
 from prestow.oci.image import Image
 from prestow.snapshots.catalog import Catalog, Change
 from prestow.snapshots.chain import Blobs, Chain, Link, Scan
+from prestow.snapshots.compare.folder import compare
 from prestow.snapshots.folders import Folders
 from prestow.snapshots.row_file import write_row
 from prestow.snapshots.snapshotter import Aside, Damage, Info, Kind
@@ -80,16 +81,21 @@ class Unpacked(ABC):
         self._scan = scan or Scans(content).tree
 
     @abstractmethod
-    def _has(self, info: Info) -> bool:
-        """Whether the files of one chain ID are there."""
-
-    @abstractmethod
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
         """Make the files of some chain IDs of a chain in ``staged``, and wait for the disk."""
 
-    @abstractmethod
+    def _has(self, info: Info) -> bool:
+        """Whether the files of one chain ID are there."""
+        return self._folders.fs(info.id).is_dir()
+
+    def _written(self, lower: Inode | None, tree: Inode) -> Inode:  # noqa: ARG002
+        """Return what is written of a tree, which stands on that of the link below, if it is written to a folder."""
+        return tree
+
     def _damage(self, chain: Chain, lower: Inode | None, tree: Inode, progress: Progress | None) -> Iterator[Damage]:
         """Compare the files of a chain's top with its tree, which stands on that of the link below."""
+        folder = self._folders.fs(self._catalog.get(chain.chain_id).id)
+        yield from compare(self._written(lower, tree), chain.opener(self._content), folder, progress=progress)
 
     def _needed(self, chain: Chain) -> Sequence[Link]:
         """Return the links of a chain whose files its top needs."""

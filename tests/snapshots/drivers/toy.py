@@ -1,17 +1,15 @@
 """A driver that is no part of the product: whole trees as plain folders, as a stranger would write a first one."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
-from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain
-from prestow.snapshots.compare.folder import compare
 from prestow.snapshots.drivers import trial
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.unpacked import Made
-from prestow.snapshots.snapshotter import Damage, Info, Progress
+from prestow.snapshots.snapshotter import Info
 
 
 class ToySnapshotter(Driver):
@@ -27,9 +25,6 @@ class ToySnapshotter(Driver):
         materialise(trial.trial_tree(), open_layer, folder / "tree", privileged=True)
         trial.use(folder / "tree", data)
 
-    def _has(self, info: Info) -> bool:
-        return self._folders.fs(info.id).is_dir()
-
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
         if not wanted:
             return []
@@ -37,10 +32,6 @@ class ToySnapshotter(Driver):
         materialise(chain.tree(self._scan), chain.opener(self._content), staged / "tree/fs", privileged=True)
         self._folders.sync()
         return [Made(chain.chain_id, staged / "tree")]
-
-    def _damage(self, chain: Chain, lower: Inode | None, tree: Inode, progress: Progress | None) -> Iterator[Damage]:  # noqa: ARG002
-        folder = self._folders.fs(self._catalog.get(chain.chain_id).id)
-        yield from compare(tree, chain.opener(self._content), folder, progress=progress)
 
     def _stack(self, line: Sequence[Info]) -> list[Path]:
         return [self._folders.fs(info.id) for info in line[:1]]
