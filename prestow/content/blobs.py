@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from prestow.content.descriptors import FILE
 from prestow.content.disk import (
     create_file,
     failure,
@@ -27,7 +28,6 @@ from prestow.content.disk import (
     sync_folder,
     translated,
 )
-from prestow.content.open_flags import FILE
 from prestow.content.quarantine import Quarantine
 from prestow.content.store import Info
 from prestow.digest import Digest

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from prestow.cancellation import check
-from prestow.content.open_flags import KNOWN_DIRECTORY, KNOWN_FILE
+from prestow.content.descriptors import KNOWN_DIRECTORY, KNOWN_FILE, opened
 from prestow.content.process_identity import is_abandoned, owned_name
 from prestow.digest import Digester
 from prestow.errors import ExhaustedError, PrestowError, StorageError, UnavailableError
@@ -70,11 +70,8 @@ def check_descriptors(what: str, count: int = 1) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
-    fd = os.open(folder, KNOWN_DIRECTORY)
-    try:
+    with opened(folder, KNOWN_DIRECTORY) as fd:
         os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def make_folder(folder: Path, *, durable: bool = True) -> None:

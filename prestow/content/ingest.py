@@ -23,9 +23,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from prestow.content.descriptors import FILE
 from prestow.content.disk import check_descriptors, make_folder, remove_flat, replace_file, set_aside, translated
 from prestow.content.lock import FileLock
-from prestow.content.open_flags import FILE
 from prestow.content.process_identity import boot_id
 from prestow.content.store import Status
 from prestow.digest import Digest

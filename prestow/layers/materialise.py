@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prestow.cancellation import check
+from prestow.content.descriptors import DIRECTORY, NEW_FILE, PATH_ONLY
 from prestow.content.disk import failure
-from prestow.content.open_flags import DIRECTORY, NEW_FILE, PATH_ONLY
 from prestow.errors import (
     AlreadyExistsError,
     CancelledError,

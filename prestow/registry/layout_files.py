@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from prestow.content.open_flags import KNOWN_FILE
+from prestow.content.descriptors import KNOWN_FILE
 from prestow.errors import ExhaustedError, InvalidError, NotFoundError, StorageError, UnsupportedError
 from prestow.layers.limits import Limits
 from prestow.layers.tar.entry import Kind

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from prestow.content.descriptors import DIRECTORY, FILE
 from prestow.content.disk import sync_folder, translated
-from prestow.content.open_flags import DIRECTORY, FILE
 from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError, PreconditionError, printable
 from prestow.oci.document import MAX_DOCUMENT
 from prestow.runtime.spec import Spec

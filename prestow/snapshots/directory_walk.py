@@ -8,27 +8,13 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from prestow.content.open_flags import DIRECTORY
+from prestow.content.descriptors import DIRECTORY, opened
 from prestow.errors import printable
 from prestow.snapshots.mounts.syscalls import open_below
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[int]:
-    """Yield a directory's descriptor.
-
-    Raises:
-        OSError: no directory, or a link to one.
-    """
-    fd = os.open(folder, DIRECTORY)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 class Descent:
@@ -110,7 +96,7 @@ def _statuses(root: Path) -> Iterator[os.stat_result]:
     yield top
     if not stat.S_ISDIR(top.st_mode):
         return
-    with opened(root) as start, Descent(start) as descent:
+    with opened(root, DIRECTORY) as start, Descent(start) as descent:
         pending = [descent.names()]
         while pending:
             if pending[-1]:

@@ -26,9 +26,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from prestow.content.descriptors import DIRECTORY, KNOWN_DIRECTORY, opened
 from prestow.content.disk import make_folder, sync_folder, translated
 from prestow.content.lock import FileLock
-from prestow.content.open_flags import DIRECTORY, KNOWN_DIRECTORY
 from prestow.content.process_identity import Process
 from prestow.digest import Digest
 from prestow.errors import CancelledError, ExhaustedError, StorageError
@@ -156,12 +156,8 @@ class Folders:
         """
         if not self.durable:
             return
-        with translated(f"syncing {self.root}"):
-            fd = os.open(self.root, KNOWN_DIRECTORY)
-            try:
-                syscalls.syncfs(fd)
-            finally:
-                os.close(fd)
+        with translated(f"syncing {self.root}"), opened(self.root, KNOWN_DIRECTORY) as fd:
+            syscalls.syncfs(fd)
 
     def publish(self, files: Iterable[tuple[Path, str]]) -> None:
         """Publish files and folders under their names; rubbish that has one goes to the trash first.

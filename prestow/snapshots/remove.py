@@ -16,8 +16,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from prestow.content.descriptors import DIRECTORY
 from prestow.content.disk import SCARCE, failure
-from prestow.content.open_flags import DIRECTORY
 from prestow.errors import PreconditionError, StorageError, printable
 from prestow.snapshots.directory_walk import Descent
 from prestow.snapshots.mounts.mountinfo import mounts_below

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from prestow.content.descriptors import FILE
 from prestow.content.disk import replace_file, translated
-from prestow.content.open_flags import FILE
 from prestow.digest import Digest
 from prestow.errors import PrestowError, StorageError
 from prestow.snapshots.snapshotter import Info, Kind

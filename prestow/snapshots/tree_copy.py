@@ -12,9 +12,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from prestow.cancellation import check
-from prestow.content.open_flags import FILE, NEW_FILE
+from prestow.content.descriptors import DIRECTORY, FILE, NEW_FILE, opened
 from prestow.layers.copying import copy_range
-from prestow.snapshots.directory_walk import Descent, opened
+from prestow.snapshots.directory_walk import Descent
 from prestow.snapshots.mounts.syscalls import open_below
 
 _OVERLAY = "trusted.overlay."
@@ -29,7 +29,12 @@ def copy_tree(source: Path, target: Path) -> None:
         OSError: something cannot be read or written; without root, also what its owner has closed to himself.
         CancelledError: the work that this is part of is to end.
     """
-    with opened(source) as start, opened(target) as root, Descent(start) as here, Descent(root) as there:
+    with (
+        opened(source, DIRECTORY) as start,
+        opened(target, DIRECTORY) as root,
+        Descent(start) as here,
+        Descent(root) as there,
+    ):
         _Copier(here, there).copy(root)
 
 
@@ -39,7 +44,7 @@ def copy_root(source: Path, target: Path) -> None:
     Raises:
         OSError: something cannot be read or written.
     """
-    with opened(source) as source_fd, opened(target) as target_fd:
+    with opened(source, DIRECTORY) as source_fd, opened(target, DIRECTORY) as target_fd:
         copy_attributes(source_fd, target_fd)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from prestow.cancellation import check
-from prestow.content.open_flags import DIRECTORY, KNOWN_FILE, PATH_ONLY
+from prestow.content.descriptors import DIRECTORY, KNOWN_FILE, PATH_ONLY
 from prestow.content.store import Progress
 from prestow.errors import printable
 from prestow.layers.open_tars import OpenTars

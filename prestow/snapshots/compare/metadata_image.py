@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from prestow.cancellation import check
-from prestow.content.open_flags import FILE
+from prestow.content.descriptors import FILE, opened
 from prestow.content.store import Progress
 from prestow.layers.erofs.image import MetadataImage
 from prestow.layers.open_tars import OpenTars
@@ -45,14 +45,11 @@ def _found(kind: str, stored: Path, size: int, differs: Callable[[int], int | No
 def _fault(stored: Path, size: int, differs: Callable[[int], int | None]) -> str:
     if not stat.S_ISREG(os.lstat(stored).st_mode):
         return "not a file"
-    file = os.open(stored, FILE)
-    try:
+    with opened(stored, FILE) as file:
         found = os.fstat(file).st_size
         if found != size:
             return f"{found} bytes, expected {size}"
         at = differs(file)
-    finally:
-        os.close(file)
     return "" if at is None else f"differs from what its layers make, first at byte {at}"
 
 
