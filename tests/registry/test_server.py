@@ -21,7 +21,7 @@ from prestow.errors import NotFoundError, UnavailableError
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
 from prestow.reference import LayoutReference, Reference
-from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.layout import LayoutSource, open_layout
 from prestow.registry.pull_api import candidate_names
@@ -71,7 +71,7 @@ def fill(content: LocalStore, layout: Path) -> Descriptor:
     source = LayoutSource(LayoutReference(layout))
     target = source.resolve()
     for layer in fetch_manifest(source, content, target, AMD64).layers:
-        fetch_layer(source, content, layer.descriptor)
+        fetch_blob(source, content, layer.descriptor)
         verify(content, layer.descriptor)
     return target
 
@@ -89,7 +89,7 @@ def test_a_store_pulls_from_a_store(layout: Path, tmp_path: Path) -> None:
         source = sources.open(Reference.parse(f"{at(server)}/library/demo:1"))
         assert source.resolve() == target
         for layer in fetch_manifest(source, near, target, AMD64).layers:
-            fetch_layer(source, near, layer.descriptor)
+            fetch_blob(source, near, layer.descriptor)
             verify(near, layer.descriptor)
 
     assert {info.digest for info in near.walk()} == {info.digest for info in far.walk()}
