@@ -119,7 +119,7 @@ class Node(OpenedStore):
         return self.leases.during(owner, self.settings.lease_hours * 3600)
 
     def unfinished(self, owner: str) -> AbstractContextManager[str]:
-        """Hold a lease for work that can be gone on with, as :meth:`lease`; see :meth:`Leases.unfinished`."""
+        """Hold a lease for work that can resume, as :meth:`lease`; see :meth:`Leases.unfinished`."""
         self.recover()
         return self.leases.unfinished(owner, self.settings.ingest_days * 24 * 3600)
 

@@ -1,15 +1,17 @@
 """What an opened store has, whatever the settings say: content, names, containers, leases, and where things are.
 
-$PRESTOW_HOME/             mode 0700, and nobody else may write to it
-store.json               format version, store id (random, made once)
-metadata.db              names, snapshots, containers, leases; metadata.lock while it is made
-containers/              the containers once more, should the database be lost
-content/                 an OCI image layout
-ingest/                  partial downloads
-snapshots/  bundles/     by driver; by container ID
-namespaces/<name>/       bundles/, runtime/ of the other namespaces than the default one
-quarantine/              damaged, and out of the way
-trash/                   on its way out
+    $PRESTOW_HOME/             mode 0700, and nobody else may write to it
+      store.json               format version, store id (random, made once)
+      metadata.db              names, snapshots, containers, leases; metadata.lock while it is made
+      containers/              the containers once more, should the database be lost
+      content/                 an OCI image layout
+      ingest/                  partial downloads
+      snapshots/  bundles/     by driver; by container ID
+      namespaces/<name>/       bundles/, runtime/ of the other namespaces than the default one
+      quarantine/              damaged, and out of the way
+      trash/                   on its way out
+
+It is enough for verbs that only read, and imports neither settings nor clients.
 """
 
 import socket
