@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prestow.fsck.run import examine
+from prestow.fsck.run import fsck
 from prestow.gc.prune import prune
 from prestow.metadata.tag import untag
 from prestow.oci.image import Image
@@ -41,9 +41,9 @@ def place(node: Node, image: Image) -> Path:
     return node.home / "snapshots/toy" / str(node.snapshotter("toy").stat(image.chain_id).id) / "fs"
 
 
-def damaged(node: Node, *, mend: bool = False) -> list[str]:
+def damaged(node: Node, *, repair: bool = False) -> list[str]:
     """Return what is damaged in a store."""
-    return [damage.name for each in examine(node, None, mend=mend).every for damage in each.found.damaged]
+    return [damage.name for each in fsck(node, None, repair=repair).every for damage in each.found.damaged]
 
 
 @pytest.mark.parametrize("law", snapshotter.SUITE, ids=snapshotter.name)
@@ -72,7 +72,7 @@ def test_fsck_finds_what_is_damaged_and_repairs_it(node: Node, image: Image) -> 
     (place(node, image).parent / "row.json").unlink()
     file.chmod(0o123)
 
-    assert str(file) in damaged(node, mend=True)
+    assert str(file) in damaged(node, repair=True)
     assert damaged(node) == []
 
 
