@@ -59,7 +59,7 @@ class Status:
 
 
 def silent(_: int) -> None:
-    """Tell nobody of progress."""
+    """Ignore progress."""
 
 
 class Writer(Protocol):
