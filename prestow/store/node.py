@@ -18,7 +18,6 @@ from prestow.store.opened import OpenedStore
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from prestow.layers.limits import Limits
     from prestow.layers.scans import Scans
     from prestow.registry.source import Source, Sources
     from prestow.snapshots.maintained import Maintained
@@ -43,22 +42,17 @@ class Node(OpenedStore):
 
     @cached_property
     def scans(self) -> "Scans":
-        """What the layers mean, remembered for a while."""
+        """What the layers mean, remembered for a while, and what one may be at most."""
+        from prestow.layers.limits import Limits
         from prestow.layers.scans import Scans
 
-        return Scans(self.content, self.limits)
-
-    @cached_property
-    def limits(self) -> "Limits":
-        """What a layer may be at most."""
-        from prestow.layers.limits import Limits
-
-        return Limits(
+        limits = Limits(
             max_layer_bytes=self.settings.max_layer_bytes,
             max_ratio=self.settings.max_layer_ratio,
             max_entries=self.settings.max_layer_entries,
             max_depth=self.settings.max_layer_depth,
         )
+        return Scans(self.content, limits)
 
     @cached_property
     def sources(self) -> "Sources":

@@ -3,8 +3,7 @@
 A container's snapshot is made on two layers, mounted, read, written, and taken down. That a file system can be mounted
 does not say that one can write on top of it: overlayfs and FUSE cannot be upper directories, and without extended
 attributes a folder that replaces another one fails.
-
-    lower/  mnt/     what is mounted there, the probe takes down
+The probe takes down what is mounted at ``lower`` and ``mnt``.
 """
 
 import os
