@@ -47,6 +47,7 @@ class Request:
         private: for the server of ``url`` only.
         content: body of a ``POST``.
         tls: how that server proves itself.
+        timeouts: bounds of its waits; those of all servers if ``None``.
         limit: deepest place that the host may lie at; ``None`` is anywhere, for hosts of the operator's choice.
         streams: the answer is a blob, under a least rate, and not a document with a deadline.
     """
@@ -57,6 +58,7 @@ class Request:
     private: Headers = field(default=(), repr=False)
     content: bytes = field(default=b"", repr=False)
     tls: Tls = field(default_factory=Tls)
+    timeouts: Timeouts | None = None
     limit: Reach | None = None
     streams: bool = False
 
@@ -74,7 +76,12 @@ class Request:
         # the target because httpx would normalise it.
         headers = (("Host", self.url.authority), *_COMMON, *self.headers, *self.private)
         waits = httpx.Timeout(connect=timeouts.connect, read=timeouts.idle, write=timeouts.idle, pool=timeouts.pool)
-        extensions = {"timeout": waits.as_dict(), "target": self.url.target.encode(), "streams": self.streams}
+        extensions = {
+            "timeout": waits.as_dict(),
+            "target": self.url.target.encode(),
+            "streams": self.streams,
+            "timeouts": timeouts,
+        }
         try:
             return httpx.Request(
                 self.method, self.url.origin, headers=headers, content=self.content or None, extensions=extensions
@@ -187,7 +194,7 @@ class Connections:
             UnavailableError: there is no answer, or not in time.
             InvalidError: the server cannot prove itself, or lies where the request must not go.
         """
-        wire = request.wire(self.options.timeouts)
+        wire = request.wire(request.timeouts or self.options.timeouts)
         with _translated(request.url):
             answer = self._transport(request).handle_request(wire)
         response = Response(request, answer)
@@ -207,7 +214,7 @@ class Connections:
     def _transport(self, request: Request) -> Transport:
         """Return the connections that were made under the same conditions."""
         options = self.options
-        tls = options.tls_for(request.tls, request.url) if request.url.scheme == "https" else None
+        tls = request.tls if request.url.scheme == "https" else None
         key = (tls, request.limit)
         with self._lock:
             if self._process != os.getpid():  # the parent's connections are not ours to use, nor to close
@@ -216,7 +223,6 @@ class Connections:
                 self._transports[key] = Transport(
                     None if tls is None else _context(tls),
                     limit=request.limit,
-                    timeouts=options.timeouts,
                     connections=options.connections,
                 )
             return self._transports[key]
@@ -261,10 +267,11 @@ def _context(tls: Tls) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=None if system else certifi.where())
         for file in tls.ca:
             context.load_verify_locations(file)
-        if tls.certificate:
-            context.load_cert_chain(tls.certificate, tls.key)
+        for certificate, key in tls.clients:
+            context.load_cert_chain(certificate, key)
     except OSError as error:  # ssl's errors are of this kind, too
-        raise InvalidError(f"TLS certificates {[str(file) for file in tls.ca]}, {tls.certificate}: {error}") from error
+        files = [*map(str, tls.ca), *(str(file) for pair in tls.clients for file in pair if file)]
+        raise InvalidError(f"TLS certificates {', '.join(files)}: {error}") from error
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

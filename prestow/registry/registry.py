@@ -23,8 +23,9 @@ from prestow.oci.mediatypes import INDEXES, MANIFESTS, SCHEMA_1
 from prestow.oci.walk import parse_document
 from prestow.reference import Reference
 from prestow.registry.client import Client
+from prestow.registry.endpoints import endpoints
 from prestow.registry.failure import failure
-from prestow.registry.hosts import Capability, Endpoint, endpoints
+from prestow.registry.hosts import Capability, Endpoint
 from prestow.registry.http import Headers, Request, Response
 from prestow.registry.ranges import is_rest
 

@@ -138,11 +138,22 @@ class Node:
     def sources(self) -> "Sources":
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
         from prestow.registry.credentials import DockerConfig
-        from prestow.registry.hosts import Options
+        from prestow.registry.hosts import Options, Timeouts
         from prestow.registry.source import Sources
 
         settings = self.settings
-        options = Options(insecure=frozenset(settings.insecure_registries), trusted=frozenset(settings.trusted_hosts))
+        options = Options(
+            directories=settings.hosts_dirs,
+            insecure=frozenset(settings.insecure_registries),
+            trusted=frozenset(settings.trusted_hosts),
+            timeouts=Timeouts(
+                connect=settings.registry_connect_seconds,
+                document=settings.registry_document_seconds,
+                blob=settings.registry_blob_seconds,
+                idle=settings.registry_idle_seconds,
+                rate=settings.registry_least_rate,
+            ),
+        )
         return Sources(options, credentials=DockerConfig(settings.docker_config).find)
 
     def source(self, reference: str) -> "Source":

@@ -22,12 +22,12 @@ from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
 from prestow.reference import LayoutReference, Reference
 from prestow.registry.fetch import fetch_layer, fetch_manifest
-from prestow.registry.hosts import Endpoint, Options
+from prestow.registry.hosts import Options
 from prestow.registry.layout import LayoutSource, open_layout
 from prestow.registry.pull_api import candidate_names
 from prestow.registry.server.listener import Server
 from prestow.registry.source import Sources
-from prestow.registry.url import Url
+from tests.hosts_files import mirrored
 from tests.image_factory import put_blob, read_blob, write_demo_image
 
 AMD64 = Platform("linux", "amd64")
@@ -95,11 +95,10 @@ def test_a_store_pulls_from_a_store(layout: Path, tmp_path: Path) -> None:
     assert {info.digest for info in near.walk()} == {info.digest for info in far.walk()}
 
 
-def test_a_mirror_answers_for_the_registry_that_it_is_asked_about(server: Server, layout: Path) -> None:
+def test_a_mirror_answers_for_the_registry_that_it_is_asked_about(server: Server, layout: Path, tmp_path: Path) -> None:
     target = LayoutSource(LayoutReference(layout)).resolve()
-    mirror = Endpoint(Url.parse(f"http://{at(server)}/v2"), at(server), "localhost")
 
-    with Sources(Options(mirrors={"localhost": (mirror,)})) as sources:
+    with Sources(mirrored(tmp_path / "hosts", "localhost", at(server))) as sources:
         assert sources.open(Reference.parse("localhost/demo:1")).resolve() == target
 
 
