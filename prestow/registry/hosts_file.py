@@ -43,6 +43,8 @@ _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:h|ms|m|s))+", re.ASCII)
 _PART = re.compile(r"([0-9.]+)(h|ms|m|s)", re.ASCII)
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _LARGEST = 1 << 20
+DEFAULT = "_default"
+_WITH_PORT = re.compile(r"(.+)_([0-9]+)_", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,22 @@ def find_hosts_file(domain: str, directories: tuple[Path, ...]) -> HostsFile | N
     return None
 
 
+def registries(directories: tuple[Path, ...]) -> set[str]:
+    """Return the domains for which there is a subdirectory; ``_default`` stands for all others.
+
+    Raises:
+        StorageError: a directory cannot be listed.
+    """
+    found: set[str] = set()
+    for directory in directories:
+        try:
+            names = [path.name for path in directory.iterdir() if path.is_dir()] if directory.is_dir() else []
+        except OSError as error:
+            raise StorageError(f"{directory}: {error.strerror}; let this user read it") from error
+        found.update(_WITH_PORT.sub(r"\1:\2", name) for name in names)
+    return found
+
+
 def read_hosts_file(directory: Path) -> HostsFile:
     """Read ``hosts.toml`` of a directory, or docker's files where there is none or an empty one.
 
@@ -142,7 +160,8 @@ def _subdirectories(domain: str) -> Iterator[str]:
     if colon and not domain.endswith("]"):  # of an IPv6 address without a port
         yield f"{host}_{port}_"
     yield domain
-    yield "_default"
+    if domain != DEFAULT:
+        yield DEFAULT
 
 
 def _docker_files(directory: Path) -> Tls:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from prestow.layers.limits import Limits
     from prestow.layers.scans import Scans
+    from prestow.registry.hosts import Options
     from prestow.registry.source import Source, Sources
     from prestow.snapshots.drivers.driver import Driver
     from prestow.snapshots.snapshotter import Info
@@ -138,11 +139,17 @@ class Node:
     def sources(self) -> "Sources":
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
         from prestow.registry.credentials import DockerConfig
-        from prestow.registry.hosts import Options, Timeouts
         from prestow.registry.source import Sources
 
+        return Sources(self.registry_options, credentials=DockerConfig(self.settings.docker_config).find)
+
+    @property
+    def registry_options(self) -> "Options":
+        """How registries are spoken to."""
+        from prestow.registry.hosts import Options, Timeouts
+
         settings = self.settings
-        options = Options(
+        return Options(
             directories=settings.hosts_dirs,
             insecure=frozenset(settings.insecure_registries),
             trusted=frozenset(settings.trusted_hosts),
@@ -154,7 +161,6 @@ class Node:
                 rate=settings.registry_least_rate,
             ),
         )
-        return Sources(options, credentials=DockerConfig(settings.docker_config).find)
 
     def source(self, reference: str) -> "Source":
         """Return the source that a reference names.
