@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from config.drivers import DriverChoice
 from config.home import config_file, docker_config
 
 _FAULTS = {"extra_forbidden": "there is no such setting"}
@@ -26,9 +27,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PRESTOW_", frozen=True, extra="forbid")
 
-    driver: Literal["auto", "erofs", "overlay", "native"] = Field(
-        "auto", description="Snapshotter; auto probes the kernel"
-    )
+    driver: DriverChoice = Field("auto", description="Snapshotter; auto probes the kernel")
     durability: Literal["full", "fast"] = Field(
         "full",
         description="full: committed snapshots are on disk; fast: no syncfs, a power cut may lose snapshots",

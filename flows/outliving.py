@@ -6,12 +6,15 @@ others: a unit ends with all that is in its control group. Elsewhere, and where 
 unit of its starter.
 """
 
+import fcntl
 import os
+import resource
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from flows.background import LOCK_FD
 from flows.standing import be_usual
 from prestow.runtime.control_groups import leave, may_enter, memberships
 
@@ -21,11 +24,17 @@ _PATIENCE = 5.0
 _POLL = 0.01
 
 
-def leave_starter(name: str, *, to_return: bool = False) -> None:
-    """Leave the starter's control groups and take nothing else of it; ``name`` is the scope's.
+def leave_starter(name: str, *, files: int, to_return: bool = False) -> None:
+    """Leave the starter's control groups and directory, and keep no more of it than the first ``files`` descriptors.
 
-    With ``to_return``, the groups are left only if children may go back into them, as those of root may.
+    Those, of which the lock is the first, no program gets that is started from here. With ``to_return``, the groups are
+    left only if children may go back into them, as those of root may. ``name`` is the scope's.
     """
+    end = LOCK_FD + files
+    os.closerange(end, resource.getrlimit(resource.RLIMIT_NOFILE)[0])  # such as the lock of a shell script
+    for handed in range(LOCK_FD, end):
+        fcntl.fcntl(handed, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    os.chdir("/")  # not to keep a directory in use, nor to look for settings there
     groups = memberships()
     if not to_return or may_enter(groups):
         scoped = _SYSTEMD.is_dir() and _become_scope(f"prestow-{name}-{os.getpid()}.scope")

@@ -102,28 +102,13 @@ class Reference:
 
     def __str__(self) -> str:
         """Return the canonical form, ``domain/path[:tag][@digest]``."""
-        return self.name + self._suffix
+        tag = "" if self.tag is None else f":{self.tag}"
+        return f"{self.name}{tag}" if self.digest is None else f"{self.name}{tag}@{self.digest}"
 
     @property
     def name(self) -> str:
         """The repository with its domain, ``domain/path``."""
         return f"{self.domain}/{self.path}"
-
-    @property
-    def familiar(self) -> str:
-        """The shortest form that reads back as this reference, for people."""
-        if self.domain != DEFAULT_DOMAIN:
-            return str(self)
-        short = self.path.removeprefix(_LIBRARY)
-        for name in (short, self.path):
-            if not _IMAGE_ID.fullmatch(name) and _split_domain(name) == (self.domain, self.path):
-                return name + self._suffix
-        return str(self)
-
-    @property
-    def _suffix(self) -> str:
-        tag = "" if self.tag is None else f":{self.tag}"
-        return tag if self.digest is None else f"{tag}@{self.digest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image
+from prestow.oci.lookup import holds_documents
 from prestow.platforms import platform_or_host
 from prestow.registry import fetch as engine
 from prestow.store.node import open_node
@@ -14,7 +15,7 @@ from tasks.policy import step
     lambda target: f"fetch manifest {target.digest.short}",
     version=1,
     key=lambda target, platform: f"{target.digest} {platform_or_host(platform)}",
-    hit=lambda home, target, platform: open_node(home).holds_documents(target, platform_or_host(platform)),
+    hit=lambda home, target, platform: holds_documents(open_node(home).content, target, platform_or_host(platform)),
 )
 def fetch_manifest(home: str, name: str, reference: str, target: Descriptor, platform: str | None) -> Image:
     """Fetch and store index, manifest and config, and tell the image's layers."""

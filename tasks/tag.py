@@ -15,8 +15,8 @@ from tasks.policy import step
     lambda name: f"tag {name}",
     version=3,
     key=lambda name, reference, target, namespace: f"{namespace} {name} {reference} {target.digest}",
-    hit=lambda home, name, reference, target, namespace: open_node(home, namespace).is_tagged(
-        name, target, canonical_source(reference)
+    hit=lambda home, name, reference, target, namespace: engine.is_tagged(
+        open_node(home, namespace).images, open_node(home).content, name, target, source=canonical_source(reference)
     ),
 )
 def tag(

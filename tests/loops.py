@@ -23,11 +23,10 @@ from prestow.content.verify import verify as commit
 from prestow.errors import NotFoundError, UnavailableError
 from prestow.fsck.image import fsck_image
 from prestow.gc.prune import Choice, prune
-from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.tag import tag, untag
-from prestow.oci.lookup import find_image
+from prestow.oci.lookup import find_image, holds_documents
 from prestow.platforms import Platform
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
@@ -60,11 +59,10 @@ def pull_from(node: Node, reference: str, name: str, *, driver: str = "erofs", l
         node.leases.add(lease, "content", [target.digest])
         image = fetch_manifest(source, node.content, target, PLATFORM)
         node.protect(lease, image)
-        if not node.holds_documents(target, PLATFORM):
+        if not holds_documents(node.content, target, PLATFORM):
             fetch_manifest(source, node.content, target, PLATFORM)
         for layer in image.layers[:layers]:
-            with ahead(node.content, layer, scans=node.scans, progress=lambda _: None) as arrived:
-                fetch_layer(source, node.content, layer.descriptor, progress=arrived)
+            fetch_layer(source, node.content, layer, scans=node.scans)
             commit(node.content, layer.descriptor)
             apply(node.content, layer, scans=node.scans)
         if layers is not None:

@@ -10,12 +10,13 @@ from prestow.metadata.tag import tag
 from prestow.oci.image import Image
 from prestow.platforms import Platform
 from prestow.reference import canonical_source
-from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
+from prestow.snapshots.drivers.all import kinds
 from prestow.store.node import Node
 
 NAME = "localhost/demo:latest"
-DRIVERS = ("erofs", "overlay", "native")
+DRIVERS = tuple(kinds())
 
 
 def pulled(
@@ -31,7 +32,7 @@ def pulled(
     target = source.resolve()
     image = fetch_manifest(source, node.content, target, Platform("linux", architecture))
     for layer in image.layers if drivers else ():
-        fetch_layer(source, node.content, layer.descriptor)
+        fetch_blob(source, node.content, layer.descriptor)
         commit(node.content, layer.descriptor)
         apply(node.content, layer, scans=node.scans)
     for driver in node.snapshotters:

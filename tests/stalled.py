@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from flows.pull import pull
+from prestow.content.refs import layer_ref
 from prestow.digest import Digest
 from prestow.store.node import open_node
 from tests.prefect_records import until
@@ -26,7 +27,7 @@ class Stalled:
         content = open_node(self.home).content
 
         def complete() -> list[int]:
-            status = content.status(f"layer-{self.layer}")
+            status = content.status(layer_ref(self.layer))
             stored = all(content.has(Digest(other)) for other in self.others)
             return [_PART] if stored and status is not None and status.offset == _PART else []
 

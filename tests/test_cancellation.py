@@ -10,6 +10,7 @@ import pytest
 from prestow.cancellation import Token, check, current, pause, watched
 from prestow.content.local import LocalStore
 from prestow.content.lock import FileLock
+from prestow.content.refs import diff_ref, layer_ref
 from prestow.digest import Digest
 from prestow.errors import CancelledError
 from prestow.fsck.image import fsck_image
@@ -111,7 +112,7 @@ def test_decompressing_ahead_ends_and_leaves_no_ingest(tmp_path: Path) -> None:
     def fetch() -> None:
         with (
             ahead(content, layer, scans=Scans(content), progress=lambda _: None) as arrived,
-            content.writer(f"layer-{layer.descriptor.digest}", total=len(blob)) as writer,
+            content.writer(layer_ref(layer.descriptor.digest), total=len(blob)) as writer,
         ):
             writer.write(blob)
             token.cancel("enough")
@@ -120,8 +121,8 @@ def test_decompressing_ahead_ends_and_leaves_no_ingest(tmp_path: Path) -> None:
     with watched(Token()) as token, pytest.raises(CancelledError, match="enough"):
         fetch()
 
-    assert content.status(f"diff-{layer.diff_id}") is None
-    status = content.status(f"layer-{layer.descriptor.digest}")
+    assert content.status(diff_ref(layer.diff_id)) is None
+    status = content.status(layer_ref(layer.descriptor.digest))
     assert status is not None
     assert status.offset == len(blob)
 

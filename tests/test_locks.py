@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from prestow.content.local import LocalStore
-from prestow.content.plan import layer_ref
+from prestow.content.refs import diff_ref, layer_ref
 from prestow.errors import UnavailableError
-from prestow.layers.apply import apply, diff_ref
+from prestow.layers.apply import apply
 from prestow.oci.image import Image
-from prestow.registry.fetch import fetch_layer
+from prestow.registry.fetch import fetch_blob
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.folders import Folders
 from prestow.store.node import Node, open_node
@@ -57,12 +57,12 @@ class Case:
 def _one_writer(node: Node, layout: Path, image: Image) -> Case:
     layer = image.layers[0]
     node.content.delete(layer.descriptor.digest)
-    ref, source = layer_ref(layer), node.source(f"oci:{layout}:demo")
+    ref, source = layer_ref(layer.descriptor.digest), node.source(f"oci:{layout}:demo")
     return Case(
         HOLD_INGEST,
         ref,
-        lambda: fetch_layer(source, node.content, layer.descriptor),
-        lambda: fetch_layer(source, _impatient(node), layer.descriptor),
+        lambda: fetch_blob(source, node.content, layer.descriptor),
+        lambda: fetch_blob(source, _impatient(node), layer.descriptor),
         f"ingest {ref}",
     )
 
@@ -72,10 +72,10 @@ def _one_decompressor(node: Node, _layout: Path, image: Image) -> Case:
     node.content.delete(layer.diff_id)
     return Case(
         HOLD_INGEST,
-        diff_ref(layer),
+        diff_ref(layer.diff_id),
         lambda: apply(node.content, layer, scans=node.scans),
         lambda: apply(_impatient(node), layer, scans=node.scans),
-        f"ingest {diff_ref(layer)}",
+        f"ingest {diff_ref(layer.diff_id)}",
     )
 
 

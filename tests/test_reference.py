@@ -1,4 +1,4 @@
-"""References: canonical and familiar forms, hostile texts, layouts, and the names that layouts give."""
+"""References: canonical and short forms, hostile texts, layouts, and the names that layouts give."""
 
 from pathlib import Path
 
@@ -37,12 +37,6 @@ def test_the_canonical_form_reads_back_as_the_same_reference(reference: Referenc
     assert again == reference or reference.domain == "index.docker.io"
 
 
-@given(references)
-def test_the_familiar_form_reads_back_as_the_same_reference(reference: Reference) -> None:
-    assert Reference.parse(reference.familiar) == Reference.parse(str(reference))
-    assert len(reference.familiar) <= len(str(reference))
-
-
 @settings(max_examples=100)
 @given(st.one_of(st.text(max_size=60), st.text("aZ0.:/@[]-_ \n\0é", max_size=40)))
 def test_any_text_parses_to_a_stable_form_or_is_refused_by_one_of_our_errors(text: str) -> None:
@@ -56,36 +50,33 @@ def test_any_text_parses_to_a_stable_form_or_is_refused_by_one_of_our_errors(tex
 
 
 @pytest.mark.parametrize(
-    ("text", "canonical", "familiar"),
+    ("text", "canonical"),
     [
-        ("ubuntu", "docker.io/library/ubuntu:latest", "ubuntu:latest"),
-        ("ubuntu:24.04", "docker.io/library/ubuntu:24.04", "ubuntu:24.04"),
-        (f"ubuntu@{SHA256}", f"docker.io/library/ubuntu@{SHA256}", f"ubuntu@{SHA256}"),
-        (f"ubuntu:1@{SHA512}", f"docker.io/library/ubuntu:1@{SHA512}", f"ubuntu:1@{SHA512}"),
-        ("team/app", "docker.io/team/app:latest", "team/app:latest"),
-        ("docker.io/ubuntu", "docker.io/library/ubuntu:latest", "ubuntu:latest"),
-        ("index.docker.io/library/ubuntu:x", "docker.io/library/ubuntu:x", "ubuntu:x"),
-        ("library/ubuntu", "docker.io/library/ubuntu:latest", "ubuntu:latest"),
-        ("localhost", "docker.io/library/localhost:latest", "localhost:latest"),
-        ("localhost:5000", "docker.io/library/localhost:5000", "localhost:5000"),
-        ("localhost/app", "localhost/app:latest", "localhost/app:latest"),
-        ("localhost:5000/app", "localhost:5000/app:latest", "localhost:5000/app:latest"),
-        ("127.0.0.1:5000/a/b/c:1", "127.0.0.1:5000/a/b/c:1", "127.0.0.1:5000/a/b/c:1"),
-        ("[::1]:5000/app", "[::1]:5000/app:latest", "[::1]:5000/app:latest"),
-        ("[2001:db8::1]/app:2", "[2001:db8::1]/app:2", "[2001:db8::1]/app:2"),
-        ("ghcr.io/a__b/c---d/e.f_g:T.a_g-1", "ghcr.io/a__b/c---d/e.f_g:T.a_g-1", "ghcr.io/a__b/c---d/e.f_g:T.a_g-1"),
-        ("Host/app", "Host/app:latest", "Host/app:latest"),
-        ("xn--n3h.com/app", "xn--n3h.com/app:latest", "xn--n3h.com/app:latest"),
-        ("docker.io/foo.bar/app:1", "docker.io/foo.bar/app:1", "docker.io/foo.bar/app:1"),
-        ("docker.io/localhost/app:1", "docker.io/localhost/app:1", "docker.io/localhost/app:1"),
-        (f"docker.io/library/{'a' * 64}", f"docker.io/library/{'a' * 64}:latest", f"library/{'a' * 64}:latest"),
+        ("ubuntu", "docker.io/library/ubuntu:latest"),
+        ("ubuntu:24.04", "docker.io/library/ubuntu:24.04"),
+        (f"ubuntu@{SHA256}", f"docker.io/library/ubuntu@{SHA256}"),
+        (f"ubuntu:1@{SHA512}", f"docker.io/library/ubuntu:1@{SHA512}"),
+        ("team/app", "docker.io/team/app:latest"),
+        ("docker.io/ubuntu", "docker.io/library/ubuntu:latest"),
+        ("index.docker.io/library/ubuntu:x", "docker.io/library/ubuntu:x"),
+        ("library/ubuntu", "docker.io/library/ubuntu:latest"),
+        ("localhost", "docker.io/library/localhost:latest"),
+        ("localhost:5000", "docker.io/library/localhost:5000"),
+        ("localhost/app", "localhost/app:latest"),
+        ("localhost:5000/app", "localhost:5000/app:latest"),
+        ("127.0.0.1:5000/a/b/c:1", "127.0.0.1:5000/a/b/c:1"),
+        ("[::1]:5000/app", "[::1]:5000/app:latest"),
+        ("[2001:db8::1]/app:2", "[2001:db8::1]/app:2"),
+        ("ghcr.io/a__b/c---d/e.f_g:T.a_g-1", "ghcr.io/a__b/c---d/e.f_g:T.a_g-1"),
+        ("Host/app", "Host/app:latest"),
+        ("xn--n3h.com/app", "xn--n3h.com/app:latest"),
+        ("docker.io/foo.bar/app:1", "docker.io/foo.bar/app:1"),
+        ("docker.io/localhost/app:1", "docker.io/localhost/app:1"),
+        (f"docker.io/library/{'a' * 64}", f"docker.io/library/{'a' * 64}:latest"),
     ],
 )
-def test_familiar_forms_are_completed_and_shortened_again(text: str, canonical: str, familiar: str) -> None:
-    reference = Reference.parse(text)
-
-    assert str(reference) == canonical
-    assert reference.familiar == familiar
+def test_short_forms_are_completed(text: str, canonical: str) -> None:
+    assert str(Reference.parse(text)) == canonical
 
 
 @pytest.mark.parametrize(

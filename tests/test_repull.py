@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from prestow.content.plan import LayerState, plan
+from prestow.content.plan import LayerState, plan, replacement
 from prestow.content.verify import verify
 from prestow.layers.apply import apply
 from prestow.metadata.tag import tag
 from prestow.platforms import host
 from prestow.reference import image_name, parse_source
-from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.registry.resolve import resolve
 from prestow.snapshots.commit import commit_snapshots
 from prestow.store.node import Node, open_node
@@ -21,8 +21,9 @@ def pull(node: Node, reference: str) -> None:
     target = resolve(source, node.content, parse_source(reference))
     image = fetch_manifest(source, node.content, target, host(), max_layers=node.settings.max_layers)
     for layer in (at.layer for at in plan(image, node.content).layers if at.state is not LayerState.APPLIED):
-        fetch_layer(source, node.content, layer.descriptor, unless=node.replacement(layer))
-        verify(node.content, layer.descriptor, unless=node.replacement(layer))
+        unless = replacement(layer, keep_blobs=node.settings.keep_blobs)
+        fetch_blob(source, node.content, layer.descriptor, unless=unless)
+        verify(node.content, layer.descriptor, unless=unless)
         apply(node.content, layer, scans=node.scans, keep_blob=node.settings.keep_blobs)
     commit_snapshots(node.snapshotter(), image)
     tag(node.database, node.content, image_name(reference, None), target, namespace=node.namespace)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from config.drivers import DRIVER_CHOICES
 from prestow.errors import InvalidError, PrestowError, printable
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - it has no public name
@@ -90,7 +91,7 @@ def add_driver(verb: argparse.ArgumentParser) -> None:
     """Let a verb choose the snapshotter."""
     verb.add_argument(
         "--driver",
-        choices=("auto", "erofs", "overlay", "native"),
+        choices=DRIVER_CHOICES,
         default="auto",
         help="how unpacked images are stored (default: the best that works here)",
     )

@@ -21,6 +21,7 @@ from prestow.containers.process import orphans
 from prestow.errors import PrestowError, printable
 from prestow.registry.hosts_file import DEFAULT
 from prestow.runtime.binary import find_runtime
+from prestow.snapshots.drivers.all import kinds
 from prestow.snapshots.drivers.probe import ELSEWHERE, probe
 from prestow.snapshots.mounts.mountinfo import file_system, mounts_below
 from prestow.space.estimate import free_space
@@ -131,7 +132,7 @@ def _drivers(node: Node) -> Iterator[Finding]:
     supported = probe(root, again=True)
     best = next((support.driver for support in supported if support.works), None)
     instead = f"{best} is used instead" if best else ELSEWHERE
-    if best == "native" and os.geteuid() == 0:
+    if best and kinds()[best].copies and os.geteuid() == 0:
         instead += f", which copies an image for each container: else {ELSEWHERE}"
     for support in supported:
         works = "works, and is the default" if support.driver == best else "works"

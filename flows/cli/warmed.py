@@ -10,7 +10,6 @@ from pathlib import Path
 from flows.cli.main import VERBS
 from flows.cli.main import main as command
 from flows.outliving import leave_starter
-from flows.warm.place import keep_only_ours
 from prestow.project import module
 
 _ROOMS = (
@@ -27,9 +26,7 @@ _ROOMS = (
 
 def main(folder: str, key: str) -> None:
     """Import all that a run needs, and serve."""
-    keep_only_ours()
-    leave_starter("warm", to_return=True)
-    os.chdir("/")  # where the first caller was is no place to stay, nor to look for settings
+    leave_starter("warm", files=2, to_return=True)
     gc.disable()  # nothing that is imported is garbage
     idle = _idle()
     _import_all(Path(folder).parent)

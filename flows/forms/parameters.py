@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from config.drivers import DriverChoice
 from flows.variables import REFERENCE
 
 MOST_IMAGES = 1000
@@ -43,7 +44,7 @@ PullHold = Annotated[
     _field("Hold after", "Checkpoint after which the run waits until a person approves or refuses the image"),
 ]
 Driver = Annotated[
-    Literal["auto", "erofs", "overlay", "native"],
+    DriverChoice,
     _field("Snapshotter", "How unpacked images are stored; auto: the best that works on the host"),
 ]
 Home = Annotated[str | None, _field("Store", "Directory of the store; default: the host's")]

@@ -3,32 +3,26 @@
     begin(home)                # start it, if there is none, and do not wait: there is something to import meanwhile
     server = ensure(home)      # the server, started if need be, as soon as it answers
 
-The lock ``server.lock`` is the truth: the kernel drops it with the process, however that ends. The one who gets it
-starts a server and hands the lock over to it, open; all others wait until ``server.json`` (see ``record``) names a
-server that answers. A server that lives and does not answer for long is replaced.
+The process that gets ``server.lock`` (see ``flows.background``) starts a server and hands the lock over to it; all
+others wait until ``server.json`` (see ``record``) names a server that answers. A server that lives and does not answer
+for long is replaced.
 """
 
-import fcntl
 import os
-import select
 import shutil
 import signal
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from config.home import server_variables
+from flows.background import lock, ready, start
 from flows.local_server.record import Record, Server, environment, living, status
 from prestow.content.disk import translated
 from prestow.content.process_identity import start_time
 from prestow.errors import ExhaustedError, PreconditionError, PrestowError, UnavailableError
-from prestow.project import module, search_path
 
 __all__ = ["Server", "begin", "ensure", "environment", "status", "stop"]
-
-LOCK_FD = 3
-"""The descriptor under which the server receives the lock."""
 
 SCARCE = 64 << 20
 """Bytes: on a disk with less free space a server cannot keep its records."""
@@ -106,49 +100,25 @@ def stop(home: Path, *, grace: float = 10.0) -> bool:
 
 
 def _launch(directory: Path) -> int | None:
-    """Start a server that holds the lock from its first moment; None if another process holds it."""
-    with translated(f"starting the local Prefect server in {directory}"):
-        lock = os.open(directory / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return _spawn(directory, lock)
-        except BlockingIOError:
+    """Start a server with nothing of ours but the lock and its settings; None if another process holds the lock."""
+    with translated(f"starting the local Prefect server in {directory}"), lock(directory / "server.lock") as taken:
+        if taken is None:
             return None
-        finally:
-            os.close(lock)
-
-
-def _spawn(directory: Path, lock: int) -> int:
-    """Start the launcher as a session of its own, with nothing of ours but the lock and what it may be set."""
-    log = directory / "server.log"
-    with suppress(FileNotFoundError):
-        if log.stat().st_size > _LOG_LIMIT:
-            log.replace(directory / "server.log.1")
-    own = {"PYTHONPATH": os.pathsep.join(search_path()), "PATH": os.defpath, "HOME": str(directory), "LANG": "C.UTF-8"}
-    return os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-P", "-m", module("flows.local_server.launcher"), str(directory)],
-        server_variables() | own,
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, lock, LOCK_FD),
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-        setsigmask=(),
-        setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
-    )
+        log = directory / "server.log"
+        with suppress(FileNotFoundError):
+            if log.stat().st_size > _LOG_LIMIT:
+                log.replace(directory / "server.log.1")
+        variables = server_variables() | {"HOME": str(directory), "LANG": "C.UTF-8"}
+        program = "flows.local_server.launcher"
+        return start(program, str(directory), environment=variables, files=[taken], log=log)
 
 
 def _end(process: int, grace: float) -> None:
     """Ask a process to end, and make it."""
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, number)
-        if poll.poll(None if patience is None else patience * 1000):
+        if ready(process, patience):
             return
 
 

@@ -13,7 +13,6 @@
 Run as ``python -P -m flows.local_server.launcher DIRECTORY``, with the lock's descriptor open (see ``ensure``).
 """
 
-import fcntl
 import gc
 import os
 import secrets
@@ -23,8 +22,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from flows.background import LOCK_FD
 from flows.local_server.address import bind, is_reserved
-from flows.local_server.ensure import LOCK_FD
 from flows.local_server.idle import Application, Idle, Message, Receive, Send
 from flows.local_server.polling import SETTINGS, PatientServer, poll_seldom
 from flows.local_server.presence import Presence
@@ -41,10 +40,8 @@ _HOUR = 3600.0
 def main(directory: Path) -> None:
     """Serve until a signal ends the process, or nobody needs it."""
     gc.disable()  # what is imported is no garbage, and looking for some takes a tenth of the start
-    leave_starter("server")
+    leave_starter("server", files=1)
     os.umask(0o077)
-    os.chdir("/")
-    fcntl.fcntl(LOCK_FD, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     listener, auth = _address(directory)
     with listener:
         record = Record(listener.getsockname()[1], auth, Process.current(), ready=False)

@@ -23,6 +23,7 @@ from prestow.checkpoints import Checkpoint
 from prestow.content.plan import plan
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, Layer
+from prestow.oci.lookup import holds_documents
 from prestow.reference import image_name
 from prestow.registry.fetch import fetch_manifest
 from prestow.store.node import Node, open_node
@@ -80,7 +81,7 @@ class Pulling:
 
     def _fetch_pruned(self, image: Image) -> None:
         """Fetch the documents again, if a prune took one that it met before the lease held it."""
-        if not self.node.holds_documents(image.target, image.platform):
+        if not holds_documents(self.node.content, image.target, image.platform):
             fetch_manifest(self.node.source(self.reference), self.node.content, image.target, image.platform)
 
     def _hold(self, checkpoint: Checkpoint) -> None:

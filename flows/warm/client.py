@@ -12,7 +12,6 @@ Nothing runs before "go", so whoever gives up earlier may run the command itself
 
 import os
 import resource
-import select
 import signal
 import socket
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from flows.background import ready
 from flows.warm import place, wire
 from flows.warm.caller import LOOK, STOP, STREAMS, confined, key, this_one
 from prestow.errors import UnavailableError
@@ -78,7 +78,7 @@ def stop(home: Path) -> bool:
     pid = _server(home, STOP)
     with suppress(ProcessLookupError):
         if pid is not None:
-            _ready(os.pidfd_open(pid), None)
+            ready(os.pidfd_open(pid), None)
     return pid is not None
 
 
@@ -143,7 +143,7 @@ def _followed(connection: socket.socket, pid: int) -> int:
     try:
         connection.sendall(b"!")
         # A signal that comes just before a call that blocks is handled by Python when that call has ended.
-        while not _ready(connection.fileno(), _PROMPT):
+        while not ready(connection.fileno(), _PROMPT):
             pass
         answer, _ = wire.receive(connection)
     except (OSError, EOFError):
@@ -160,16 +160,9 @@ def _followed(connection: socket.socket, pid: int) -> int:
 
 def _put_down(child: int) -> None:
     """Wait for a child that the kernel tells to end when its server is killed, and make sure."""
-    if not _ready(child, _GRACE):
+    if not ready(child, _GRACE):
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(child, signal.SIGKILL)
-
-
-def _ready(descriptor: int, seconds: float | None) -> bool:
-    """Wait until a descriptor can be read, or its process has ended; False if that was not so in time."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
 def _ended_as(status: int) -> int:

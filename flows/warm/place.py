@@ -5,40 +5,31 @@
       process.sock             0600; bound before the process starts, so that whoever comes can wait in line
       process.log              its complaints
 
-The lock is the truth, as the local server's is: the kernel drops it with the process, however that ends. Who gets it
-makes the socket, and hands both over to a new process; who does not get it finds the socket.
+The process that gets the lock (see ``flows.background``) makes the socket, and hands both over to a new process; all
+others find the socket.
 """
 
-import fcntl
 import os
-import resource
-import signal
 import socket
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from prestow.project import module, search_path
+from flows.background import LOCK_FD, lock, start
 from prestow.store.folder import open_folder
 
-LOCK_FD, SOCKET_FD = 3, 4
-"""The descriptors under which the process receives the lock and the socket."""
+SOCKET_FD = LOCK_FD + 1
+"""The descriptor under which the process receives the socket."""
 
 SOCKET = "process.sock"
 
-PROGRAM = module("flows.cli.warmed")
+PROGRAM = "flows.cli.warmed"
 """The module that makes the process: it takes the folder and the key, and runs a ``Server``."""
 
 _WAITING = 64
 _LOG_LIMIT = 1 << 20
 _KEPT = ("PYTHON", "LC_", "LD_", "PREFECT_TASKS_", "PREFECT_FLOWS_", "PREFECT_RESULTS_", "PRESTOW_")
 _ALSO_KEPT = ("LANG", "HOME")
-
-
-def keep_only_ours() -> None:
-    """Close what a new process got from the caller that happened to start it, such as the lock of a shell script."""
-    os.closerange(SOCKET_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def connect(home: Path) -> socket.socket | None:
@@ -63,21 +54,19 @@ def launch(home: Path, key: str, program: str = PROGRAM) -> int | None:
     open_folder(home)
     folder = home / "warm"
     folder.mkdir(mode=0o700, exist_ok=True)
-    with _address(folder) as address:
-        lock = os.open(folder / "process.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                os.unlink(address)  # noqa: PTH108 - as an address
-            with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind(address)
-                os.chmod(address, 0o600)  # noqa: PTH101 - as an address
-                listener.listen(_WAITING)
-                return _spawn([program, str(folder), key], folder, lock, listener.fileno())
-        except BlockingIOError:
+    with _address(folder) as address, lock(folder / "process.lock") as taken:
+        if taken is None:
             return None
-        finally:
-            os.close(lock)
+        with suppress(FileNotFoundError):
+            os.unlink(address)  # noqa: PTH108 - as an address
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            os.chmod(address, 0o600)  # noqa: PTH101 - as an address
+            listener.listen(_WAITING)
+            # what else is in our environment comes with each command, and does not stay
+            kept = {name: value for name, value in os.environ.items() if name.startswith(_KEPT) or name in _ALSO_KEPT}
+            files = (taken, listener.fileno())
+            return start(program, str(folder), key, environment=kept, files=files, log=_log(folder))
 
 
 @contextmanager
@@ -97,33 +86,10 @@ def _address(folder: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
-def _spawn(program: Sequence[str], folder: Path, lock: int, listener: int) -> int:
-    """Start the process as a session of its own, with nothing of ours but the lock, the socket and what it must read.
-
-    What else is in our environment comes with each command, and does not stay.
-    """
+def _log(folder: Path) -> Path:
+    """Return the log, which was removed if it was long."""
     log = folder / "process.log"
     with suppress(FileNotFoundError):
         if log.stat().st_size > _LOG_LIMIT:
             log.unlink()
-    kept = {name: value for name, value in os.environ.items() if name.startswith(_KEPT) or name in _ALSO_KEPT}
-    paths = (*search_path(), os.environ.get("PYTHONPATH"))
-    return os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-P", "-m", *program],
-        {**kept, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PATH": os.defpath},
-        file_actions=[
-            (os.POSIX_SPAWN_DUP2, lock, LOCK_FD + 100),
-            (os.POSIX_SPAWN_DUP2, listener, SOCKET_FD + 100),
-            (os.POSIX_SPAWN_DUP2, LOCK_FD + 100, LOCK_FD),
-            (os.POSIX_SPAWN_DUP2, SOCKET_FD + 100, SOCKET_FD),
-            (os.POSIX_SPAWN_CLOSE, LOCK_FD + 100),
-            (os.POSIX_SPAWN_CLOSE, SOCKET_FD + 100),
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-        setsigmask=(),
-        setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP),
-    )
+    return log

@@ -7,7 +7,6 @@ It takes no more commands, and ends with its last child, when it was idle for lo
 was removed), when it is told to (SIGTERM), or when a child saw that a caller has other code, or other rights.
 """
 
-import fcntl
 import gc
 import os
 import select
@@ -20,8 +19,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from flows.background import LOCK_FD
 from flows.warm import child, wire
-from flows.warm.place import LOCK_FD, SOCKET, SOCKET_FD
+from flows.warm.place import SOCKET, SOCKET_FD
 
 _LOOK_AFTER = 30.0
 _GRACE = 10.0  # for a child whose caller was killed
@@ -59,8 +59,6 @@ class Server:
         self._runs: dict[int, _Run] = {}
         self._last = time.monotonic()
         self._open = True
-        for inherited in (LOCK_FD, SOCKET_FD):
-            fcntl.fcntl(inherited, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         self._listener = socket.socket(fileno=SOCKET_FD)
         self._woken, self._waking = socket.socketpair()
         self._events = select.epoll()

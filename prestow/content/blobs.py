@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from prestow.content.descriptors import FILE
 from prestow.content.disk import (
     create_file,
     failure,
@@ -28,9 +29,10 @@ from prestow.content.disk import (
     translated,
 )
 from prestow.content.quarantine import Quarantine
-from prestow.content.store import MAX_DOCUMENT, Info
+from prestow.content.store import Info
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, MismatchError, NotFoundError, PrestowError
+from prestow.oci.document import MAX_DOCUMENT
 
 MARKER = "oci-layout"
 """Name of the file by which other tools know a layout."""
@@ -86,7 +88,7 @@ class Blobs:
         """
         with translated(f"opening blob {digest}"):
             try:
-                fd = os.open(self.path(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                fd = os.open(self.path(digest), FILE)
             except OSError as error:
                 if not self.has(digest):
                     raise _absent(digest) from error

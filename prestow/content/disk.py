@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from prestow.cancellation import check
+from prestow.content.descriptors import KNOWN_DIRECTORY, KNOWN_FILE, opened
 from prestow.content.process_identity import is_abandoned, owned_name
 from prestow.digest import Digester
 from prestow.errors import ExhaustedError, PrestowError, StorageError, UnavailableError
@@ -64,16 +65,13 @@ def check_descriptors(what: str, count: int = 1) -> None:
     """
     with translated(what), ExitStack() as opened:
         for _ in range(count):
-            opened.callback(os.close, os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            opened.callback(os.close, os.open("/", KNOWN_DIRECTORY))
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(folder, KNOWN_DIRECTORY) as fd:
         os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def make_folder(folder: Path, *, durable: bool = True) -> None:
@@ -117,7 +115,7 @@ def remove_abandoned(folder: Path) -> None:
 
 def read_file(path: Path) -> bytes:
     """Read a file; what is none, such as a pipe, on which one would wait for ever, is an error."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(path, KNOWN_FILE)
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(0, "no regular file")

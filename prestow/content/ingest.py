@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from prestow.content.descriptors import FILE
 from prestow.content.disk import check_descriptors, make_folder, remove_flat, replace_file, set_aside, translated
 from prestow.content.lock import FileLock
 from prestow.content.process_identity import boot_id
@@ -149,7 +150,7 @@ class Ingest:
             StorageError: the disk failed.
         """
         try:
-            fd = os.open(self.folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(self.folder / name, FILE)
         except OSError:
             check_descriptors(f"reading ingest {self.key}")
             return None

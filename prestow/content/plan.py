@@ -1,4 +1,4 @@
-"""Planning, pure: what the store already holds of an image, and what a pull or a bundle has to do for the rest.
+"""Planning: what the store already holds of an image, and what a pull or a bundle has to do for the rest.
 
     missing ──fetch_layer──▶ fetched ──verify──▶ stored ──apply──▶ applied
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from prestow.content.refs import layer_ref
 from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
@@ -50,11 +51,6 @@ class Plan:
     layers: tuple[LayerPlan, ...]
 
 
-def layer_ref(layer: Layer) -> str:
-    """Name the ingest of a layer's download."""
-    return f"layer-{layer.descriptor.digest}"
-
-
 def plan(image: Image, content: Holdings) -> Plan:
     """Look up every layer of an image."""
     return Plan(image, tuple(LayerPlan(layer, _state(layer, content)) for layer in image.layers))
@@ -75,10 +71,31 @@ def unpackable(planned: Plan) -> Plan:
     return planned
 
 
+def replacement(layer: Layer, *, keep_blobs: bool) -> Digest | None:
+    """Return the blob that makes a layer's own one needless: its diff blob, where no others are kept."""
+    return None if keep_blobs else layer.diff_id
+
+
+def holds_blob(content: Holdings, layer: Layer, *, keep_blobs: bool) -> bool:
+    """Whether a layer's blob is here, or its replacement."""
+    needless = replacement(layer, keep_blobs=keep_blobs)
+    whole = content.has(layer.descriptor.digest, layer.descriptor.size)
+    return whole or (needless is not None and content.has(needless))
+
+
+def holds_download(content: Holdings, layer: Layer, *, keep_blobs: bool) -> bool:
+    """Whether a layer's bytes are here, as a blob or as a complete ingest, or are not needed."""
+    return holds_blob(content, layer, keep_blobs=keep_blobs) or _is_fetched(layer, content)
+
+
 def _state(layer: Layer, content: Holdings) -> LayerState:
     if content.has(layer.diff_id):
         return LayerState.APPLIED
     if content.has(layer.descriptor.digest, layer.descriptor.size):
         return LayerState.STORED
-    status = content.status(layer_ref(layer))
-    return LayerState.FETCHED if status is not None and status.sealed else LayerState.MISSING
+    return LayerState.FETCHED if _is_fetched(layer, content) else LayerState.MISSING
+
+
+def _is_fetched(layer: Layer, content: Holdings) -> bool:
+    status = content.status(layer_ref(layer.descriptor.digest))
+    return status is not None and status.sealed

@@ -8,18 +8,18 @@ An *ingest* is a partial blob under a *ref*, a name that its user chooses and fi
 writer at a time, among all processes. A *blob* is complete, verified and durable, and never changes; whoever commits
 bytes that are there already has succeeded. Whatever implements these protocols passes ``tests/conformance/content.py``.
 
-Refs in use: ``manifest-<digest>``, ``config-<digest>``, ``layer-<digest>`` and ``diff-<diff ID>``.
+The refs in use are in ``refs.py``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import BinaryIO, Protocol, Self, TypeAlias
 
 from prestow.digest import Digest
+from prestow.oci.document import MAX_DOCUMENT
 
-MAX_DOCUMENT = 4 << 20
-"""Bytes that a document (index, manifest, config) may have; every registry accepts at least as many."""
+Progress: TypeAlias = Callable[[int], None]
+"""Told of bytes as they are moved or read."""
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
@@ -56,6 +56,10 @@ class Status:
     total: int | None
     sealed: bool
     updated_at: float
+
+
+def silent(_: int) -> None:
+    """Tell nobody of progress."""
 
 
 class Writer(Protocol):
@@ -104,9 +108,7 @@ class Writer(Protocol):
     def __enter__(self) -> Self:
         """Return the writer itself."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
 
 
@@ -170,6 +172,13 @@ class Ingester(Protocol):
 
     def status(self, ref: str) -> Status | None:
         """Return what is known of one ingest, without waiting for its writer; None if there is none."""
+
+    def tail(self, ref: str) -> BinaryIO:
+        """Open the bytes of an ingest while they are written.
+
+        Raises:
+            StorageError: there is none, or the disk failed.
+        """
 
     def abort(self, ref: str) -> None:
         """Drop an ingest and its bytes; success if there is none.

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 
+from prestow.content.refs import layer_ref
 from prestow.content.store import Store
 from prestow.digest import Digest
 from prestow.errors import PreconditionError, UnavailableError
@@ -36,7 +37,7 @@ def verify(content: Store, descriptor: Descriptor, *, unless: Digest | None = No
         UnavailableError: another process still writes the ingest.
     """
     digest, size = descriptor.digest, descriptor.size
-    ref = f"layer-{digest}"
+    ref = layer_ref(digest)
     if content.has(digest, size):
         return Verified(digest, size)
     status = content.status(ref)

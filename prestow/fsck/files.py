@@ -8,12 +8,12 @@ from pathlib import Path
 
 from prestow.content.blobs import LAYOUT, MARKER
 from prestow.content.disk import read_file, translated
+from prestow.content.store import Progress
 from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import MismatchError, NotFoundError, PrestowError, StorageError
 from prestow.fsck.finding import Finding
 from prestow.snapshots.damage import Damage, DamageKind, Subject
 from prestow.snapshots.drivers.probe import RECORD
-from prestow.snapshots.snapshotter import Progress
 from prestow.store.node import Node
 
 _ASIDE = "moved to quarantine"

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.errors import CancelledError, MismatchError, NotFoundError, PrestowError, StorageError
 from prestow.metadata.images import ImageRecord
@@ -24,8 +25,7 @@ from prestow.oci.lookup import read_config
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import parse_document
 from prestow.snapshots.damage import Damage, DamageKind, Subject
-from prestow.snapshots.drivers.driver import Driver
-from prestow.snapshots.snapshotter import Progress
+from prestow.snapshots.maintained import Maintained
 from prestow.store.node import Node
 
 
@@ -155,7 +155,7 @@ class _Run:
         if applied or unpacked:
             yield from self._blob(DamageKind.DIFF_BLOB, layer.diff_id)
 
-    def _snapshot(self, driver: Driver, chain_id: Digest, *, sound: bool) -> Iterator[Damage]:
+    def _snapshot(self, driver: Maintained, chain_id: Digest, *, sound: bool) -> Iterator[Damage]:
         subject = Subject.snapshot(driver.driver, chain_id)
         if not sound:
             yield Damage(DamageKind.SNAPSHOT, subject, "cannot be compared: a layer's diff blob is damaged or missing")
@@ -187,7 +187,7 @@ class _Run:
             self.hashed[digest] = True
 
 
-def drivers_of(node: Node, image: Image) -> list[Driver]:
+def drivers_of(node: Node, image: Image) -> list[Maintained]:
     """Return the drivers that an image is unpacked in, by their rows."""
     return [driver for driver in node.snapshotters if _has_row(driver, image.chain_id)]
 
@@ -204,7 +204,7 @@ def present(node: Node, digest: Digest) -> bool:
     return os.path.lexists(node.content.path(digest))
 
 
-def _has_row(driver: Driver, chain_id: Digest) -> bool:
+def _has_row(driver: Maintained, chain_id: Digest) -> bool:
     try:
         driver.stat(chain_id)
     except NotFoundError:

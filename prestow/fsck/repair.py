@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.errors import CancelledError, ExhaustedError, MismatchError, NotFoundError, PrestowError
 from prestow.fsck.affected import Affected, affected
@@ -34,8 +35,7 @@ from prestow.platforms import host
 from prestow.registry.fetch import fetch_document
 from prestow.registry.source import Fetcher
 from prestow.snapshots.damage import Damage, Subject
-from prestow.snapshots.drivers.driver import Driver
-from prestow.snapshots.snapshotter import Progress
+from prestow.snapshots.maintained import Maintained
 from prestow.store.node import Node
 
 _T = TypeVar("_T")
@@ -209,7 +209,7 @@ class _Work:
             self._from_source(lambda source: refetch(source, self.node, blob, progress=self.progress))
             self.done[Subject.blob(blob.digest)] = "fetched again"
 
-    def _snapshot(self, driver: Driver, image: Image) -> None:
+    def _snapshot(self, driver: Maintained, image: Image) -> None:
         """Bring the files of a driver in order, and note whose are new: those, and images over new diff blobs."""
         new = {layer.diff_id for layer in image.layers if Subject.blob(layer.diff_id) in self.damaged}
         chains = set(driver.built_of(new)) if new and driver.shows_layers else set()

@@ -14,13 +14,14 @@ from contextlib import suppress
 from typing import TypeVar
 
 from prestow.content.lock import FileLock
+from prestow.content.store import Progress
 from prestow.content.verify import verify as commit
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, InvalidError, MismatchError, NotFoundError
 from prestow.layers.apply import apply
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Layer
-from prestow.registry.fetch import Progress, fetch_layer
+from prestow.registry.fetch import fetch_blob
 from prestow.registry.source import Fetcher
 from prestow.store.node import Node
 
@@ -67,8 +68,8 @@ def repair_lock(node: Node) -> FileLock:
 
 
 def refetch(source: Fetcher, node: Node, blob: Descriptor, *, progress: Progress | None = None) -> None:
-    """Fetch a layer's blob again, and commit it; raises as :func:`fetch_layer`."""
-    fetch_layer(source, node.content, blob, progress=progress)
+    """Fetch a layer's blob again, and commit it; raises as :func:`fetch_blob`."""
+    fetch_blob(source, node.content, blob, progress=progress)
     commit(node.content, blob)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prestow.containers.process import Orphan, orphans_if_known
+from prestow.content.store import Progress
 from prestow.fsck.affected import affected, damaged_chains
 from prestow.fsck.image import fsck_image
 from prestow.fsck.repair import RepairResult, repair_image
@@ -15,7 +16,6 @@ from prestow.fsck.store import fsck_store, joined, repair_names, repair_store
 from prestow.metadata.images import ImageRecord
 from prestow.metadata.namespace import qualified
 from prestow.snapshots.damage import DamageKind
-from prestow.snapshots.snapshotter import Progress
 from prestow.store.node import Node
 
 

@@ -14,7 +14,7 @@ from prestow.fsck.finding import Finding, made_again
 from prestow.metadata.container_files import ContainerRecord
 from prestow.metadata.containers import Containers
 from prestow.snapshots.damage import Damage, DamageKind, Subject
-from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.maintained import Maintained
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.snapshots.mounts.users import users_of
 from prestow.snapshots.snapshotter import Info
@@ -34,14 +34,14 @@ def snapshots(node: Node, *, unsure: bool = False) -> Iterator[Finding]:
             elif driver.lost(info):
                 yield _lost(driver, info, containers.get((driver.driver, info.key)), leaf=info.key not in parents)
         yield from _strays(node, driver)
-        for folder in driver.untold():
+        for folder in driver.without_row_file():
             damage = Damage(
                 DamageKind.ROW_FILE, Subject.file(folder / "row.json"), "does not say what the database says"
             )
-            yield Finding(damage, "written again", partial(driver.tell, folder))
+            yield Finding(damage, "written again", partial(driver.write_row_file, folder))
 
 
-def _of_image(node: Node, driver: Driver, info: Info, rows: Rows, *, leaf: bool) -> Iterator[Finding]:
+def _of_image(node: Node, driver: Maintained, info: Info, rows: Rows, *, leaf: bool) -> Iterator[Finding]:
     """Judge a row that came from an image: something of it is here."""
     if not leaf or driver.committed(Digest(info.key)):
         return
@@ -49,7 +49,7 @@ def _of_image(node: Node, driver: Driver, info: Info, rows: Rows, *, leaf: bool)
         yield _no_row(driver, info, "has neither its files nor all its layers here", leaf=leaf)
 
 
-def _lost(driver: Driver, info: Info, container: ContainerRecord | None, *, leaf: bool) -> Finding:
+def _lost(driver: Maintained, info: Info, container: ContainerRecord | None, *, leaf: bool) -> Finding:
     """Judge a row whose folder is gone."""
     if container is None:
         return _no_row(driver, info, "has no directory: what was written into it is lost", leaf=leaf)
@@ -61,7 +61,7 @@ def _lost(driver: Driver, info: Info, container: ContainerRecord | None, *, leaf
     return Finding(damage, made_again(container))
 
 
-def _no_row(driver: Driver, info: Info, what: str, *, leaf: bool) -> Finding:
+def _no_row(driver: Maintained, info: Info, what: str, *, leaf: bool) -> Finding:
     """Return the finding of a row that stands for nothing."""
     damage = Damage(DamageKind.ROW, Subject.snapshot(driver.driver, info.key), what)
     if not leaf:
@@ -69,7 +69,7 @@ def _no_row(driver: Driver, info: Info, what: str, *, leaf: bool) -> Finding:
     return Finding(damage, "the row was removed", partial(driver.remove, info.key))
 
 
-def _strays(node: Node, driver: Driver) -> Iterator[Finding]:
+def _strays(node: Node, driver: Maintained) -> Iterator[Finding]:
     """Find what no row names."""
     for path in driver.strays():
         if mounts_below(path) or users_of([path]):

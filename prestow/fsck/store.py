@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.errors import PrestowError
 from prestow.fsck.containers import containers
@@ -21,7 +22,6 @@ from prestow.oci.manifest import Manifest
 from prestow.oci.walk import children, parse_document
 from prestow.snapshots.damage import DamageKind, Subject
 from prestow.snapshots.remove import remove_tree
-from prestow.snapshots.snapshotter import Progress
 from prestow.store.node import Node
 
 

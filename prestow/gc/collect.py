@@ -18,7 +18,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 from prestow.cancellation import check
 from prestow.content.local import LocalStore
@@ -26,27 +26,18 @@ from prestow.content.store import Info, Status
 from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, PrestowError
 from prestow.gc.graph import Thing, blob, key
 from prestow.gc.retention import Forgotten, Name, Retention, forgettable
-from prestow.gc.survey import GRACE, Measured, Survey, disk_usage, last_used, survey
+from prestow.gc.survey import GRACE, Survey, disk_usage, last_used, survey
 from prestow.metadata.containers import publish_containers
 from prestow.metadata.database import Database, Row
 from prestow.metadata.images import Images
 from prestow.metadata.leases import Leases
 from prestow.metadata.publish import changing_names, publish_names
+from prestow.snapshots.maintained import Maintained
 
 _FORGET_NOTHING = Retention()
 UNHELD = "no name, container or lease leads to it"
 
 Kind: TypeAlias = Literal["image", "generation", "snapshot", "blob", "ingest"]
-
-
-class Snapshots(Measured, Protocol):
-    """What the garbage collection needs of a snapshotter."""
-
-    def refuse_mounted(self, key: str) -> None:
-        """Fail as ``remove`` would, if it is mounted."""
-
-    def remove(self, key: str) -> None:
-        """Remove a snapshot; PreconditionError if it has children, is mounted or is leased."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +98,7 @@ class Rules:
     clock: Callable[[], float] = time.time
 
 
-def sweep(db: Database, content: LocalStore, snapshotters: Sequence[Snapshots] = (), rules: Rules = Rules()) -> Swept:
+def sweep(db: Database, content: LocalStore, snapshotters: Sequence[Maintained] = (), rules: Rules = Rules()) -> Swept:
     """Collect the garbage of a store.
 
     Args:
@@ -142,7 +133,7 @@ class _Collection:
 
     db: Database
     content: LocalStore
-    drivers: Mapping[str, Snapshots]
+    drivers: Mapping[str, Maintained]
     rules: Rules
     left: dict[Thing, str] = field(default_factory=dict)
     short: bool = False

@@ -19,7 +19,7 @@ from prestow.gc.retention import forgettable
 from prestow.gc.survey import Survey, disk_usage, survey, title
 from prestow.metadata.leases import Lease
 from prestow.reference import image_name
-from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.maintained import Maintained
 from prestow.store.node import Node
 
 _PREFIX = re.compile(r"(?:(?:sha256|sha512):)?[0-9a-f]{4,128}", re.ASCII)
@@ -115,7 +115,7 @@ class _Teller:
     sizes: Mapping[Thing, int]
     forgotten: Mapping[Thing, str]
 
-    def add_mounted(self, drivers: Mapping[str, Driver]) -> None:
+    def add_mounted(self, drivers: Mapping[str, Maintained]) -> None:
         """Add that no snapshot is removed while it is mounted, although nothing leads to it."""
         for thing in self.seen.snapshots.keys() - self.seen.holds.reachable(self.forgotten):
             row = self.seen.snapshots[thing]

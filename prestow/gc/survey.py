@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from prestow.content.local import LocalStore
 from prestow.digest import Digest
@@ -27,30 +27,12 @@ from prestow.metadata.leases import Lease, Leases
 from prestow.metadata.namespace import DEFAULT
 from prestow.metadata.soundness import require_sound
 from prestow.oci.descriptor import Descriptor
+from prestow.snapshots.maintained import Maintained
 
 GRACE = 7 * 24 * 3600.0
 """Seconds for which an unfinished download, or the snapshot of an unfinished container, waits to be gone on with."""
 
 Rows: TypeAlias = dict[Thing, Row]
-
-
-class Usage(Protocol):
-    """What a snapshot takes."""
-
-    @property
-    def bytes(self) -> int:
-        """Allocated bytes."""
-
-
-class Measured(Protocol):
-    """A snapshotter that can tell what a snapshot takes."""
-
-    @property
-    def driver(self) -> str:
-        """Name of the kind."""
-
-    def usage(self, key: str) -> Usage:
-        """Measure a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +89,7 @@ def survey(
     return Survey(marker.holds, names, rows)
 
 
-def disk_usage(seen: Survey, content: LocalStore, drivers: Mapping[str, Measured]) -> Disk:
+def disk_usage(seen: Survey, content: LocalStore, drivers: Mapping[str, Maintained]) -> Disk:
     """Return how full the store's disk is, and what of the store takes how much."""
     sizes = {blob(found.digest): found.size for found in content.walk()}
     sizes |= {Thing("ingest", status.ref): status.offset for status in content.statuses()}

@@ -13,12 +13,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, cast
 
 from prestow.cancellation import Token, current
-from prestow.content.store import Store
+from prestow.content.refs import diff_ref, layer_ref
+from prestow.content.store import Progress, Store
 from prestow.errors import AlreadyExistsError, PrestowError, StorageError
-from prestow.layers.apply import Progress, diff_ref, unpack
+from prestow.layers.apply import unpack
 from prestow.layers.growing import Growing
 from prestow.layers.scans import Scans
 from prestow.oci.image import Layer
@@ -27,15 +28,8 @@ from prestow.oci.mediatypes import layer_compression
 _log = logging.getLogger(__name__)
 
 
-class Ingests(Store, Protocol):
-    """What is needed of a content store."""
-
-    def tail(self, ref: str) -> BinaryIO:
-        """Open the bytes of an ingest while they are written."""
-
-
 @contextmanager
-def ahead(content: Ingests, layer: Layer, *, scans: Scans, progress: Progress) -> Iterator[Callable[[int], None]]:
+def ahead(content: Store, layer: Layer, *, scans: Scans, progress: Progress) -> Iterator[Callable[[int], None]]:
     """Decompress a layer for as long as the block fetches it into ``layer-<digest>``.
 
     Gives a function that the block calls with the number of bytes that came, after they were written; it passes them
@@ -66,20 +60,20 @@ def ahead(content: Ingests, layer: Layer, *, scans: Scans, progress: Progress) -
     token.check()
 
 
-def _bytes_of(content: Ingests, layer: Layer) -> BinaryIO:
+def _bytes_of(content: Store, layer: Layer) -> BinaryIO:
     """Open what comes of a layer; another process may have committed it by now."""
     with suppress(StorageError):
-        return content.tail(f"layer-{layer.descriptor.digest}")
+        return content.tail(layer_ref(layer.descriptor.digest))
     return content.open(layer.descriptor.digest)
 
 
-def _unpack(content: Ingests, layer: Layer, source: Growing, scans: Scans, token: Token) -> None:
+def _unpack(content: Store, layer: Layer, source: Growing, scans: Scans, token: Token) -> None:
     """Fill and seal the diff ingest, or leave none."""
     diff_id = layer.diff_id
     if not source.begins():  # another process fetches it, and fills the ingest meanwhile: do not stand in its way
         return
     try:
-        with content.writer(diff_ref(layer), algorithm=diff_id.algorithm, digest=diff_id, timeout=0) as writer:
+        with content.writer(diff_ref(diff_id), algorithm=diff_id.algorithm, digest=diff_id, timeout=0) as writer:
             if writer.sealed:
                 return
             try:

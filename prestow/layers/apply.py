@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from prestow.content.store import Store, Writer
+from prestow.content.refs import diff_ref, layer_ref
+from prestow.content.store import Progress, Store, Writer, silent
 from prestow.digest import Digest
 from prestow.errors import (
     AlreadyExistsError,
@@ -32,9 +33,6 @@ from prestow.layers.overlap import Overlapped
 from prestow.layers.scans import Scanned, Scans, scan
 from prestow.oci.image import Layer
 from prestow.oci.mediatypes import layer_compression
-
-Progress = Callable[[int], None]
-"""Told of bytes of the blob as they are consumed; in all they are the blob's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +108,8 @@ def _made(content: Store, layer: Layer, scans: Scans, progress: Progress | None)
 def _writer(content: Store, layer: Layer) -> Writer | None:
     """Wait to be the one who fills the diff ingest; None if the diff blob came meanwhile."""
     with suppress(AlreadyExistsError):
-        return content.writer(diff_ref(layer), algorithm=layer.diff_id.algorithm, digest=layer.diff_id)
+        return content.writer(diff_ref(layer.diff_id), algorithm=layer.diff_id.algorithm, digest=layer.diff_id)
     return None
-
-
-def diff_ref(layer: Layer) -> str:
-    """Name the ingest of a layer's diff blob."""
-    return f"diff-{layer.diff_id}"
 
 
 def unpack(
@@ -130,7 +123,7 @@ def unpack(
     """
     writer.truncate()
     compression = layer_compression(layer.descriptor.media_type)
-    pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or _silent)
+    pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or silent)
     with Overlapped(pieces) as made:
         passage = _Passage(iter(made), writer.write)
         scanned = scan(passage, layer.index, limits)
@@ -140,11 +133,11 @@ def unpack(
 
 def _commit_ahead(content: Store, layer: Layer) -> bool:
     """Commit what was decompressed while the layer was fetched, if that is all there and right."""
-    status = content.status(diff_ref(layer))
+    status = content.status(diff_ref(layer.diff_id))
     if status is None or not status.sealed:
         return False
     with suppress(MismatchError, PreconditionError):  # it was damaged, or somebody else took it up: start again
-        content.commit_ingest(diff_ref(layer), None, layer.diff_id)
+        content.commit_ingest(diff_ref(layer.diff_id), None, layer.diff_id)
         return True
     return False
 
@@ -160,7 +153,7 @@ def settle(content: Store, layer: Layer) -> None:
     """
     if layer.diff_id != layer.descriptor.digest and (content.has(layer.diff_id) or _commit_ahead(content, layer)):
         with suppress(UnavailableError):  # somebody wants it
-            content.abort(f"layer-{layer.descriptor.digest}")
+            content.abort(layer_ref(layer.descriptor.digest))
 
 
 def _applied(content: Store, layer: Layer, scanned: Scanned) -> Applied:
@@ -185,10 +178,6 @@ def _reported(pieces: Iterator[bytes], blob: BinaryIO, progress: Progress) -> It
             reported = position
         if piece:
             yield piece
-
-
-def _silent(_: int) -> None:
-    """Report to nobody."""
 
 
 class _Passage:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prestow.errors import InvalidError, PrestowError, UnsupportedError, printable
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import Inode, clamped
+from prestow.layers.tree.inode import Inode
 from prestow.layers.tree.xattrs import check
 
 _OVERLAY = b"trusted.overlay."
@@ -52,8 +52,7 @@ class Attributes:
                 self._refused(inode, name, value, error, at)
         if mode and inode.kind is not Kind.SYMLINK:
             os.fchmod(at, inode.mode) if isinstance(at, int) else at.chmod(inode.mode)
-        mtime = clamped(inode.mtime_ns)
-        os.utime(at, ns=(mtime, mtime))
+        os.utime(at, ns=(inode.mtime_ns, inode.mtime_ns))
 
     def _refused(self, inode: Inode, name: bytes, value: bytes, error: OSError, at: int | Path) -> None:
         """Count an attribute that may be left out; else say which one it was."""

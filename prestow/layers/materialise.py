@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prestow.cancellation import check
+from prestow.content.descriptors import DIRECTORY, NEW_FILE, PATH_ONLY
 from prestow.content.disk import failure
 from prestow.errors import (
     AlreadyExistsError,
@@ -30,6 +31,7 @@ from prestow.errors import (
 )
 from prestow.layers.attributes import Attributes
 from prestow.layers.copying import copy_range
+from prestow.layers.open_tars import OpenTars
 from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.inode import Inode
 from prestow.layers.tree.links import link_counts
@@ -39,11 +41,6 @@ from prestow.layers.tree.xattrs import ACL_ACCESS, ACL_DEFAULT
 MAX_DEPTH = 256
 """Folders within each other; each has a descriptor while its children are made."""
 
-_MAX_LAYERS = 64  # descriptors of tars that are kept open
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_WAY = _PATH_ONLY | os.O_DIRECTORY
 _SEARCHABLE = 0o100
 
 
@@ -140,10 +137,9 @@ class _Sink:
     def __init__(self, open_layer: Callable[[int], int], *, privileged: bool, links: frozenset[Inode]) -> None:
         self.attributes = Attributes(privileged)
         self.files = self.bytes = self.devices = 0
-        self._open_layer = open_layer
         self._links = links
         self._first: dict[Inode, tuple[bytes, ...]] = {}
-        self._layers: dict[int, int] = {}
+        self._tars = OpenTars(open_layer)
         self._folders: list[_Folder] = []
         self._name = b""
         self._unsearchable: list[tuple[tuple[bytes, ...], int]] = []
@@ -154,12 +150,13 @@ class _Sink:
 
     def close(self) -> None:
         """Close every descriptor."""
-        for descriptor in (*self._layers.values(), *(folder.descriptor for folder in self._folders)):
-            os.close(descriptor)
+        self._tars.close()
+        for folder in self._folders:
+            os.close(folder.descriptor)
 
     def fill(self, root: Inode, target: Path) -> None:
         """Fill the target, which is empty."""
-        self._enter(b"", root, os.open(target, _FOLDER))
+        self._enter(b"", root, os.open(target, DIRECTORY))
         _disinherit(self._folders[0].descriptor)
         while self._folders:
             check()
@@ -210,7 +207,7 @@ class _Sink:
         descriptor = os.dup(self._folders[common].descriptor)
         for name in names[common:]:
             try:
-                below = os.open(name, _WAY, dir_fd=descriptor)
+                below = os.open(name, PATH_ONLY | os.O_DIRECTORY, dir_fd=descriptor)
             finally:
                 os.close(descriptor)
             descriptor = below
@@ -225,7 +222,7 @@ class _Sink:
         self.files += 1
         if inode.kind is Kind.DIRECTORY:
             os.mkdir(name, 0o700, dir_fd=parent)
-            self._enter(name, inode, os.open(name, _FOLDER, dir_fd=parent))
+            self._enter(name, inode, os.open(name, DIRECTORY, dir_fd=parent))
         elif inode in self._first:
             self._link(inode, name, parent)
         elif inode.kind is Kind.REGULAR:
@@ -245,11 +242,11 @@ class _Sink:
             os.close(source)
 
     def _file(self, inode: Inode, name: bytes, parent: int) -> None:
-        descriptor = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
+        descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=parent)
         try:
             for logical, offset, length in inode.extents:
-                layer = self._layer(inode.layer)
-                copy_range(layer, descriptor, source_offset=offset, target_offset=logical, length=length)
+                tar = self._tars.descriptor(inode.layer)
+                copy_range(tar, descriptor, source_offset=offset, target_offset=logical, length=length)
                 self.bytes += length
             if not inode.extents or inode.extents[-1].logical + inode.extents[-1].length < inode.size:
                 os.ftruncate(descriptor, inode.size)
@@ -257,17 +254,9 @@ class _Sink:
         finally:
             os.close(descriptor)
 
-    def _layer(self, index: int) -> int:
-        descriptor = self._layers.get(index)
-        if descriptor is None:
-            if len(self._layers) == _MAX_LAYERS:
-                os.close(self._layers.pop(next(iter(self._layers))))
-            descriptor = self._layers[index] = self._open_layer(index)
-        return descriptor
-
     def _describe(self, inode: Inode, name: bytes, parent: int) -> None:
         """Set the attributes of what must not be opened."""
-        descriptor = os.open(name, _PATH_ONLY, dir_fd=parent)
+        descriptor = os.open(name, PATH_ONLY, dir_fd=parent)
         try:
             self.attributes.apply(inode, _itself(descriptor))
         finally:

@@ -6,7 +6,6 @@ Only a few pieces wait in between: a slow disk slows down whoever makes them, an
 import queue
 import threading
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 _WAITING = 2
@@ -36,9 +35,7 @@ class Overlapped:
         """Return the pieces."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Wait for the piece that is being made, the last one."""
         self._left = True
         while self._open:

@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import BinaryIO, Protocol
 
+from prestow.content.store import Provider
 from prestow.digest import Digest
 from prestow.layers.limits import Budget, Limits
 from prestow.layers.tar.reader import Entry, Source, entries
@@ -22,13 +22,6 @@ from prestow.layers.tree.packed import loose_inodes
 
 _MOST_INODES = 500_000  # of 220 bytes; kept by all trees but the latest
 _PACKED = 5  # packed files take as much as an inode
-
-
-class DiffBlobs(Protocol):
-    """Where the tars are."""
-
-    def open(self, digest: Digest) -> BinaryIO:
-        """Open a blob as a seekable file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +55,7 @@ def scan(source: Source, index: int, limits: Limits) -> Scanned:
 class Scans:
     """Scans of diff blobs, the latest of them kept; safe to use from several threads."""
 
-    def __init__(self, content: DiffBlobs, limits: Limits | None = None) -> None:
+    def __init__(self, content: Provider, limits: Limits | None = None) -> None:
         """Keep nothing yet.
 
         Args:

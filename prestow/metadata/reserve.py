@@ -9,6 +9,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from prestow.content.descriptors import NEW_FILE, opened
+
 SIZE = 1 << 20
 """Bytes: enough for the log of a few hundred small transactions."""
 
@@ -26,11 +28,8 @@ class Reserve:
         """Set the space aside, if it is not and there is plenty; it is no error if that does not work."""
         with suppress(OSError):
             if not self._path.exists() and self._free() >= _PLENTY:
-                fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                try:
+                with opened(self._path, NEW_FILE) as fd:
                     os.posix_fallocate(fd, 0, SIZE)
-                finally:
-                    os.close(fd)
 
     def make_room(self) -> None:
         """Return the space to the disk, if that is full."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from prestow.content.blobs import Blobs
-from prestow.errors import ExhaustedError, InvalidError, PreconditionError, printable
+from prestow.errors import ExhaustedError, InvalidError, NotFoundError, PreconditionError, printable
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.labels import SOURCE, dump_labels
@@ -56,6 +56,16 @@ def tag(
             record = images.label(name, {SOURCE: source})
     publish_names(db, content)
     return record
+
+
+def is_tagged(images: Images, content: Blobs, name: str, target: Descriptor, *, source: str | None) -> bool:
+    """Whether a name points to a target that is here, and says that it came from ``source``."""
+    try:
+        record = images.get(name)
+    except NotFoundError:
+        return False
+    same = record.target.digest == target.digest and record.labels.get(SOURCE) == source
+    return same and content.has(target.digest, target.size)
 
 
 def untag(db: Database, content: Blobs, *names: str, namespace: str = DEFAULT) -> tuple[ImageRecord, ...]:

@@ -6,7 +6,7 @@ Documents are hashed again on every read, so that a damaged one is found here an
 from typing import Protocol
 
 from prestow.digest import Digest
-from prestow.errors import NotFoundError
+from prestow.errors import NotFoundError, PrestowError
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, assemble
 from prestow.oci.image_config import ImageConfig
@@ -39,6 +39,15 @@ def find_image(content: Documents, target: Descriptor, platform: Platform) -> Im
         lambda index: _present(content, index, target, platform),
     )
     return assemble(target, manifest, read_config(content, manifest.config), selected=entry)
+
+
+def holds_documents(content: Documents, target: Descriptor, platform: Platform) -> bool:
+    """Whether index, manifest and config of an image are here, undamaged."""
+    try:
+        find_image(content, target, platform)
+    except PrestowError:
+        return False
+    return True
 
 
 def read_config(content: Documents, descriptor: Descriptor) -> ImageConfig:

@@ -49,11 +49,6 @@ def is_index(media_type: str) -> bool:
     return media_type in INDEXES
 
 
-def is_layer(media_type: str) -> bool:
-    """Whether this is a file system layer that can be unpacked here."""
-    return media_type in _LAYERS
-
-
 def layer_compression(media_type: str) -> Compression:
     """Return how a layer's tar is compressed.
 

@@ -9,10 +9,11 @@ verified by the step that commits it; reading stops at the first byte too many.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from prestow.content.store import Store, Writer
+from prestow.content.plan import replacement
+from prestow.content.refs import document_ref, layer_ref
+from prestow.content.store import Progress, Store, Writer, silent
 from prestow.digest import Digest
 from prestow.errors import (
     AlreadyExistsError,
@@ -21,9 +22,12 @@ from prestow.errors import (
     NotFoundError,
     UnavailableError,
 )
+from prestow.layers.ahead import ahead
+from prestow.layers.apply import settle
+from prestow.layers.scans import Scans
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.document import MAX_DOCUMENT
-from prestow.oci.image import Image, assemble
+from prestow.oci.image import Image, Layer, assemble
 from prestow.oci.image_config import ImageConfig
 from prestow.oci.walk import descend
 from prestow.platforms import Platform, choose
@@ -33,9 +37,6 @@ _log = logging.getLogger(__name__)
 
 _RESUMES = 5
 _GOOD_PROGRESS = 16 << 20  # bytes after which the count of resumes begins anew
-
-Progress = Callable[[int], None]
-"""Told how many bytes more have been fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,43 @@ def fetch_manifest(
 def fetch_layer(
     source: Fetcher,
     content: Store,
+    layer: Layer,
+    *,
+    scans: Scans,
+    keep_blob: bool = True,
+    progress: Progress | None = None,
+) -> Fetched:
+    """Fetch a layer as :func:`fetch_blob`, and decompress it meanwhile.
+
+    Args:
+        source: where from.
+        content: where to.
+        layer: the layer.
+        scans: where the layer's tree is kept for the steps that come.
+        keep_blob: whether the blob is wanted once its diff blob is here; if not, it may go before *verify*.
+        progress: told of bytes as they come.
+
+    Raises:
+        CancelledError: the work is to end.
+        As :func:`fetch_blob`.
+    """
+    unless = replacement(layer, keep_blobs=keep_blob)
+    with ahead(content, layer, scans=scans, progress=progress or silent) as arrived:
+        fetched = fetch_blob(source, content, layer.descriptor, unless=unless, progress=arrived)
+    if not keep_blob:
+        settle(content, layer)
+    return fetched
+
+
+def fetch_blob(
+    source: Fetcher,
+    content: Store,
     descriptor: Descriptor,
     *,
     unless: Digest | None = None,
     progress: Progress | None = None,
 ) -> Fetched:
-    """Fetch a layer into the ingest ``layer-<digest>`` and seal it; nothing to do if it is here.
+    """Fetch a layer's blob into the ingest ``layer-<digest>`` and seal it; nothing to do if it is here.
 
     Args:
         source: where from.
@@ -110,7 +142,7 @@ def fetch_layer(
         ExhaustedError: the disk is full.
     """
     digest, size = descriptor.digest, descriptor.size
-    ref = f"layer-{digest}"
+    ref = layer_ref(digest)
     if unless is not None and content.has(unless):
         return Fetched(ref, size, 0)
     try:
@@ -123,7 +155,7 @@ def fetch_layer(
         if writer.offset > size:
             writer.truncate()
         before = writer.offset
-        _complete(source, writer, descriptor, progress or _silent)
+        _complete(source, writer, descriptor, progress or silent)
         writer.seal()
         return Fetched(ref, size, size - before)
 
@@ -160,10 +192,6 @@ def _append(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: P
         raise UnavailableError(f"layer {descriptor.digest}: ended after {writer.offset} of {size} bytes")
 
 
-def _silent(count: int) -> None:
-    """Do nothing."""
-
-
 def fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descriptor) -> bytes:
     """Return a document, from the content store or else from the source, and then into the store.
 
@@ -185,7 +213,7 @@ def fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descr
     if stored is not None:
         return stored
     try:
-        writer = content.writer(f"{kind}-{digest}", algorithm=digest.algorithm, total=size, digest=digest)
+        writer = content.writer(document_ref(kind, digest), algorithm=digest.algorithm, total=size, digest=digest)
     except AlreadyExistsError:
         return content.read(digest)
     with writer:

@@ -23,7 +23,7 @@ import certifi
 import httpx
 
 from prestow import __version__
-from prestow.errors import ExhaustedError, InvalidError, PrestowError, UnavailableError, printable
+from prestow.errors import ExhaustedError, InvalidError, PrestowError, UnauthorizedError, UnavailableError, printable
 from prestow.registry.hosts import Options, Timeouts, Tls
 from prestow.registry.network import Reach
 from prestow.registry.transport import Transport
@@ -33,6 +33,7 @@ Headers = tuple[tuple[str, str], ...]
 
 _COMMON: Headers = (("User-Agent", f"prestow/{__version__}"), ("Accept-Encoding", "identity"))
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+_CERTIFICATE_ALERTS = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA")  # RFC 8446, 6.2
 _DRAINED = 1 << 16  # bytes of an answer that are read only to keep its connection
 
 
@@ -244,9 +245,18 @@ def _translated(url: Url) -> Iterator[None]:
     except httpx.ProtocolError as error:  # after the colon it shows the server's bytes, which may echo ours
         raise UnavailableError(f"{url}: the answer broke: {printable(str(error).partition(':')[0])}") from None
     except httpx.NetworkError as error:
-        raise UnavailableError(f"{url}: the connection broke: {printable(str(error))}") from error
+        raise _broken(url, error) from error
     except PrestowError as error:  # from the network below, which does not know the URL
         raise type(error)(f"{url}: {error}") from error
+
+
+def _broken(url: Url, error: httpx.NetworkError) -> PrestowError:
+    text = printable(str(error))
+    if any(alert in text for alert in _CERTIFICATE_ALERTS):
+        return UnauthorizedError(
+            f"{url}: the server wants a client certificate that it trusts; name one as `client` in the hosts file"
+        )
+    return UnavailableError(f"{url}: the connection broke: {text}")
 
 
 def _refused(url: Url, error: httpx.ConnectError) -> PrestowError:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from prestow.content.descriptors import KNOWN_FILE
 from prestow.errors import ExhaustedError, InvalidError, NotFoundError, StorageError, UnsupportedError
 from prestow.layers.limits import Limits
 from prestow.layers.tar.entry import Kind
@@ -147,7 +148,7 @@ def open_regular(path: Path) -> BinaryIO:
         StorageError: it cannot be read.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, KNOWN_FILE)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFoundError(f"layout: {path} does not exist") from error
     except OSError as error:

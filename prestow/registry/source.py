@@ -9,7 +9,6 @@ Two implementations: a registry over HTTP (``registry.py``), and an OCI image la
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from prestow.oci.descriptor import Descriptor
@@ -92,8 +91,6 @@ class Sources:
         """Return the sources themselves."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from prestow.content.descriptors import DIRECTORY, FILE
 from prestow.content.disk import sync_folder, translated
 from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError, PreconditionError, printable
 from prestow.oci.document import MAX_DOCUMENT
@@ -36,7 +37,6 @@ PLACED = ".placed"
 _CONTAINER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}")
 _NEW = ".config.json.new"
 _OURS = frozenset({CONFIG, ROOTFS, LOG, PID, FILLING, PLACED, _NEW, f".{PID}"})
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ROOTFS_MODE = 0o711
 
 
@@ -231,7 +231,7 @@ def _opened(directory: Path, *, create: bool) -> Iterator[int]:
 
 def _open(directory: Path) -> int:
     try:
-        return os.open(directory, _DIRECTORY)
+        return os.open(directory, DIRECTORY)
     except FileNotFoundError as error:
         raise NotFoundError(f"bundle {directory}: there is none; make it first") from error
     except OSError as error:
@@ -275,7 +275,7 @@ def _has(data: bytes, fd: int, directory: Path) -> bool:
 def _config(fd: int, directory: Path) -> bytes | None:
     with translated(f"bundle {directory}: reading {CONFIG}"):
         try:
-            file = os.open(CONFIG, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=fd)
+            file = os.open(CONFIG, FILE, dir_fd=fd)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from prestow.content.descriptors import PATH_ONLY, opened
 from prestow.content.disk import failure
 from prestow.errors import InvalidError, PrestowError, UnsupportedError, printable
 
@@ -123,15 +124,13 @@ class DirectoryRoot:
                 os.close(fd)
 
     def _open(self, path: str, flags: int) -> int | None:
-        root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            return _open_in_root(root, path, flags)
-        except OSError as error:
-            if error.errno in _ABSENT:
-                return None
-            raise
-        finally:
-            os.close(root)
+        with opened(self.path, PATH_ONLY | os.O_DIRECTORY) as root:
+            try:
+                return _open_in_root(root, path, flags)
+            except OSError as error:
+                if error.errno in _ABSENT:
+                    return None
+                raise
 
 
 def resolve(rootfs: RootFs, path: str) -> str:

@@ -8,29 +8,13 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from prestow.content.descriptors import DIRECTORY, opened
 from prestow.errors import printable
 from prestow.snapshots.mounts.syscalls import open_below
-
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[int]:
-    """Yield a directory's descriptor.
-
-    Raises:
-        OSError: no directory, or a link to one.
-    """
-    fd = os.open(folder, FOLDER)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 class Descent:
@@ -49,7 +33,7 @@ class Descent:
         Raises:
             OSError: EXDEV for a mount point, ELOOP or ENOTDIR for what is no directory; the place has not changed.
         """
-        below = open_below(name, FOLDER, self.fd)
+        below = open_below(name, DIRECTORY, self.fd)
         self._above.append((name, _inode(self.fd)))
         self.fd, old = below, self.fd
         os.close(old)
@@ -61,7 +45,7 @@ class Descent:
             OSError: ESTALE if somebody moved the directory meanwhile.
         """
         name, inode = self._above.pop()
-        above = os.open("..", FOLDER, dir_fd=self.fd)
+        above = os.open("..", DIRECTORY, dir_fd=self.fd)
         self.fd, old = above, self.fd
         os.close(old)
         if _inode(above) != inode:
@@ -82,9 +66,7 @@ class Descent:
         """Return the place."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the directory at hand."""
         os.close(self.fd)
 
@@ -114,7 +96,7 @@ def _statuses(root: Path) -> Iterator[os.stat_result]:
     yield top
     if not stat.S_ISDIR(top.st_mode):
         return
-    with opened(root) as start, Descent(start) as descent:
+    with opened(root, DIRECTORY) as start, Descent(start) as descent:
         pending = [descent.names()]
         while pending:
             if pending[-1]:

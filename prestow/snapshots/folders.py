@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from prestow.content.descriptors import DIRECTORY, KNOWN_DIRECTORY, opened
 from prestow.content.disk import make_folder, sync_folder, translated
 from prestow.content.lock import FileLock
 from prestow.content.process_identity import Process
@@ -139,7 +140,7 @@ class Folders:
     def _hold(self, staged: Path) -> int:
         with self.lock():  # nobody may find it before it is held
             staged.mkdir(0o700)
-            held = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held = os.open(staged, KNOWN_DIRECTORY)
             try:
                 fcntl.flock(held, fcntl.LOCK_SH)
             except OSError:
@@ -155,12 +156,8 @@ class Folders:
         """
         if not self.durable:
             return
-        with translated(f"syncing {self.root}"):
-            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                syscalls.syncfs(fd)
-            finally:
-                os.close(fd)
+        with translated(f"syncing {self.root}"), opened(self.root, KNOWN_DIRECTORY) as fd:
+            syscalls.syncfs(fd)
 
     def publish(self, files: Iterable[tuple[Path, str]]) -> None:
         """Publish files and folders under their names; rubbish that has one goes to the trash first.
@@ -248,7 +245,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _abandoned(staged: Path) -> bool:
     try:
-        fd = os.open(staged, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(staged, DIRECTORY)
     except OSError:
         return False  # gone meanwhile
     try:

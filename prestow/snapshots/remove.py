@@ -16,9 +16,10 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from prestow.content.descriptors import DIRECTORY
 from prestow.content.disk import SCARCE, failure
 from prestow.errors import PreconditionError, StorageError, printable
-from prestow.snapshots.directory_walk import FOLDER, Descent
+from prestow.snapshots.directory_walk import Descent
 from prestow.snapshots.mounts.mountinfo import mounts_below
 
 _GRAVE = "tree-"
@@ -74,7 +75,7 @@ def remove_tree(path: Path) -> None:
     _refuse_mounts(path)
     kept: list[str] = []
     try:
-        parent = os.open(path.parent, FOLDER)
+        parent = os.open(path.parent, DIRECTORY)
     except FileNotFoundError:
         return
     except OSError as error:

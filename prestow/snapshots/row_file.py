@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from prestow.content.descriptors import FILE
 from prestow.content.disk import replace_file, translated
 from prestow.digest import Digest
 from prestow.errors import PrestowError, StorageError
@@ -98,7 +99,7 @@ def _bytes(path: Path) -> bytes:
     """Read a file, if it is one: anything else is as good as nothing."""
     if not (path.exists() and stat.S_ISREG(path.lstat().st_mode)):
         return b""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(path, FILE)
     with os.fdopen(fd, "rb") as file:
         return file.read(_LONGEST)
 

@@ -18,12 +18,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.oci.image import Image
 from prestow.snapshots.damage import Damage
-
-Progress: TypeAlias = Callable[[int], None]
-"""Told of bytes as they are read."""
 
 
 class Kind(Enum):

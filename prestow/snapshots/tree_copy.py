@@ -12,13 +12,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from prestow.cancellation import check
+from prestow.content.descriptors import DIRECTORY, FILE, NEW_FILE, opened
 from prestow.layers.copying import copy_range
-from prestow.snapshots.directory_walk import Descent, opened
+from prestow.snapshots.directory_walk import Descent
 from prestow.snapshots.mounts.syscalls import open_below
 
 _OVERLAY = "trusted.overlay."
-_SOURCE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_TARGET = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def copy_tree(source: Path, target: Path) -> None:
@@ -30,7 +29,12 @@ def copy_tree(source: Path, target: Path) -> None:
         OSError: something cannot be read or written; without root, also what its owner has closed to himself.
         CancelledError: the work that this is part of is to end.
     """
-    with opened(source) as start, opened(target) as root, Descent(start) as here, Descent(root) as there:
+    with (
+        opened(source, DIRECTORY) as start,
+        opened(target, DIRECTORY) as root,
+        Descent(start) as here,
+        Descent(root) as there,
+    ):
         _Copier(here, there).copy(root)
 
 
@@ -40,7 +44,7 @@ def copy_root(source: Path, target: Path) -> None:
     Raises:
         OSError: something cannot be read or written.
     """
-    with opened(source) as source_fd, opened(target) as target_fd:
+    with opened(source, DIRECTORY) as source_fd, opened(target, DIRECTORY) as target_fd:
         copy_attributes(source_fd, target_fd)
 
 
@@ -110,9 +114,9 @@ class _Copier:
 
     def _copy_file(self, name: str, status: os.stat_result) -> None:
         with ExitStack() as stack:
-            source = open_below(name, _SOURCE, self._source.fd)
+            source = open_below(name, FILE, self._source.fd)
             stack.callback(os.close, source)
-            target = os.open(name, _TARGET, 0o600, dir_fd=self._target.fd)
+            target = os.open(name, NEW_FILE, 0o600, dir_fd=self._target.fd)
             stack.callback(os.close, target)
             os.ftruncate(target, status.st_size)
             for start, end in _data(source, status.st_size):

@@ -24,7 +24,7 @@ from prestow.metadata.leases import Announcement
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_image
 from prestow.platforms import platform_or_host
-from prestow.snapshots.drivers.driver import Driver
+from prestow.snapshots.maintained import Maintained
 from prestow.space.estimate import Free, Needs, free_space, needs, of_root, of_tree
 from prestow.store.node import Node
 
@@ -122,11 +122,11 @@ def _limit(node: Node, image: Image) -> None:
     node.scans.share(missing, budget)
 
 
-def _needs(node: Node, image: Image, snapshotter: Driver, counted: Collection[Digest] = ()) -> Needs:
+def _needs(node: Node, image: Image, snapshotter: Maintained, counted: Collection[Digest] = ()) -> Needs:
     return needs(
         image,
         node.content,
-        driver=snapshotter.driver,
+        shows_layers=snapshotter.shows_layers,
         unpacked=snapshotter.committed(image.chain_id),
         keep_blobs=node.settings.keep_blobs,
         counted=counted,

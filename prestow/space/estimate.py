@@ -13,13 +13,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from prestow.content.disk import translated
-from prestow.content.plan import layer_ref
-from prestow.content.store import Status
+from prestow.content.plan import Holdings
+from prestow.content.refs import diff_ref, layer_ref
 from prestow.digest import Digest
-from prestow.layers.apply import diff_ref
 from prestow.layers.tree.inode import Inode, walk
 from prestow.oci.image import Image, Layer
 from prestow.oci.mediatypes import layer_compression
@@ -32,16 +30,6 @@ _ENTRY = 24_000  # decompressed bytes, as a rule, for each entry of a tar
 _BLOCK = 4096  # half of one is lost at the end of each file, on average
 _UNCOUNTED = 1 << 62  # free bytes of a file system that says it has none at all: ramfs, a tmpfs without a limit
 _INODES = 8  # of a layer's own: blobs, ingests and their folders
-
-
-class Holdings(Protocol):
-    """What is asked of a content store."""
-
-    def has(self, digest: Digest, size: int | None = None) -> bool:
-        """Return whether a blob is here, whole."""
-
-    def status(self, ref: str) -> Status | None:
-        """Return how far an ingest is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +82,7 @@ def needs(
     image: Image,
     content: Holdings,
     *,
-    driver: str,
+    shows_layers: bool,
     unpacked: bool = False,
     keep_blobs: bool = True,
     counted: Collection[Digest] = (),
@@ -104,8 +92,8 @@ def needs(
     Args:
         image: the image.
         content: what is here of it.
-        driver: the snapshotter.
-        unpacked: whether that has the image.
+        shows_layers: whether the snapshotter writes no files of them, as :class:`.snapshots.maintained.Maintained`.
+        unpacked: whether the snapshotter has the image.
         keep_blobs: whether blobs are wanted of layers whose diff blob is here.
         counted: diff IDs of layers that somebody else makes.
     """
@@ -114,7 +102,7 @@ def needs(
     fetched = [_missing_blob(layer, content, keep_blobs=keep_blobs) for layer in to_make]
     missing = [_missing_diff(layer, content) for layer in to_make]
     written = 0 if unpacked else sum(_size(layer) for layer in layers)
-    copied = driver != "erofs" and not unpacked
+    copied = not (shows_layers or unpacked)
     files, entries = _files(written, len(layers)) if copied else (int(written * _METADATA), 0)
     touched = sum(1 for blob, diff in zip(fetched, missing, strict=True) if blob or diff)
     return Needs(
@@ -156,13 +144,13 @@ def _missing_blob(layer: Layer, content: Holdings, *, keep_blobs: bool) -> int:
     digest, size = layer.descriptor.digest, layer.descriptor.size
     if content.has(digest, size) or (not keep_blobs and content.has(layer.diff_id)):
         return 0
-    return max(0, size - _offset(content, layer_ref(layer)))
+    return max(0, size - _offset(content, layer_ref(digest)))
 
 
 def _missing_diff(layer: Layer, content: Holdings) -> int:
     if layer.diff_id == layer.descriptor.digest or content.has(layer.diff_id):
         return 0
-    return max(0, _size(layer) - _offset(content, diff_ref(layer)))
+    return max(0, _size(layer) - _offset(content, diff_ref(layer.diff_id)))
 
 
 def _offset(content: Holdings, ref: str) -> int:

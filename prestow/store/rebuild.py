@@ -20,22 +20,22 @@ from pathlib import Path
 
 from prestow.content.disk import translated
 from prestow.content.local import LocalStore
-from prestow.content.store import MAX_DOCUMENT
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, StorageError
 from prestow.metadata.container_files import ContainerRecord, read_containers
 from prestow.metadata.containers import Containers, is_published
 from prestow.metadata.database import Cursor, Database
 from prestow.metadata.tag import recover_names
+from prestow.oci.document import MAX_DOCUMENT
 from prestow.oci.identity import chain_ids
 from prestow.oci.image_config import ImageConfig
 from prestow.runtime.bundle import CONFIG
 from prestow.snapshots.catalog import every_snapshot
+from prestow.snapshots.drivers.all import kinds
 from prestow.snapshots.row_file import RowFile, read_row
 from prestow.snapshots.snapshotter import Info, Kind
 from prestow.store.in_progress import COPY
 
-_DRIVERS = ("erofs", "overlay", "native")
 _IMAGE = ".erofs"
 _NUMBER = re.compile(r"-?[0-9]+")
 
@@ -49,7 +49,7 @@ def rebuild(home: Path, content: LocalStore, cursor: Cursor) -> None:
         StorageError: the disk failed.
     """
     _names(cursor, content)
-    rows = [row for driver in _DRIVERS for row in _snapshots(home / "snapshots" / driver, content)]
+    rows = [row for driver in kinds() for row in _snapshots(home / "snapshots" / driver, content)]
     cursor.executemany(
         "INSERT INTO snapshots (driver, key, kind, parent, id, diff_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(r.driver, r.key, r.kind.value, r.parent, r.id, r.diff_id, r.created_at) for r in rows],
@@ -192,7 +192,7 @@ def has_lost_its_log(home: Path, database: Database) -> bool:
     if not complete:
         return False
     rows = {(info.driver, info.key) for info in every_snapshot(database)}
-    folders = {(driver, found.info.key) for driver in _DRIVERS for found in _row_files(home / "snapshots" / driver)}
+    folders = {(driver, found.info.key) for driver in kinds() for found in _row_files(home / "snapshots" / driver)}
     places = [(record.driver, record.snapshot_key) for record in complete]
     return any(place[0] == COPY or (place in folders and place not in rows) for place in places)
 

@@ -28,8 +28,8 @@ from prestow.metadata.database import Database
 from prestow.metadata.namespace import DEFAULT
 from prestow.metadata.publish import catch_up
 from prestow.runtime.binary import Runtime, find_runtime
-from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.probe import end_probes
+from prestow.snapshots.maintained import Maintained
 from prestow.snapshots.remove import empty_trash
 from prestow.snapshots.root_view import abandoned, begun, end_look
 from prestow.store.in_progress import finish, notes
@@ -43,7 +43,7 @@ def recover(
     home: Path,
     content: LocalStore,
     database: Database,
-    snapshotters: Sequence[Driver],
+    snapshotters: Sequence[Maintained],
     runtime: Callable[[], Runtime] = find_runtime,
     *,
     whole: bool = False,
@@ -68,7 +68,7 @@ def _tidy(
     home: Path,
     content: LocalStore,
     database: Database,
-    snapshotters: Sequence[Driver],
+    snapshotters: Sequence[Maintained],
     runtime: Callable[[], Runtime],
     *,
     whole: bool,
@@ -108,7 +108,7 @@ def _remove_files(home: Path) -> None:
         end_probes(home / "snapshots")
 
 
-def _end_looks(looks: Path, database: Database, snapshotters: Sequence[Driver]) -> None:
+def _end_looks(looks: Path, database: Database, snapshotters: Sequence[Maintained]) -> None:
     keys = set(begun(database, [driver.driver for driver in snapshotters]))
     if looks.is_dir():
         with translated(f"listing {looks}"):
@@ -125,14 +125,14 @@ def _bundles(home: Path) -> list[tuple[str, Path]]:
     return [(DEFAULT, home / "bundles")]
 
 
-def _finish_containers(bundles: Path, containers: Containers, snapshotters: Sequence[Driver]) -> None:
+def _finish_containers(bundles: Path, containers: Containers, snapshotters: Sequence[Maintained]) -> None:
     for container_id in notes(bundles):
         with _log_failures(bundles / container_id):
             finish(bundles, container_id, containers, snapshotters)
 
 
 def _end_containers(
-    bundles: Path, containers: Containers, snapshotters: Sequence[Driver], runtime: Callable[[], Runtime]
+    bundles: Path, containers: Containers, snapshotters: Sequence[Maintained], runtime: Callable[[], Runtime]
 ) -> None:
     for container_id in to_remove(bundles):
         with _log_failures(bundles / container_id):

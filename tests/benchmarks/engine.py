@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from prestow.content.verify import verify
-from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply
 from prestow.metadata.tag import tag
 from prestow.oci.image import Layer
@@ -39,8 +38,7 @@ def pull(node: Node, reference: str, driver: str) -> dict[str, float]:
     described = time.perf_counter()
 
     def layer(one: Layer) -> None:
-        with ahead(node.content, one, scans=node.scans, progress=lambda _: None) as arrived:
-            fetch_layer(node.source(reference), node.content, one.descriptor, progress=arrived)
+        fetch_layer(node.source(reference), node.content, one, scans=node.scans)
         verify(node.content, one.descriptor)
         apply(node.content, one, scans=node.scans)
 

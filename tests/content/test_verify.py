@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from prestow.content.local import LocalStore
+from prestow.content.refs import layer_ref
 from prestow.content.store import Status
 from prestow.content.verify import Verified, verify
 from prestow.digest import Digest
@@ -55,7 +56,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 def fetched(store: LocalStore, data: bytes = DATA, *, seal: bool = True) -> None:
     """Leave what the step before leaves."""
-    with store.writer(f"layer-{DIGEST}") as writer:
+    with store.writer(layer_ref(DIGEST)) as writer:
         writer.write(data)
         if seal:
             writer.seal()
@@ -80,7 +81,7 @@ def test_a_layer_that_is_here_needs_no_work(store: LocalStore) -> None:
 
 
 def test_a_layer_that_was_not_fetched_says_so(store: LocalStore) -> None:
-    with pytest.raises(PreconditionError, match=f"layer-{DIGEST}.*fetch"):
+    with pytest.raises(PreconditionError, match=f"{layer_ref(DIGEST)}.*fetch"):
         verify(store, LAYER)
 
     assert list(store.statuses()) == []
@@ -130,7 +131,7 @@ def test_a_truncated_blob_is_replaced(store: LocalStore) -> None:
 
 def test_a_sha512_layer_is_verified_too(store: LocalStore) -> None:
     digest = Digest.of(DATA, "sha512")
-    with store.writer(f"layer-{digest}", algorithm="sha512") as writer:
+    with store.writer(layer_ref(digest), algorithm="sha512") as writer:
         writer.write(DATA)
         writer.seal()
 

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
+from prestow.content.plan import holds_blob
 from prestow.content.process_identity import uptime
 from prestow.digest import Digest
 from prestow.errors import PrestowError
@@ -93,11 +94,13 @@ class Laws:
 
     def _needless(self, node: Node) -> set[Digest]:
         """Return the layers that are not needed, where their diff blobs will do and are here."""
+        if node.settings.keep_blobs:
+            return set()
         try:
             layers = find_image(node.content, self.target, host()).layers
         except PrestowError:
             return set()
-        return {layer.descriptor.digest for layer in layers if node.replacement(layer) and node.holds_blob(layer)}
+        return {layer.descriptor.digest for layer in layers if holds_blob(node.content, layer, keep_blobs=False)}
 
     def _done(self, told: Sequence[str]) -> None:
         _none([word for word in told if not holds(self.job, word)])

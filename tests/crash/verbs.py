@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from prestow.containers.create import Container, remove_container, write
+from prestow.content.plan import holds_download, replacement
 from prestow.content.verify import verify as commit
 from prestow.digest import Digest
 from prestow.errors import NotFoundError, StorageError
 from prestow.fsck.run import fsck
 from prestow.gc.prune import prune
-from prestow.layers.ahead import ahead
-from prestow.layers.apply import apply, settle
+from prestow.layers.apply import apply
 from prestow.metadata.removal import remove_images
 from prestow.metadata.tag import tag as write_name
 from prestow.oci.image import Image
@@ -87,12 +87,10 @@ def _pull(job: Job, *, unpacked: bool) -> None:
         say(f"blob {image.config.digest}")
         admit(node, lease, image, job.driver)
         for layer in image.largest_first:
-            needless = node.replacement(layer)
-            if not node.holds_download(layer):
-                with ahead(node.content, layer, scans=node.scans, progress=lambda _: None) as arrived:
-                    fetch_layer(source, node.content, layer.descriptor, unless=needless, progress=arrived)
-                if needless:
-                    settle(node.content, layer)
+            keep_blobs = node.settings.keep_blobs
+            needless = replacement(layer, keep_blobs=keep_blobs)
+            if not holds_download(node.content, layer, keep_blobs=keep_blobs):
+                fetch_layer(source, node.content, layer, scans=node.scans, keep_blob=keep_blobs)
             commit(node.content, layer.descriptor, unless=needless)
             if not needless:
                 say(f"blob {layer.descriptor.digest}")

@@ -14,7 +14,7 @@ from prestow.fsck.retry import retry_with_sound_blobs
 from prestow.layers.apply import apply
 from prestow.oci.image import Image, Layer
 from prestow.platforms import Platform
-from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
 from prestow.store.node import Node, open_node
 from tests.conformance.snapshotter_damage import cut, flip
@@ -43,7 +43,7 @@ def stored(node: Node, reference: str) -> Image:
     source = node.source(reference)
     image = fetch_manifest(source, node.content, source.resolve(), Platform("linux", "amd64"))
     for layer in image.layers:
-        fetch_layer(source, node.content, layer.descriptor)
+        fetch_blob(source, node.content, layer.descriptor)
         commit(node.content, layer.descriptor)
     return image
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from prestow.content.refs import layer_ref
 from prestow.digest import Digest
 from prestow.layers.apply import apply
 from prestow.layers.limits import Limits
@@ -109,7 +110,7 @@ class Arena:
     def _put(self, data: bytes) -> Digest:
         digest = Digest.of(data)
         if not self.bench.content.has(digest):
-            with self.bench.content.writer(f"layer-{digest}") as writer:
+            with self.bench.content.writer(layer_ref(digest)) as writer:
                 writer.write(data)
                 writer.commit(len(data), digest)
         return digest

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from prestow.content.local import LocalStore
+from prestow.content.refs import diff_ref, layer_ref
 from prestow.content.verify import verify
 from prestow.digest import Digest
 from prestow.errors import InvalidError, MismatchError, UnavailableError
 from prestow.layers.ahead import ahead
-from prestow.layers.apply import apply, diff_ref
+from prestow.layers.apply import apply
 from prestow.layers.growing import Growing
 from prestow.layers.scans import Scans
 from prestow.oci.descriptor import Descriptor
@@ -48,7 +49,7 @@ def fetch(content: LocalStore, layer: Layer, scans: Scans, parts: Iterator[bytes
     moved: list[int] = []
     with (
         ahead(content, layer, scans=scans, progress=moved.append) as arrived,
-        content.writer(f"layer-{layer.descriptor.digest}", total=layer.descriptor.size) as writer,
+        content.writer(layer_ref(layer.descriptor.digest), total=layer.descriptor.size) as writer,
     ):
         for part in parts:
             writer.write(part)
@@ -68,7 +69,7 @@ def test_when_the_bytes_are_here_the_layer_is_decompressed_too_and_still_invisib
     moved = fetch(content, layer, scans, pieces(blob))
 
     assert sum(moved) == len(blob)
-    status = content.status(diff_ref(layer))
+    status = content.status(diff_ref(layer.diff_id))
     assert status is not None
     assert status.sealed
     assert list(content.walk()) == []
@@ -86,7 +87,7 @@ def test_apply_then_only_commits(content: LocalStore, scans: Scans) -> None:
     assert told == []
     assert (applied.size, applied.entries) == (len(TAR), 3)
     assert content.path(layer.diff_id).read_bytes() == TAR
-    assert content.status(diff_ref(layer)) is None
+    assert content.status(diff_ref(layer.diff_id)) is None
 
 
 def test_a_download_that_breaks_off_leaves_no_half_tar_and_goes_on_later(content: LocalStore, scans: Scans) -> None:
@@ -99,12 +100,12 @@ def test_a_download_that_breaks_off_leaves_no_half_tar_and_goes_on_later(content
 
     with pytest.raises(UnavailableError):
         fetch(content, layer, scans, broken())
-    assert content.status(diff_ref(layer)) is None
+    assert content.status(diff_ref(layer.diff_id)) is None
 
     fetch(content, layer, scans, iter(parts[5:]))
     verify(content, layer.descriptor)
 
-    status = content.status(diff_ref(layer))
+    status = content.status(diff_ref(layer.diff_id))
     assert status is not None
     assert status.sealed
     assert apply(content, layer, scans=scans).size == len(TAR)
@@ -116,7 +117,7 @@ def test_bytes_that_unpack_to_something_else_are_left_to_apply(content: LocalSto
 
     fetch(content, layer, scans, pieces(blob))
 
-    assert content.status(diff_ref(layer)) is None
+    assert content.status(diff_ref(layer.diff_id)) is None
     verify(content, layer.descriptor)
     with pytest.raises(MismatchError, match="diff ID"):
         apply(content, layer, scans=scans)
@@ -137,7 +138,7 @@ def test_where_somebody_else_decompresses_the_download_does_not_wait(content: Lo
     blob = compress(TAR, "gzip")
     layer = a_layer(blob)
 
-    with content.writer(diff_ref(layer)):
+    with content.writer(diff_ref(layer.diff_id)):
         moved = fetch(content, layer, scans, pieces(blob))
 
     assert sum(moved) == len(blob)
@@ -148,7 +149,7 @@ def test_nothing_to_fetch_is_nothing_to_decompress(content: LocalStore, scans: S
 
     assert fetch(content, layer, scans, iter(()), seal=False) == []
 
-    assert content.status(diff_ref(layer)) is None
+    assert content.status(diff_ref(layer.diff_id)) is None
 
 
 def test_a_growing_file_reads_as_the_whole_one(tmp_path: Path) -> None:

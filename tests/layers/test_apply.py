@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from prestow.content.local import LocalStore
+from prestow.content.refs import diff_ref, layer_ref
 from prestow.content.writer import LocalWriter
 from prestow.digest import Digest
 from prestow.errors import (
@@ -46,7 +47,7 @@ def content(tmp_path: Path) -> LocalStore:
 def stored(content: LocalStore, blob: bytes, media_type: str, diff_id: Digest) -> Layer:
     """Put a layer's blob into the store."""
     digest = Digest.of(blob)
-    with content.writer(f"layer-{digest}") as writer:
+    with content.writer(layer_ref(digest)) as writer:
         writer.write(blob)
         writer.commit(len(blob), digest)
     return Layer(0, 1, Descriptor(media_type, digest, len(blob)), diff_id, diff_id)
@@ -272,7 +273,7 @@ def test_a_diff_blob_that_is_no_tar_is_refused_even_if_it_is_there(content: Loca
 
 def test_what_a_crash_left_is_not_taken_for_a_beginning(content: LocalStore) -> None:
     layer = a_layer(content, TAR)
-    with content.writer(f"diff-{layer.diff_id}") as writer:
+    with content.writer(diff_ref(layer.diff_id)) as writer:
         writer.write(b"left by somebody" * 100_000)
 
     assert apply(content, layer, scans=Scans(content, LIMITS)).size == len(TAR)
@@ -284,7 +285,7 @@ def test_what_was_decompressed_while_we_waited_is_taken_if_it_is_right(tmp_path:
         """A store in which another one seals the ingest just before we have it."""
 
         def writer(self, ref: str, **options: Any) -> LocalWriter:
-            if ref.startswith("diff-") and self.status(ref) is None:
+            if ref == diff_ref(Digest.of(TAR)) and self.status(ref) is None:
                 with super().writer(ref, **options) as other:
                     other.write(TAR if good else b"nonsense")
                     other.seal()
@@ -317,7 +318,7 @@ def test_two_at_once_both_succeed(content: LocalStore) -> None:
 def test_a_layer_that_another_process_applies_is_not_available(content: LocalStore) -> None:
     layer = a_layer(content, TAR)
 
-    with content.writer(f"diff-{layer.diff_id}"), pytest.raises(UnavailableError):
+    with content.writer(diff_ref(layer.diff_id)), pytest.raises(UnavailableError):
         apply(content, layer, scans=Scans(content, LIMITS))
 
 
@@ -347,5 +348,5 @@ def test_a_killed_apply_leaves_no_diff_blob_and_the_next_one_succeeds(content: L
 
     assert killed.returncode == -signal.SIGKILL
     assert not content.has(layer.diff_id)
-    assert [status.ref for status in content.statuses()] == [f"diff-{layer.diff_id}"]
+    assert [status.ref for status in content.statuses()] == [diff_ref(layer.diff_id)]
     assert apply(content, layer, scans=Scans(content, LIMITS)).size == len(TAR)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from prestow.content.local import LocalStore
+from prestow.content.refs import document_ref
 from prestow.errors import InvalidError, NotFoundError
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image
@@ -46,7 +47,7 @@ def test_indexes_inside_each_other_are_not_followed_for_ever(tmp_path: Path, con
     pulled(tmp_path, content, nested)
     for _ in range(2):
         nested = put_index(tmp_path, [nested])
-        with content.writer(f"manifest-{nested.digest}") as writer:
+        with content.writer(document_ref("manifest", nested.digest)) as writer:
             writer.write(read_blob(tmp_path, nested.digest))
             writer.commit(nested.size, nested.digest)
 

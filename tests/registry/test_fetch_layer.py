@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prestow.content.local import LocalStore
+from prestow.content.refs import layer_ref
 from prestow.content.verify import verify
 from prestow.digest import Digest
 from prestow.errors import (
@@ -21,7 +22,7 @@ from prestow.errors import (
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_LAYER
 from prestow.reference import Reference
-from prestow.registry.fetch import fetch_layer
+from prestow.registry.fetch import fetch_blob
 from prestow.registry.hosts import Options
 from prestow.registry.source import Source, Sources
 from tests.image_factory import put_blob, read_blob, write_demo_image
@@ -41,15 +42,15 @@ def test_a_layer_becomes_a_sealed_ingest_and_progress_is_told(
 ) -> None:
     told: list[int] = []
 
-    fetched = fetch_layer(remote, content, layer, progress=told.append)
+    fetched = fetch_blob(remote, content, layer, progress=told.append)
 
-    assert (fetched.ref, fetched.size, fetched.fetched_bytes) == (f"layer-{layer.digest}", layer.size, layer.size)
+    assert (fetched.ref, fetched.size, fetched.fetched_bytes) == (layer_ref(layer.digest), layer.size, layer.size)
     assert sum(told) == layer.size
     status = content.status(fetched.ref)
     assert status is not None
     assert status.sealed
     assert not content.has(layer.digest)
-    assert fetch_layer(remote, content, layer).fetched_bytes == 0
+    assert fetch_blob(remote, content, layer).fetched_bytes == 0
 
 
 def test_a_connection_that_breaks_is_gone_on_from_where_it_broke(
@@ -57,7 +58,7 @@ def test_a_connection_that_breaks_is_gone_on_from_where_it_broke(
 ) -> None:
     fault_registry.on("/blobs/", Fault(drop_after=MIB), times=2)
 
-    assert fetch_layer(remote, content, layer).fetched_bytes == layer.size
+    assert fetch_blob(remote, content, layer).fetched_bytes == layer.size
     verify(content, layer)
 
     asked = [seen.headers.get("Range") for seen in fault_registry.requests("/blobs/")]
@@ -75,7 +76,7 @@ def test_going_on_works_without_proper_ranges_too(
     fault_registry.on("/blobs/", Fault(drop_after=MIB), times=1)
     fault_registry.on("/blobs/", fault, times=1)
 
-    fetch_layer(remote, content, layer)
+    fetch_blob(remote, content, layer)
 
     verify(content, layer)
 
@@ -87,10 +88,10 @@ def test_a_call_that_gives_up_leaves_what_it_has_to_the_next(
     fault_registry.on("/blobs/", Fault(status=503, headers={"Retry-After": "9"}), times=1)
 
     with pytest.raises(UnavailableError) as caught:
-        fetch_layer(remote, content, layer)
+        fetch_blob(remote, content, layer)
     assert caught.value.retry_after == 9
 
-    assert fetch_layer(remote, content, layer).fetched_bytes == layer.size - MIB
+    assert fetch_blob(remote, content, layer).fetched_bytes == layer.size - MIB
     verify(content, layer)
 
 
@@ -100,10 +101,10 @@ def test_a_connection_that_breaks_again_and_again_is_left_after_a_few_times(
     fault_registry.on("/blobs/", Fault(drop_after=1000))
 
     with pytest.raises(UnavailableError):
-        fetch_layer(remote, content, layer)
+        fetch_blob(remote, content, layer)
 
     assert len(fault_registry.requests("/blobs/")) == 6
-    status = content.status(f"layer-{layer.digest}")
+    status = content.status(layer_ref(layer.digest))
     assert status is not None
     assert status.offset == 6000
 
@@ -122,8 +123,8 @@ def test_wherever_connections_break_the_bytes_are_the_same(drops: list[int], who
             source = sources.open(Reference.parse(f"{registry.domain}/team/app:demo"))
             for _ in drops:
                 with suppress(UnavailableError):
-                    fetch_layer(source, content, layer)
-            fetch_layer(source, content, layer)
+                    fetch_blob(source, content, layer)
+            fetch_blob(source, content, layer)
 
         verify(content, layer)
         assert content.read(layer.digest) == read_blob(layout, layer.digest)
@@ -135,7 +136,7 @@ def test_no_progress_is_not_tried_again(
     fault_registry.on("/blobs/", Fault(drop_after=0))
 
     with pytest.raises(UnavailableError):
-        fetch_layer(remote, content, layer)
+        fetch_blob(remote, content, layer)
 
     assert len(fault_registry.requests("/blobs/")) == 1
 
@@ -145,12 +146,12 @@ def test_other_bytes_of_the_right_length_are_found_by_the_verifying_step(
 ) -> None:
     fault_registry.on("/blobs/", Fault(body=b"x" * layer.size))
 
-    fetch_layer(remote, content, layer)
+    fetch_blob(remote, content, layer)
 
     with pytest.raises(MismatchError):
         verify(content, layer)
     assert not content.has(layer.digest)
-    assert content.status(f"layer-{layer.digest}") is None
+    assert content.status(layer_ref(layer.digest)) is None
 
 
 @pytest.mark.parametrize(
@@ -177,18 +178,18 @@ def test_more_fewer_or_no_bytes_are_told_and_nothing_is_committed(
     fault_registry.on("/blobs/", fault)
 
     with pytest.raises(expected):
-        fetch_layer(remote, content, layer)
+        fetch_blob(remote, content, layer)
 
     assert list(content.walk()) == []
-    status = content.status(f"layer-{layer.digest}")
+    status = content.status(layer_ref(layer.digest))
     assert status is None or not status.sealed
 
 
 def test_an_ingest_longer_than_the_layer_is_begun_anew(remote: Source, content: LocalStore, layer: Descriptor) -> None:
-    with content.writer(f"layer-{layer.digest}") as writer:
+    with content.writer(layer_ref(layer.digest)) as writer:
         writer.write(b"x" * (layer.size + 1))
 
-    assert fetch_layer(remote, content, layer).fetched_bytes == layer.size
+    assert fetch_blob(remote, content, layer).fetched_bytes == layer.size
     verify(content, layer)
 
 
@@ -197,7 +198,7 @@ def test_an_empty_layer_is_complete_without_a_request(
 ) -> None:
     empty = Descriptor(OCI_LAYER, Digest.of(b""), 0)
 
-    fetch_layer(remote, content, empty)
+    fetch_blob(remote, content, empty)
     verify(content, empty)
 
     assert fault_registry.seen == []
@@ -208,7 +209,7 @@ def test_a_layer_under_sha512_is_fetched_like_another(
 ) -> None:
     layer = put_blob(fault_registry.layout, b"x" * 1000, OCI_LAYER, algorithm="sha512")
 
-    fetch_layer(remote, content, layer)
+    fetch_blob(remote, content, layer)
     verify(content, layer)
 
     assert content.has(layer.digest, 1000)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from prestow.content.local import LocalStore
+from prestow.content.refs import document_ref
 from prestow.content.verify import verify
 from prestow.digest import Digest
 from prestow.errors import (
@@ -25,7 +26,7 @@ from prestow.oci.image import Image
 from prestow.oci.mediatypes import OCI_INDEX
 from prestow.platforms import Platform
 from prestow.reference import LayoutReference, Reference
-from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.registry.layout import LayoutSource
 from prestow.registry.resolve import resolve
 from prestow.registry.source import Source, Sources
@@ -56,13 +57,13 @@ def test_what_is_here_is_not_asked_for_again(
     target = remote.resolve()
     first = fetch_manifest(remote, content, target, AMD64)
     for part in first.layers:
-        fetch_layer(remote, content, part.descriptor)
+        fetch_blob(remote, content, part.descriptor)
         verify(content, part.descriptor)
     asked = len(fault_registry.seen)
 
     assert fetch_manifest(remote, content, target, AMD64) == first
     for part in first.layers:
-        assert fetch_layer(remote, content, part.descriptor).fetched_bytes == 0
+        assert fetch_blob(remote, content, part.descriptor).fetched_bytes == 0
     reference = Reference.parse(f"{fault_registry.domain}/team/app@{target.digest}")
     assert resolve(remote, content, reference) == target
 
@@ -88,7 +89,7 @@ def test_a_layout_and_the_real_registry_give_the_same_image(
         source = sources.open(reference)
         image = fetch_manifest(source, content, resolve(source, content, reference), AMD64)
         for part in image.layers:
-            fetched = fetch_layer(source, content, part.descriptor)
+            fetched = fetch_blob(source, content, part.descriptor)
             assert fetched.fetched_bytes == part.descriptor.size
             verify(content, part.descriptor)
             assert content.read(part.descriptor.digest) == read_blob(demo_layout, part.descriptor.digest)
@@ -226,7 +227,7 @@ def test_a_size_that_contradicts_the_stored_document_is_refused(remote: Source, 
 
 def test_a_partial_document_of_a_killed_process_does_no_harm(remote: Source, content: LocalStore) -> None:
     target = remote.resolve()
-    with content.writer(f"manifest-{target.digest}") as writer:
+    with content.writer(document_ref("manifest", target.digest)) as writer:
         writer.write(b"{")
 
     fetch_manifest(remote, content, target, AMD64)

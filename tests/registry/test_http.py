@@ -13,7 +13,8 @@ from prestow.errors import ExhaustedError, InvalidError, PrestowError, Unavailab
 from prestow.registry.hosts import Options, Timeouts, Tls
 from prestow.registry.http import Connections, Request
 from prestow.registry.url import Url
-from tests.registries import Fault, FaultRegistry, self_signed
+from tests.certificates import self_signed
+from tests.registries import Fault, FaultRegistry
 
 SHORT = Timeouts(connect=5, idle=0.3, document=0.6, pool=5, window=0.3, rate=100_000)
 MANIFEST = "/v2/team/app/manifests/demo"

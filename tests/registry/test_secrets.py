@@ -14,7 +14,7 @@ from prestow.oci.mediatypes import OCI_LAYER
 from prestow.platforms import Platform
 from prestow.reference import Reference
 from prestow.registry.credentials import Credential
-from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.registry.hosts import Options, Timeouts
 from prestow.registry.source import Source, Sources
 from tests.image_factory import put_blob
@@ -44,7 +44,7 @@ FAULTS = [
 
 def fetch(source: Source, content: LocalStore, descriptor: Descriptor) -> None:
     if descriptor.media_type == OCI_LAYER:
-        fetch_layer(source, content, descriptor)
+        fetch_blob(source, content, descriptor)
     else:
         fetch_manifest(source, content, descriptor, AMD64)
 

@@ -14,7 +14,8 @@ from prestow.errors import InvalidError, UnavailableError
 from prestow.registry.hosts import Timeouts
 from prestow.registry.network import Reach
 from prestow.registry.transport import Transport
-from tests.registries import Fault, FaultRegistry, self_signed
+from tests.certificates import self_signed
+from tests.registries import Fault, FaultRegistry
 
 BODY = random.Random(1).randbytes(20_000_000)  # beyond what is read through the parser
 SHORT = Timeouts(connect=5, idle=0.3, document=30, pool=5, window=0.3, rate=1_000_000)

@@ -10,7 +10,6 @@ from prestow.containers.create import write_copy
 from prestow.content.process_identity import Process
 from prestow.content.verify import verify as commit
 from prestow.errors import ExhaustedError
-from prestow.layers.ahead import ahead
 from prestow.layers.apply import apply
 from prestow.metadata.leases import Leases
 from prestow.oci.image import Image
@@ -107,8 +106,7 @@ def unpacked(node: Node, layout: Path, image: Image, ref: str = "demo") -> None:
     """Fetch and unpack an image that was admitted."""
     source = node.source(f"oci:{layout}:{ref}")
     for layer in image.layers:
-        with ahead(node.content, layer, scans=node.scans, progress=lambda _: None) as arrived:
-            fetch_layer(source, node.content, layer.descriptor, progress=arrived)
+        fetch_layer(source, node.content, layer, scans=node.scans)
         commit(node.content, layer.descriptor)
         apply(node.content, layer, scans=node.scans)
 
@@ -161,7 +159,7 @@ def fill(disk: Path, free: int) -> None:
 def test_what_others_will_still_write_is_not_free(small: Node, disk: Path, tmp_path: Path) -> None:
     first = described(small, tmp_path / "layout", "first", b"a", b"b")
     second = described(small, tmp_path / "layout", "second", b"c", b"d")
-    fill(disk, needs(first, small.content, driver="erofs").bytes * 3 // 2)
+    fill(disk, needs(first, small.content, shows_layers=True).bytes * 3 // 2)
     with small.leases.during("pull first", 60) as lease:
         admit(small, lease, first, "erofs")
 
@@ -174,7 +172,7 @@ def test_what_others_will_still_write_is_not_free(small: Node, disk: Path, tmp_p
 def test_layers_that_two_share_are_counted_once(small: Node, disk: Path, tmp_path: Path) -> None:
     first = described(small, tmp_path / "layout", "first", b"a", b"b")
     second = described(small, tmp_path / "layout", "second", b"a", b"b")
-    fill(disk, needs(first, small.content, driver="erofs").bytes * 3 // 2)
+    fill(disk, needs(first, small.content, shows_layers=True).bytes * 3 // 2)
 
     assert (admitted(small, first), admitted(small, second)) == (2, 2)
 
@@ -182,7 +180,7 @@ def test_layers_that_two_share_are_counted_once(small: Node, disk: Path, tmp_pat
 def test_what_others_have_written_by_now_is_not_counted_twice(small: Node, disk: Path, tmp_path: Path) -> None:
     first = described(small, tmp_path / "layout", "first", b"a", b"b", b"c")
     second = described(small, tmp_path / "layout", "second", b"d")
-    fill(disk, needs(first, small.content, driver="erofs").bytes * 3 // 2)
+    fill(disk, needs(first, small.content, shows_layers=True).bytes * 3 // 2)
     admitted(small, first)
     before = free_space(disk).bytes
 
@@ -195,7 +193,7 @@ def test_what_others_have_written_by_now_is_not_counted_twice(small: Node, disk:
 def test_what_a_dead_process_has_announced_does_not_count(small: Node, disk: Path, tmp_path: Path) -> None:
     first = described(small, tmp_path / "layout", "first", b"a", b"b")
     second = described(small, tmp_path / "layout", "second", b"c", b"d")
-    fill(disk, needs(first, small.content, driver="erofs").bytes * 3 // 2)
+    fill(disk, needs(first, small.content, shows_layers=True).bytes * 3 // 2)
     dead = Leases(small.database, process=Process("another boot", 1, 1)).create("pull first", 60)
     admit(small, dead.id, first, "erofs")
 

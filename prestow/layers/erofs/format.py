@@ -18,7 +18,7 @@ from itertools import chain
 
 from prestow.errors import InvalidError, printable
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import SECOND, Inode, Xattrs, clamped
+from prestow.layers.tree.inode import SECOND, Inode, Xattrs
 from prestow.layers.tree.packed import Record
 from prestow.layers.tree.xattrs import ACL_ACCESS, ACL_DEFAULT, check
 
@@ -124,7 +124,7 @@ def crc32c(data: bytes) -> int:
 
 def encode_inode(inode: Inode, xattrs: bytes, *, layout: int, union: int, size: int, links: int) -> bytes:
     """Return an inode with its extended attributes; ``union`` is a block, a device number or a chunk format."""
-    seconds, nanoseconds = divmod(clamped(inode.mtime_ns), SECOND)
+    seconds, nanoseconds = divmod(inode.mtime_ns, SECOND)
     count = (len(xattrs) - _XATTR_HEADER) // 4 + 1 if xattrs else 0
     mode = _LINK_MODE if inode.kind is Kind.SYMLINK else inode.mode
     head = _INODE.pack(

@@ -42,7 +42,7 @@ from prestow.layers.erofs.format import (
 )
 from prestow.layers.erofs.layout import Layout
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import Inode, clamped
+from prestow.layers.tree.inode import Inode
 from prestow.layers.tree.packed import listing
 
 OpenLayer = Callable[[int], int]
@@ -227,7 +227,7 @@ class _Writer:
         layout = self._layout
         start = None if inode.xattrs else layout.run(inode)
         if start is not None:
-            plain = (inode.layer, inode.mode, inode.uid, inode.gid, clamped(inode.mtime_ns), inode.size, start)
+            plain = (inode.layer, inode.mode, inode.uid, inode.gid, inode.mtime_ns, inode.size, start)
             return plain_inode(plain, block_bits=layout.block_bits, links=layout.links.get(inode, 1))
         union, indexes = layout.file_map(inode)
         head = encode_inode(

@@ -20,9 +20,6 @@ Xattrs = tuple[tuple[bytes, bytes], ...]
 
 SECOND = 1_000_000_000
 
-_EARLIEST = -(2**63) * SECOND  # the kernel's seconds have 64 bits, a tar's any number of digits
-_LATEST = 2**63 * SECOND - 1
-
 
 class Inode:
     """One inode.
@@ -135,8 +132,3 @@ def walk(root: Inode) -> Iterator[tuple[bytes, Inode]]:
         if children := inode.children:
             prefix = path + b"/" if path else b""
             pending.extend((prefix + name, children[name]) for name in sorted(children, reverse=True))
-
-
-def clamped(nanoseconds: int) -> int:
-    """Return the nearest time since 1970 that the kernel can tell; a file system may know fewer and clamp again."""
-    return nanoseconds if _EARLIEST <= nanoseconds <= _LATEST else min(max(nanoseconds, _EARLIEST), _LATEST)

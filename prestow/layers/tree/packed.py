@@ -33,7 +33,7 @@ FEW = 4
 """Least number of plain files that are packed."""
 
 _RECORD = struct.Struct("<iHIIqQQ")
-_EARLIEST, _LATEST = -(2**63), 2**63 - 1  # as ns: 1677 to 2262
+_EARLIEST, _LATEST = -(2**63), 2**63 - 1  # as ns, of a record's 64 bits: 1677 to 2262; tars go on to 2446
 _SEPARATOR = b"/"  # in no name
 _name = itemgetter(0)
 _unpacking = threading.Lock()

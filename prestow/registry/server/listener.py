@@ -12,7 +12,6 @@ import socket
 import threading
 from collections import deque
 from ipaddress import IPv6Address, ip_address, ip_network
-from types import TracebackType
 from typing import Self
 
 from prestow.content.store import Provider
@@ -92,9 +91,7 @@ class Server:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop."""
         self.stop()
 

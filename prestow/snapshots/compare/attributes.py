@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 from prestow.errors import printable
 from prestow.layers.tar.entry import Kind
-from prestow.layers.tree.inode import SECOND, Inode, clamped
+from prestow.layers.tree.inode import SECOND, Inode
 from prestow.layers.tree.xattrs import ACL_ACCESS, ACL_DEFAULT, CAPABILITY
 
-_LATEST, _EARLIEST = (2**31 - 1) * SECOND, -(2**31) * SECOND
+_LATEST, _EARLIEST = (2**31 - 1) * SECOND, -(2**31) * SECOND  # what every file system can tell; beyond, some clamp
 _OF_THE_HOST = {b"security.selinux", b"security.ima", b"security.evm"}
 _WITHOUT_ROOT = (b"user.", ACL_ACCESS, ACL_DEFAULT)
 
@@ -34,10 +34,7 @@ def is_omitted(inode: Inode) -> bool:
 
 def same_time(found: int, expected: int) -> bool:
     """Whether a time is the one that was set, as far as a file system can tell it."""
-    expected = clamped(expected)
-    if found == expected:
-        return True
-    return _LATEST <= found < expected or expected < found <= _EARLIEST
+    return found == expected or _LATEST <= found < expected or expected < found <= _EARLIEST
 
 
 def xattr_faults(inode: Inode, descriptor: int, *, privileged: bool) -> Iterator[str]:

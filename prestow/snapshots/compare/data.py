@@ -2,55 +2,35 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from prestow.cancellation import check
+from prestow.content.store import Progress
+from prestow.layers.open_tars import OpenTars
 from prestow.layers.tree.inode import Inode
-from prestow.snapshots.snapshotter import Progress
 
 _PIECE = 1 << 20
-_MAX_LAYERS = 64  # descriptors of tars that are kept open
 
 Piece: TypeAlias = tuple[int, int, int, int]
 """Where a run stands in the file, the descriptor of its source, where it lies in that, its length."""
 
 
-class Layers:
-    """Uncompressed tars, opened as they are needed."""
-
-    def __init__(self, open_layer: Callable[[int], int]) -> None:
-        """Use ``open_layer``, which gives a descriptor of a layer's tar by the layer's index."""
-        self._open = open_layer
-        self._descriptors: dict[int, int] = {}
-
-    def pieces(self, inode: Inode, start: int = 0) -> Iterator[Piece]:
-        """Yield what a regular file is made of, if it stands at ``start``."""
-        for logical, offset, length in inode.extents:
-            yield start + logical, self._descriptor(inode.layer), offset, length
-
-    def close(self) -> None:
-        """Close what was opened."""
-        while self._descriptors:
-            os.close(self._descriptors.popitem()[1])
-
-    def _descriptor(self, index: int) -> int:
-        if index not in self._descriptors:
-            if len(self._descriptors) == _MAX_LAYERS:
-                os.close(self._descriptors.pop(next(iter(self._descriptors))))
-            self._descriptors[index] = self._open(index)
-        return self._descriptors[index]
+def pieces(tars: OpenTars, inode: Inode, start: int = 0) -> Iterator[Piece]:
+    """Yield what a regular file is made of, if it stands at ``start``."""
+    for logical, offset, length in inode.extents:
+        yield start + logical, tars.descriptor(inode.layer), offset, length
 
 
-def first_difference(file: int, size: int, pieces: Iterable[Piece], *, progress: Progress | None = None) -> int | None:
-    """Return where a file first differs from its pieces, ascending, and zeros where there is none; None if nowhere.
+def first_difference(file: int, size: int, made_of: Iterable[Piece], *, progress: Progress | None = None) -> int | None:
+    """Return where a file first differs from its runs, ascending, and zeros where there is none; None if nowhere.
 
     Raises:
         OSError: the file or a source cannot be read.
         CancelledError: the work that this is part of is to end.
     """
     end = 0
-    for at, source, offset, length in pieces:
+    for at, source, offset, length in made_of:
         found = _first_byte(file, end, at)
         if found is None:
             found = _compared(file, at, source, offset, length, progress)

@@ -15,20 +15,19 @@ from pathlib import Path
 from typing import TypeAlias
 
 from prestow.cancellation import check
+from prestow.content.descriptors import DIRECTORY, KNOWN_FILE, PATH_ONLY
+from prestow.content.store import Progress
 from prestow.errors import printable
+from prestow.layers.open_tars import OpenTars
 from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.inode import Inode
 from prestow.layers.tree.links import link_counts
 from prestow.layers.tree.packed import each, names
 from prestow.snapshots.compare.attributes import is_omitted, same_time, xattr_faults
-from prestow.snapshots.compare.data import Layers, first_difference
+from prestow.snapshots.compare.data import first_difference, pieces
 from prestow.snapshots.damage import Damage, DamageKind, Subject
 from prestow.snapshots.mounts.syscalls import open_below
-from prestow.snapshots.snapshotter import Progress
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_DATA = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _NAMES: dict[int, str] = {
     stat.S_IFREG: "a file",
     stat.S_IFDIR: "a directory",
@@ -58,13 +57,13 @@ def compare(
     """
     try:
         maker = os.lstat(folder.parent)
-        top = os.open(folder, _FOLDER)
+        top = os.open(folder, DIRECTORY)
     except OSError as error:
         what = "missing" if isinstance(error, FileNotFoundError) else f"{error.strerror}"
         yield Damage(DamageKind.FILE, Subject.file(folder), what)
         return
     owner = (maker.st_uid, maker.st_gid) if maker.st_uid else None
-    walk = _Walk(Layers(open_layer), os.fstat(top).st_dev, owner, frozenset(link_counts(root)), progress)
+    walk = _Walk(OpenTars(open_layer), os.fstat(top).st_dev, owner, frozenset(link_counts(root)), progress)
     try:
         for path, what in walk.faults(root, top):
             yield Damage(DamageKind.FILE, Subject.file(folder / os.fsdecode(path)), what)
@@ -92,14 +91,14 @@ class _Walk:
 
     def __init__(
         self,
-        layers: Layers,
+        tars: OpenTars,
         device: int,
         owner: tuple[int, int] | None,
         links: frozenset[Inode],
         progress: Progress | None,
     ) -> None:
         self.closed = 0
-        self._layers = layers
+        self._tars = tars
         self._device = device
         self._owner = owner
         self._links = links
@@ -110,7 +109,7 @@ class _Walk:
 
     def close(self) -> None:
         """Close every descriptor."""
-        self._layers.close()
+        self._tars.close()
         for folder in self._folders:
             os.close(folder.descriptor)
 
@@ -143,7 +142,7 @@ class _Walk:
 
     def _entry(self, path: bytes, name: bytes, inode: Inode, parent: int) -> Iterator[Fault]:
         try:
-            descriptor = os.open(name, _PATH_ONLY, dir_fd=parent)
+            descriptor = os.open(name, PATH_ONLY, dir_fd=parent)
         except FileNotFoundError:
             if self._owner is None or not is_omitted(inode):
                 yield path, "missing"
@@ -163,7 +162,7 @@ class _Walk:
 
     def _down(self, path: bytes, name: bytes, inode: Inode, parent: int) -> Iterator[Fault]:
         try:
-            below = open_below(os.fsdecode(name), _FOLDER, parent)
+            below = open_below(os.fsdecode(name), DIRECTORY, parent)
         except PermissionError:
             self.closed += 1
         except OSError as error:
@@ -209,12 +208,12 @@ class _Walk:
         if not size:
             return
         try:
-            file = os.open(f"/proc/self/fd/{descriptor}", _DATA)
+            file = os.open(f"/proc/self/fd/{descriptor}", KNOWN_FILE)
         except PermissionError:
             self.closed += 1
             return
         try:
-            at = first_difference(file, size, self._layers.pieces(inode), progress=self._progress)
+            at = first_difference(file, size, pieces(self._tars, inode), progress=self._progress)
         finally:
             os.close(file)
         if at is not None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from prestow.cancellation import check
+from prestow.content.descriptors import FILE, opened
+from prestow.content.store import Progress
 from prestow.layers.erofs.image import MetadataImage
-from prestow.snapshots.compare.data import Layers, first_difference, unequal
+from prestow.layers.open_tars import OpenTars
+from prestow.snapshots.compare.data import first_difference, pieces, unequal
 from prestow.snapshots.damage import Damage, DamageKind, Subject
-from prestow.snapshots.snapshotter import Progress
-
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def image_damage(image: MetadataImage, stored: Path, progress: Progress | None) -> Iterator[Damage]:
@@ -45,14 +45,11 @@ def _found(kind: DamageKind, stored: Path, size: int, differs: Callable[[int], i
 def _fault(stored: Path, size: int, differs: Callable[[int], int | None]) -> str:
     if not stat.S_ISREG(os.lstat(stored).st_mode):
         return "not a file"
-    file = os.open(stored, _READ)
-    try:
+    with opened(stored, FILE) as file:
         found = os.fstat(file).st_size
         if found != size:
             return f"{found} bytes, expected {size}"
         at = differs(file)
-    finally:
-        os.close(file)
     return "" if at is None else f"differs from what its layers make, first at byte {at}"
 
 
@@ -65,12 +62,12 @@ def _image_differs(image: MetadataImage, file: int, progress: Progress | None) -
 def _side_differs(
     image: MetadataImage, file: int, open_layer: Callable[[int], int], progress: Progress | None
 ) -> int | None:
-    layers = Layers(open_layer)
+    tars = OpenTars(open_layer)
     try:
-        pieces = (piece for inode, start in image.layout.side.items() for piece in layers.pieces(inode, start))
+        pieces = (piece for inode, start in image.layout.side.items() for piece in pieces(tars, inode, start))
         return first_difference(file, image.side_size, pieces, progress=progress)
     finally:
-        layers.close()
+        tars.close()
 
 
 class _Comparing:

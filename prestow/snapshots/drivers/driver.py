@@ -33,7 +33,11 @@ class Driver(Unpacked):
     """A snapshotter, but for what its committed snapshots consist of."""
 
     copies: ClassVar[bool] = False
-    """Whether the folder of an active snapshot has everything, rather than what differs from its parent."""
+
+    @staticmethod
+    @abstractmethod
+    def attempt(folder: Path) -> None:
+        """Do in an empty folder what the driver does for containers, as :mod:`.trial` helps to; raise if it fails."""
 
     @abstractmethod
     def _stack(self, line: Sequence[Info]) -> list[Path]:
@@ -173,11 +177,7 @@ class Driver(Unpacked):
             raise PreconditionError(f"snapshot {info.key} is mounted at {users[0].path}; unmount it first")
 
     def seems_untidy(self, *, whole: bool = False) -> bool:
-        """Whether crashes may have left something; only a look, for which nobody has to wait.
-
-        Args:
-            whole: whether to look at all there is, and not only at what was underway in this boot.
-        """
+        """Whether crashes may have left something."""
         if not (whole or self._folders.seem_touched()):
             return False
         known = {name for info in self._catalog.walk() for name in self._names(info)}
@@ -187,23 +187,23 @@ class Driver(Unpacked):
         return False
 
     def strays(self) -> list[Path]:
-        """List what no row names, whether somebody uses it or not; without what is being made."""
+        """List what no row names."""
         with self._catalog.change() as change:
             known = {name for info in change.walk() for name in self._names(info)}
             return [path for path in self._folders.strays(known) if not self._folders.is_new(path)]
 
     def lost(self, info: Info) -> bool:
-        """Whether the folder of a snapshot that is not of an image is gone, with all that was written into it."""
+        """Whether the folder of a snapshot that is not of an image is gone."""
         return info.diff_id is None and not self._folders.fs(info.id).is_dir()
 
-    def untold(self) -> list[Path]:
-        """Return the folders that do not tell their rows, as they must should the database be lost."""
+    def without_row_file(self) -> list[Path]:
+        """Return the folders whose row file is missing or wrong."""
         folders = [(self._folders.root / str(info.id), info) for info in self._catalog.walk()]
         there = [(folder, self._catalog.line(info.key)) for folder, info in folders if folder.is_dir()]
         return [folder for folder, (info, *below) in there if not tells(folder, info, below)]
 
-    def tell(self, folder: Path) -> None:
-        """Write its row into a folder again; nothing if it has none any more."""
+    def write_row_file(self, folder: Path) -> None:
+        """Write the row file of a folder again."""
         with self._catalog.change() as change:
             for info in [info for info in change.walk() if str(info.id) == folder.name]:
                 write_row(folder, info, self._catalog.line(info.key)[1:], durable=self._folders.durable)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from prestow.content.disk import translated
+from prestow.content.store import Progress
 from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import InvalidError, PreconditionError
 from prestow.layers.erofs.image import encode
@@ -23,12 +24,13 @@ from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.compare.metadata_image import image_damage, side_damage
 from prestow.snapshots.damage import Damage
+from prestow.snapshots.drivers import trial
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.unpacked import Made
 from prestow.snapshots.mounts.mount import unmount
-from prestow.snapshots.mounts.shared import BLOCK_BITS, device_blocks, ensure_mounted
+from prestow.snapshots.mounts.shared import BLOCK_BITS, device_blocks, ensure_mounted, mount_image
 from prestow.snapshots.mounts.users import users_of
-from prestow.snapshots.snapshotter import Info, Progress
+from prestow.snapshots.snapshotter import Info
 
 _IMAGE, _SIDE = ".erofs", ".side"
 
@@ -38,6 +40,17 @@ class ErofsSnapshotter(Driver):
 
     driver = "erofs"
     shows_layers = True
+
+    @staticmethod
+    def attempt(folder: Path) -> None:
+        """Mount a metadata image, and an overlay on it."""
+        trial.need_root()
+        data, _ = trial.write_tar(folder)
+        with (folder / "image").open("xb") as file:
+            encode(trial.trial_tree(), trial.SIZES).write(file)
+        (folder / "lower").mkdir()
+        mount_image(folder / "image", [folder / "tar"], folder / "lower")
+        trial.use_overlaid(folder, [folder / "lower"], data)
 
     def _file(self, chain_id: str, suffix: str) -> Path:
         return self._folders.root / _name(chain_id, suffix)

@@ -8,19 +8,18 @@ that user sees itself as the owner.
 
 import logging
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
-from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain
-from prestow.snapshots.compare.folder import compare
-from prestow.snapshots.damage import Damage
+from prestow.snapshots.drivers import trial
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.unpacked import Made
-from prestow.snapshots.snapshotter import Info, Progress
+from prestow.snapshots.snapshotter import Info
+from prestow.snapshots.tree_copy import copy_tree
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +30,14 @@ class NativeSnapshotter(Driver):
     driver = "native"
     copies = True
 
-    def _has(self, info: Info) -> bool:
-        return self._folders.fs(info.id).is_dir()
+    @staticmethod
+    def attempt(folder: Path) -> None:
+        """Copy a folder."""
+        data, open_layer = trial.write_tar(folder)
+        materialise(trial.trial_tree(), open_layer, folder / "lower", privileged=os.geteuid() == 0)
+        (folder / "mnt").mkdir()
+        copy_tree(folder / "lower", folder / "mnt")
+        trial.use(folder / "mnt", data)
 
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
         if not wanted:
@@ -45,12 +50,8 @@ class NativeSnapshotter(Driver):
         return [Made(chain.chain_id, folder)]
 
     def _materialise_tree(self, chain: Chain, target: Path) -> None:
-        result = materialise(
-            chain.tree(self._scan),
-            chain.opener(self._content),
-            target,
-            privileged=os.geteuid() == 0,
-        )
+        tree, open_layer = chain.tree(self._scan), chain.opener(self._content)
+        result = materialise(tree, open_layer, target, privileged=os.geteuid() == 0)
         if result.unowned or result.devices or result.xattrs:
             _log.warning(
                 "snapshot %s: %s: %d files have another owner than in the image, "
@@ -59,10 +60,6 @@ class NativeSnapshotter(Driver):
                 "unpacked without root" if os.geteuid() else "the file system has no extended attributes",
                 result.unowned, result.devices, result.xattrs,
             )  # fmt: skip
-
-    def _damage(self, chain: Chain, lower: Inode | None, tree: Inode, progress: Progress | None) -> Iterator[Damage]:  # noqa: ARG002
-        folder = self._folders.fs(self._catalog.get(chain.chain_id).id)
-        yield from compare(tree, chain.opener(self._content), folder, progress=progress)
 
     def _stack(self, line: Sequence[Info]) -> list[Path]:
         return [self._folders.fs(info.id) for info in line[:1]]

@@ -8,7 +8,7 @@ What a layer changes depends on what is below it, so a folder belongs to a chain
 """
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from itertools import pairwise
@@ -17,14 +17,14 @@ from pathlib import Path
 from prestow.content.disk import translated
 from prestow.digest import Digest
 from prestow.layers.materialise import materialise
+from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain, Link
-from prestow.snapshots.compare.folder import compare
-from prestow.snapshots.damage import Damage
+from prestow.snapshots.drivers import trial
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.overlay_layer import difference
 from prestow.snapshots.drivers.unpacked import Made
-from prestow.snapshots.snapshotter import Info, Progress
+from prestow.snapshots.snapshotter import Info
 
 _WORKERS = 4
 
@@ -34,11 +34,20 @@ class OverlaySnapshotter(Driver):
 
     driver = "overlay"
 
+    @staticmethod
+    def attempt(folder: Path) -> None:
+        """Mount an overlay, one of whose layers replaces a folder of the other."""
+        trial.need_root()
+        data, open_layer = trial.write_tar(folder)
+        below, merged = trial.trial_tree(), trial.trial_tree()
+        assert below.children is not None  # noqa: S101 - it is a folder
+        below.children[b"folder"].children = {b"hidden": Inode(Kind.FIFO)}
+        for name, tree in (("below", below), ("lower", difference(below, merged))):
+            materialise(tree, open_layer, folder / name, privileged=True)
+        trial.use_overlaid(folder, [folder / "lower", folder / "below"], data)
+
     def _needed(self, chain: Chain) -> Sequence[Link]:
         return chain.links
-
-    def _has(self, info: Info) -> bool:
-        return self._folders.fs(info.id).is_dir()
 
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
         trees = [None, *chain.trees(self._scan)] if wanted else []
@@ -47,12 +56,8 @@ class OverlaySnapshotter(Driver):
             folder = staged / chain_id.encoded
             with translated(f"making {folder}"):
                 folder.mkdir(0o700)
-            materialise(
-                difference(lower, merged),
-                chain.opener(self._content),
-                folder / "fs",
-                privileged=os.geteuid() == 0,
-            )
+            written, open_layer = self._written(lower, merged), chain.opener(self._content)
+            materialise(written, open_layer, folder / "fs", privileged=os.geteuid() == 0)
             return Made(chain_id, folder)
 
         with ThreadPoolExecutor(_WORKERS) as workers:
@@ -65,9 +70,8 @@ class OverlaySnapshotter(Driver):
         self._folders.sync()
         return results
 
-    def _damage(self, chain: Chain, lower: Inode | None, tree: Inode, progress: Progress | None) -> Iterator[Damage]:
-        folder = self._folders.fs(self._catalog.get(chain.chain_id).id)
-        yield from compare(difference(lower, tree), chain.opener(self._content), folder, progress=progress)
+    def _written(self, lower: Inode | None, tree: Inode) -> Inode:
+        return difference(lower, tree)
 
     def _stack(self, line: Sequence[Info]) -> list[Path]:
         return [self._folders.fs(info.id) for info in line]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
 from prestow.layers.scans import Scans
@@ -24,10 +25,11 @@ from prestow.metadata.database import Database
 from prestow.oci.image import Image
 from prestow.snapshots.catalog import Catalog, Change
 from prestow.snapshots.chain import Blobs, Chain, Link, Scan
+from prestow.snapshots.compare.folder import compare
 from prestow.snapshots.damage import Damage
 from prestow.snapshots.folders import Folders
 from prestow.snapshots.row_file import write_row
-from prestow.snapshots.snapshotter import Aside, Info, Kind, Progress
+from prestow.snapshots.snapshotter import Aside, Info, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,6 @@ class Unpacked(ABC):
 
     driver: ClassVar[str]
     shows_layers: ClassVar[bool] = False
-    """Whether a mount reads the diff blobs themselves, rather than files made of them."""
 
     def __init__(
         self,
@@ -81,16 +82,21 @@ class Unpacked(ABC):
         self._scan = scan or Scans(content).tree
 
     @abstractmethod
-    def _has(self, info: Info) -> bool:
-        """Whether the files of one chain ID are there."""
-
-    @abstractmethod
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
         """Make the files of some chain IDs of a chain in ``staged``, and wait for the disk."""
 
-    @abstractmethod
+    def _has(self, info: Info) -> bool:
+        """Whether the files of one chain ID are there."""
+        return self._folders.fs(info.id).is_dir()
+
+    def _written(self, lower: Inode | None, tree: Inode) -> Inode:  # noqa: ARG002
+        """Return what is written of a tree, which stands on that of the link below, if it is written to a folder."""
+        return tree
+
     def _damage(self, chain: Chain, lower: Inode | None, tree: Inode, progress: Progress | None) -> Iterator[Damage]:
         """Compare the files of a chain's top with its tree, which stands on that of the link below."""
+        folder = self._folders.fs(self._catalog.get(chain.chain_id).id)
+        yield from compare(self._written(lower, tree), chain.opener(self._content), folder, progress=progress)
 
     def _needed(self, chain: Chain) -> Sequence[Link]:
         """Return the links of a chain whose files its top needs."""
@@ -190,7 +196,7 @@ class Unpacked(ABC):
         return [chain.chain_id for chain in chains if not set(diff_ids).isdisjoint(chain.diff_ids)]
 
     def having(self, paths: Collection[Path]) -> list[Digest]:
-        """Return the chain IDs that have one of these files, themselves or in their folders."""
+        """Return the chain IDs that have one of these files."""
         parts = {part for path in paths for part in (path, *path.parents)}
         rows = [info for info in self._catalog.walk() if info.diff_id is not None]
         return [Digest(info.key) for info in rows if not parts.isdisjoint(self._files(info))]

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from prestow.content.descriptors import opened
+
 _GET_FREE = 0x4C82
 _CONFIGURE = 0x4C0A  # Linux 5.8
 _READ_ONLY, _AUTOCLEAR = 1, 4
@@ -34,11 +36,8 @@ def loop_devices(files: Sequence[Path]) -> Iterator[list[Path]]:
 
 @contextmanager
 def _device(file: Path) -> Iterator[Path]:
-    backing = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
+    with opened(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW) as backing:
         device, path = _attach(backing)
-    finally:
-        os.close(backing)
     try:
         yield path
     finally:
@@ -62,8 +61,5 @@ def _attach(backing: int) -> tuple[int, Path]:
 
 
 def _free() -> int:
-    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
-    try:
+    with opened("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC) as control:
         return fcntl.ioctl(control, _GET_FREE)
-    finally:
-        os.close(control)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,25 @@ def test_three_first_commands_at_once_start_one_server_and_one_warm_process(fres
     assert fresh("server", "stop", "--json").document == {"stopped": True}
     assert start_time(server["pid"]) is None
     assert fresh("server", "status", "--json").document == {"running": False, "url": None, "pid": None}
+
+
+@pytest.mark.long
+def test_the_processes_that_stay_have_no_file_of_the_command_that_started_them(
+    fresh: Prestow, demo_layout: Path
+) -> None:
+    """Else a script's lock were taken for as long as they live, and who reads its output would wait for them."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with os.fdopen(reading, "rb", 0) as reader, os.fdopen(writing, "wb", 0) as writer:
+        theirs = {"env": {"PRESTOW_COLD": "0"}, "pass_fds": [writer.fileno()]}
+        for words in (["server", "start"], ["pull", f"oci:{demo_layout}:demo"]):
+            done = fresh(*words, **theirs)
+            assert done.status == 0, done.err
+        writer.close()
+        assert reader.read() == b""  # None if anybody could still write
+
+    for process in ("server", "warm"):
+        assert fresh(process, "status", "--json").document["running"]
 
 
 def test_a_server_that_does_not_run_is_said(called: Called, home: Path) -> None:

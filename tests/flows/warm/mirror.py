@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from flows.outliving import leave_starter
-from flows.warm.place import keep_only_ours
 from flows.warm.server import Server
 
 
@@ -93,8 +92,7 @@ def signals(*numbers: str) -> int:
 
 
 if __name__ == "__main__":
-    keep_only_ours()
-    leave_starter("mirror", to_return=True)
+    leave_starter("mirror", files=2, to_return=True)
     if "PRESTOW_MIRROR_THREAD" in os.environ:
         threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
     idle = 60 * float(os.environ.get("PRESTOW_WARM_MINUTES", "10"))

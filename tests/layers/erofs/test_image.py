@@ -1,7 +1,6 @@
 """Metadata images: what the encoder promises, and what it refuses."""
 
 import random
-import struct
 import tracemalloc
 from io import BytesIO
 from pathlib import Path
@@ -138,17 +137,6 @@ def test_a_full_disk_is_told() -> None:
 def test_what_no_file_can_be_is_refused(child: dict[bytes, Inode], message: str) -> None:
     with pytest.raises(InvalidError, match=f"'folder[^']*': .*{message}"):
         encode(directory({b"folder": directory(child)}), [])
-
-
-def test_times_that_no_clock_can_show_are_clamped() -> None:
-    tree = directory({})
-    tree.mtime_ns = 10**40
-
-    raw = _bytes(encode(tree, []))
-
-    (number,) = struct.unpack_from("<H", raw, 1024 + 14)
-    (base,) = struct.unpack_from("<I", raw, 1024 + 40)
-    assert struct.unpack_from("<q", raw, base * 512 + number * 32 + 32) == (2**63 - 1,)
 
 
 def test_memory_per_inode_is_small() -> None:

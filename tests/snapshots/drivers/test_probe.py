@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from config.drivers import DRIVER_CHOICES
 from prestow.errors import InvalidError, UnsupportedError
+from prestow.snapshots.drivers.all import kinds
 from prestow.snapshots.drivers.probe import Support, choose, probe
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.snapshots.unprivileged import as_nobody, home_of_nobody
@@ -15,6 +17,10 @@ def test_root_has_every_driver_and_the_best_is_chosen(place: Path) -> None:
     assert probe(place) == (Support("erofs", works=True), Support("overlay", works=True), Support("native", works=True))
     assert choose(place) == "erofs"
     assert choose(place, "overlay") == "overlay"
+
+
+def test_a_person_can_choose_every_driver() -> None:
+    assert ("auto", *kinds()) == DRIVER_CHOICES
 
 
 def test_nothing_is_left_but_the_record(place: Path) -> None:

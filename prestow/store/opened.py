@@ -1,0 +1,126 @@
+"""What an opened store has, whatever the settings say: content, names, containers, leases, and where things are.
+
+    $PRESTOW_HOME/             mode 0700, and nobody else may write to it
+      store.json               format version, store id (random, made once)
+      metadata.db              names, snapshots, containers, leases; metadata.lock while it is made
+      containers/              the containers once more, should the database be lost
+      content/                 an OCI image layout
+      ingest/                  partial downloads
+      snapshots/  bundles/     by driver; by container ID
+      namespaces/<name>/       bundles/, runtime/ of the other namespaces than the default one
+      quarantine/              damaged, and out of the way
+      trash/                   on its way out
+
+It is enough for verbs that only read, and imports neither settings nor clients.
+"""
+
+import socket
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from prestow.content.disk import make_folder, translated
+from prestow.content.local import LocalStore
+from prestow.content.refs import diff_ref, layer_ref
+from prestow.metadata.containers import Containers
+from prestow.metadata.database import Cursor, Database
+from prestow.metadata.images import ImageRecord, Images
+from prestow.metadata.leases import Leases
+from prestow.metadata.namespace import DEFAULT
+from prestow.metadata.reserve import Reserve
+from prestow.oci.image import Image
+from prestow.snapshots.catalog import every_snapshot
+from prestow.snapshots.snapshotter import Info
+
+
+@dataclass(frozen=True)
+class OpenedStore:
+    """One store, opened.
+
+    Attributes:
+        home: its folder.
+        store_id: random name that it was given when it was made.
+        namespace: whose names are seen.
+    """
+
+    home: Path
+    store_id: str
+    namespace: str = DEFAULT
+
+    @property
+    def host(self) -> str:
+        """Name of this machine, as the fleet knows it."""
+        return socket.gethostname()
+
+    @cached_property
+    def content(self) -> LocalStore:
+        """The content store."""
+        return LocalStore(self.home / "content", self.home / "ingest")
+
+    @cached_property
+    def database(self) -> Database:
+        """The metadata store."""
+        return Database(self.home / "metadata.db", on_create=self._rebuild)
+
+    def _rebuild(self, cursor: Cursor) -> None:
+        """Fill a new database from what is on disk, of which there is something if another one was lost."""
+        from prestow.store.rebuild import rebuild
+
+        rebuild(self.home, self.content, cursor)
+
+    @cached_property
+    def images(self) -> Images:
+        """The names."""
+        return Images(self.database, self.namespace)
+
+    @cached_property
+    def containers(self) -> Containers:
+        """The containers."""
+        return Containers(self.database, self.namespace)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """The leases."""
+        return Leases(self.database, namespace=self.namespace)
+
+    def snapshots(self) -> list[Info]:
+        """List the snapshots of all drivers; that needs their rows alone, and no settings."""
+        return every_snapshot(self.database)
+
+    @property
+    def own(self) -> Path:
+        """Folder of what containers have of this namespace alone: their IDs are unique only within it."""
+        return self.home if self.namespace == DEFAULT else self.home / "namespaces" / self.namespace
+
+    def snapshot_key(self, container_id: str) -> str:
+        """Return the key of a container's snapshot, among those of all namespaces."""
+        return container_id if self.namespace == DEFAULT else f"{self.namespace}/{container_id}"
+
+    def bundle_folder(self, container_id: str) -> Path:
+        """Return the place of a container's bundle, where no other one was chosen."""
+        bundles = self.own / "bundles"
+        with translated(f"making {bundles}"):
+            make_folder(bundles)
+        return bundles / container_id
+
+    def image(self, text: str) -> ImageRecord:
+        """Look an image up by its name as people write it; what came from a layout is found without ``localhost/``.
+
+        Raises:
+            InvalidError: not a reference.
+            NotFoundError: no such name.
+        """
+        return self.images.find(text)
+
+    def make_room(self) -> None:
+        """Make it possible to remove things on a disk that is full: the database cannot even be opened there."""
+        Reserve(self.home / "metadata.db").make_room()
+
+    def protect(self, lease: str, image: Image) -> None:
+        """Put everything that an image is, or will be, under a lease."""
+        documents = (image.target.digest, image.manifest.digest, image.config.digest)
+        blobs = [digest for layer in image.layers for digest in (layer.descriptor.digest, layer.diff_id)]
+        refs = [ref for layer in image.layers for ref in (layer_ref(layer.descriptor.digest), diff_ref(layer.diff_id))]
+        self.leases.add(lease, "content", [*documents, *blobs])
+        self.leases.add(lease, "ingest", refs)
+        self.leases.add(lease, "snapshot", [layer.chain_id for layer in image.layers])
