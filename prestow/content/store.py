@@ -59,7 +59,7 @@ class Status:
 
 
 def silent(_: int) -> None:
-    """Tell nobody of progress."""
+    """Take the count of a progress that is not shown."""
 
 
 class Writer(Protocol):

@@ -66,9 +66,9 @@ def _in_the_folder(node: Node, image: Image, driver: str) -> Path:
 
 
 PLACES: dict[str, tuple[Place, str, str]] = {
-    "erofs": (_in_the_tar, "stands on what is damaged", "keeps what was damaged until it is started again"),
-    "overlay": (_in_the_folder, "stands on what is damaged", "keeps what was damaged until it is started again"),
-    "native": (_in_the_folder, "may be a copy of what is damaged", "may be a copy of what was damaged"),
+    "erofs": (_in_the_tar, "uses damaged data", "keeps using the damaged data until it is restarted"),
+    "overlay": (_in_the_folder, "uses damaged data", "keeps using the damaged data until it is restarted"),
+    "native": (_in_the_folder, "may be a copy of damaged data", "may be a copy of data that was damaged"),
 }
 
 

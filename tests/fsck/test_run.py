@@ -61,7 +61,7 @@ def test_containers_of_one_id_are_told_apart(node: Node, image: Image) -> None:
 
     assert found is not None
     assert [damage.name for damage in found.found.damaged] == ["ci: c1", "c1"]
-    assert [mended.how for mended in found.mended] == ["the container was forgotten"] * 2
+    assert [mended.how for mended in found.mended] == ["the container was removed"] * 2
     assert node.containers.every() == ()
 
 

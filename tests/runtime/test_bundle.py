@@ -94,7 +94,7 @@ def test_a_folder_that_others_can_write_is_refused(tmp_path: Path, mode: int) ->
     (tmp_path / "b").mkdir()
     (tmp_path / "b").chmod(mode)
 
-    with pytest.raises(InvalidError, match="somebody else"):
+    with pytest.raises(InvalidError, match="another user"):
         write_bundle(make(), tmp_path / "b")
 
 
@@ -102,7 +102,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir(mode=0o700)
     os.chown(tmp_path / "b", 1234, 1234)
 
-    with pytest.raises(InvalidError, match="somebody else"):
+    with pytest.raises(InvalidError, match="another user"):
         write_bundle(make(), tmp_path / "b")
 
 

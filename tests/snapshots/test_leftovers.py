@@ -107,7 +107,7 @@ def test_a_snapshot_whose_folder_was_removed_says_so_and_can_be_removed(
         bench.snapshotter.prepare("key", bench.committed(BASE).chain_id)
         (bench.folder / str(bench.snapshotter.stat("key").id)).rename(mounting / "elsewhere")
 
-        with pytest.raises(StorageError, match="somebody removed it"):
+        with pytest.raises(StorageError, match="is missing; remove the snapshot"):
             bench.snapshotter.mounts("key")
         bench.snapshotter.remove("key")
 

@@ -116,7 +116,7 @@ def test_a_lost_database_is_made_again_and_nothing_is_lost(
 
     with closing(Node(node.home, node.store_id)) as fresh:
         assert known(fresh) == before
-        assert "made again from what is on disk (names: 2, " in caplog.text
+        assert "rebuilt from the files on disk (names: 2, " in caplog.text
         assert fsck(fresh, None).damaged == 0
         fresh.recover()
         assert known(fresh) == before
