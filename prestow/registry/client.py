@@ -13,6 +13,7 @@ from http import HTTPStatus
 from prestow.registry.auth import Authoriser, Refusal
 from prestow.registry.challenge import parse_challenges
 from prestow.registry.credentials import FindCredential, anonymous
+from prestow.registry.health import Health
 from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.http import Connections, Request, Response
 from prestow.registry.redirects import follow
@@ -24,6 +25,7 @@ class Client:
     Args:
         options: how; see there.
         credentials: who we are to each of them.
+        health: which mirrors are set aside; none is, if not given.
         clock: monotonic, in seconds; tokens expire by it.
     """
 
@@ -32,10 +34,12 @@ class Client:
         options: Options,
         *,
         credentials: FindCredential = anonymous,
+        health: Health | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open no connection yet."""
         self.options = options
+        self.health = health
         self._connections = Connections(options)
         self._authoriser = Authoriser(self._connections, credentials, clock=clock)
         self._strangers = Authoriser(self._connections, anonymous, clock=clock)

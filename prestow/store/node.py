@@ -65,9 +65,11 @@ class Node(OpenedStore):
     def sources(self) -> "Sources":
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
         from prestow.registry.credentials import DockerConfig
+        from prestow.registry.health import Health
         from prestow.registry.source import Sources
 
-        return Sources(self.registry_options, credentials=DockerConfig(self.settings.docker_config).find)
+        credentials = DockerConfig(self.settings.docker_config).find
+        return Sources(self.registry_options, credentials=credentials, health=Health(self.home / "registries"))
 
     @property
     def registry_options(self) -> "Options":
