@@ -34,6 +34,26 @@ class Settings(BaseSettings):
     )
     runtime: str = Field("runc", description="OCI runtime: a name on PATH or an absolute path")
     parallel_images: int = Field(2, ge=1, le=32, description="Images that prepull pulls at the same time")
+    hosts_dirs: tuple[Path, ...] = Field(
+        (Path("/etc/prestow/certs.d"), Path("/etc/containerd/certs.d"), Path("/etc/docker/certs.d")),
+        description="Directories with mirrors, certificates and headers of registries, as containerd's hosts.toml and "
+        "docker's files have them; the first directory that has a registry decides",
+    )
+    registry_connect_seconds: float = Field(
+        30.0, gt=0, description="Longest wait for a connection to a registry (seconds)"
+    )
+    registry_document_seconds: float = Field(
+        60.0, gt=0, description="Longest time that a registry may take for a manifest, config or token (seconds)"
+    )
+    registry_blob_seconds: float = Field(
+        300.0,
+        gt=0,
+        description="Longest wait for the first byte of a blob (seconds); a cache may fetch it first",
+    )
+    registry_idle_seconds: float = Field(30.0, gt=0, description="Longest pause in an answer of a registry (seconds)")
+    registry_least_rate: float = Field(
+        1024.0, ge=0, description="Least rate at which a registry must send a blob, over 30 seconds (bytes per second)"
+    )
     insecure_registries: tuple[str, ...] = Field(
         (), description="host[:port] of registries to reach over plain HTTP; loopback addresses always are"
     )

@@ -62,8 +62,16 @@ class DockerRegistry:
 
 
 @contextmanager
-def docker_registry(folder: Path, *, password: bool = False) -> Iterator[DockerRegistry]:
-    """Run Debian's registry on a free port, its files in ``folder``; with ``password`` it wants Basic credentials."""
+def docker_registry(
+    folder: Path, *, password: bool = False, tls: dict[str, object] | None = None
+) -> Iterator[DockerRegistry]:
+    """Run Debian's registry on a free port, its files in ``folder``.
+
+    Args:
+        folder: what it holds stays there.
+        password: whether it wants Basic credentials.
+        tls: ``certificate``, ``key`` and ``clientcas`` (files), as in its configuration; plain HTTP if not given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "htpasswd").write_text(_HTPASSWD)
     auth = {"auth": {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}} if password else {}
@@ -71,7 +79,7 @@ def docker_registry(folder: Path, *, password: bool = False) -> Iterator[DockerR
         "version": 0.1,
         "log": {"level": "info", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-        "http": {"addr": "127.0.0.1:0", "secret": "for tests"},
+        "http": {"addr": "127.0.0.1:0", "secret": "for tests", **({"tls": tls} if tls else {})},
         **auth,
     }
     (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
@@ -103,20 +111,6 @@ def _listening(process: "subprocess.Popen[bytes]", log: Path) -> str:
             return found[1]
         time.sleep(0.02)
     raise RuntimeError(f"docker-registry did not start:\n{log.read_text(errors='replace')}")
-
-
-def self_signed(folder: Path) -> Path:
-    """Make a certificate for 127.0.0.1 that signed itself, and its key, in one file."""
-    file = folder / "server.pem"
-    subject = ["-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1"]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    subprocess.run(
-        ["openssl", "req", "-x509", *curve, *subject, "-keyout", f"{file}.key", "-out", file],
-        check=True,
-        capture_output=True,
-    )
-    file.write_text(file.read_text() + Path(f"{file}.key").read_text())
-    return file
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,16 @@ def image_name(text: str) -> str:
     return _checked(text, Reference.parse)
 
 
+def registry(text: str) -> str:
+    """Check the domain of a registry, ``host[:port]``."""
+    from prestow.reference import Reference
+
+    _checked(f"{text}/image", Reference.parse)
+    if Reference.parse(f"{text}/image").domain != text:
+        raise argparse.ArgumentTypeError(f"expected the domain of a registry, such as docker.io, found {text!r}")
+    return text
+
+
 def namespace(text: str) -> str:
     """Check the name of a namespace."""
     from prestow.metadata.namespace import check_namespace

@@ -2,7 +2,7 @@
 
 import os
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -12,12 +12,14 @@ from typing import Any
 
 from config.settings import Settings, SettingsError, load
 from flows.cli.output import size
+from flows.cli.registries import decisions
 from flows.cli.schedules import dead_scheduler, without_runs
 from flows.local_server import ensure
 from flows.local_server.proxies import on_loopback
 from flows.local_server.record import environment
 from prestow.containers.process import orphans
 from prestow.errors import PrestowError, printable
+from prestow.registry.hosts_file import DEFAULT
 from prestow.runtime.binary import find_runtime
 from prestow.snapshots.drivers.all import kinds
 from prestow.snapshots.drivers.probe import ELSEWHERE, probe
@@ -57,8 +59,8 @@ class Finding:
 Check = Callable[[], Iterator[Finding]]
 
 
-def run_checks(home: str) -> list[Finding]:
-    """Look at the store in ``home`` and at this host."""
+def run_checks(home: str, registries: Sequence[str] = ()) -> list[Finding]:
+    """Look at the store in ``home`` and at this host; of registries, at those that are named, or have a hosts file."""
     found = [*_tried("store", lambda: _store(home), needed=True)]
     if found[0].works:
         node = open_node(home)
@@ -66,6 +68,7 @@ def run_checks(home: str) -> list[Finding]:
         found += _tried("snapshotters", lambda: _drivers(node))
         found += _tried("mounts", lambda: _mounts(node))
         found += _tried("containers", lambda: _containers(node))
+        found += _tried("registries", lambda: _registries(node, registries))
     found += _tried("settings", _settings, needed=True)
     found += _tried("runtime", _runtime)
     found += _tried("root", _root)
@@ -149,6 +152,12 @@ def _containers(node: Node) -> Iterator[Finding]:
     names = ", ".join(f"{c.namespace}/{c.id}" for c in orphaned)
     found = f"orphaned, as their runs were killed: {names}" if orphaned else f"{len(every)}, none orphaned"
     yield Finding("containers", not orphaned, found, "; ".join(f"{c.namespace}/{c.id}: {c.what}" for c in orphaned))
+
+
+def _registries(node: Node, registries: Sequence[str]) -> Iterator[Finding]:
+    for decision in decisions(node.registry_options, registries):
+        check = "other registries" if decision.domain == DEFAULT else f"registry {decision.domain}"
+        yield Finding(check, decision.works, decision.found, decision.advice)
 
 
 def _runtime() -> Iterator[Finding]:

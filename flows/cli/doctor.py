@@ -3,16 +3,20 @@
 import argparse
 import dataclasses
 
-from flows.cli.arguments import Parser, Verbs, add_verb
+from flows.cli.arguments import Parser, Verbs, add_verb, registry
 from flows.cli.output import emit, table
 
 
 def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
-    add_verb(
+    verb = add_verb(
         verbs, common, "doctor", run,
         help="check what works on this host and say how to fix the rest; list the settings",
-        example="prestow doctor\nprestow doctor --json",
+        example="prestow doctor\nprestow doctor docker.io registry.example:5000",
+    )  # fmt: skip
+    verb.add_argument(
+        "registries", metavar="REGISTRY", nargs="*", type=registry,
+        help="say which hosts file decides for this registry (default: for all that have one)",
     )  # fmt: skip
 
 
@@ -20,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Check everything; the exit status is 1 if something that a pull needs does not work."""
     from flows.cli.checks import all_settings, run_checks
 
-    findings, settings = run_checks(args.home), all_settings()
+    findings, settings = run_checks(args.home, args.registries), all_settings()
     document = {"checks": [dataclasses.asdict(finding) for finding in findings], "settings": settings}
     checks = table(("CHECK", "WORKS", "FOUND"), [(f.check, "yes" if f.works else "NO", f.found) for f in findings])
     advice = "\n".join(f"{f.check}: {f.advice}" for f in findings if f.advice)

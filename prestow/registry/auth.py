@@ -121,7 +121,7 @@ class Authoriser:
     @contextmanager
     def _alone(self, key: tuple[str, str], endpoint: Endpoint) -> Iterator[None]:
         lock = self._locks[key]
-        if not lock.acquire(timeout=2 * self._connections.options.timeouts.exchange):
+        if not lock.acquire(timeout=2 * self._connections.options.timeouts.document):
             raise UnavailableError(f"{endpoint.name}: its token service is taking too long")
         try:
             yield
@@ -146,7 +146,8 @@ class Authoriser:
     def _token(self, endpoint: Endpoint, realm: Url, refusal: Refusal) -> Grant:
         options = self._connections.options
         loopback = refusal.reach is Reach.LOOPBACK and is_loopback(realm.host)
-        if realm.scheme == "http" and not loopback and not options.allows_plain(realm):
+        own = realm.origin == endpoint.base.origin
+        if realm.scheme == "http" and not own and not loopback and not options.allows_plain(realm):
             raise InvalidError(
                 f"{endpoint.name}: its token service {realm.origin} is plain HTTP; name that host insecure to allow it"
             )
@@ -205,7 +206,7 @@ def _token_request(endpoint: Endpoint, realm: Url, credential: Credential | None
     tls = endpoint.tls if realm.origin == endpoint.base.origin else endpoint.tls.for_others()
     if credential is None or credential.username:
         private = () if credential is None else (("Authorization", _basic(credential)),)
-        return Request("GET", realm, private=private, tls=tls, limit=limit)
+        return Request("GET", realm, private=private, tls=tls, timeouts=endpoint.timeouts, limit=limit)
     path, _, question = realm.target.partition("?")
     form = {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": credential.secret}
     return Request(
@@ -214,6 +215,7 @@ def _token_request(endpoint: Endpoint, realm: Url, credential: Credential | None
         headers=(("Content-Type", "application/x-www-form-urlencoded"),),
         content=f"{question}&{urlencode(form)}".encode(),
         tls=tls,
+        timeouts=endpoint.timeouts,
         limit=limit,
     )
 

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from prestow.registry.auth import Authoriser, Refusal
 from prestow.registry.challenge import parse_challenges
 from prestow.registry.credentials import FindCredential, anonymous
+from prestow.registry.health import Health
 from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.http import Connections, Request, Response
 from prestow.registry.redirects import follow
@@ -24,6 +25,7 @@ class Client:
     Args:
         options: how; see there.
         credentials: who we are to each of them.
+        health: which mirrors are set aside; none is, if not given.
         clock: monotonic, in seconds; tokens expire by it.
     """
 
@@ -32,10 +34,12 @@ class Client:
         options: Options,
         *,
         credentials: FindCredential = anonymous,
+        health: Health | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open no connection yet."""
         self.options = options
+        self.health = health
         self._connections = Connections(options)
         self._authoriser = Authoriser(self._connections, credentials, clock=clock)
         self._strangers = Authoriser(self._connections, anonymous, clock=clock)
@@ -60,7 +64,8 @@ class Client:
         if asked.url.origin == endpoint.base.origin:
             again = _proved(endpoint, request, self._authoriser.answer(endpoint, scope, refusal))
         else:
-            stranger = Endpoint(asked.url.at("/v2"), asked.url.authority, endpoint.domain, tls=asked.tls)
+            place, name = asked.url.at("/v2"), asked.url.authority
+            stranger = Endpoint(place, name, endpoint.domain, tls=asked.tls, timeouts=asked.timeouts)
             again = replace(asked, private=(("Authorization", self._strangers.answer(stranger, scope, refusal)),))
         with follow(self._connections, again) as response:
             yield response
@@ -73,4 +78,4 @@ class Client:
 def _proved(endpoint: Endpoint, request: Request, proof: str | None) -> Request:
     """Return a request with what only this endpoint may see."""
     authorization = () if proof is None else (("Authorization", proof),)
-    return replace(request, private=(*endpoint.headers, *authorization), tls=endpoint.tls)
+    return replace(request, private=(*endpoint.headers, *authorization), tls=endpoint.tls, timeouts=endpoint.timeouts)

@@ -154,10 +154,23 @@ def fetch_blob(
             return Fetched(ref, size, 0)
         if writer.offset > size:
             writer.truncate()
-        before = writer.offset
-        _complete(source, writer, descriptor, progress or silent)
-        writer.seal()
-        return Fetched(ref, size, size - before)
+        before, fetched = writer.offset, 0
+        while not _sealed(source, writer, descriptor, progress or silent):
+            fetched += writer.offset
+            writer.truncate()  # the bytes were a mirror's, which is set aside: the next server is asked for all of them
+        return Fetched(ref, size, fetched + size - before)
+
+
+def _sealed(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: Progress) -> bool:
+    """Fetch and seal an ingest; False if it holds a mirror's bytes that are not the blob's."""
+    try:
+        _complete(source, writer, descriptor, progress)
+    except MismatchError:
+        if source.reject(descriptor):
+            return False
+        writer.abort()
+        raise
+    return writer.seal() == descriptor.digest or not source.reject(descriptor)
 
 
 def _complete(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: Progress) -> None:
@@ -184,7 +197,6 @@ def _append(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: P
     with source.fetch(descriptor, writer.offset) as chunks:
         for chunk in chunks:
             if writer.offset + len(chunk) > size:
-                writer.abort()
                 raise MismatchError(f"layer {descriptor.digest}: expected {size} bytes, found more")
             writer.write(chunk)
             progress(len(chunk))
@@ -246,7 +258,16 @@ def _stored(content: Store, descriptor: Descriptor) -> bytes | None:
 
 
 def _read(source: Fetcher, kind: str, descriptor: Descriptor) -> bytes:
-    """Return a document's bytes from the source, verified."""
+    """Return a document's bytes, verified, from the first server that has the right ones."""
+    while True:
+        try:
+            return _read_once(source, kind, descriptor)
+        except MismatchError:
+            if not source.reject(descriptor):
+                raise
+
+
+def _read_once(source: Fetcher, kind: str, descriptor: Descriptor) -> bytes:
     digest, size = descriptor.digest, descriptor.size
     raw = bytearray()
     with source.fetch(descriptor) as chunks:

@@ -1,26 +1,12 @@
-"""Which server answers for a reference's domain, and how to speak to it.
+"""How to speak to the servers of registries, as values."""
 
-    domain       ─→ endpoints, tried in order: configured mirrors, then the registry itself
-    docker.io    ─→ https://registry-1.docker.io/v2          the one name that is not its own address
-    127.0.0.1:5  ─→ http://127.0.0.1:5/v2                    plain HTTP on loopback (but for port 443), or where
-    other        ─→ https://other/v2                         the operator said so
-
-An endpoint carries what containerd's ``hosts.toml`` can say of a host. Everything here is a value: who reads files
-and the environment is ``config``, outside the engine.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from prestow.reference import DEFAULT_DOMAIN
-from prestow.registry.url import Url, is_loopback
+from prestow.registry.url import Url
 
 Capability = Literal["resolve", "pull"]
-
-DOCKER_HUB = "registry-1.docker.io"
-_TLS_PORT = ":443"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +15,13 @@ class Tls:
 
     Attributes:
         ca: files of certificates to trust besides the system's.
-        certificate: file with our client certificate, and its key unless ``key`` names another.
-        key: file with the key of ``certificate``.
+        clients: files with our client certificates, each with the file of its key unless the first has that, too. TLS
+            sends one of them for each kind of key, the last that is named.
         verify: whether the server has to prove anything.
     """
 
     ca: tuple[Path, ...] = ()
-    certificate: Path | None = None
-    key: Path | None = None
+    clients: tuple[tuple[Path, Path | None], ...] = ()
     verify: bool = True
 
     def for_others(self) -> "Tls":
@@ -55,6 +40,7 @@ class Endpoint:
         capabilities: what to ask it for: names (``resolve``), bytes by digest (``pull``).
         tls: certificates for this server alone.
         headers: sent to this server alone.
+        timeouts: bounds of every wait for this server.
     """
 
     base: Url
@@ -63,6 +49,7 @@ class Endpoint:
     capabilities: frozenset[Capability] = frozenset({"resolve", "pull"})
     tls: Tls = Tls()
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    timeouts: "Timeouts | None" = None
 
     @property
     def is_mirror(self) -> bool:
@@ -76,19 +63,21 @@ class Timeouts:
 
     Attributes:
         connect: for a connection, over all addresses of a name.
-        idle: for the next bytes, or for ours to be taken.
-        exchange: for a whole document; for the headers of a blob.
+        document: for a whole document, from connecting to its last byte.
+        blob: for the first byte of a blob's answer, connecting included: a cache may fill itself before it answers.
+        idle: for the next bytes of an answer that has begun, or for ours to be taken.
         pool: for one of the connections that others have.
         window: over which the rate of a blob is measured.
         rate: fewest bytes a second of a blob, while we wait for the server and not for our disk.
     """
 
     connect: float = 30
+    document: float = 60
+    blob: float = 300
     idle: float = 30
-    exchange: float = 60
     pool: float = 300
     window: float = 30
-    rate: int = 1024
+    rate: float = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,47 +85,20 @@ class Options:
     """How registries are spoken to.
 
     Attributes:
+        directories: of hosts files, see ``hosts_file``.
         insecure: ``host[:port]`` reached over plain HTTP.
-        unverified: ``host[:port]`` whose certificate is not verified.
         trusted: hosts that may be given the credentials of any registry that names them as its token service, and that
             any registry may send us to, wherever they lie.
-        mirrors: by domain, endpoints to try before the registry itself.
-        tls: certificates for every registry.
         timeouts: bounds of every wait.
         connections: most connections at one time.
     """
 
+    directories: tuple[Path, ...] = ()
     insecure: frozenset[str] = frozenset()
-    unverified: frozenset[str] = frozenset()
     trusted: frozenset[str] = frozenset()
-    mirrors: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict, hash=False)
-    tls: Tls = Tls()
     timeouts: Timeouts = Timeouts()
     connections: int = 64
 
     def allows_plain(self, url: Url) -> bool:
         """Whether plain HTTP to this server was configured."""
         return bool(self.insecure & {url.authority, f"{url.host}:{url.port}"})
-
-    def tls_for(self, tls: Tls, url: Url) -> Tls:
-        """Return an endpoint's TLS as it holds for one of its URLs: unverified where configured."""
-        return replace(tls, verify=tls.verify and not self.unverified & {url.authority, f"{url.host}:{url.port}"})
-
-
-def endpoints(domain: str, options: Options, capability: Capability) -> tuple[Endpoint, ...]:
-    """Return the servers to ask for ``domain``, in order.
-
-    Raises:
-        InvalidError: the domain is no address of a server.
-    """
-    upstream = Endpoint(_base(domain, options), domain, domain, tls=options.tls)
-    candidates = (*options.mirrors.get(domain, ()), upstream)
-    return tuple(endpoint for endpoint in candidates if capability in endpoint.capabilities)
-
-
-def _base(domain: str, options: Options) -> Url:
-    address = DOCKER_HUB if domain == DEFAULT_DOMAIN else domain
-    plain = Url.parse(f"http://{address}/v2")
-    if options.allows_plain(plain) or (is_loopback(plain.host) and not domain.endswith(_TLS_PORT)):
-        return plain
-    return Url.parse(f"https://{address}/v2")

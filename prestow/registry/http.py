@@ -23,7 +23,7 @@ import certifi
 import httpx
 
 from prestow import __version__
-from prestow.errors import ExhaustedError, InvalidError, PrestowError, UnavailableError, printable
+from prestow.errors import ExhaustedError, InvalidError, PrestowError, UnauthorizedError, UnavailableError, printable
 from prestow.registry.hosts import Options, Timeouts, Tls
 from prestow.registry.network import Reach
 from prestow.registry.transport import Transport
@@ -33,6 +33,7 @@ Headers = tuple[tuple[str, str], ...]
 
 _COMMON: Headers = (("User-Agent", f"prestow/{__version__}"), ("Accept-Encoding", "identity"))
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+_CERTIFICATE_ALERTS = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA")  # RFC 8446, 6.2
 _DRAINED = 1 << 16  # bytes of an answer that are read only to keep its connection
 
 
@@ -47,6 +48,7 @@ class Request:
         private: for the server of ``url`` only.
         content: body of a ``POST``.
         tls: how that server proves itself.
+        timeouts: bounds of its waits; those of all servers if ``None``.
         limit: deepest place that the host may lie at; ``None`` is anywhere, for hosts of the operator's choice.
         streams: the answer is a blob, under a least rate, and not a document with a deadline.
     """
@@ -57,6 +59,7 @@ class Request:
     private: Headers = field(default=(), repr=False)
     content: bytes = field(default=b"", repr=False)
     tls: Tls = field(default_factory=Tls)
+    timeouts: Timeouts | None = None
     limit: Reach | None = None
     streams: bool = False
 
@@ -74,7 +77,12 @@ class Request:
         # the target because httpx would normalise it.
         headers = (("Host", self.url.authority), *_COMMON, *self.headers, *self.private)
         waits = httpx.Timeout(connect=timeouts.connect, read=timeouts.idle, write=timeouts.idle, pool=timeouts.pool)
-        extensions = {"timeout": waits.as_dict(), "target": self.url.target.encode(), "streams": self.streams}
+        extensions = {
+            "timeout": waits.as_dict(),
+            "target": self.url.target.encode(),
+            "streams": self.streams,
+            "timeouts": timeouts,
+        }
         try:
             return httpx.Request(
                 self.method, self.url.origin, headers=headers, content=self.content or None, extensions=extensions
@@ -187,7 +195,7 @@ class Connections:
             UnavailableError: there is no answer, or not in time.
             InvalidError: the server cannot prove itself, or lies where the request must not go.
         """
-        wire = request.wire(self.options.timeouts)
+        wire = request.wire(request.timeouts or self.options.timeouts)
         with _translated(request.url):
             answer = self._transport(request).handle_request(wire)
         response = Response(request, answer)
@@ -207,7 +215,7 @@ class Connections:
     def _transport(self, request: Request) -> Transport:
         """Return the connections that were made under the same conditions."""
         options = self.options
-        tls = options.tls_for(request.tls, request.url) if request.url.scheme == "https" else None
+        tls = request.tls if request.url.scheme == "https" else None
         key = (tls, request.limit)
         with self._lock:
             if self._process != os.getpid():  # the parent's connections are not ours to use, nor to close
@@ -216,7 +224,6 @@ class Connections:
                 self._transports[key] = Transport(
                     None if tls is None else _context(tls),
                     limit=request.limit,
-                    timeouts=options.timeouts,
                     connections=options.connections,
                 )
             return self._transports[key]
@@ -238,9 +245,18 @@ def _translated(url: Url) -> Iterator[None]:
     except httpx.ProtocolError as error:  # after the colon it shows the server's bytes, which may echo ours
         raise UnavailableError(f"{url}: the answer broke: {printable(str(error).partition(':')[0])}") from None
     except httpx.NetworkError as error:
-        raise UnavailableError(f"{url}: the connection broke: {printable(str(error))}") from error
+        raise _broken(url, error) from error
     except PrestowError as error:  # from the network below, which does not know the URL
         raise type(error)(f"{url}: {error}") from error
+
+
+def _broken(url: Url, error: httpx.NetworkError) -> PrestowError:
+    text = printable(str(error))
+    if any(alert in text for alert in _CERTIFICATE_ALERTS):
+        return UnauthorizedError(
+            f"{url}: the server wants a client certificate that it trusts; name one as `client` in the hosts file"
+        )
+    return UnavailableError(f"{url}: the connection broke: {text}")
 
 
 def _refused(url: Url, error: httpx.ConnectError) -> PrestowError:
@@ -261,10 +277,11 @@ def _context(tls: Tls) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=None if system else certifi.where())
         for file in tls.ca:
             context.load_verify_locations(file)
-        if tls.certificate:
-            context.load_cert_chain(tls.certificate, tls.key)
+        for certificate, key in tls.clients:
+            context.load_cert_chain(certificate, key)
     except OSError as error:  # ssl's errors are of this kind, too
-        raise InvalidError(f"TLS certificates {[str(file) for file in tls.ca]}, {tls.certificate}: {error}") from error
+        files = [*map(str, tls.ca), *(str(file) for pair in tls.clients for file in pair if file)]
+        raise InvalidError(f"TLS certificates {', '.join(files)}: {error}") from error
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -77,6 +77,10 @@ class LayoutSource:
         entries = self._index().manifests
         return [entry for entry in entries if is_manifest(entry.media_type) or is_index(entry.media_type)]
 
+    def reject(self, descriptor: Descriptor) -> bool:  # noqa: ARG002 - of any
+        """Return False: there is no other place to read from."""
+        return False
+
     @contextmanager
     def fetch(self, descriptor: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
         """Open a blob from ``offset`` on."""

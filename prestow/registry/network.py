@@ -1,8 +1,9 @@
 """Time and place, the rules: every wait has an end, and no connection leads deeper than is allowed.
 
 **Time.** A timeout for one read bounds nothing: a server that sends a byte now and then never meets it. So each
-exchange has a :class:`Budget`: a document has one deadline over connecting, headers and body; a blob has it for its
+exchange has a :class:`Budget`: a document has one deadline over connecting, headers and body; a blob has one for its
 headers, and for its body a least rate, measured while we wait for the server (a slow disk of ours is not its fault).
+Until an answer has begun, only the deadline ends a wait; from then on, so does a pause.
 
 **Place.** A public registry may redirect us, or name a token service, anywhere it likes, also to what only we can
 reach: loopback, the cloud's metadata service, the private network. Addresses are sorted by :class:`Reach`, and the
@@ -59,21 +60,28 @@ class Budget:
 
     Args:
         timeouts: bounds in seconds.
+        streams: whether the answer is a blob, and not a document.
         clock: monotonic, in seconds.
     """
 
-    def __init__(self, timeouts: Timeouts, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, timeouts: Timeouts, *, streams: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Let the time begin with the first wait for the network, not with one for a free connection."""
         self._timeouts = timeouts
         self._clock = clock
+        self._patience = timeouts.blob if streams else timeouts.document
+        self._longest = self._patience  # of one wait
+        self._blob = streams
         self._streams = False
         self._deadline: float | None = None
         self._waited = 0.0
         self._received = 0
 
-    def stream(self) -> None:
-        """Go over from the deadline to the least rate: headers are there, the body of a blob follows."""
-        self._streams = True
+    def begin_body(self) -> None:
+        """Take note that the headers are there: a blob goes over from the deadline to the least rate."""
+        self._longest = self._timeouts.idle
+        self._streams = self._blob
         self._waited, self._received = 0.0, 0
 
     def remaining(self, longest: float) -> float:
@@ -85,10 +93,10 @@ class Budget:
         if self._streams:
             return longest
         if self._deadline is None:
-            self._deadline = self._clock() + self._timeouts.exchange
+            self._deadline = self._clock() + self._patience
         left = self._deadline - self._clock()
         if left <= 0:
-            raise UnavailableError(f"the server took more than {self._timeouts.exchange:g} s to answer")
+            raise UnavailableError(f"the server took more than {self._patience:g} s to answer")
         return max(min(longest, left), _LEAST_WAIT)
 
     def receive(self, read: Callable[[float], bytes]) -> bytes:
@@ -98,7 +106,7 @@ class Budget:
             UnavailableError: they come too slowly.
             CancelledError: the work that waits for them is to end.
         """
-        started, token, longest = self._clock(), current(), self.remaining(self._timeouts.idle)
+        started, token, longest = self._clock(), current(), self.remaining(self._longest)
         data = read(longest) if token is None else self._watched(read, longest, token)
         self._waited += self._clock() - started
         self._received += len(data)
@@ -122,7 +130,7 @@ class Budget:
         if self._streams and self._received < self._timeouts.rate * self._waited:
             raise UnavailableError(
                 f"the server sent {self._received} bytes in {self._waited:.0f} s of waiting; "
-                f"at least {self._timeouts.rate} a second are expected"
+                f"at least {self._timeouts.rate:g} a second are expected"
             )
         self._waited, self._received = 0.0, 0
 

@@ -4,7 +4,9 @@
     fetch     GET  /v2/<repository>/manifests/<digest>
               GET  /v2/<repository>/blobs/<digest>                 Range: bytes=<offset>- to go on
 
-Mirrors are asked first; the registry's own answer is the one that counts if all fail. A tag is asked for once: from
+Mirrors are asked first; the registry's own answer is the one that counts if all fail. A mirror that fails is set aside
+(``health``): the others are asked, and it again only where the registry itself gives no answer. One that breaks off, or
+sends other bytes, is replaced within a blob, by the next server, at the byte reached. A tag is asked for once: from
 then on everything goes by digest, and a tag that moves meanwhile changes nothing. A part is taken only if it is
 exactly the part that was asked for; otherwise the whole is asked for, and what is known already is left out.
 """
@@ -16,15 +18,25 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from prestow.digest import Digest
-from prestow.errors import InvalidError, MismatchError, PrestowError, printable
+from prestow.errors import (
+    CancelledError,
+    InvalidError,
+    MismatchError,
+    NotFoundError,
+    PrestowError,
+    UnauthorizedError,
+    UnavailableError,
+    printable,
+)
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.document import MAX_DOCUMENT
 from prestow.oci.mediatypes import INDEXES, MANIFESTS, SCHEMA_1
 from prestow.oci.walk import parse_document
 from prestow.reference import Reference
 from prestow.registry.client import Client
+from prestow.registry.endpoints import endpoints
 from prestow.registry.failure import failure
-from prestow.registry.hosts import Capability, Endpoint, endpoints
+from prestow.registry.hosts import Capability, Endpoint
 from prestow.registry.http import Headers, Request, Response
 from prestow.registry.ranges import is_rest
 
@@ -49,28 +61,101 @@ class RegistrySource:
         self._reference = reference
         self._client = client
         self._scope = f"repository:{reference.path}:pull"
+        self._gave: dict[Digest, list[Endpoint]] = {}
 
     def resolve(self) -> Descriptor:
         """Ask what the reference points to."""
-        return self._first("resolve", self._resolve_at)
+        endpoint, found = self._first("resolve", self._resolve_at, set())
+        self._succeeded(endpoint)
+        return found
 
     @contextmanager
     def fetch(self, descriptor: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
         """Open the bytes from ``offset`` on."""
         with ExitStack() as stack:
-            yield self._first(
-                "pull", lambda endpoint: stack.enter_context(self._fetch_at(endpoint, descriptor, offset))
-            )
+            tried: set[str] = set()
 
-    def _first(self, capability: Capability, attempt: Callable[[Endpoint], _T]) -> _T:
-        """Return what the first server that can has; the last one is the registry itself."""
-        *mirrors, upstream = endpoints(self._reference.domain, self._client.options, capability)
+            def opened(at: int) -> tuple[Endpoint, Iterator[bytes]]:
+                return self._first(
+                    "pull", lambda endpoint: stack.enter_context(self._fetch_at(endpoint, descriptor, at)), tried
+                )
+
+            yield self._going_on(opened, *opened(offset), descriptor, offset)
+
+    def reject(self, descriptor: Descriptor) -> bool:
+        """Set aside the mirrors that sent bytes of a blob; False if none did."""
+        mirrors = [endpoint for endpoint in self._gave.pop(descriptor.digest, ()) if endpoint.is_mirror]
         for mirror in mirrors:
+            self._failed(mirror, MismatchError(f"it sent other bytes than those of {descriptor.digest}"))
+        return bool(mirrors)
+
+    def _going_on(
+        self,
+        opened: Callable[[int], tuple[Endpoint, Iterator[bytes]]],
+        endpoint: Endpoint,
+        chunks: Iterator[bytes],
+        descriptor: Descriptor,
+        at: int,
+    ) -> Iterator[bytes]:
+        """Yield the bytes of one server; where a mirror breaks off, go on with those of the next one."""
+        gave = self._gave.setdefault(descriptor.digest, [])
+        while True:
+            gave.append(endpoint)
+            broke: PrestowError | None = None
             try:
-                return attempt(mirror)
+                for chunk in chunks:
+                    at += len(chunk)
+                    yield chunk
+            except UnavailableError as error:
+                if not endpoint.is_mirror:
+                    raise
+                broke = error
+            else:
+                if at >= descriptor.size or not endpoint.is_mirror:
+                    self._succeeded(endpoint)
+                    return
+            self._failed(endpoint, broke or UnavailableError(f"it ended after {at} of {descriptor.size} bytes"))
+            endpoint, chunks = opened(at)
+
+    def _first(self, capability: Capability, attempt: Callable[[Endpoint], _T], tried: set[str]) -> tuple[Endpoint, _T]:
+        """Return the first server, of those not tried yet, that answers, and its answer."""
+        failed: PrestowError | None = None
+        for endpoint in self._in_order(capability):
+            if endpoint.base.origin in tried:
+                continue
+            tried.add(endpoint.base.origin)
+            try:
+                return endpoint, attempt(endpoint)
+            except CancelledError:
+                raise
             except PrestowError as error:
-                _log.info("mirror %s passed over: %s", mirror.name, error)
-        return attempt(upstream)
+                if endpoint.is_mirror:
+                    failed = failed or error
+                    self._failed(endpoint, error)
+                elif isinstance(error, UnavailableError):
+                    failed = error
+                else:
+                    raise
+        raise failed or UnavailableError(f"{self._reference.domain}: all its servers have failed")
+
+    def _in_order(self, capability: Capability) -> list[Endpoint]:
+        """Return the servers to ask; mirrors that are set aside come last, behind the registry itself."""
+        found = endpoints(self._reference.domain, self._client.options, capability)
+        return sorted(found, key=lambda endpoint: endpoint.is_mirror and self._is_aside(endpoint))
+
+    def _is_aside(self, endpoint: Endpoint) -> bool:
+        health = self._client.health
+        return health is not None and health.aside(endpoint.base.origin) is not None
+
+    def _failed(self, endpoint: Endpoint, error: PrestowError) -> None:
+        """Set a mirror aside, unless it only lacks the thing, or does not give it to us."""
+        _log.info("mirror %s passed over: %s", endpoint.name, error)
+        if self._client.health is not None and not isinstance(error, NotFoundError | UnauthorizedError):
+            self._client.health.set_aside(endpoint.base.origin, str(error))
+
+    def _succeeded(self, endpoint: Endpoint) -> None:
+        if self._client.health is not None and endpoint.is_mirror:
+            self._client.health.succeed(endpoint.base.origin)
 
     def _resolve_at(self, endpoint: Endpoint) -> Descriptor:
         pinned = self._reference.digest

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import LayoutReference, Reference
 from prestow.registry.credentials import FindCredential, anonymous
+from prestow.registry.health import Health
 from prestow.registry.hosts import Options
 from prestow.registry.layout import LayoutSource
 
@@ -49,6 +50,9 @@ class Fetcher(Protocol):
             InvalidError: the answer breaks a rule.
         """
 
+    def reject(self, descriptor: Descriptor) -> bool:
+        """Take note that the bytes were others; whether another server is asked the next time."""
+
 
 class Source(Resolver, Fetcher, Protocol):
     """Both, for one reference."""
@@ -60,12 +64,16 @@ class Sources:
     Args:
         options: how registries are spoken to.
         credentials: who we are to them.
+        health: which mirrors are set aside.
     """
 
-    def __init__(self, options: Options, *, credentials: FindCredential = anonymous) -> None:
+    def __init__(
+        self, options: Options, *, credentials: FindCredential = anonymous, health: Health | None = None
+    ) -> None:
         """Open nothing yet."""
         self._options = options
         self._credentials = credentials
+        self._health = health
         self._lock = threading.Lock()
         self._client: Client | None = None
 
@@ -78,7 +86,7 @@ class Sources:
 
         with self._lock:
             if self._client is None:
-                self._client = Client(self._options, credentials=self._credentials)
+                self._client = Client(self._options, credentials=self._credentials, health=self._health)
             return RegistrySource(reference, self._client)
 
     def close(self) -> None:

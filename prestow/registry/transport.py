@@ -22,7 +22,6 @@ import httpcore
 import httpx
 
 from prestow.errors import InvalidError
-from prestow.registry.hosts import Timeouts
 from prestow.registry.network import Budget, Budgets, Reach
 
 _SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -52,20 +51,17 @@ _ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 class Transport(httpx.BaseTransport):
     """Connections that were made under the same conditions; safe for threads.
 
-    A request may have the extension ``streams``: its answer's body is then under a least rate instead of the deadline.
+    A request has the extensions ``timeouts``, the bounds of its waits, and ``streams``, whether its answer is a blob,
+    whose body is under a least rate instead of the deadline.
 
     Args:
         context: how servers prove themselves; ``None`` for plain HTTP.
         limit: the deepest place that a server may lie at; ``None`` is anywhere.
-        timeouts: bounds of every wait.
         connections: most of them at one time.
     """
 
-    def __init__(
-        self, context: SSLContext | None, *, limit: Reach | None, timeouts: Timeouts, connections: int
-    ) -> None:
+    def __init__(self, context: SSLContext | None, *, limit: Reach | None, connections: int) -> None:
         """Open no connection yet."""
-        self._timeouts = timeouts
         self._budgets = Budgets()
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
@@ -83,7 +79,8 @@ class Transport(httpx.BaseTransport):
             UnavailableError: not within the deadline.
             InvalidError: the server lies where the request must not go.
         """
-        url, budget = request.url, Budget(self._timeouts)
+        url, streams = request.url, bool(request.extensions.get("streams"))
+        budget = Budget(request.extensions["timeouts"], streams=streams)
         asked = httpcore.Request(
             request.method,
             httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
@@ -95,8 +92,7 @@ class Transport(httpx.BaseTransport):
             reply = self._pool.handle_request(asked)
         connection: _Connection = reply.extensions["network_stream"]
         connection.budget = budget
-        if request.extensions.get("streams"):
-            budget.stream()
+        budget.begin_body()
         headers = httpx.Headers(reply.headers)
         with_body = request.method == "GET" and reply.status in _WITH_BODY
         body = _Body(reply, connection, _length(headers) if with_body else None)

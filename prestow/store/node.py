@@ -19,6 +19,7 @@ from prestow.store.opened import OpenedStore
 if TYPE_CHECKING:
     from config.settings import Settings
     from prestow.layers.scans import Scans
+    from prestow.registry.hosts import Options
     from prestow.registry.source import Source, Sources
     from prestow.snapshots.maintained import Maintained
 
@@ -58,12 +59,30 @@ class Node(OpenedStore):
     def sources(self) -> "Sources":
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
         from prestow.registry.credentials import DockerConfig
-        from prestow.registry.hosts import Options
+        from prestow.registry.health import Health
         from prestow.registry.source import Sources
 
+        credentials = DockerConfig(self.settings.docker_config).find
+        return Sources(self.registry_options, credentials=credentials, health=Health(self.home / "registries"))
+
+    @property
+    def registry_options(self) -> "Options":
+        """How registries are spoken to."""
+        from prestow.registry.hosts import Options, Timeouts
+
         settings = self.settings
-        options = Options(insecure=frozenset(settings.insecure_registries), trusted=frozenset(settings.trusted_hosts))
-        return Sources(options, credentials=DockerConfig(settings.docker_config).find)
+        return Options(
+            directories=settings.hosts_dirs,
+            insecure=frozenset(settings.insecure_registries),
+            trusted=frozenset(settings.trusted_hosts),
+            timeouts=Timeouts(
+                connect=settings.registry_connect_seconds,
+                document=settings.registry_document_seconds,
+                blob=settings.registry_blob_seconds,
+                idle=settings.registry_idle_seconds,
+                rate=settings.registry_least_rate,
+            ),
+        )
 
     def source(self, reference: str) -> "Source":
         """Return the source that a reference names.

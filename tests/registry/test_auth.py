@@ -13,7 +13,8 @@ from prestow.reference import Reference
 from prestow.registry.auth import may_have_credentials
 from prestow.registry.client import Client
 from prestow.registry.credentials import Credential, FindCredential, anonymous
-from prestow.registry.hosts import Options, endpoints
+from prestow.registry.endpoints import endpoints
+from prestow.registry.hosts import Options
 from prestow.registry.registry import RegistrySource
 from prestow.registry.url import Url
 from tests.registries import PASSWORD, USER, Access, DockerRegistry, Fault, FaultRegistry, docker_registry

@@ -115,6 +115,10 @@ class Given:
         """Give ``data``."""
         self._data = data
 
+    def reject(self, _: Descriptor) -> bool:
+        """Return False: there is no other server."""
+        return False
+
     @contextmanager
     def fetch(self, _: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
         """Yield them in two pieces."""

@@ -55,7 +55,7 @@ def test_a_server_sends_us_as_deep_as_it_lies_and_to_link_local_only_from_there(
 
 def test_a_document_has_one_deadline_however_often_bytes_come() -> None:
     clock = Clock()
-    budget = Budget(Timeouts(exchange=10, idle=5), clock=clock)
+    budget = Budget(Timeouts(document=10, idle=5), clock=clock)
 
     for _ in range(10):
         assert budget.receive(lambda _: b"x") == b"x"
@@ -64,9 +64,20 @@ def test_a_document_has_one_deadline_however_often_bytes_come() -> None:
         budget.receive(lambda _: b"x")
 
 
+def test_an_answer_may_begin_later_than_a_pause_within_it_may_last() -> None:
+    waits: list[float] = []
+    for streams in (False, True):
+        budget = Budget(Timeouts(document=10, blob=90, idle=5), streams=streams, clock=Clock())
+        budget.receive(lambda longest: waits.append(longest) or b"headers")
+        budget.begin_body()
+        budget.receive(lambda longest: waits.append(longest) or b"body")
+
+    assert waits == [10, 5, 90, 5]
+
+
 def test_one_wait_ends_with_the_deadline() -> None:
     clock = Clock()
-    budget = Budget(Timeouts(exchange=10, idle=5), clock=clock)
+    budget = Budget(Timeouts(document=10, idle=5), clock=clock)
 
     assert budget.remaining(5) == 5
     clock.now += 8
@@ -75,8 +86,8 @@ def test_one_wait_ends_with_the_deadline() -> None:
 
 def test_a_blob_needs_a_least_rate_while_we_wait_for_the_server() -> None:
     clock = Clock()
-    budget = Budget(Timeouts(exchange=10, window=30, rate=100), clock=clock)
-    budget.stream()
+    budget = Budget(Timeouts(blob=10, window=30, rate=100), streams=True, clock=clock)
+    budget.begin_body()
 
     def slowly(_: float) -> bytes:
         clock.now += 1
@@ -90,8 +101,8 @@ def test_a_blob_needs_a_least_rate_while_we_wait_for_the_server() -> None:
 
 def test_a_slow_disk_of_ours_is_not_the_servers_fault() -> None:
     clock = Clock()
-    budget = Budget(Timeouts(exchange=10, window=30, rate=100), clock=clock)
-    budget.stream()
+    budget = Budget(Timeouts(blob=10, window=30, rate=100), streams=True, clock=clock)
+    budget.begin_body()
 
     for _ in range(100):
         assert budget.receive(lambda _: b"x") == b"x"

@@ -22,7 +22,7 @@ ASKED = Request(
     Url.parse("https://registry.example/v2/r/blobs/x"),
     headers=(("Range", "bytes=5-"),),
     private=PRIVATE,
-    tls=Tls(ca=(Path("ca.pem"),), certificate=Path("me.pem"), verify=False),
+    tls=Tls(ca=(Path("ca.pem"),), clients=((Path("me.pem"), None),), verify=False),
 )
 
 

@@ -19,9 +19,9 @@ from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_INDEX
 from prestow.reference import Reference
 from prestow.registry.client import Client
-from prestow.registry.hosts import Endpoint, Options
+from prestow.registry.hosts import Options
 from prestow.registry.registry import RegistrySource
-from prestow.registry.url import Url
+from tests.hosts_files import mirrored
 from tests.image_factory import put_blob, read_blob, tag, write_demo_image
 from tests.registries import DockerRegistry, Fault, FaultRegistry
 
@@ -249,15 +249,10 @@ def test_a_length_other_than_the_descriptors_is_told_before_a_byte_is_read(
         whole(open_source(f"{fault_registry.domain}/team/app:demo"), blob)
 
 
-def mirrored(domain: str, *mirrors: str) -> Options:
-    found = tuple(Endpoint(Url.parse(f"http://{name}/v2"), name, domain) for name in mirrors)
-    return Options(mirrors={domain: found})
-
-
 def test_a_mirror_is_asked_first_and_told_for_whom(
-    fault_registry: FaultRegistry, open_source: Open, target: Descriptor
+    fault_registry: FaultRegistry, open_source: Open, target: Descriptor, tmp_path: Path
 ) -> None:
-    source = open_source("docker.io/library/app:demo", mirrored("docker.io", fault_registry.domain))
+    source = open_source("docker.io/library/app:demo", mirrored(tmp_path / "hosts", "docker.io", fault_registry.domain))
 
     assert source.resolve() == target
     assert len(whole(source, target)) == target.size
@@ -269,23 +264,30 @@ def test_a_mirror_is_asked_first_and_told_for_whom(
     "fault", [Fault(status=404), Fault(status=500), Fault(raw=b""), Fault(body=b"x"), Fault(status=401)]
 )
 def test_where_a_mirror_fails_the_registry_itself_answers(
-    demo_layout: Path, fault_registry: FaultRegistry, open_source: Open, target: Descriptor, fault: Fault
+    demo_layout: Path,
+    fault_registry: FaultRegistry,
+    open_source: Open,
+    target: Descriptor,
+    fault: Fault,
+    tmp_path: Path,
 ) -> None:
     with FaultRegistry(demo_layout) as mirror:
         mirror.on("", fault, method="GET")
         mirror.on("", NO_HEAD, method="HEAD")
-        source = open_source(f"{fault_registry.domain}/app:demo", mirrored(fault_registry.domain, mirror.domain))
+        options = mirrored(tmp_path / "hosts", fault_registry.domain, mirror.domain)
+        source = open_source(f"{fault_registry.domain}/app:demo", options)
 
         assert source.resolve() == target
         assert len(whole(source, target)) == target.size
 
 
 def test_if_all_fail_the_registrys_own_answer_counts(
-    demo_layout: Path, fault_registry: FaultRegistry, open_source: Open
+    demo_layout: Path, fault_registry: FaultRegistry, open_source: Open, tmp_path: Path
 ) -> None:
     with FaultRegistry(demo_layout) as mirror:
         mirror.on("", Fault(status=500))
-        source = open_source(f"{fault_registry.domain}/app:absent", mirrored(fault_registry.domain, mirror.domain))
+        options = mirrored(tmp_path / "hosts", fault_registry.domain, mirror.domain)
+        source = open_source(f"{fault_registry.domain}/app:absent", options)
 
         with pytest.raises(NotFoundError, match=fault_registry.domain):
             source.resolve()

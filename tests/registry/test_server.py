@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http import HTTPStatus
@@ -22,12 +21,12 @@ from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
 from prestow.reference import LayoutReference, Reference
 from prestow.registry.fetch import fetch_blob, fetch_manifest
-from prestow.registry.hosts import Endpoint, Options
+from prestow.registry.hosts import Options
 from prestow.registry.layout import LayoutSource, open_layout
 from prestow.registry.pull_api import candidate_names
 from prestow.registry.server.listener import Server
 from prestow.registry.source import Sources
-from prestow.registry.url import Url
+from tests.hosts_files import mirrored
 from tests.image_factory import put_blob, read_blob, write_demo_image
 
 AMD64 = Platform("linux", "amd64")
@@ -95,11 +94,10 @@ def test_a_store_pulls_from_a_store(layout: Path, tmp_path: Path) -> None:
     assert {info.digest for info in near.walk()} == {info.digest for info in far.walk()}
 
 
-def test_a_mirror_answers_for_the_registry_that_it_is_asked_about(server: Server, layout: Path) -> None:
+def test_a_mirror_answers_for_the_registry_that_it_is_asked_about(server: Server, layout: Path, tmp_path: Path) -> None:
     target = LayoutSource(LayoutReference(layout)).resolve()
-    mirror = Endpoint(Url.parse(f"http://{at(server)}/v2"), at(server), "localhost")
 
-    with Sources(Options(mirrors={"localhost": (mirror,)})) as sources:
+    with Sources(mirrored(tmp_path / "hosts", "localhost", at(server))) as sources:
         assert sources.open(Reference.parse("localhost/demo:1")).resolve() == target
 
 
@@ -108,30 +106,6 @@ def test_skopeo_copies_from_it(server: Server, layout: Path, tmp_path: Path) -> 
     subprocess.run([*copy, f"docker://{at(server)}/demo:1", f"oci:{tmp_path / 'out'}:x"], check=True, timeout=60)
 
     assert LayoutSource(LayoutReference(tmp_path / "out")).resolve() == LayoutSource(LayoutReference(layout)).resolve()
-
-
-@pytest.fixture
-def containerd(tmp_path: Path) -> Iterator[Path]:
-    """A containerd of the test's own; gives its socket."""
-    address = tmp_path / "containerd.sock"
-    config = tmp_path / "containerd.toml"
-    settings = {"root": tmp_path / "root", "state": tmp_path / "state"}
-    lines = ["version = 2", 'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]']
-    lines += [f'{key} = "{value}"' for key, value in settings.items()]
-    lines += ["[grpc]", f'address = "{address}"', "[ttrpc]", f'address = "{address}.ttrpc"']
-    config.write_text("\n".join(lines))
-    with (tmp_path / "containerd.log").open("wb") as log:
-        process = subprocess.Popen(["containerd", "-c", config], stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 30
-        while subprocess.run(["ctr", "-a", address, "version"], capture_output=True, check=False).returncode:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.05)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 def test_containerd_fetches_from_it(server: Server, layout: Path, containerd: Path) -> None:

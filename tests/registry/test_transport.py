@@ -14,24 +14,24 @@ from prestow.errors import InvalidError, UnavailableError
 from prestow.registry.hosts import Timeouts
 from prestow.registry.network import Reach
 from prestow.registry.transport import Transport
-from tests.registries import Fault, FaultRegistry, self_signed
+from tests.certificates import self_signed
+from tests.registries import Fault, FaultRegistry
 
 BODY = random.Random(1).randbytes(20_000_000)  # beyond what is read through the parser
-SHORT = Timeouts(connect=5, idle=0.3, exchange=30, pool=5, window=0.3, rate=1_000_000)
+SHORT = Timeouts(connect=5, idle=0.3, document=30, pool=5, window=0.3, rate=1_000_000)
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n"
 
 
 @contextmanager
-def opened(
-    *, limit: Reach | None = None, context: ssl.SSLContext | None = None, timeouts: Timeouts | None = None
-) -> Iterator[Transport]:
-    with Transport(context, limit=limit, timeouts=timeouts or Timeouts(), connections=1) as transport:
+def opened(*, limit: Reach | None = None, context: ssl.SSLContext | None = None) -> Iterator[Transport]:
+    with Transport(context, limit=limit, connections=1) as transport:
         yield transport
 
 
-def chunks(transport: Transport, url: str) -> Iterator[bytes]:
+def chunks(transport: Transport, url: str, timeouts: Timeouts | None = None) -> Iterator[bytes]:
     """Ask for a blob, and yield its bytes as they come."""
-    request = httpx.Request("GET", url, extensions={"streams": True, "timeout": httpx.Timeout(5).as_dict()})
+    waits = {"timeouts": timeouts or Timeouts(), "timeout": httpx.Timeout(5).as_dict()}
+    request = httpx.Request("GET", url, extensions={"streams": True, **waits})
     answer = transport.handle_request(request)
     try:
         yield from answer.iter_raw()
@@ -95,11 +95,11 @@ def test_a_large_body_comes_over_tls_too(demo_layout: Path, tmp_path: Path) -> N
         assert received(transport, registry.url + "/dropped", httpx.RemoteProtocolError) == 12_345_678
 
 
-def received(transport: Transport, url: str, error: type[Exception]) -> int:
+def received(transport: Transport, url: str, error: type[Exception], timeouts: Timeouts | None = None) -> int:
     """Count the bytes that come before an error."""
     came: list[int] = []
     with pytest.raises(error):
-        came.extend(map(len, chunks(transport, url)))
+        came.extend(map(len, chunks(transport, url, timeouts)))
     return sum(came)
 
 
@@ -113,12 +113,12 @@ def test_all_that_came_before_the_connection_broke_is_given(fault_registry: Faul
 def test_a_large_body_that_stops_coming_ends_in_time(fault_registry: FaultRegistry) -> None:
     fault_registry.on("", Fault(status=200, body=BODY, stall_after=12_345_678))
 
-    with opened(timeouts=SHORT) as transport:
-        assert received(transport, fault_registry.url, httpx.ReadTimeout) == 12_345_678
+    with opened() as transport:
+        assert received(transport, fault_registry.url, httpx.ReadTimeout, SHORT) == 12_345_678
 
 
 def test_a_large_body_needs_a_least_rate(fault_registry: FaultRegistry) -> None:
     fault_registry.on("", Fault(status=200, body=BODY, pieces=1000))
 
-    with opened(timeouts=replace(SHORT, idle=5)) as transport:
-        assert received(transport, fault_registry.url, UnavailableError) < 1_000_000
+    with opened() as transport:
+        assert received(transport, fault_registry.url, UnavailableError, replace(SHORT, idle=5)) < 1_000_000

@@ -1,10 +1,14 @@
-"""Which server answers for a domain, and how it is spoken to."""
+"""Which servers answer for a domain, and how they are spoken to."""
+
+from pathlib import Path
 
 import pytest
 
 from prestow.errors import InvalidError
-from prestow.registry.hosts import Endpoint, Options, Tls, endpoints
+from prestow.registry.endpoints import endpoints
+from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.url import Url
+from tests.hosts_files import write_hosts
 
 
 @pytest.mark.parametrize(
@@ -35,27 +39,18 @@ def test_a_domain_has_its_own_endpoint(domain: str, base: str) -> None:
     assert not endpoint.is_mirror
 
 
-def test_mirrors_come_first_and_only_for_what_they_can() -> None:
-    mirror = Endpoint(Url.parse("https://mirror.example/v2"), "mirror.example", "docker.io", frozenset({"pull"}))
-    options = Options(mirrors={"docker.io": (mirror,)})
+def test_mirrors_come_first_and_only_for_what_they_can(tmp_path: Path) -> None:
+    options = write_hosts(tmp_path, "docker.io", '[host."https://mirror.example"]\ncapabilities = ["pull"]')
 
     assert [endpoint.name for endpoint in endpoints("docker.io", options, "pull")] == ["mirror.example", "docker.io"]
     assert [endpoint.name for endpoint in endpoints("docker.io", options, "resolve")] == ["docker.io"]
     assert [endpoint.name for endpoint in endpoints("ghcr.io", options, "pull")] == ["ghcr.io"]
-    assert mirror.is_mirror
+    assert [endpoint.is_mirror for endpoint in endpoints("docker.io", options, "pull")] == [True, False]
 
 
 def test_a_domain_that_is_no_address_is_refused() -> None:
     with pytest.raises(InvalidError):
         endpoints("not an address", Options(), "pull")
-
-
-def test_a_certificate_is_not_verified_only_where_that_was_configured() -> None:
-    options = Options(unverified=frozenset({"lab.example:5000"}))
-
-    assert not options.tls_for(Tls(), Url.parse("https://lab.example:5000/v2")).verify
-    assert options.tls_for(Tls(), Url.parse("https://lab.example/v2")).verify
-    assert not options.tls_for(Tls(verify=False), Url.parse("https://other.example/v2")).verify
 
 
 def test_headers_of_an_endpoint_are_not_shown() -> None:
