@@ -13,17 +13,16 @@ bytes.
 
 import os
 import re
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-import certifi
 import httpx
 
 from prestow import __version__
 from prestow.errors import ExhaustedError, InvalidError, PrestowError, UnavailableError, printable
+from prestow.registry.certificates import connection_error, tls_context
 from prestow.registry.hosts import Options, Timeouts, Tls
 from prestow.registry.network import Reach
 from prestow.registry.transport import Transport
@@ -98,7 +97,7 @@ class Response:
         """Take an answer whose body has not been read."""
         self.request = request
         self.status = answer.status_code
-        self.reach = Reach.of(str(answer.extensions["network_stream"].get_extra_info("server_addr")[0]))
+        self.reach: Reach = answer.extensions["network_stream"].reach
         self._answer = answer
         self._body = answer.iter_raw()
 
@@ -214,7 +213,7 @@ class Connections:
                 self._transports, self._process = {}, os.getpid()
             if key not in self._transports:
                 self._transports[key] = Transport(
-                    None if tls is None else _context(tls),
+                    None if tls is None else tls_context(tls),
                     limit=request.limit,
                     timeouts=options.timeouts,
                     connections=options.connections,
@@ -234,38 +233,10 @@ def _translated(url: Url) -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise UnavailableError(f"{url}: no answer in time ({type(error).__name__})") from error
     except httpx.ConnectError as error:
-        raise _refused(url, error) from error
+        raise connection_error(str(url), error, plain="name the host insecure if that is meant") from error
     except httpx.ProtocolError as error:  # after the colon it shows the server's bytes, which may echo ours
         raise UnavailableError(f"{url}: the answer broke: {printable(str(error).partition(':')[0])}") from None
     except httpx.NetworkError as error:
         raise UnavailableError(f"{url}: the connection broke: {printable(str(error))}") from error
     except PrestowError as error:  # from the network below, which does not know the URL
         raise type(error)(f"{url}: {error}") from error
-
-
-def _refused(url: Url, error: httpx.ConnectError) -> PrestowError:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return InvalidError(f"{url}: the server's certificate is not trusted: {printable(cause.verify_message)}")
-    if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
-        return InvalidError(f"{url}: the server does not speak TLS; name the host insecure if that is meant")
-    return UnavailableError(f"{url}: no connection: {printable(str(error))}")
-
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    paths = ssl.get_default_verify_paths()
-    system = paths.cafile or paths.capath
-    try:
-        context = ssl.create_default_context(cafile=None if system else certifi.where())
-        for file in tls.ca:
-            context.load_verify_locations(file)
-        if tls.certificate:
-            context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:  # ssl's errors are of this kind, too
-        raise InvalidError(f"TLS certificates {[str(file) for file in tls.ca]}, {tls.certificate}: {error}") from error
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
