@@ -105,10 +105,11 @@ def _listening(process: "subprocess.Popen[bytes]", log: Path) -> str:
     raise RuntimeError(f"docker-registry did not start:\n{log.read_text(errors='replace')}")
 
 
-def self_signed(folder: Path) -> Path:
-    """Make a certificate for 127.0.0.1 that signed itself, and its key, in one file."""
+def self_signed(folder: Path, *names: str) -> Path:
+    """Make a certificate for 127.0.0.1 and other names that signed itself, and its key, in one file."""
     file = folder / "server.pem"
-    subject = ["-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1"]
+    also = ",".join(["IP:127.0.0.1", *(f"DNS:{name}" for name in names)])
+    subject = ["-subj", "/CN=tests", "-addext", f"subjectAltName={also}"]
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     subprocess.run(
         ["openssl", "req", "-x509", *curve, *subject, "-keyout", f"{file}.key", "-out", file],

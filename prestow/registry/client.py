@@ -60,7 +60,9 @@ class Client:
         if asked.url.origin == endpoint.base.origin:
             again = _proved(endpoint, request, self._authoriser.answer(endpoint, scope, refusal))
         else:
-            stranger = Endpoint(asked.url.at("/v2"), asked.url.authority, endpoint.domain, tls=asked.tls)
+            stranger = Endpoint(
+                asked.url.at("/v2"), asked.url.authority, endpoint.domain, tls=asked.tls, proxy=asked.proxy
+            )
             again = replace(asked, private=(("Authorization", self._strangers.answer(stranger, scope, refusal)),))
         with follow(self._connections, again) as response:
             yield response
@@ -73,4 +75,4 @@ class Client:
 def _proved(endpoint: Endpoint, request: Request, proof: str | None) -> Request:
     """Return a request with what only this endpoint may see."""
     authorization = () if proof is None else (("Authorization", proof),)
-    return replace(request, private=(*endpoint.headers, *authorization), tls=endpoint.tls)
+    return replace(request, private=(*endpoint.headers, *authorization), tls=endpoint.tls, proxy=endpoint.proxy)

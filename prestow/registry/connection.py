@@ -13,6 +13,7 @@ from typing import Any
 import httpcore
 
 from prestow.errors import InvalidError
+from prestow.registry.nested_tls import NestedTls
 from prestow.registry.network import Budget, Budgets, Reach
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -83,7 +84,11 @@ class Connection(httpcore.NetworkStream):
     ) -> "Connection":
         """Return the same connection under TLS; the handshake counts on the deadline."""
         longest = self._current.remaining(timeout or 0)
-        return Connection(self._stream.start_tls(ssl_context, server_hostname, longest), self.reach, self._budgets)
+        if isinstance(self._stream.get_extra_info("socket"), SSLSocket):
+            inner: httpcore.NetworkStream = NestedTls(self._stream, ssl_context, server_hostname, longest)
+        else:
+            inner = self._stream.start_tls(ssl_context, server_hostname, longest)
+        return Connection(inner, self.reach, self._budgets)
 
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore asks of a stream."""
@@ -127,8 +132,17 @@ class Network(httpcore.NetworkBackend):
             raise httpcore.ConnectError(f"{host}: {error}") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for address in addresses:
-            if self._limit is not None and not self._limit.allows(Reach.of(address)):
-                raise InvalidError(
-                    f"{host} lies at {address}, in our own network; a registry that lies outside may not send us there"
-                )
+            check_reach(host, address, Reach.of(address), self._limit)
         return addresses
+
+
+def check_reach(host: str, address: str, reach: Reach, limit: Reach | None) -> None:
+    """Check that a host that lies at ``address``, and so at ``reach``, is not deeper than ``limit`` allows.
+
+    Raises:
+        InvalidError: it is.
+    """
+    if limit is not None and not limit.allows(reach):
+        raise InvalidError(
+            f"{host} lies at {address}, in our own network; a registry that lies outside may not send us there"
+        )

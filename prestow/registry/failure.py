@@ -19,7 +19,9 @@ _CODE = re.compile(r"[A-Z_]{1,64}", re.ASCII)
 def failure(response: Response, what: str) -> PrestowError:
     """Return the error that an answer's status stands for; ``what`` says what was asked for."""
     kind = error_class(response.status)
-    text = f"{what}: {response.request.url.origin} answered {phrase(response.status)}{_detail(response)}"
+    url, proxy = response.request.url, response.request.proxy
+    through = f" through the proxy {proxy}" if proxy and url.scheme == "http" else ""  # it may be the proxy's answer
+    text = f"{what}: {url.origin} answered {phrase(response.status)}{through}{_detail(response)}"
     if kind is UnauthorizedError:
         text += "; log in, or ask for access"
     return kind(text, retry_after=retry_after(response.every("Retry-After")) if kind is UnavailableError else None)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from prestow.reference import DEFAULT_DOMAIN
+from prestow.registry.proxy import Proxies, ProxyChoice
 from prestow.registry.url import Url, is_loopback
 
 Capability = Literal["resolve", "pull"]
@@ -55,6 +56,8 @@ class Endpoint:
         capabilities: what to ask it for: names (``resolve``), bytes by digest (``pull``).
         tls: certificates for this server alone.
         headers: sent to this server alone.
+        proxy: for this server's origin alone, whatever ``NO_PROXY`` says and wherever the server lies; ``None`` is
+            none, ``"default"`` the one that ``Options.proxies`` choose.
     """
 
     base: Url
@@ -63,6 +66,7 @@ class Endpoint:
     capabilities: frozenset[Capability] = frozenset({"resolve", "pull"})
     tls: Tls = Tls()
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    proxy: ProxyChoice = "default"
 
     @property
     def is_mirror(self) -> bool:
@@ -101,7 +105,8 @@ class Options:
         trusted: hosts that may be given the credentials of any registry that names them as its token service, and that
             any registry may send us to, wherever they lie.
         mirrors: by domain, endpoints to try before the registry itself.
-        tls: certificates for every registry.
+        tls: certificates for every registry; those to trust are for proxies, too.
+        proxies: for all targets of which no endpoint says anything else.
         timeouts: bounds of every wait.
         connections: most connections at one time.
     """
@@ -111,6 +116,7 @@ class Options:
     trusted: frozenset[str] = frozenset()
     mirrors: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict, hash=False)
     tls: Tls = Tls()
+    proxies: Proxies = field(default_factory=Proxies)
     timeouts: Timeouts = Timeouts()
     connections: int = 64
 

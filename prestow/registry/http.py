@@ -2,10 +2,10 @@
 
     Client (client.py)  credentials, and one refresh of them
     └── follow (redirects.py)  at most ten exchanges, each decided anew
-        └── Connections.exchange (here)  one exchange: what is sent, what an answer must not be, translated errors
+        └── Connections.exchange (here)  one exchange: what is sent, by which proxy, what an answer must not be
             └── Transport (transport.py)  httpx.Request ─→ httpx.Response
 
-There are no cookies, no decoding of bodies, no proxies from the environment, no logging of URLs, no normalising of
+There are no cookies, no decoding of bodies, no reading of the environment, no logging of URLs, no normalising of
 paths: each has been a hole in some client. So this stands on httpx's transports, and not on ``httpx.Client``, which
 does all of that. Bodies are asked for as they are stored (``Accept-Encoding: identity``), because a digest is of those
 bytes.
@@ -16,7 +16,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 
@@ -25,6 +25,7 @@ from prestow.errors import ExhaustedError, InvalidError, PrestowError, Unavailab
 from prestow.registry.certificates import connection_error, tls_context
 from prestow.registry.hosts import Options, Timeouts, Tls
 from prestow.registry.network import Reach
+from prestow.registry.proxy import Proxy, ProxyChoice
 from prestow.registry.transport import Transport
 from prestow.registry.url import Url
 
@@ -48,6 +49,7 @@ class Request:
         tls: how that server proves itself.
         limit: deepest place that the host may lie at; ``None`` is anywhere, for hosts of the operator's choice.
         streams: the answer is a blob, under a least rate, and not a document with a deadline.
+        proxy: by which it goes; of an answer's request never ``"default"``.
     """
 
     method: str
@@ -58,6 +60,7 @@ class Request:
     tls: Tls = field(default_factory=Tls)
     limit: Reach | None = None
     streams: bool = False
+    proxy: ProxyChoice = "default"
 
     def header(self, name: str) -> str | None:
         """Return the value of one of the private headers."""
@@ -90,7 +93,7 @@ class Response:
     Attributes:
         request: what was asked.
         status: three digits.
-        reach: where the server lies.
+        reach: where the server lies; behind a proxy, see ``tunnel.py``.
     """
 
     def __init__(self, request: Request, answer: httpx.Response) -> None:
@@ -175,7 +178,7 @@ class Connections:
         """Open none yet."""
         self.options = options
         self._lock = threading.Lock()
-        self._transports: dict[tuple[Tls | None, Reach | None], Transport] = {}
+        self._transports: dict[tuple[Tls | None, Reach | None, Proxy | None], Transport] = {}
         self._process = os.getpid()
 
     @contextmanager
@@ -185,10 +188,13 @@ class Connections:
         Raises:
             UnavailableError: there is no answer, or not in time.
             InvalidError: the server cannot prove itself, or lies where the request must not go.
+            UnauthorizedError: the proxy wants other credentials, or forbids the server.
         """
         wire = request.wire(self.options.timeouts)
         with _translated(request.url):
-            answer = self._transport(request).handle_request(wire)
+            proxy = self.options.proxies.choose(request.url) if request.proxy == "default" else request.proxy
+            answer = self._transport(request, proxy).handle_request(wire)
+        request = replace(request, proxy=proxy)
         response = Response(request, answer)
         try:
             yield response
@@ -203,11 +209,11 @@ class Connections:
                 transport.close()
             self._transports.clear()
 
-    def _transport(self, request: Request) -> Transport:
+    def _transport(self, request: Request, proxy: Proxy | None) -> Transport:
         """Return the connections that were made under the same conditions."""
         options = self.options
         tls = options.tls_for(request.tls, request.url) if request.url.scheme == "https" else None
-        key = (tls, request.limit)
+        key = (tls, request.limit, proxy)
         with self._lock:
             if self._process != os.getpid():  # the parent's connections are not ours to use, nor to close
                 self._transports, self._process = {}, os.getpid()
@@ -217,6 +223,10 @@ class Connections:
                     limit=request.limit,
                     timeouts=options.timeouts,
                     connections=options.connections,
+                    proxy=proxy,
+                    proxy_context=tls_context(options.tls.for_others())
+                    if proxy is not None and proxy.url.scheme == "https"
+                    else None,
                 )
             return self._transports[key]
 
@@ -239,4 +249,4 @@ def _translated(url: Url) -> Iterator[None]:
     except httpx.NetworkError as error:
         raise UnavailableError(f"{url}: the connection broke: {printable(str(error))}") from error
     except PrestowError as error:  # from the network below, which does not know the URL
-        raise type(error)(f"{url}: {error}") from error
+        raise type(error)(f"{url}: {error}", retry_after=error.retry_after) from error

@@ -3,6 +3,9 @@
     http.py    httpx.Request ─→ Transport ─→ httpx.Response          errors are httpx's
     here           httpcore.ConnectionPool on connection.py          errors are httpcore's, mapped here and only here
 
+Through a proxy the pool is the same, on tunnel.py. A plain request, which has no tunnel, goes to the proxy in absolute
+form (RFC 9112, 3.2.2); only here the proxy's credential is added to it.
+
 A large body goes past the pool's parser, which copies each byte four times: once the parser has nothing left, the rest
 is read from the socket, with the same budget and exactly as far as ``Content-Length`` says. The price is one
 connection, since the parser does not learn that the body has ended.
@@ -11,6 +14,7 @@ connection, since the parser does not learn that the body has ended.
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from ssl import SSLContext
 from typing import cast
 
@@ -20,6 +24,8 @@ import httpx
 from prestow.registry.connection import Connection, Network
 from prestow.registry.hosts import Timeouts
 from prestow.registry.network import Budget, Budgets, Reach
+from prestow.registry.proxy import Proxy
+from prestow.registry.tunnel import ProxyNetwork, authorization, refusal
 
 _IDLE_CONNECTIONS = 16
 _IDLE_SECONDS = 15
@@ -51,20 +57,34 @@ class Transport(httpx.BaseTransport):
         limit: the deepest place that a server may lie at; ``None`` is anywhere.
         timeouts: bounds of every wait.
         connections: most of them at one time.
+        proxy: that connects to the servers for us; ``None`` for none.
+        proxy_context: how it proves itself; ``None`` for plain HTTP to it.
     """
 
     def __init__(
-        self, context: SSLContext | None, *, limit: Reach | None, timeouts: Timeouts, connections: int
+        self,
+        context: SSLContext | None,
+        *,
+        limit: Reach | None,
+        timeouts: Timeouts,
+        connections: int,
+        proxy: Proxy | None = None,
+        proxy_context: SSLContext | None = None,
     ) -> None:
         """Open no connection yet."""
         self._timeouts = timeouts
-        self._budgets = Budgets()
+        self._budgets = budgets = Budgets()
+        self._forwarder = proxy if context is None else None
+        network: httpcore.NetworkBackend = Network(limit, budgets)
+        if proxy is not None:
+            tunnels = context is not None
+            network = ProxyNetwork(proxy, proxy_context, limit=limit, tunnels=tunnels, budgets=budgets)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
             max_connections=connections,
             max_keepalive_connections=_IDLE_CONNECTIONS,
             keepalive_expiry=_IDLE_SECONDS,
-            network_backend=Network(limit, self._budgets),
+            network_backend=network,
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -74,25 +94,34 @@ class Transport(httpx.BaseTransport):
             httpx.TransportError: there is no answer.
             UnavailableError: not within the deadline.
             InvalidError: the server lies where the request must not go.
+            UnauthorizedError: the proxy wants other credentials.
         """
-        url, budget = request.url, Budget(self._timeouts)
+        url, budget, proxy = request.url, Budget(self._timeouts), self._forwarder
+        headers, extensions = list(request.headers.raw), dict(request.extensions)
+        if proxy is not None:
+            headers += authorization(proxy)
+            extensions["target"] = f"http://{request.headers['Host']}".encode() + extensions.get("target", url.raw_path)
         asked = httpcore.Request(
             request.method,
             httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
+            headers=headers,
             content=cast("Iterable[bytes]", request.stream),
-            extensions=request.extensions,
+            extensions=extensions,
         )
         with _mapped(), self._budgets.using(budget):
             reply = self._pool.handle_request(asked)
+        if proxy is not None and reply.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            with _mapped():
+                reply.close()
+            raise refusal(proxy, request.headers["Host"], reply.status)
         connection: Connection = reply.extensions["network_stream"]
         connection.budget = budget
         if request.extensions.get("streams"):
             budget.stream()
-        headers = httpx.Headers(reply.headers)
+        received = httpx.Headers(reply.headers)
         with_body = request.method == "GET" and reply.status in _WITH_BODY
-        body = _Body(reply, connection, _length(headers) if with_body else None)
-        return httpx.Response(reply.status, headers=headers, stream=body, extensions=reply.extensions)
+        body = _Body(reply, connection, _length(received) if with_body else None)
+        return httpx.Response(reply.status, headers=received, stream=body, extensions=reply.extensions)
 
     def close(self) -> None:
         """Close all connections."""

@@ -4,12 +4,10 @@
       store.json               format version, store id (random, made once)
       metadata.db              names, snapshots, containers, leases; metadata.lock while it is made
       containers/              the containers once more, should the database be lost
-      content/                 an OCI image layout
-      ingest/                  partial downloads
+      content/  ingest/        an OCI image layout; partial downloads
       snapshots/  bundles/     by driver; by container ID
       namespaces/<name>/       bundles/, runtime/ of the other namespaces than the default one
-      quarantine/              damaged, and out of the way
-      trash/                   on its way out
+      quarantine/  trash/      damaged, and out of the way; on its way out
 
 This is the only room that reads settings. A process opens a store once (:func:`open_node`); that is cheap enough for
 verbs that only read, which need neither settings nor any client.
@@ -137,13 +135,18 @@ class Node:
     @cached_property
     def sources(self) -> "Sources":
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
+        from config.proxies import proxy_variables
         from prestow.registry.credentials import DockerConfig
         from prestow.registry.hosts import Options
+        from prestow.registry.proxy import Proxies
         from prestow.registry.source import Sources
 
-        settings = self.settings
-        options = Options(insecure=frozenset(settings.insecure_registries), trusted=frozenset(settings.trusted_hosts))
-        return Sources(options, credentials=DockerConfig(settings.docker_config).find)
+        options = Options(
+            insecure=frozenset(self.settings.insecure_registries),
+            trusted=frozenset(self.settings.trusted_hosts),
+            proxies=Proxies(*proxy_variables()),
+        )
+        return Sources(options, credentials=DockerConfig(self.settings.docker_config).find)
 
     def source(self, reference: str) -> "Source":
         """Return the source that a reference names.
