@@ -130,6 +130,8 @@ class ConnectProxy:
                 lines = [line for line in head.split(b"\r\n")[1:] if not line.startswith(b"Proxy-")]
                 first = f"{method} {slash}{path} HTTP/1.1".encode()
                 server.sendall(b"\r\n".join([first, *lines, b"Connection: close"]) + b"\r\n\r\n" + body)
+                status, _, rest = _head(server).partition(b"\r\n")
+                self._send(client, status + b"\r\nConnection: close\r\n" + rest)
             self._relay(client, server)
 
     def _relay(self, client: socket.socket, server: socket.socket) -> None:
