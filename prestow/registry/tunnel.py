@@ -72,10 +72,11 @@ class ProxyNetwork(httpcore.NetworkBackend):
         url = self._proxy.url
         with _reported(self._proxy):
             connection = self._network.connect_tcp(url.host, url.port, timeout, local_address, socket_options)
-            if self._context is not None:
-                connection = connection.start_tls(self._context, url.host, timeout)
-        connection.reach = reach
         try:
+            if self._context is not None:
+                with _reported(self._proxy):
+                    connection = connection.start_tls(self._context, url.host, timeout)
+            connection.reach = reach
             if self._tunnels:
                 self._open_tunnel(connection, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except BaseException:
@@ -139,8 +140,9 @@ def _reported(proxy: Proxy) -> Iterator[None]:
     except httpcore.TimeoutException as error:
         raise UnavailableError(f"{name}: no answer in time ({type(error).__name__}); {remedy}") from error
     except httpcore.ProtocolError as error:  # after the colon it shows the proxy's bytes, which may echo ours
-        raise UnavailableError(f"{name}: the answer broke: {printable(str(error).partition(':')[0])}") from None
+        what = printable(str(error).partition(":")[0])
+        raise UnavailableError(f"{name}: the answer broke: {what}; {remedy}") from None
     except httpcore.NetworkError as error:
         raise UnavailableError(f"{name}: the connection broke: {printable(str(error))}; {remedy}") from error
-    except PrestowError as error:  # the budget's, which does not know that it waited for a proxy
-        raise type(error)(f"{name}: {error}") from error
+    except UnavailableError as error:  # the budget's, which does not know that it waited for a proxy
+        raise UnavailableError(f"{name}: {error}; {remedy}") from error
