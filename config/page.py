@@ -10,7 +10,8 @@ _HEAD = f"""# Settings
 <!-- made by `make docs`; edit config/settings.py instead -->
 
 Each setting is an environment variable, or a key of `{DEFAULT_FILE}` (another file: `PRESTOW_CONFIG`).
-The environment wins.
+The environment wins. Proxies are not settings: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name them
+([pull through a proxy](../how-to/pull-through-a-proxy.md)).
 
 | key | variable | default | meaning |
 |---|---|---|---|

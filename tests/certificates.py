@@ -36,10 +36,11 @@ def authority(folder: Path) -> Authority:
     return Authority(folder, certificate)
 
 
-def self_signed(folder: Path) -> Path:
-    """Make a certificate for 127.0.0.1 that signed itself, and its key, in one file."""
+def self_signed(folder: Path, *names: str) -> Path:
+    """Make a certificate for 127.0.0.1 and other names that signed itself, and its key, in one file."""
     file = folder / "server.pem"
-    subject = ["-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1"]
+    also = ",".join(["IP:127.0.0.1", *(f"DNS:{name}" for name in names)])
+    subject = ["-subj", "/CN=tests", "-addext", f"subjectAltName={also}"]
     _openssl("req", "-x509", *_CURVE, *subject, "-keyout", f"{file}.key", "-out", file)
     file.write_text(file.read_text() + Path(f"{file}.key").read_text())
     return file

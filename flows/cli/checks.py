@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from config.proxies import proxy_variables
 from config.settings import Settings, SettingsError, load
 from flows.cli.output import size
 from flows.cli.registries import decisions
@@ -20,6 +21,7 @@ from flows.local_server.record import environment
 from prestow.containers.process import orphans
 from prestow.errors import PrestowError, printable
 from prestow.registry.hosts_file import DEFAULT
+from prestow.registry.proxy import Proxy
 from prestow.runtime.binary import find_runtime
 from prestow.snapshots.drivers.all import kinds
 from prestow.snapshots.drivers.probe import ELSEWHERE, probe
@@ -70,6 +72,7 @@ def run_checks(home: str, registries: Sequence[str] = ()) -> list[Finding]:
         found += _tried("containers", lambda: _containers(node))
         found += _tried("registries", lambda: _registries(node, registries))
     found += _tried("settings", _settings, needed=True)
+    found += _tried("proxies", _proxies)
     found += _tried("runtime", _runtime)
     found += _tried("root", _root)
     found += _tried("prefect", lambda: _prefect(home), needed=True)
@@ -124,6 +127,17 @@ def _settings() -> Iterator[Finding]:
     text = ", ".join(f"{name}={value}" for name, value in changed.items()) or "all defaults"
     advice = f"no settings, and not looked at: {printable(', '.join(unknown))}" if unknown else ""
     yield Finding("settings", works=True, found=text, advice=advice, needed=True)
+
+
+def _proxies() -> Iterator[Finding]:
+    """Show what registries are asked through; a variable that names no proxy is found here as an error."""
+    https, http, exempt = proxy_variables()
+    shown = [
+        f"for {scheme}: {f'{Proxy.parse(named[1], named[0])} ({named[0]})' if named else 'none'}"
+        for scheme, named in (("https", https), ("http", http))
+    ]
+    shown += [f"exempt: {printable(exempt)}"] if exempt else []
+    yield Finding("proxies", works=True, found="; ".join(shown))
 
 
 def _drivers(node: Node) -> Iterator[Finding]:

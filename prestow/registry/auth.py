@@ -15,7 +15,6 @@ Tokens are kept for one origin and scope until they expire, counted from their r
 thread fetches, others wait for it. A token that the registry refuses is replaced once; the second refusal is final.
 """
 
-import base64
 import logging
 import math
 import re
@@ -141,7 +140,7 @@ class Authoriser:
         credential = self._credentials(endpoint.name)
         if credential is None or not credential.username:
             raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; log in to it")
-        return Grant(_basic(credential), math.inf)
+        return Grant(credential.basic, math.inf)
 
     def _token(self, endpoint: Endpoint, realm: Url, refusal: Refusal) -> Grant:
         options = self._connections.options
@@ -203,10 +202,11 @@ def _token_question(endpoint: Endpoint, challenge: Challenge, scope: str) -> Url
 
 def _token_request(endpoint: Endpoint, realm: Url, credential: Credential | None, limit: Reach | None) -> Request:
     # The registry's own certificates serve for its token service, but for the one that proves who we are.
-    tls = endpoint.tls if realm.origin == endpoint.base.origin else endpoint.tls.for_others()
+    own = realm.origin == endpoint.base.origin
+    tls, proxy = (endpoint.tls, endpoint.proxy) if own else (endpoint.tls.for_others(), "default")
     if credential is None or credential.username:
-        private = () if credential is None else (("Authorization", _basic(credential)),)
-        return Request("GET", realm, private=private, tls=tls, timeouts=endpoint.timeouts, limit=limit)
+        private = () if credential is None else (("Authorization", credential.basic),)
+        return Request("GET", realm, private=private, tls=tls, timeouts=endpoint.timeouts, limit=limit, proxy=proxy)
     path, _, question = realm.target.partition("?")
     form = {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": credential.secret}
     return Request(
@@ -217,8 +217,5 @@ def _token_request(endpoint: Endpoint, realm: Url, credential: Credential | None
         tls=tls,
         timeouts=endpoint.timeouts,
         limit=limit,
+        proxy=proxy,
     )
-
-
-def _basic(credential: Credential) -> str:
-    return "Basic " + base64.b64encode(f"{credential.username}:{credential.secret}".encode()).decode()

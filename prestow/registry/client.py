@@ -64,8 +64,14 @@ class Client:
         if asked.url.origin == endpoint.base.origin:
             again = _proved(endpoint, request, self._authoriser.answer(endpoint, scope, refusal))
         else:
-            place, name = asked.url.at("/v2"), asked.url.authority
-            stranger = Endpoint(place, name, endpoint.domain, tls=asked.tls, timeouts=asked.timeouts)
+            stranger = Endpoint(
+                asked.url.at("/v2"),
+                asked.url.authority,
+                endpoint.domain,
+                tls=asked.tls,
+                timeouts=asked.timeouts,
+                proxy=asked.proxy,
+            )
             again = replace(asked, private=(("Authorization", self._strangers.answer(stranger, scope, refusal)),))
         with follow(self._connections, again) as response:
             yield response
@@ -78,4 +84,5 @@ class Client:
 def _proved(endpoint: Endpoint, request: Request, proof: str | None) -> Request:
     """Return a request with what only this endpoint may see."""
     authorization = () if proof is None else (("Authorization", proof),)
-    return replace(request, private=(*endpoint.headers, *authorization), tls=endpoint.tls, timeouts=endpoint.timeouts)
+    private = (*endpoint.headers, *authorization)
+    return replace(request, private=private, tls=endpoint.tls, timeouts=endpoint.timeouts, proxy=endpoint.proxy)

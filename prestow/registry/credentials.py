@@ -42,6 +42,11 @@ class Credential:
     username: str
     secret: str = field(repr=False)
 
+    @property
+    def basic(self) -> str:
+        """The value of the header that shows user and password (RFC 7617)."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.secret}".encode()).decode()
+
 
 FindCredential = Callable[[str], Credential | None]
 """Gives what there is for one exact ``host[:port]``; ``docker.io`` stands for Docker Hub."""

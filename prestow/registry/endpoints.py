@@ -48,9 +48,10 @@ def _endpoint(domain: str, entry: HostEntry, options: Options) -> Endpoint:
         domain if own else base.authority,
         domain,
         capabilities=entry.capabilities,
-        tls=entry.tls,
+        tls=options.tls if entry.tls == Tls() else entry.tls,
         headers=entry.headers,
         timeouts=entry.bounded(options.timeouts),
+        proxy=entry.proxy,
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from prestow.registry.proxy import Proxies, ProxyChoice
 from prestow.registry.url import Url
 
 Capability = Literal["resolve", "pull"]
@@ -41,6 +42,8 @@ class Endpoint:
         tls: certificates for this server alone.
         headers: sent to this server alone.
         timeouts: bounds of every wait for this server.
+        proxy: for this server's origin alone, whatever ``NO_PROXY`` says and wherever the server lies; ``None`` is
+            none, ``"default"`` the one that ``Options.proxies`` choose.
     """
 
     base: Url
@@ -50,6 +53,7 @@ class Endpoint:
     tls: Tls = Tls()
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     timeouts: "Timeouts | None" = None
+    proxy: ProxyChoice = "default"
 
     @property
     def is_mirror(self) -> bool:
@@ -89,6 +93,8 @@ class Options:
         insecure: ``host[:port]`` reached over plain HTTP.
         trusted: hosts that may be given the credentials of any registry that names them as its token service, and that
             any registry may send us to, wherever they lie.
+        tls: certificates for every registry whose hosts file names none; those to trust are for proxies, too.
+        proxies: for all targets of which no endpoint says anything else.
         timeouts: bounds of every wait.
         connections: most connections at one time.
     """
@@ -96,6 +102,8 @@ class Options:
     directories: tuple[Path, ...] = ()
     insecure: frozenset[str] = frozenset()
     trusted: frozenset[str] = frozenset()
+    tls: Tls = Tls()
+    proxies: Proxies = field(default_factory=Proxies)
     timeouts: Timeouts = Timeouts()
     connections: int = 64
 

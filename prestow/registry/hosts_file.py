@@ -12,6 +12,7 @@
     override_path = false                     true: the API is at the URL's own path, without ``/v2``
     dial_timeout = "10s"
     [header]                                  NAME = "value" or ["value", …], for this server alone
+    [prestow]                                 ours: proxy, a URL, or "none" whatever the environment says
     [prestow.timeouts]                        ours: connect, document, blob, idle as durations; least_rate
     [host."https://mirror.example"]           asked before the server, in the order of the file; the same keys
 
@@ -31,12 +32,13 @@ from typing import Any
 from prestow.errors import InvalidError, StorageError, printable
 from prestow.oci.document import Record
 from prestow.registry.hosts import Capability, Timeouts, Tls
+from prestow.registry.proxy import Proxy, ProxyChoice
 
 _log = logging.getLogger(__name__)
 
 HOSTS_FILE = "hosts.toml"
 _KEYS = frozenset({"capabilities", "ca", "client", "skip_verify", "header", "override_path", "dial_timeout", "prestow"})
-_OURS = frozenset({"timeouts"})
+_OURS = frozenset({"proxy", "timeouts"})
 _WAITS = {"connect", "document", "blob", "idle"}
 _CAPABILITIES: dict[str, Capability | None] = {"pull": "pull", "resolve": "resolve", "push": None, "referrers": None}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:h|ms|m|s))+", re.ASCII)
@@ -58,6 +60,7 @@ class HostEntry:
         headers: sent to this server alone.
         override_path: the API is at the URL's own path.
         timeouts: names and seconds of the waits that differ from those of all registries.
+        proxy: for this server's origin alone.
     """
 
     url: str = ""
@@ -66,6 +69,7 @@ class HostEntry:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     override_path: bool = False
     timeouts: tuple[tuple[str, float], ...] = ()
+    proxy: ProxyChoice = "default"
 
     def bounded(self, timeouts: Timeouts) -> Timeouts:
         """Return the waits for this server, given those of all registries."""
@@ -207,6 +211,7 @@ def _entry(url: str, record: Record, directory: Path) -> HostEntry:
         headers=tuple(_headers(record)),
         override_path=_flag(record, "override_path"),
         timeouts=tuple({**connect, **_timeouts(ours)}.items()),
+        proxy=_proxy(ours),
     )
 
 
@@ -252,6 +257,13 @@ def _timeouts(ours: Record) -> dict[str, float]:
         raise InvalidError(f"{record.at(printable(min(wrong)))}: no such key; known are {', '.join(sorted(known))}")
     found: dict[str, float] = {name: _seconds(record, name) for name in record.fields.keys() & _WAITS}
     return {**found, "rate": record.whole("least_rate")} if record.has("least_rate") else found
+
+
+def _proxy(ours: Record) -> ProxyChoice:
+    text = ours.text("proxy", "")
+    if text == "none":
+        return None
+    return Proxy.parse(text, ours.at("proxy")) if text else "default"
 
 
 def _flag(record: Record, name: str) -> bool:

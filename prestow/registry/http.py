@@ -2,10 +2,10 @@
 
     Client (client.py)  credentials, and one refresh of them
     └── follow (redirects.py)  at most ten exchanges, each decided anew
-        └── Connections.exchange (here)  one exchange: what is sent, what an answer must not be, translated errors
+        └── Connections.exchange (here)  one exchange: what is sent, by which proxy, what an answer must not be
             └── Transport (transport.py)  httpx.Request ─→ httpx.Response
 
-There are no cookies, no decoding of bodies, no proxies from the environment, no logging of URLs, no normalising of
+There are no cookies, no decoding of bodies, no reading of the environment, no logging of URLs, no normalising of
 paths: each has been a hole in some client. So this stands on httpx's transports, and not on ``httpx.Client``, which
 does all of that. Bodies are asked for as they are stored (``Accept-Encoding: identity``), because a digest is of those
 bytes.
@@ -13,19 +13,19 @@ bytes.
 
 import os
 import re
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import certifi
 import httpx
 
 from prestow import __version__
-from prestow.errors import ExhaustedError, InvalidError, PrestowError, UnauthorizedError, UnavailableError, printable
+from prestow.errors import ExhaustedError, InvalidError, PrestowError, UnavailableError, printable
+from prestow.registry.certificates import broken, connection_error, tls_context
 from prestow.registry.hosts import Options, Timeouts, Tls
 from prestow.registry.network import Reach
+from prestow.registry.proxy import Proxy, ProxyChoice
 from prestow.registry.transport import Transport
 from prestow.registry.url import Url
 
@@ -33,7 +33,6 @@ Headers = tuple[tuple[str, str], ...]
 
 _COMMON: Headers = (("User-Agent", f"prestow/{__version__}"), ("Accept-Encoding", "identity"))
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
-_CERTIFICATE_ALERTS = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA")  # RFC 8446, 6.2
 _DRAINED = 1 << 16  # bytes of an answer that are read only to keep its connection
 
 
@@ -51,6 +50,7 @@ class Request:
         timeouts: bounds of its waits; those of all servers if ``None``.
         limit: deepest place that the host may lie at; ``None`` is anywhere, for hosts of the operator's choice.
         streams: the answer is a blob, under a least rate, and not a document with a deadline.
+        proxy: by which it goes; of an answer's request never ``"default"``.
     """
 
     method: str
@@ -62,6 +62,7 @@ class Request:
     timeouts: Timeouts | None = None
     limit: Reach | None = None
     streams: bool = False
+    proxy: ProxyChoice = "default"
 
     def header(self, name: str) -> str | None:
         """Return the value of one of the private headers."""
@@ -99,14 +100,14 @@ class Response:
     Attributes:
         request: what was asked.
         status: three digits.
-        reach: where the server lies.
+        reach: where the server lies; behind a proxy, see ``tunnel.py``.
     """
 
     def __init__(self, request: Request, answer: httpx.Response) -> None:
         """Take an answer whose body has not been read."""
         self.request = request
         self.status = answer.status_code
-        self.reach = Reach.of(str(answer.extensions["network_stream"].get_extra_info("server_addr")[0]))
+        self.reach: Reach = answer.extensions["network_stream"].reach
         self._answer = answer
         self._body = answer.iter_raw()
 
@@ -184,7 +185,7 @@ class Connections:
         """Open none yet."""
         self.options = options
         self._lock = threading.Lock()
-        self._transports: dict[tuple[Tls | None, Reach | None], Transport] = {}
+        self._transports: dict[tuple[Tls | None, Reach | None, Proxy | None], Transport] = {}
         self._process = os.getpid()
 
     @contextmanager
@@ -194,10 +195,13 @@ class Connections:
         Raises:
             UnavailableError: there is no answer, or not in time.
             InvalidError: the server cannot prove itself, or lies where the request must not go.
+            UnauthorizedError: the proxy wants other credentials, or forbids the server.
         """
         wire = request.wire(request.timeouts or self.options.timeouts)
         with _translated(request.url):
-            answer = self._transport(request).handle_request(wire)
+            proxy = self.options.proxies.choose(request.url) if request.proxy == "default" else request.proxy
+            answer = self._transport(request, proxy).handle_request(wire)
+        request = replace(request, proxy=proxy)
         response = Response(request, answer)
         try:
             yield response
@@ -212,19 +216,23 @@ class Connections:
                 transport.close()
             self._transports.clear()
 
-    def _transport(self, request: Request) -> Transport:
+    def _transport(self, request: Request, proxy: Proxy | None) -> Transport:
         """Return the connections that were made under the same conditions."""
         options = self.options
         tls = request.tls if request.url.scheme == "https" else None
-        key = (tls, request.limit)
+        key = (tls, request.limit, proxy)
         with self._lock:
             if self._process != os.getpid():  # the parent's connections are not ours to use, nor to close
                 self._transports, self._process = {}, os.getpid()
             if key not in self._transports:
                 self._transports[key] = Transport(
-                    None if tls is None else _context(tls),
+                    None if tls is None else tls_context(tls),
                     limit=request.limit,
                     connections=options.connections,
+                    proxy=proxy,
+                    proxy_context=tls_context(options.tls.for_others())
+                    if proxy is not None and proxy.url.scheme == "https"
+                    else None,
                 )
             return self._transports[key]
 
@@ -241,48 +249,10 @@ def _translated(url: Url) -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise UnavailableError(f"{url}: no answer in time ({type(error).__name__})") from error
     except httpx.ConnectError as error:
-        raise _refused(url, error) from error
+        raise connection_error(str(url), error, plain="name the host insecure if that is meant") from error
     except httpx.ProtocolError as error:  # after the colon it shows the server's bytes, which may echo ours
         raise UnavailableError(f"{url}: the answer broke: {printable(str(error).partition(':')[0])}") from None
     except httpx.NetworkError as error:
-        raise _broken(url, error) from error
+        raise broken(str(url), error) from error
     except PrestowError as error:  # from the network below, which does not know the URL
-        raise type(error)(f"{url}: {error}") from error
-
-
-def _broken(url: Url, error: httpx.NetworkError) -> PrestowError:
-    text = printable(str(error))
-    if any(alert in text for alert in _CERTIFICATE_ALERTS):
-        return UnauthorizedError(
-            f"{url}: the server wants a client certificate that it trusts; name one as `client` in the hosts file"
-        )
-    return UnavailableError(f"{url}: the connection broke: {text}")
-
-
-def _refused(url: Url, error: httpx.ConnectError) -> PrestowError:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return InvalidError(f"{url}: the server's certificate is not trusted: {printable(cause.verify_message)}")
-    if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
-        return InvalidError(f"{url}: the server does not speak TLS; name the host insecure if that is meant")
-    return UnavailableError(f"{url}: no connection: {printable(str(error))}")
-
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    paths = ssl.get_default_verify_paths()
-    system = paths.cafile or paths.capath
-    try:
-        context = ssl.create_default_context(cafile=None if system else certifi.where())
-        for file in tls.ca:
-            context.load_verify_locations(file)
-        for certificate, key in tls.clients:
-            context.load_cert_chain(certificate, key)
-    except OSError as error:  # ssl's errors are of this kind, too
-        files = [*map(str, tls.ca), *(str(file) for pair in tls.clients for file in pair if file)]
-        raise InvalidError(f"TLS certificates {', '.join(files)}: {error}") from error
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+        raise type(error)(f"{url}: {error}", retry_after=error.retry_after) from error

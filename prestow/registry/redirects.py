@@ -2,8 +2,9 @@
 
 A blob lies often enough with another server, and registries redirect to it. That server gets the request, but nothing
 that proves who we are: neither ``Authorization``, nor other headers meant for the registry, nor a client certificate,
-and not even if it sends us back to the registry. It must not be plain HTTP where the registry was not (unless the
-operator said so), and must not lie deeper in our networks than the registry itself.
+and not even if it sends us back to the registry. Nor is it asked through the registry's own proxy, but through the one
+for its URL. It must not be plain HTTP where the registry was not (unless the operator said so), and must not lie deeper
+in our networks than the registry itself.
 """
 
 from collections.abc import Iterator
@@ -59,4 +60,5 @@ def next_hop(request: Request, location: str | None, reach: Reach, options: Opti
         private=(),
         tls=request.tls.for_others(),
         limit=None if url.host in options.trusted else limit,
+        proxy="default",
     )

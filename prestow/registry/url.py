@@ -10,6 +10,7 @@ origin to the transport.)
 """
 
 import re
+import socket
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Self
@@ -114,6 +115,18 @@ def address_of(host: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(host)
     except ValueError:
+        return None
+
+
+def literal_of(host: str) -> IPv4Address | IPv6Address | None:
+    """Return a host as the address that a resolver reads in it, also in ``127.1`` and ``0x7f.1``; ``None`` for a name.
+
+    These spellings are those of inet_aton(3), which getaddrinfo(3) takes too.
+    """
+    host = host.rstrip(".")
+    try:
+        return address_of(host) or IPv4Address(socket.inet_aton(host))
+    except OSError:
         return None
 
 

@@ -68,13 +68,16 @@ class Node(OpenedStore):
     @property
     def registry_options(self) -> "Options":
         """How registries are spoken to."""
+        from config.proxies import proxy_variables
         from prestow.registry.hosts import Options, Timeouts
+        from prestow.registry.proxy import Proxies
 
         settings = self.settings
         return Options(
             directories=settings.hosts_dirs,
             insecure=frozenset(settings.insecure_registries),
             trusted=frozenset(settings.trusted_hosts),
+            proxies=Proxies(*proxy_variables()),
             timeouts=Timeouts(
                 connect=settings.registry_connect_seconds,
                 document=settings.registry_document_seconds,

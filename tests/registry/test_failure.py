@@ -14,9 +14,10 @@ from prestow.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from prestow.registry.failure import failure, retry_after
+from prestow.registry.failure import failure
 from prestow.registry.hosts import Options
 from prestow.registry.http import Connections, Headers, Request
+from prestow.registry.statuses import retry_after
 from prestow.registry.url import Url
 from tests.registries import Fault, FaultRegistry
 

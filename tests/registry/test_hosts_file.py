@@ -29,12 +29,15 @@ dial_timeout = "1m30s"
 [host."a.example:5000/v2"]
 client = "both.pem"
 dial_timeout = "500ms"
+[host."a.example:5000/v2".prestow]
+proxy = "http://user:secret@proxy.example:3128"
 [host."a.example:5000/v2".prestow.timeouts]
 blob = "10m"
 idle = "1.5s"
 least_rate = 100
 
 [host."http://plain.example/team/proxy"]
+prestow = { proxy = "none" }
 override_path = true
 capabilities = ["resolve", "referrers"]
 """
@@ -72,6 +75,10 @@ def test_every_key_counts_in_each_of_its_forms(tmp_path: Path) -> None:
     assert found["a.example:5000"].timeouts == Timeouts(connect=0.5, blob=600, idle=1.5, rate=100)
     assert found["registry.example"].headers == (("X-One", "1"), ("X-Many", "a"), ("X-Many", "b"))
     assert found["registry.example"].tls == Tls(ca=(own / "server.pem",))
+    assert {name: str(endpoint.proxy) for name, endpoint in found.items()} == {
+        "z.example": "default", "a.example:5000": "http://proxy.example:3128", "plain.example": "None",
+        "registry.example": "default",
+    }  # fmt: skip
     assert [endpoint.is_mirror for endpoint in found.values()] == [True, True, False, True]
 
 
@@ -156,7 +163,9 @@ def test_the_server_is_where_the_file_says(tmp_path: Path, domain: str, text: st
         ("[header]\nX = 1", "X: expected"),
         ("host = 'a.example'", "host: expected tables"),
         ("[host]\n'a.example' = 1", "host.'a.example': expected an object"),
-        ("[prestow]\nspeed = 1", "prestow: speed: no such key; known are timeouts"),
+        ("[prestow]\nspeed = 1", "prestow: speed: no such key; known are proxy, timeouts"),
+        ("[prestow]\nproxy = 'socks5://user:canary@p.example'", "prestow: proxy: SOCKS proxies are not supported"),
+        ("[prestow]\nproxy = 1", "prestow: proxy: expected a string"),
         ("[prestow.timeouts]\nwait = '1s'", "timeouts: wait: no such key; known are blob"),
         ("[prestow.timeouts]\nleast_rate = -1", "least_rate: expected an integer"),
         ("x = ", "not TOML"),

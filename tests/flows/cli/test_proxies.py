@@ -1,4 +1,4 @@
-"""Commands where the environment names proxies: nothing of ours, on loopback, is asked through one."""
+"""Commands where the environment names proxies: registries are asked through one, and nothing of ours on loopback."""
 
 import sys
 from pathlib import Path
@@ -7,10 +7,12 @@ import pytest
 
 from flows.local_server.ensure import Server, environment
 from flows.local_server.proxies import bypass
+from tests.certificates import self_signed
+from tests.connect_proxy import ENCODED, PASSWORD, WANTED, connect_proxy
 from tests.flows.cli.conftest import Prestow
 from tests.prefect_records import log_lines
 from tests.recording_proxy import RecordingProxy, proxy
-from tests.registries import DockerRegistry
+from tests.registries import DockerRegistry, FaultRegistry
 from tests.workers import without_prefect, worker
 
 __all__ = ["proxy"]
@@ -80,3 +82,39 @@ def test_a_worker_that_was_told_the_server_and_its_runs_ask_it_directly(
         run = running.run("run/run", reference=reference, rm=True, home=str(prestow.home))
 
     assert log_lines(run, "Hello") == ["Hello from a prestowed image."]
+
+
+def test_an_image_is_pulled_through_a_proxy_with_tls_and_a_password(
+    prestow: Prestow, demo_layout: Path, tmp_path: Path
+) -> None:
+    certificate = self_signed(tmp_path, "registry.test")
+    with (
+        FaultRegistry(demo_layout, certificate=certificate) as registry,
+        connect_proxy(certificate, wants=True) as through,
+    ):
+        image = f"{through.name(registry)}/team/app:demo"
+        variables = {"HTTPS_PROXY": through.url_with_password, "SSL_CERT_FILE": str(certificate)}
+        pulled = prestow("pull", image, "--json", env=variables)
+        examined = prestow("doctor", "--json", env=variables)
+
+    assert (pulled.status, pulled.document["checkpoint"]) == (0, "tagged"), pulled.err
+    (shown,) = [c["found"] for c in examined.document["checks"] if c["check"] == "proxies"]
+    assert shown == f"for https: {through.url} (HTTPS_PROXY); for http: none; exempt: 127.0.0.1,localhost,::1"
+    assert {asked.split(":")[0] for asked in through.asked} == {"CONNECT registry.test"}
+    written = "".join(done.out + done.err for done in (pulled, examined))
+    assert [secret for secret in (PASSWORD, ENCODED, WANTED.decode()) if secret in written] == []
+
+
+def test_an_image_is_pulled_through_a_proxy_over_plain_http_where_configured(
+    prestow: Prestow, reference: str, docker_registry: DockerRegistry
+) -> None:
+    with connect_proxy(wants=True) as through:
+        through.names["registry.test:5000"] = docker_registry.domain
+        image = reference.replace(docker_registry.domain, "registry.test:5000")
+        insecure = {"PRESTOW_INSECURE_REGISTRIES": '["registry.test:5000"]'}
+        pulled = prestow("pull", image, "--json", env={**insecure, "http_proxy": through.url_with_password})
+
+    assert (pulled.status, pulled.document["checkpoint"]) == (0, "tagged"), pulled.err
+    assert {asked.split("/v2/")[0] for asked in through.asked} <= {
+        f"{m} http://registry.test:5000" for m in ("GET", "HEAD")
+    }
