@@ -26,7 +26,7 @@ from prestow.metadata.tag import tag
 from prestow.oci.image import Image
 from prestow.oci.lookup import read_config
 from prestow.platforms import host
-from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.runtime.overrides import Overrides
 from prestow.runtime.transform import transform_config
 from prestow.snapshots.commit import commit_snapshots
@@ -97,7 +97,7 @@ def pulled(node: Node, source: str) -> Image:
     target = registry.resolve()
     image = fetch_manifest(registry, node.content, target, host())
     for layer in image.layers:
-        fetch_layer(registry, node.content, layer.descriptor)
+        fetch_blob(registry, node.content, layer.descriptor)
         commit(node.content, layer.descriptor)
         apply(node.content, layer, scans=node.scans)
     commit_snapshots(node.snapshotter(), image)

@@ -91,7 +91,7 @@ def test_a_container_that_runs_is_told_and_goes_on(prestow: Prestow, called: Cal
 
     told = done.document["images"][0]["containers"]
     assert [(each["namespace"], each["id"]) for each in told] == [("default", "busy")]
-    assert "until it is started again" in told[0]["what"]
+    assert "until it is restarted" in told[0]["what"]
     assert done.status == 0
     assert (process.returncode, out) == (0, "at last\n")
 

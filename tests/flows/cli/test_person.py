@@ -61,7 +61,7 @@ def test_who_closes_standard_input_is_told_where_else_to_answer(
     with prestow.start(*arguments, env={"TERM": "dumb"}, stdin=end, stderr=end) as process:
         os.close(end)
         with os.fdopen(terminal, errors="replace") as shown:
-            assert any(line.startswith("Nobody answers here: approve or refuse in") for line in shown)
+            assert any(line.startswith("No answer here: approve or refuse in") for line in shown)
             process.terminate()
             process.wait()
 

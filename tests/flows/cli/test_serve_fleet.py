@@ -19,7 +19,7 @@ from prestow.content.verify import verify
 from prestow.errors import PrestowError
 from prestow.platforms import Platform
 from prestow.reference import Reference
-from prestow.registry.fetch import fetch_layer, fetch_manifest
+from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
 from tests.flows.cli.conftest import Prestow
@@ -102,7 +102,7 @@ def _pulled(domain: str, folder: Path, layers: int) -> None:
     with Sources(Options()) as sources:
         source = sources.open(Reference.parse(f"{domain}/demo:1"))
         for layer in fetch_manifest(source, content, source.resolve(), AMD64).layers[:layers]:
-            fetch_layer(source, content, layer.descriptor)
+            fetch_blob(source, content, layer.descriptor)
             verify(content, layer.descriptor)
 
 
