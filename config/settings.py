@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from config.drivers import DriverChoice
-from config.home import config_file, docker_config
+from config.home import config_file
 
 _FAULTS = {"extra_forbidden": "there is no such setting"}
 
@@ -41,7 +41,11 @@ class Settings(BaseSettings):
         (),
         description="Token-service hosts trusted with any registry's credentials, also at private addresses",
     )
-    docker_config: Path = Field(default_factory=docker_config, description="Credentials, in docker's config.json form")
+    docker_config: Path | None = Field(
+        None,
+        description="File with credentials, like docker's config.json or podman's auth.json, to use alone; "
+        "default: the files of podman and docker",
+    )
     deployed_secrets: tuple[str, ...] = Field(
         (),
         description="Sources on this host that deployed runs may pass to containers as secrets; * matches anything: "

@@ -11,8 +11,8 @@ credentials go to the registry's own host, to a host above or below it in the na
 anonymously. A realm cannot lie deeper in our networks than the registry. And it has to use TLS, unless the operator
 said so or all is on loopback.
 
-Tokens are kept for one origin and scope until they expire, counted from their receipt by our own monotonic clock. One
-thread fetches, others wait for it. A token that the registry refuses is replaced once; the second refusal is final.
+Tokens are kept for one origin and repository until they expire, counted from their receipt by our own monotonic clock.
+One thread fetches, others wait for it. A token that the registry refuses is replaced once; the second refusal is final.
 """
 
 import base64
@@ -32,7 +32,7 @@ from prestow.errors import InvalidError, UnauthorizedError, UnavailableError, pr
 from prestow.oci.document import Record, load
 from prestow.reference import DEFAULT_DOMAIN
 from prestow.registry.challenge import Challenge
-from prestow.registry.credentials import Credential, FindCredential
+from prestow.registry.credentials import Credential, Credentials
 from prestow.registry.failure import failure
 from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.http import Connections, Request
@@ -85,7 +85,7 @@ class Authoriser:
     """Knows how to prove who we are; one a process, safe for threads."""
 
     def __init__(
-        self, connections: Connections, credentials: FindCredential, *, clock: Callable[[], float] = time.monotonic
+        self, connections: Connections, credentials: Credentials, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Keep no token yet."""
         self._connections = connections
@@ -94,12 +94,12 @@ class Authoriser:
         self._grants: dict[tuple[str, str], Grant] = {}
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
-    def known(self, endpoint: Endpoint, scope: str) -> str | None:
-        """Return the ``Authorization`` that is known to serve for ``scope``, if it has not expired."""
-        grant = self._grants.get((endpoint.base.origin, scope))
+    def known(self, endpoint: Endpoint, repository: str) -> str | None:
+        """Return the ``Authorization`` that is known to serve for a repository, if it has not expired."""
+        grant = self._grants.get((endpoint.base.origin, repository))
         return grant.header if grant and grant.expires > self._clock() else None
 
-    def answer(self, endpoint: Endpoint, scope: str, refusal: Refusal) -> str:
+    def answer(self, endpoint: Endpoint, repository: str, refusal: Refusal) -> str:
         """Return the ``Authorization`` with which to try once more.
 
         Raises:
@@ -107,12 +107,12 @@ class Authoriser:
             InvalidError: the challenge breaks its grammar, or leads where it must not.
             UnavailableError: the token service does not answer.
         """
-        key = (endpoint.base.origin, scope)
+        key = (endpoint.base.origin, repository)
         with self._alone(key, endpoint):
-            known = self.known(endpoint, scope)
+            known = self.known(endpoint, repository)
             if known is not None and known != refusal.sent:
                 return known  # another thread was here first
-            grant = self._grant(endpoint, scope, refusal)
+            grant = self._grant(endpoint, repository, refusal)
             if grant.header == refusal.sent:
                 raise UnauthorizedError(f"{endpoint.name}: refuses the credentials that it was given; log in again")
             self._grants[key] = grant
@@ -128,29 +128,29 @@ class Authoriser:
         finally:
             lock.release()
 
-    def _grant(self, endpoint: Endpoint, scope: str, refusal: Refusal) -> Grant:
+    def _grant(self, endpoint: Endpoint, repository: str, refusal: Refusal) -> Grant:
         """Answer the best challenge that there is an answer for."""
         offers = {challenge.scheme: challenge for challenge in reversed(refusal.challenges)}
         if "bearer" in offers:
-            return self._token(endpoint, _token_question(endpoint, offers["bearer"], scope), refusal)
+            return self._token(endpoint, _token_question(endpoint, offers["bearer"], repository), repository, refusal)
         if "basic" not in offers:
             names = ", ".join(printable(name, 40) for name in list(offers)[:4]) or "nothing"
             raise UnauthorizedError(
                 f"{endpoint.name}: wants {names} for authentication; supported are Bearer and Basic"
             )
-        credential = self._credentials(endpoint.name)
+        credential = self._credentials.find(endpoint.name, repository)
         if credential is None or not credential.username:
             raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; log in to it")
         return Grant(_basic(credential), math.inf)
 
-    def _token(self, endpoint: Endpoint, realm: Url, refusal: Refusal) -> Grant:
+    def _token(self, endpoint: Endpoint, realm: Url, repository: str, refusal: Refusal) -> Grant:
         options = self._connections.options
         loopback = refusal.reach is Reach.LOOPBACK and is_loopback(realm.host)
         if realm.scheme == "http" and not loopback and not options.allows_plain(realm):
             raise InvalidError(
                 f"{endpoint.name}: its token service {realm.origin} is plain HTTP; name that host insecure to allow it"
             )
-        credential = self._credentials(endpoint.name)
+        credential = self._credentials.find(endpoint.name, repository)
         if credential and not may_have_credentials(endpoint, realm, options):
             _log.warning(
                 "%s names %s as its token service, which is not given its credentials; "
@@ -190,12 +190,12 @@ def may_have_credentials(endpoint: Endpoint, realm: Url, options: Options) -> bo
     return registry.host.endswith(f".{realm.host}") or realm.host.endswith(f".{registry.host}")
 
 
-def _token_question(endpoint: Endpoint, challenge: Challenge, scope: str) -> Url:
+def _token_question(endpoint: Endpoint, challenge: Challenge, repository: str) -> Url:
     """Return the URL to ask for a token, with service and scope."""
     realm = challenge.parameters.get("realm")
     if not realm:
         raise InvalidError(f"{endpoint.name}: its Bearer challenge names no realm")
-    question = {"scope": challenge.parameters.get("scope") or scope}
+    question = {"scope": challenge.parameters.get("scope") or f"repository:{repository}:pull"}
     service = challenge.parameters.get("service")
     return Url.parse(realm).with_query(**({"service": service} if service else {}), **question)
 

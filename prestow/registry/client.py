@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 from prestow.registry.auth import Authoriser, Refusal
 from prestow.registry.challenge import parse_challenges
-from prestow.registry.credentials import FindCredential, anonymous
+from prestow.registry.credentials import ANONYMOUS, Credentials
 from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.http import Connections, Request, Response
 from prestow.registry.redirects import follow
@@ -31,25 +31,25 @@ class Client:
         self,
         options: Options,
         *,
-        credentials: FindCredential = anonymous,
+        credentials: Credentials = ANONYMOUS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open no connection yet."""
         self.options = options
         self._connections = Connections(options)
         self._authoriser = Authoriser(self._connections, credentials, clock=clock)
-        self._strangers = Authoriser(self._connections, anonymous, clock=clock)
+        self._strangers = Authoriser(self._connections, ANONYMOUS, clock=clock)
 
     @contextmanager
-    def send(self, endpoint: Endpoint, request: Request, *, scope: str) -> Iterator[Response]:
-        """Send a request to an endpoint, at most twice: a challenge is answered once.
+    def send(self, endpoint: Endpoint, request: Request, *, repository: str) -> Iterator[Response]:
+        """Send a request about a repository to an endpoint, at most twice: a challenge is answered once.
 
         Raises:
             UnauthorizedError: there are no credentials to answer with.
             UnavailableError: the registry, or its token service, does not answer.
             InvalidError: an answer breaks a rule.
         """
-        sent = self._authoriser.known(endpoint, scope)
+        sent = self._authoriser.known(endpoint, repository)
         with follow(self._connections, _proved(endpoint, request, sent)) as response:
             if response.status != HTTPStatus.UNAUTHORIZED:
                 yield response
@@ -58,10 +58,10 @@ class Client:
             challenges = parse_challenges(response.every("WWW-Authenticate"))
             refusal = Refusal(challenges, asked.header("Authorization"), response.reach, asked.limit)
         if asked.url.origin == endpoint.base.origin:
-            again = _proved(endpoint, request, self._authoriser.answer(endpoint, scope, refusal))
+            again = _proved(endpoint, request, self._authoriser.answer(endpoint, repository, refusal))
         else:
             stranger = Endpoint(asked.url.at("/v2"), asked.url.authority, endpoint.domain, tls=asked.tls)
-            again = replace(asked, private=(("Authorization", self._strangers.answer(stranger, scope, refusal)),))
+            again = replace(asked, private=(("Authorization", self._strangers.answer(stranger, repository, refusal)),))
         with follow(self._connections, again) as response:
             yield response
 

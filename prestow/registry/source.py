@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import LayoutReference, Reference
-from prestow.registry.credentials import FindCredential, anonymous
+from prestow.registry.credentials import ANONYMOUS, Credentials
 from prestow.registry.hosts import Options
 from prestow.registry.layout import LayoutSource
 
@@ -62,7 +62,7 @@ class Sources:
         credentials: who we are to them.
     """
 
-    def __init__(self, options: Options, *, credentials: FindCredential = anonymous) -> None:
+    def __init__(self, options: Options, *, credentials: Credentials = ANONYMOUS) -> None:
         """Open nothing yet."""
         self._options = options
         self._credentials = credentials

@@ -63,13 +63,16 @@ class Node(OpenedStore):
     @cached_property
     def sources(self) -> "Sources":
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
-        from prestow.registry.credentials import DockerConfig
+        from config.credentials import credential_places
+        from prestow.registry.credentials import CredentialFiles, Credentials
         from prestow.registry.hosts import Options
         from prestow.registry.source import Sources
 
         settings = self.settings
         options = Options(insecure=frozenset(settings.insecure_registries), trusted=frozenset(settings.trusted_hosts))
-        return Sources(options, credentials=DockerConfig(settings.docker_config).find)
+        places = credential_places(settings.docker_config)
+        files = CredentialFiles(places.files, places.text, places.required)
+        return Sources(options, credentials=Credentials(files.find, files.places))
 
     def source(self, reference: str) -> "Source":
         """Return the source that a reference names.

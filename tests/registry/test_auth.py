@@ -12,7 +12,7 @@ from prestow.errors import InvalidError, PrestowError, UnauthorizedError, Unavai
 from prestow.reference import Reference
 from prestow.registry.auth import may_have_credentials
 from prestow.registry.client import Client
-from prestow.registry.credentials import Credential, FindCredential, anonymous
+from prestow.registry.credentials import Credential, Credentials, FindCredential, anonymous
 from prestow.registry.hosts import Options, endpoints
 from prestow.registry.registry import RegistrySource
 from prestow.registry.url import Url
@@ -34,7 +34,7 @@ class Clock:
         return self.now
 
 
-def me(name: str) -> Credential:
+def me(name: str, repository: str) -> Credential:
     return Credential(USER, SECRET)
 
 
@@ -49,7 +49,7 @@ def connect() -> Iterator[Connect]:
         options: Options | None = None,
         clock: Clock | None = None,
     ) -> RegistrySource:
-        client = Client(options or Options(), credentials=credentials, clock=clock or Clock())
+        client = Client(options or Options(), credentials=Credentials(credentials), clock=clock or Clock())
         clients.append(client)
         return RegistrySource(Reference.parse(f"{domain}/team/app:demo"), client)
 
@@ -142,7 +142,7 @@ def test_an_identity_token_is_exchanged_in_the_body_of_a_post(fault_registry: Fa
     answer = {"token": None, "access_token": "token-1"}
     fault_registry.access = Access(fault_registry.url + "/token", extra=answer)
 
-    connect(fault_registry.domain, lambda _: Credential("", SECRET)).resolve()
+    connect(fault_registry.domain, lambda *_: Credential("", SECRET)).resolve()
 
     (asked,) = fault_registry.requests("/token")
     assert (asked.method, asked.path) == ("POST", "/token")
@@ -296,12 +296,12 @@ def test_many_threads_fetch_one_token(fault_registry: FaultRegistry, connect: Co
 def test_basic_is_answered_where_there_are_credentials(fault_registry: FaultRegistry, connect: Connect) -> None:
     fault_registry.access = Access(None)
 
-    connect(fault_registry.domain, lambda _: Credential(USER, PASSWORD)).resolve()
+    connect(fault_registry.domain, lambda *_: Credential(USER, PASSWORD)).resolve()
 
     with pytest.raises(UnauthorizedError, match="log in"):
         connect(fault_registry.domain).resolve()
     with pytest.raises(UnauthorizedError, match="log in"):
-        connect(fault_registry.domain, lambda _: Credential("", "identity")).resolve()
+        connect(fault_registry.domain, lambda *_: Credential("", "identity")).resolve()
 
 
 def test_a_refused_password_is_not_sent_for_ever(fault_registry: FaultRegistry, connect: Connect) -> None:
@@ -338,7 +338,7 @@ def test_the_real_registry_lets_in_who_has_the_password(
 ) -> None:
     locked_registry.push(demo_layout, "demo", "team/app:demo")
 
-    assert connect(locked_registry.domain, lambda _: Credential(USER, PASSWORD)).resolve().size > 0
+    assert connect(locked_registry.domain, lambda *_: Credential(USER, PASSWORD)).resolve().size > 0
     for credentials in (me, anonymous):
         with pytest.raises(UnauthorizedError):
             connect(locked_registry.domain, credentials).resolve()
@@ -349,15 +349,16 @@ import sys
 from pathlib import Path
 from prestow.errors import InvalidError
 from prestow.reference import Reference
-from prestow.registry.credentials import Credential
+from prestow.registry.credentials import Credential, Credentials
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
 from tests.registries import Access, FaultRegistry, PASSWORD, USER
 
+me = Credentials(lambda *_: Credential(USER, PASSWORD))
 with FaultRegistry(Path(sys.argv[1]), host="192.0.2.1") as registry:
     registry.access = Access(None)
     for insecure in (frozenset(), {registry.domain}):
-        with Sources(Options(insecure=insecure), credentials=lambda name: Credential(USER, PASSWORD)) as sources:
+        with Sources(Options(insecure=insecure), credentials=me) as sources:
             try:
                 print(sources.open(Reference.parse(f"{registry.domain}/team/app:demo")).resolve().digest)
             except InvalidError as error:

@@ -13,7 +13,7 @@ from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_LAYER
 from prestow.platforms import Platform
 from prestow.reference import Reference
-from prestow.registry.credentials import Credential
+from prestow.registry.credentials import Credential, Credentials
 from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.registry.hosts import Options, Timeouts
 from prestow.registry.source import Source, Sources
@@ -62,7 +62,7 @@ def test_no_failure_tells_a_secret(
     options = Options(timeouts=replace(Timeouts(), exchange=0.3, idle=0.2))
     reference = Reference.parse(f"{fault_registry.domain}/team/app:demo")
 
-    with Sources(options, credentials=lambda _: Credential(CANARY, CANARY)) as sources:
+    with Sources(options, credentials=Credentials(lambda *_: Credential(CANARY, CANARY))) as sources:
         source = sources.open(reference)
         target = source.resolve() if place != "/token" else layer  # from here on, every request proves who we are
         fault_registry.on(place, fault)
