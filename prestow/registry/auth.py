@@ -1,8 +1,7 @@
 """Authentication: answering a registry's challenge with a token, or with user and password.
 
     registry  401, WWW-Authenticate: Bearer realm="https://auth…",service=…,scope=…
-    we        GET realm?service=…&scope=…   (Basic: user and password, if the realm may have them)     token
-              POST realm, grant_type=refresh_token                          (with an identity token)     token
+    we        the realm's service for a token, with our credential if it may have it (tokens.py)     token
     registry  the same request again, Authorization: Bearer <token>
 
 Three things keep credentials at home. A realm is a URL that the registry names, and it may name anybody's: our
@@ -15,40 +14,28 @@ Tokens are kept for one origin and repository until they expire, counted from th
 One thread fetches, others wait for it. A token that the registry refuses is replaced once; the second refusal is final.
 """
 
-import base64
 import logging
 import math
-import re
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from urllib.parse import urlencode
 
 from prestow.errors import InvalidError, UnauthorizedError, UnavailableError, printable
-from prestow.oci.document import Record, load
 from prestow.reference import DEFAULT_DOMAIN
 from prestow.registry.challenge import Challenge
-from prestow.registry.credentials import Credential, Credentials
-from prestow.registry.failure import failure
+from prestow.registry.credentials import Credentials
 from prestow.registry.hosts import Endpoint, Options
-from prestow.registry.http import Connections, Request
+from prestow.registry.http import Connections
 from prestow.registry.network import Reach
-from prestow.registry.redirects import follow
+from prestow.registry.tokens import Question, Tokens, basic
 from prestow.registry.url import Url, is_loopback
 
 _log = logging.getLogger(__name__)
 
 _HUB_REALM = "auth.docker.io"
-_CLIENT = "prestow"
-_LARGEST_ANSWER = 1 << 20
-_LONGEST_TOKEN = 1 << 16
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750
-_SHORTEST, _LONGEST = 60.0, 3600.0  # seconds that a token is used
-_ANSWER_FIELDS = frozenset({"token", "access_token", "expires_in", "issued_at", "refresh_token"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +78,7 @@ class Authoriser:
         self._connections = connections
         self._credentials = credentials
         self._clock = clock
+        self._tokens = Tokens(connections)
         self._grants: dict[tuple[str, str], Grant] = {}
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
@@ -132,7 +120,7 @@ class Authoriser:
         """Answer the best challenge that there is an answer for."""
         offers = {challenge.scheme: challenge for challenge in reversed(refusal.challenges)}
         if "bearer" in offers:
-            return self._token(endpoint, _token_question(endpoint, offers["bearer"], repository), repository, refusal)
+            return self._token(endpoint, offers["bearer"], repository, refusal)
         if "basic" not in offers:
             names = ", ".join(printable(name, 40) for name in list(offers)[:4]) or "nothing"
             raise UnauthorizedError(
@@ -141,10 +129,11 @@ class Authoriser:
         credential = self._credentials.find(endpoint.name, repository)
         if credential is None or not credential.username:
             raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; log in to it")
-        return Grant(_basic(credential), math.inf)
+        return Grant(basic(credential), math.inf)
 
-    def _token(self, endpoint: Endpoint, realm: Url, repository: str, refusal: Refusal) -> Grant:
+    def _token(self, endpoint: Endpoint, challenge: Challenge, repository: str, refusal: Refusal) -> Grant:
         options = self._connections.options
+        realm, parameters = _realm(endpoint, challenge), _parameters(challenge, repository)
         loopback = refusal.reach is Reach.LOOPBACK and is_loopback(realm.host)
         if realm.scheme == "http" and not loopback and not options.allows_plain(realm):
             raise InvalidError(
@@ -160,22 +149,11 @@ class Authoriser:
             )
             credential = None
         known = realm.host == endpoint.base.host or realm.host in options.trusted
-        request = _token_request(endpoint, realm, credential, refusal.limit if known else refusal.reach)
-        with follow(self._connections, request) as response:
-            if response.status != HTTPStatus.OK:
-                raise failure(response, f"token for {endpoint.name}")
-            what = f"token for {endpoint.name} from {realm.origin} ({printable(response.media_type) or 'no type'})"
-            return self._read_token(response.read(_LARGEST_ANSWER), what)
-
-    def _read_token(self, raw: bytes, what: str) -> Grant:
-        record = Record.of(load(raw, what), what, _ANSWER_FIELDS)
-        token = record.text("token", "") or record.text("access_token")
-        if len(token) > _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
-            raise InvalidError(f"{what}: not a token that a header can carry")
-        seconds = record.fields.get("expires_in")
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            seconds = 0
-        return Grant(f"Bearer {token}", self._clock() + min(max(float(seconds), _SHORTEST), _LONGEST))
+        # The registry's own certificates serve for its token service, but for the one that proves who we are.
+        tls = endpoint.tls if realm.origin == endpoint.base.origin else endpoint.tls.for_others()
+        limit = refusal.limit if known else refusal.reach
+        token = self._tokens.fetch(Question(endpoint.name, realm, parameters, tls, limit), credential)
+        return Grant(token.header, self._clock() + token.seconds)
 
 
 def may_have_credentials(endpoint: Endpoint, realm: Url, options: Options) -> bool:
@@ -190,33 +168,16 @@ def may_have_credentials(endpoint: Endpoint, realm: Url, options: Options) -> bo
     return registry.host.endswith(f".{realm.host}") or realm.host.endswith(f".{registry.host}")
 
 
-def _token_question(endpoint: Endpoint, challenge: Challenge, repository: str) -> Url:
-    """Return the URL to ask for a token, with service and scope."""
+def _realm(endpoint: Endpoint, challenge: Challenge) -> Url:
+    """Return the URL of the token service."""
     realm = challenge.parameters.get("realm")
     if not realm:
         raise InvalidError(f"{endpoint.name}: its Bearer challenge names no realm")
-    question = {"scope": challenge.parameters.get("scope") or f"repository:{repository}:pull"}
+    return Url.parse(realm)
+
+
+def _parameters(challenge: Challenge, repository: str) -> dict[str, str]:
+    """Return the service that asks, where it has a name, and the scope to ask for."""
     service = challenge.parameters.get("service")
-    return Url.parse(realm).with_query(**({"service": service} if service else {}), **question)
-
-
-def _token_request(endpoint: Endpoint, realm: Url, credential: Credential | None, limit: Reach | None) -> Request:
-    # The registry's own certificates serve for its token service, but for the one that proves who we are.
-    tls = endpoint.tls if realm.origin == endpoint.base.origin else endpoint.tls.for_others()
-    if credential is None or credential.username:
-        private = () if credential is None else (("Authorization", _basic(credential)),)
-        return Request("GET", realm, private=private, tls=tls, limit=limit)
-    path, _, question = realm.target.partition("?")
-    form = {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": credential.secret}
-    return Request(
-        "POST",
-        realm.at(path),
-        headers=(("Content-Type", "application/x-www-form-urlencoded"),),
-        content=f"{question}&{urlencode(form)}".encode(),
-        tls=tls,
-        limit=limit,
-    )
-
-
-def _basic(credential: Credential) -> str:
-    return "Basic " + base64.b64encode(f"{credential.username}:{credential.secret}".encode()).decode()
+    scope = challenge.parameters.get("scope") or f"repository:{repository}:pull"
+    return {**({"service": service} if service else {}), "scope": scope}

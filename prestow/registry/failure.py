@@ -5,8 +5,8 @@
     408, 425, 429, 5xx       UnavailableError, with the registry's own Retry-After; but 501 and 505 are for good
     everything else          InvalidError
 
-The body is the other side's: at most 4 KiB are read and one line is shown. Where the request carried a credential, only
-the error's code is: its message could echo the secret.
+The body is the other side's: at most 4 KiB are read and one line is shown. Where the request carried a credential, in a
+header or in its body, only the error's code is: its message could echo the secret.
 """
 
 import json
@@ -85,7 +85,8 @@ def _detail(response: Response) -> str:
     code, message = _words(body[:_LARGEST])
     if not _CODE.fullmatch(code):
         return ""
-    return f" ({code})" if response.request.private or not message else f" ({code}: {printable(message)})"
+    secret = response.request.private or response.request.content
+    return f" ({code})" if secret or not message else f" ({code}: {printable(message)})"
 
 
 def _words(body: bytes) -> tuple[str, str]:

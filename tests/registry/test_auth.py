@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -147,13 +148,13 @@ def test_an_identity_token_is_exchanged_in_the_body_of_a_post(fault_registry: Fa
     (asked,) = fault_registry.requests("/token")
     assert (asked.method, asked.path) == ("POST", "/token")
     assert "Authorization" not in asked.headers
-    assert asked.body.decode().split("&") == [
-        "service=tests",
-        "scope=repository:team/app:pull",
-        "grant_type=refresh_token",
-        "client_id=prestow",
-        f"refresh_token={SECRET}",
-    ]
+    assert dict(parse_qsl(asked.body.decode())) == {
+        "service": "tests",
+        "scope": "repository:team/app:pull",
+        "grant_type": "refresh_token",
+        "client_id": "prestow",
+        "refresh_token": SECRET,
+    }
 
 
 def test_a_token_service_of_another_name_is_asked_as_nobody(
