@@ -4,11 +4,9 @@
     we        the realm's service for a token, with our credential if it may have it (tokens.py)     token
     registry  the same request again, Authorization: Bearer <token>
 
-Three things keep credentials at home. A realm is a URL that the registry names, and it may name anybody's: our
-credentials go to the registry's own host, to a host above or below it in the name (``registry.example.com`` and
-``example.com``), to Docker Hub's known token service, and to hosts that the operator trusts; any other realm is asked
-anonymously. A realm cannot lie deeper in our networks than the registry. And it has to use TLS, unless the operator
-said so or all is on loopback.
+Three things keep credentials at home. A realm is a URL that the registry names, and it may name anybody's: only some
+are given our credentials (realms.py), any other one is asked anonymously. A realm cannot lie deeper in our networks
+than the registry. And it has to use TLS, unless the operator said so or all is on loopback.
 
 Tokens are kept for one origin and repository until they expire, counted from their receipt by our own monotonic clock.
 One thread fetches, others wait for it. A token that the registry refuses is replaced once; the second refusal is final.
@@ -24,18 +22,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from prestow.errors import InvalidError, UnauthorizedError, UnavailableError, printable
-from prestow.reference import DEFAULT_DOMAIN
 from prestow.registry.challenge import Challenge
 from prestow.registry.credentials import Credentials
-from prestow.registry.hosts import Endpoint, Options
+from prestow.registry.hosts import Endpoint
 from prestow.registry.http import Connections
 from prestow.registry.network import Reach
+from prestow.registry.realms import is_trusted, may_have_credentials
 from prestow.registry.tokens import Question, Tokens, basic
 from prestow.registry.url import Url, is_loopback
 
 _log = logging.getLogger(__name__)
-
-_HUB_REALM = "auth.docker.io"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,24 +144,12 @@ class Authoriser:
                 realm.origin,
             )
             credential = None
-        known = realm.host == endpoint.base.host or realm.host in options.trusted
+        known = realm.host == endpoint.base.host or is_trusted(endpoint, realm, options)
         # The registry's own certificates serve for its token service, but for the one that proves who we are.
         tls = endpoint.tls if realm.origin == endpoint.base.origin else endpoint.tls.for_others()
         limit = refusal.limit if known else refusal.reach
         token = self._tokens.fetch(Question(endpoint.name, realm, parameters, tls, limit), credential)
         return Grant(token.header, self._clock() + token.seconds)
-
-
-def may_have_credentials(endpoint: Endpoint, realm: Url, options: Options) -> bool:
-    """Whether a token service may be given the credentials of the registry that named it."""
-    registry = endpoint.base
-    if realm.host == registry.host or realm.host in options.trusted:
-        return True
-    if endpoint.name == DEFAULT_DOMAIN and realm.host == _HUB_REALM:
-        return True
-    if realm.address or registry.address or "." not in realm.host:
-        return False
-    return registry.host.endswith(f".{realm.host}") or realm.host.endswith(f".{registry.host}")
 
 
 def _realm(endpoint: Endpoint, challenge: Challenge) -> Url:

@@ -99,7 +99,8 @@ class Options:
         insecure: ``host[:port]`` reached over plain HTTP.
         unverified: ``host[:port]`` whose certificate is not verified.
         trusted: hosts that may be given the credentials of any registry that names them as its token service, and that
-            any registry may send us to, wherever they lie.
+            any registry may send us to, wherever they lie; ``registry=host`` is a host that may be given the
+            credentials of that registry alone.
         mirrors: by domain, endpoints to try before the registry itself.
         tls: certificates for every registry.
         timeouts: bounds of every wait.

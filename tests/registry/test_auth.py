@@ -11,10 +11,10 @@ import pytest
 
 from prestow.errors import InvalidError, PrestowError, UnauthorizedError, UnavailableError
 from prestow.reference import Reference
-from prestow.registry.auth import may_have_credentials
 from prestow.registry.client import Client
 from prestow.registry.credentials import Credential, Credentials, FindCredential, anonymous
 from prestow.registry.hosts import Options, endpoints
+from prestow.registry.realms import may_have_credentials
 from prestow.registry.registry import RegistrySource
 from prestow.registry.url import Url
 from tests.registries import PASSWORD, USER, Access, DockerRegistry, Fault, FaultRegistry, docker_registry
@@ -167,8 +167,12 @@ def test_a_token_service_of_another_name_is_asked_as_nobody(
     (asked,) = token_service.requests("/token")
     assert "Authorization" not in asked.headers
 
-    connect(fault_registry.domain, me, options=Options(trusted=frozenset({"localhost"}))).resolve()
-    assert "Authorization" in token_service.requests("/token")[1].headers
+    for trusted in ("localhost", f"{fault_registry.domain}=localhost"):
+        connect(fault_registry.domain, me, options=Options(trusted=frozenset({trusted}))).resolve()
+        assert "Authorization" in token_service.requests("/token")[-1].headers
+
+    connect(fault_registry.domain, me, options=Options(trusted=frozenset({"other.example=localhost"}))).resolve()
+    assert "Authorization" not in token_service.requests("/token")[-1].headers
 
 
 def test_a_registry_that_only_redirects_leads_to_another_that_knows_us_as_nobody(
@@ -216,10 +220,23 @@ def test_a_token_service_that_redirects_loses_our_password(
         ("registry.example.com", "https://evilregistry.example.com/token", False),
         ("10.0.0.1:5000", "https://0.0.1/token", False),
         ("registry.example.com", "https://trusted.example/token", True),
+        ("registry.digitalocean.com", "https://api.digitalocean.com/v2/registry/auth", True),
+        ("registry.digitalocean.com:5000", "https://api.digitalocean.com/v2/registry/auth", False),
+        ("registry.example.com", "https://api.digitalocean.com/v2/registry/auth", False),
+        ("registry.cn-hangzhou.aliyuncs.com", "https://dockerauth.cn-hangzhou.aliyuncs.com/auth", True),
+        ("registry.cn-hangzhou.aliyuncs.com", "https://dockerauth.us-east-1.aliyuncs.com/auth", False),
+        ("registry.cn-hangzhou.aliyuncs.com", "https://dockerauth.cn-hangzhou.aliyuncs.com.evil/auth", False),
+        ("registry.evil.x.aliyuncs.com", "https://dockerauth.evil.x.aliyuncs.com/auth", False),
+        ("gitlab.example:5000", "https://auth.example.org/token", True),
+        ("gitlab.example", "https://auth.example.org/token", False),
+        ("other.example:5000", "https://auth.example.org/token", False),
+        ("auth.example.org", "https://gitlab.example/token", False),
+        ("docker.io", "https://hub.example.org/token", True),
     ],
 )
 def test_credentials_go_up_and_down_a_name_and_to_trusted_hosts(registry: str, realm: str, expected: bool) -> None:  # noqa: FBT001 - a table
-    options = Options(trusted=frozenset({"trusted.example"}))
+    trusted = {"trusted.example", "gitlab.example:5000=auth.example.org", "docker.io=hub.example.org"}
+    options = Options(trusted=frozenset(trusted))
     (endpoint,) = endpoints(registry, options, "pull")
 
     assert may_have_credentials(endpoint, Url.parse(realm), options) is expected
