@@ -41,10 +41,12 @@ class Grant:
     Attributes:
         header: its value.
         expires: by the authoriser's clock.
+        advice: why there is no credential behind it, and the remedy; empty if there is one.
     """
 
     header: str = field(repr=False)
     expires: float
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,12 @@ class Authoriser:
         self._grants: dict[tuple[str, str], Grant] = {}
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
-    def known(self, endpoint: Endpoint, repository: str) -> str | None:
-        """Return the ``Authorization`` that is known to serve for a repository, if it has not expired."""
+    def known(self, endpoint: Endpoint, repository: str) -> Grant | None:
+        """Return what is known to serve for a repository, if it has not expired."""
         grant = self._grants.get((endpoint.base.origin, repository))
-        return grant.header if grant and grant.expires > self._clock() else None
+        return grant if grant and grant.expires > self._clock() else None
 
-    def answer(self, endpoint: Endpoint, repository: str, refusal: Refusal) -> str:
+    def answer(self, endpoint: Endpoint, repository: str, refusal: Refusal) -> Grant:
         """Return the ``Authorization`` with which to try once more.
 
         Raises:
@@ -94,13 +96,13 @@ class Authoriser:
         key = (endpoint.base.origin, repository)
         with self._alone(key, endpoint):
             known = self.known(endpoint, repository)
-            if known is not None and known != refusal.sent:
+            if known is not None and known.header != refusal.sent:
                 return known  # another thread was here first
             grant = self._grant(endpoint, repository, refusal)
             if grant.header == refusal.sent:
                 raise UnauthorizedError(f"{endpoint.name}: refuses the credentials that it was given; log in again")
             self._grants[key] = grant
-            return grant.header
+            return grant
 
     @contextmanager
     def _alone(self, key: tuple[str, str], endpoint: Endpoint) -> Iterator[None]:
@@ -124,7 +126,8 @@ class Authoriser:
             )
         credential = self._credentials.find(endpoint.name, repository)
         if credential is None or not credential.username:
-            raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; log in to it")
+            advice = "" if credential else self._where_to_log_in(endpoint, repository)
+            raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; {advice or 'log in to it'}")
         return Grant(basic(credential), math.inf)
 
     def _token(self, endpoint: Endpoint, challenge: Challenge, repository: str, refusal: Refusal) -> Grant:
@@ -136,20 +139,30 @@ class Authoriser:
                 f"{endpoint.name}: its token service {realm.origin} is plain HTTP; name that host insecure to allow it"
             )
         credential = self._credentials.find(endpoint.name, repository)
+        advice = "" if credential else self._where_to_log_in(endpoint, repository)
         if credential and not may_have_credentials(endpoint, realm, options):
-            _log.warning(
-                "%s names %s as its token service, which is not given its credentials; "
-                "name that host in trusted_hosts to allow it",
-                endpoint.name,
-                realm.origin,
+            advice = (
+                f"its token service {realm.origin} was not given the credentials of {endpoint.name}: "
+                f"add {endpoint.name}={realm.host} to trusted_hosts to allow it"
             )
+            _log.warning("%s is asked for anonymously: %s", endpoint.name, advice)
             credential = None
         known = realm.host == endpoint.base.host or is_trusted(endpoint, realm, options)
         # The registry's own certificates serve for its token service, but for the one that proves who we are.
         tls = endpoint.tls if realm.origin == endpoint.base.origin else endpoint.tls.for_others()
         limit = refusal.limit if known else refusal.reach
-        token = self._tokens.fetch(Question(endpoint.name, realm, parameters, tls, limit), credential)
-        return Grant(token.header, self._clock() + token.seconds)
+        token = self._tokens.fetch(Question(endpoint.name, realm, parameters, tls, limit, advice), credential)
+        return Grant(token.header, self._clock() + token.seconds, advice)
+
+    def _where_to_log_in(self, endpoint: Endpoint, repository: str) -> str:
+        """Return where no credential was found, and the remedy; a registry may answer so for a repository it lacks."""
+        places = self._credentials.places
+        if not places:
+            return ""
+        return (
+            f"no credentials for {endpoint.name}/{repository} were found in {', '.join(places)}: "
+            f"check the name, or log in with `docker login {endpoint.name}` or `podman login {endpoint.name}`"
+        )
 
 
 def _realm(endpoint: Endpoint, challenge: Challenge) -> Url:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 
-from prestow.registry.auth import Authoriser, Refusal
+from prestow.registry.auth import Authoriser, Grant, Refusal
 from prestow.registry.challenge import parse_challenges
 from prestow.registry.credentials import ANONYMOUS, Credentials
 from prestow.registry.hosts import Endpoint, Options
@@ -52,17 +52,21 @@ class Client:
         sent = self._authoriser.known(endpoint, repository)
         with follow(self._connections, _proved(endpoint, request, sent)) as response:
             if response.status != HTTPStatus.UNAUTHORIZED:
+                response.advice = sent.advice if sent else ""
                 yield response
                 return
             asked = response.request
             challenges = parse_challenges(response.every("WWW-Authenticate"))
             refusal = Refusal(challenges, asked.header("Authorization"), response.reach, asked.limit)
         if asked.url.origin == endpoint.base.origin:
-            again = _proved(endpoint, request, self._authoriser.answer(endpoint, repository, refusal))
+            grant = self._authoriser.answer(endpoint, repository, refusal)
+            again = _proved(endpoint, request, grant)
         else:
             stranger = Endpoint(asked.url.at("/v2"), asked.url.authority, endpoint.domain, tls=asked.tls)
-            again = replace(asked, private=(("Authorization", self._strangers.answer(stranger, repository, refusal)),))
+            grant = self._strangers.answer(stranger, repository, refusal)
+            again = replace(asked, private=(("Authorization", grant.header),))
         with follow(self._connections, again) as response:
+            response.advice = grant.advice
             yield response
 
     def close(self) -> None:
@@ -70,7 +74,7 @@ class Client:
         self._connections.close()
 
 
-def _proved(endpoint: Endpoint, request: Request, proof: str | None) -> Request:
+def _proved(endpoint: Endpoint, request: Request, proof: Grant | None) -> Request:
     """Return a request with what only this endpoint may see."""
-    authorization = () if proof is None else (("Authorization", proof),)
+    authorization = () if proof is None else (("Authorization", proof.header),)
     return replace(request, private=(*endpoint.headers, *authorization), tls=endpoint.tls)

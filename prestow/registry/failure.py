@@ -41,7 +41,7 @@ def failure(response: Response, what: str) -> PrestowError:
     status = response.status
     text = f"{what}: {response.request.url.origin} answered {_phrase(status)}{_detail(response)}"
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return UnauthorizedError(f"{text}; log in, or ask for access")
+        return UnauthorizedError(f"{text}; {response.advice or 'log in, or ask for access'}")
     if status == HTTPStatus.NOT_FOUND:
         return NotFoundError(text)
     if status in _FOR_GOOD:

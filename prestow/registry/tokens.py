@@ -48,6 +48,7 @@ class Question:
         parameters: service, where the registry names one, and scope.
         tls: how the service proves itself.
         limit: deepest place that it may lie at.
+        advice: why it is asked without a credential, and the remedy; empty if it is asked with one.
     """
 
     registry: str
@@ -55,6 +56,7 @@ class Question:
     parameters: dict[str, str]
     tls: Tls
     limit: Reach | None
+    advice: str = ""
 
     def get(self, *private: tuple[str, str]) -> Request:
         """Return the question as a ``GET``, with headers for this service alone."""
@@ -107,6 +109,7 @@ class Tokens:
                     if len(requests) > 1:
                         self._methods[question.realm] = request.method
                     return token
+                response.advice = question.advice
                 errors.append(failure(response, f"token for {question.registry}"))
                 if response.status not in _ASK_OTHERWISE:
                     raise errors[-1]

@@ -8,7 +8,7 @@ import pytest
 
 from prestow.errors import InvalidError, PrestowError, UnauthorizedError
 from prestow.reference import Reference
-from prestow.registry.credentials import Credential, Credentials
+from prestow.registry.credentials import Credential, CredentialFiles, Credentials
 from prestow.registry.hosts import Options
 from prestow.registry.source import Source, Sources
 from tests.registries import USER, Access, Fault, FaultRegistry
@@ -137,3 +137,64 @@ def test_the_query_of_a_realm_stays_with_it(fault_registry: FaultRegistry) -> No
     (asked,) = fault_registry.requests("/token")
     assert asked.path == "/token?tenant=7"
     assert b"tenant" not in asked.body
+
+
+def refuse(registry: FaultRegistry, place: str) -> None:
+    """Have the token service, or the registry that is shown its token, refuse all requests."""
+    assert registry.access is not None
+    if place == "/token":
+        registry.on(place, Fault(status=401))
+    else:
+        registry.access.uses = 0
+
+
+@pytest.mark.parametrize("place", ["/token", "/manifests/"])
+def test_an_error_says_that_the_credentials_were_withheld_and_which_setting_allows_it(
+    fault_registry: FaultRegistry, place: str
+) -> None:
+    realm = fault_registry.url.replace("127.0.0.1", "localhost")
+    fault_registry.access = Access(realm + "/token")
+    refuse(fault_registry, place)
+    credentials = Credentials(lambda *_: Credential(USER, SECRET))
+
+    with Sources(Options(), credentials=credentials) as sources, pytest.raises(UnauthorizedError) as caught:
+        sources.open(Reference.parse(f"{fault_registry.domain}/team/app:demo")).resolve()
+
+    assert str(caught.value).endswith(
+        f"answered 401 Unauthorized; its token service {realm} was not given the credentials of "
+        f"{fault_registry.domain}: add {fault_registry.domain}=localhost to trusted_hosts to allow it"
+    )
+
+
+@pytest.mark.parametrize("place", ["/token", "/manifests/", "basic"])
+def test_an_error_says_where_no_credentials_were_found_and_how_to_log_in(
+    fault_registry: FaultRegistry, tmp_path: Path, place: str
+) -> None:
+    fault_registry.access = Access(None if place == "basic" else fault_registry.url + "/token")
+    refuse(fault_registry, place)
+    files = CredentialFiles((tmp_path / "auth.json", tmp_path / "config.json"), '{"auths": {"canary.example": {}}}')
+    credentials = Credentials(files.find, files.places)
+
+    with Sources(Options(), credentials=credentials) as sources, pytest.raises(UnauthorizedError) as caught:
+        sources.open(Reference.parse(f"{fault_registry.domain}/team/app:demo")).resolve()
+
+    domain = fault_registry.domain
+    assert str(caught.value).endswith(
+        f"; no credentials for {domain}/team/app were found in DOCKER_AUTH_CONFIG, {tmp_path}/auth.json, "
+        f"{tmp_path}/config.json: check the name, or log in with `docker login {domain}` or `podman login {domain}`"
+    )
+    assert "canary" not in str(caught.value)
+
+
+def test_a_refusal_with_a_token_that_was_kept_has_the_same_advice(
+    fault_registry: FaultRegistry, tmp_path: Path
+) -> None:
+    fault_registry.access = Access(fault_registry.url + "/token")
+    files = CredentialFiles((tmp_path / "config.json",))
+
+    with Sources(Options(), credentials=Credentials(files.find, files.places)) as sources:
+        source = sources.open(Reference.parse(f"{fault_registry.domain}/team/app:demo"))
+        source.resolve()
+        fault_registry.on("/manifests/", Fault(status=403))
+        with pytest.raises(UnauthorizedError, match=r"403 Forbidden.*no credentials for .*config\.json"):
+            source.resolve()
