@@ -34,11 +34,6 @@ def namespace_or_default(namespace: str | None, environment: Mapping[str, str] =
     return namespace or environment.get("PRESTOW_NAMESPACE") or "default"
 
 
-def docker_config(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return docker's ``config.json``: in ``DOCKER_CONFIG``, else in ``~/.docker``."""
-    return Path(environment.get("DOCKER_CONFIG") or "~/.docker").expanduser() / "config.json"
-
-
 def server_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the variables from which a local server reads its settings, wherever it starts."""
     chosen = {name: value for name, value in environment.items() if name.startswith("PRESTOW_SERVER_")}

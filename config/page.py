@@ -30,7 +30,7 @@ def page() -> str:
 def _default(name: str) -> str:
     field = Settings.model_fields[name]
     if field.default_factory is not None:
-        return "`~/.docker/config.json`" if name == "docker_config" else "computed"
+        return "computed"
     return "none" if field.default == () else f"`{field.default}`"
 
 

@@ -5,16 +5,21 @@ handed on as a value; only the room ``prestow.store.node`` knows this module.
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from config.drivers import DriverChoice
-from config.home import config_file, docker_config
+from config.home import config_file
 
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_ADDRESS = r"[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*"  # IPv6
+_TRUSTED = re.compile(rf"(?:(?:{_HOST}|\[{_ADDRESS}\])(?::[0-9]{{1,5}})?=)?(?:{_HOST}|{_ADDRESS})", re.ASCII)
+"""An entry of ``trusted_hosts``; a token service is known by its host alone."""
 _FAULTS = {"extra_forbidden": "there is no such setting"}
 
 
@@ -59,9 +64,14 @@ class Settings(BaseSettings):
     )
     trusted_hosts: tuple[str, ...] = Field(
         (),
-        description="Token-service hosts trusted with any registry's credentials, also at private addresses",
+        description="Token-service hosts trusted with credentials, also at private addresses: of one registry as "
+        "registry=host (gitlab.example=auth.example.org), of any registry as host",
     )
-    docker_config: Path = Field(default_factory=docker_config, description="Credentials, in docker's config.json form")
+    docker_config: Path | None = Field(
+        None,
+        description="File with credentials, like docker's config.json or podman's auth.json, to use alone; "
+        "default: the files of podman and docker",
+    )
     deployed_secrets: tuple[str, ...] = Field(
         (),
         description="Sources on this host that deployed runs may pass to containers as secrets; * matches anything: "
@@ -136,6 +146,15 @@ class Settings(BaseSettings):
     max_layers: int = Field(
         500, gt=0, le=500, description="Maximum number of layers in one image; the kernel mounts no more"
     )
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _check_trusted(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the entries in lower case, as URLs are compared; one that no URL can match is an error."""
+        for entry in entries:
+            if not _TRUSTED.fullmatch(entry):
+                raise ValueError(f"{entry!r}: expected host or registry[:port]=host, without scheme, path and spaces")
+        return tuple(entry.lower() for entry in entries)
 
     @classmethod
     def settings_customise_sources(  # noqa: D102 - pydantic's hook

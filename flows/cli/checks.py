@@ -121,7 +121,7 @@ def _disk(node: Node) -> Iterator[Finding]:
 
 
 def _settings() -> Iterator[Finding]:
-    changed = load().model_dump(mode="json", exclude_defaults=True, exclude={"docker_config"})
+    changed = load().model_dump(mode="json", exclude_defaults=True)
     known = _NO_SETTINGS | {_PREFIX + name.upper() for name in Settings.model_fields}
     unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
     text = ", ".join(f"{name}={value}" for name, value in changed.items()) or "all defaults"

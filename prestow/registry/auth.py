@@ -1,53 +1,37 @@
 """Authentication: answering a registry's challenge with a token, or with user and password.
 
     registry  401, WWW-Authenticate: Bearer realm="https://auth…",service=…,scope=…
-    we        GET realm?service=…&scope=…   (Basic: user and password, if the realm may have them)     token
-              POST realm, grant_type=refresh_token                          (with an identity token)     token
+    we        the realm's service for a token, with our credential if it may have it (tokens.py)     token
     registry  the same request again, Authorization: Bearer <token>
 
-Three things keep credentials at home. A realm is a URL that the registry names, and it may name anybody's: our
-credentials go to the registry's own host, to a host above or below it in the name (``registry.example.com`` and
-``example.com``), to Docker Hub's known token service, and to hosts that the operator trusts; any other realm is asked
-anonymously. A realm cannot lie deeper in our networks than the registry. And it has to use TLS, unless the operator
-said so or all is on loopback.
+Three things keep credentials at home. A realm is a URL that the registry names, and it may name anybody's: only some
+are given our credentials (realms.py), any other one is asked anonymously. A realm cannot lie deeper in our networks
+than the registry. And it has to use TLS, unless the operator said so or all is on loopback.
 
-Tokens are kept for one origin and scope until they expire, counted from their receipt by our own monotonic clock. One
-thread fetches, others wait for it. A token that the registry refuses is replaced once; the second refusal is final.
+Tokens are kept for one origin and repository until they expire, counted from their receipt by our own monotonic clock.
+One thread fetches, others wait for it. A token that the registry refuses is replaced once; the second refusal is final.
 """
 
 import logging
 import math
-import re
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from urllib.parse import urlencode
 
 from prestow.errors import InvalidError, UnauthorizedError, UnavailableError, printable
-from prestow.oci.document import Record, load
-from prestow.reference import DEFAULT_DOMAIN
 from prestow.registry.challenge import Challenge
-from prestow.registry.credentials import Credential, FindCredential
-from prestow.registry.failure import failure
-from prestow.registry.hosts import Endpoint, Options
-from prestow.registry.http import Connections, Request
+from prestow.registry.credentials import Credentials
+from prestow.registry.hosts import Endpoint
+from prestow.registry.http import Connections
 from prestow.registry.network import Reach
-from prestow.registry.redirects import follow
+from prestow.registry.realms import is_trusted, may_have_credentials
+from prestow.registry.tokens import Question, Tokens
 from prestow.registry.url import Url, is_loopback
 
 _log = logging.getLogger(__name__)
-
-_HUB_REALM = "auth.docker.io"
-_CLIENT = "prestow"
-_LARGEST_ANSWER = 1 << 20
-_LONGEST_TOKEN = 1 << 16
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750
-_SHORTEST, _LONGEST = 60.0, 3600.0  # seconds that a token is used
-_ANSWER_FIELDS = frozenset({"token", "access_token", "expires_in", "issued_at", "refresh_token"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +41,12 @@ class Grant:
     Attributes:
         header: its value.
         expires: by the authoriser's clock.
+        advice: why there is no credential behind it, and the remedy; empty if there is one.
     """
 
     header: str = field(repr=False)
     expires: float
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +70,22 @@ class Authoriser:
     """Knows how to prove who we are; one a process, safe for threads."""
 
     def __init__(
-        self, connections: Connections, credentials: FindCredential, *, clock: Callable[[], float] = time.monotonic
+        self, connections: Connections, credentials: Credentials, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Keep no token yet."""
         self._connections = connections
         self._credentials = credentials
         self._clock = clock
+        self._tokens = Tokens(connections)
         self._grants: dict[tuple[str, str], Grant] = {}
         self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
-    def known(self, endpoint: Endpoint, scope: str) -> str | None:
-        """Return the ``Authorization`` that is known to serve for ``scope``, if it has not expired."""
-        grant = self._grants.get((endpoint.base.origin, scope))
-        return grant.header if grant and grant.expires > self._clock() else None
+    def known(self, endpoint: Endpoint, repository: str) -> Grant | None:
+        """Return what is known to serve for a repository, if it has not expired."""
+        grant = self._grants.get((endpoint.base.origin, repository))
+        return grant if grant and grant.expires > self._clock() else None
 
-    def answer(self, endpoint: Endpoint, scope: str, refusal: Refusal) -> str:
+    def answer(self, endpoint: Endpoint, repository: str, refusal: Refusal) -> Grant:
         """Return the ``Authorization`` with which to try once more.
 
         Raises:
@@ -106,16 +93,16 @@ class Authoriser:
             InvalidError: the challenge breaks its grammar, or leads where it must not.
             UnavailableError: the token service does not answer.
         """
-        key = (endpoint.base.origin, scope)
+        key = (endpoint.base.origin, repository)
         with self._alone(key, endpoint):
-            known = self.known(endpoint, scope)
-            if known is not None and known != refusal.sent:
+            known = self.known(endpoint, repository)
+            if known is not None and known.header != refusal.sent:
                 return known  # another thread was here first
-            grant = self._grant(endpoint, scope, refusal)
+            grant = self._grant(endpoint, repository, refusal)
             if grant.header == refusal.sent:
                 raise UnauthorizedError(f"{endpoint.name}: refuses the credentials that it was given; log in again")
             self._grants[key] = grant
-            return grant.header
+            return grant
 
     @contextmanager
     def _alone(self, key: tuple[str, str], endpoint: Endpoint) -> Iterator[None]:
@@ -127,95 +114,69 @@ class Authoriser:
         finally:
             lock.release()
 
-    def _grant(self, endpoint: Endpoint, scope: str, refusal: Refusal) -> Grant:
+    def _grant(self, endpoint: Endpoint, repository: str, refusal: Refusal) -> Grant:
         """Answer the best challenge that there is an answer for."""
         offers = {challenge.scheme: challenge for challenge in reversed(refusal.challenges)}
         if "bearer" in offers:
-            return self._token(endpoint, _token_question(endpoint, offers["bearer"], scope), refusal)
+            return self._token(endpoint, offers["bearer"], repository, refusal)
         if "basic" not in offers:
             names = ", ".join(printable(name, 40) for name in list(offers)[:4]) or "nothing"
             raise UnauthorizedError(
                 f"{endpoint.name}: wants {names} for authentication; supported are Bearer and Basic"
             )
-        credential = self._credentials(endpoint.name)
+        credential = self._credentials.find(endpoint.name, repository)
         if credential is None or not credential.username:
-            raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; log in to it")
+            advice = "" if credential else self._where_to_log_in(endpoint, repository)
+            raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; {advice or 'log in to it'}")
         return Grant(credential.basic, math.inf)
 
-    def _token(self, endpoint: Endpoint, realm: Url, refusal: Refusal) -> Grant:
+    def _token(self, endpoint: Endpoint, challenge: Challenge, repository: str, refusal: Refusal) -> Grant:
         options = self._connections.options
+        realm, parameters = _realm(endpoint, challenge), _parameters(challenge, repository)
         loopback = refusal.reach is Reach.LOOPBACK and is_loopback(realm.host)
         own = realm.origin == endpoint.base.origin
         if realm.scheme == "http" and not own and not loopback and not options.allows_plain(realm):
             raise InvalidError(
                 f"{endpoint.name}: its token service {realm.origin} is plain HTTP; name that host insecure to allow it"
             )
-        credential = self._credentials(endpoint.name)
+        credential = self._credentials.find(endpoint.name, repository)
+        advice = "" if credential else self._where_to_log_in(endpoint, repository)
         if credential and not may_have_credentials(endpoint, realm, options):
-            _log.warning(
-                "%s names %s as its token service, which is not given its credentials; "
-                "name that host in trusted_hosts to allow it",
-                endpoint.name,
-                realm.origin,
+            advice = (
+                f"its token service {realm.origin} was not given the credentials of {endpoint.name}: "
+                f"add {endpoint.name}={realm.host} to trusted_hosts to allow it"
             )
+            _log.warning("%s is asked for anonymously: %s", endpoint.name, advice)
             credential = None
-        known = realm.host == endpoint.base.host or realm.host in options.trusted
-        request = _token_request(endpoint, realm, credential, refusal.limit if known else refusal.reach)
-        with follow(self._connections, request) as response:
-            if response.status != HTTPStatus.OK:
-                raise failure(response, f"token for {endpoint.name}")
-            what = f"token for {endpoint.name} from {realm.origin} ({printable(response.media_type) or 'no type'})"
-            return self._read_token(response.read(_LARGEST_ANSWER), what)
+        known = realm.host == endpoint.base.host or is_trusted(endpoint, realm, options)
+        # The registry's own certificates serve for its token service, but for the one that proves who we are.
+        tls, proxy = (endpoint.tls, endpoint.proxy) if own else (endpoint.tls.for_others(), "default")
+        limit = refusal.limit if known else refusal.reach
+        question = Question(endpoint.name, realm, parameters, tls, limit, endpoint.timeouts, proxy, advice)
+        token = self._tokens.fetch(question, credential)
+        return Grant(token.header, self._clock() + token.seconds, advice)
 
-    def _read_token(self, raw: bytes, what: str) -> Grant:
-        record = Record.of(load(raw, what), what, _ANSWER_FIELDS)
-        token = record.text("token", "") or record.text("access_token")
-        if len(token) > _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
-            raise InvalidError(f"{what}: not a token that a header can carry")
-        seconds = record.fields.get("expires_in")
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-            seconds = 0
-        return Grant(f"Bearer {token}", self._clock() + min(max(float(seconds), _SHORTEST), _LONGEST))
-
-
-def may_have_credentials(endpoint: Endpoint, realm: Url, options: Options) -> bool:
-    """Whether a token service may be given the credentials of the registry that named it."""
-    registry = endpoint.base
-    if realm.host == registry.host or realm.host in options.trusted:
-        return True
-    if endpoint.name == DEFAULT_DOMAIN and realm.host == _HUB_REALM:
-        return True
-    if realm.address or registry.address or "." not in realm.host:
-        return False
-    return registry.host.endswith(f".{realm.host}") or realm.host.endswith(f".{registry.host}")
+    def _where_to_log_in(self, endpoint: Endpoint, repository: str) -> str:
+        """Return where no credential was found, and the remedy; a registry may answer so for a repository it lacks."""
+        places = self._credentials.places
+        if not places:
+            return ""
+        return (
+            f"no credentials for {endpoint.name}/{repository} were found in {', '.join(places)}: "
+            f"check the name, or log in with `docker login {endpoint.name}` or `podman login {endpoint.name}`"
+        )
 
 
-def _token_question(endpoint: Endpoint, challenge: Challenge, scope: str) -> Url:
-    """Return the URL to ask for a token, with service and scope."""
+def _realm(endpoint: Endpoint, challenge: Challenge) -> Url:
+    """Return the URL of the token service."""
     realm = challenge.parameters.get("realm")
     if not realm:
         raise InvalidError(f"{endpoint.name}: its Bearer challenge names no realm")
-    question = {"scope": challenge.parameters.get("scope") or scope}
+    return Url.parse(realm)
+
+
+def _parameters(challenge: Challenge, repository: str) -> dict[str, str]:
+    """Return the service that asks, where it has a name, and the scope to ask for."""
     service = challenge.parameters.get("service")
-    return Url.parse(realm).with_query(**({"service": service} if service else {}), **question)
-
-
-def _token_request(endpoint: Endpoint, realm: Url, credential: Credential | None, limit: Reach | None) -> Request:
-    # The registry's own certificates serve for its token service, but for the one that proves who we are.
-    own = realm.origin == endpoint.base.origin
-    tls, proxy = (endpoint.tls, endpoint.proxy) if own else (endpoint.tls.for_others(), "default")
-    if credential is None or credential.username:
-        private = () if credential is None else (("Authorization", credential.basic),)
-        return Request("GET", realm, private=private, tls=tls, timeouts=endpoint.timeouts, limit=limit, proxy=proxy)
-    path, _, question = realm.target.partition("?")
-    form = {"grant_type": "refresh_token", "client_id": _CLIENT, "refresh_token": credential.secret}
-    return Request(
-        "POST",
-        realm.at(path),
-        headers=(("Content-Type", "application/x-www-form-urlencoded"),),
-        content=f"{question}&{urlencode(form)}".encode(),
-        tls=tls,
-        timeouts=endpoint.timeouts,
-        limit=limit,
-        proxy=proxy,
-    )
+    scope = challenge.parameters.get("scope") or f"repository:{repository}:pull"
+    return {**({"service": service} if service else {}), "scope": scope}

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 
-from prestow.registry.auth import Authoriser, Refusal
+from prestow.registry.auth import Authoriser, Grant, Refusal
 from prestow.registry.challenge import parse_challenges
-from prestow.registry.credentials import FindCredential, anonymous
+from prestow.registry.credentials import ANONYMOUS, Credentials
 from prestow.registry.health import Health
 from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.http import Connections, Request, Response
@@ -33,7 +33,7 @@ class Client:
         self,
         options: Options,
         *,
-        credentials: FindCredential = anonymous,
+        credentials: Credentials = ANONYMOUS,
         health: Health | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -42,27 +42,29 @@ class Client:
         self.health = health
         self._connections = Connections(options)
         self._authoriser = Authoriser(self._connections, credentials, clock=clock)
-        self._strangers = Authoriser(self._connections, anonymous, clock=clock)
+        self._strangers = Authoriser(self._connections, ANONYMOUS, clock=clock)
 
     @contextmanager
-    def send(self, endpoint: Endpoint, request: Request, *, scope: str) -> Iterator[Response]:
-        """Send a request to an endpoint, at most twice: a challenge is answered once.
+    def send(self, endpoint: Endpoint, request: Request, *, repository: str) -> Iterator[Response]:
+        """Send a request about a repository to an endpoint, at most twice: a challenge is answered once.
 
         Raises:
             UnauthorizedError: there are no credentials to answer with.
             UnavailableError: the registry, or its token service, does not answer.
             InvalidError: an answer breaks a rule.
         """
-        sent = self._authoriser.known(endpoint, scope)
+        sent = self._authoriser.known(endpoint, repository)
         with follow(self._connections, _proved(endpoint, request, sent)) as response:
             if response.status != HTTPStatus.UNAUTHORIZED:
+                response.advice = sent.advice if sent else ""
                 yield response
                 return
             asked = response.request
             challenges = parse_challenges(response.every("WWW-Authenticate"))
             refusal = Refusal(challenges, asked.header("Authorization"), response.reach, asked.limit)
         if asked.url.origin == endpoint.base.origin:
-            again = _proved(endpoint, request, self._authoriser.answer(endpoint, scope, refusal))
+            grant = self._authoriser.answer(endpoint, repository, refusal)
+            again = _proved(endpoint, request, grant)
         else:
             stranger = Endpoint(
                 asked.url.at("/v2"),
@@ -72,8 +74,10 @@ class Client:
                 timeouts=asked.timeouts,
                 proxy=asked.proxy,
             )
-            again = replace(asked, private=(("Authorization", self._strangers.answer(stranger, scope, refusal)),))
+            grant = self._strangers.answer(stranger, repository, refusal)
+            again = replace(asked, private=(("Authorization", grant.header),))
         with follow(self._connections, again) as response:
+            response.advice = grant.advice
             yield response
 
     def close(self) -> None:
@@ -81,8 +85,8 @@ class Client:
         self._connections.close()
 
 
-def _proved(endpoint: Endpoint, request: Request, proof: str | None) -> Request:
+def _proved(endpoint: Endpoint, request: Request, proof: Grant | None) -> Request:
     """Return a request with what only this endpoint may see."""
-    authorization = () if proof is None else (("Authorization", proof),)
+    authorization = () if proof is None else (("Authorization", proof.header),)
     private = (*endpoint.headers, *authorization)
     return replace(request, private=private, tls=endpoint.tls, timeouts=endpoint.timeouts, proxy=endpoint.proxy)

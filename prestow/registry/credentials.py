@@ -1,33 +1,40 @@
-"""Credentials: who we are to a registry, from docker's ``config.json``.
+"""Credentials: who we are to a registry, from docker's ``config.json`` and podman's ``auth.json``.
 
     {
-      "auths":       {"registry.example": {"auth": base64 of "user:password"} or {"identitytoken": …}},
+      "auths":       {"registry.example/team": {"auth": base64 of "user:password"} or {"identitytoken": …}},
       "credHelpers": {"registry.example": "name"},     docker-credential-name knows this registry
       "credsStore":  "name"                            docker-credential-name knows all others
     }
 
-A helper for the registry is asked first, then the store, then ``auths``. A key is one exact ``host[:port]``: what was
-meant for ``a.example`` goes to no other host and no other port. (Old keys are URLs, ``https://host/v1/``; Docker Hub's
-is ``https://index.docker.io/v1/``.) Secrets never reach a message: neither a helper's words nor the file's are shown.
+A key is one exact ``host[:port]``, alone or with a namespace or a repository: what was meant for ``a.example`` goes to
+no other host and no other port. The most specific key that fits is used (containers-auth.json(5), "FORMAT"); among
+those that are equally specific, ``credHelpers`` is asked first, then ``credsStore`` (for the whole host), then
+``auths``. (Old keys are URLs, ``https://host/v1/``; Docker Hub's is ``https://index.docker.io/v1/``.) Secrets never
+reach a message: neither a helper's words nor a document's are shown.
 """
 
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from prestow.errors import InvalidError, StorageError, printable
+from prestow.errors import InvalidError, NotFoundError, StorageError, printable
 from prestow.oci.document import Record, load
 from prestow.reference import DEFAULT_DOMAIN
 from prestow.registry.helper import ask_helper
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({DEFAULT_DOMAIN, "index.docker.io", "registry-1.docker.io"})
-_KEY = re.compile(r"(?:https?://)?([^/]+)(?:/|/v[12]/?)?", re.ASCII)
+_KEY = re.compile(r"(?P<host>[^/]+)(?:/(?P<path>.+))?", re.ASCII)
+_OLD_KEY = re.compile(r"https?://(?P<host>[^/]+)(?:/|/v[12]/?)?|(?P<bare>[^/]+)/(?:v[12]/)?", re.ASCII)
 _NOBODY = "<token>"  # the user name by which helpers mark an identity token
 _LARGEST = 1 << 20
+_VARIABLE = "DOCKER_AUTH_CONFIG"
+_FIELDS = frozenset({"auths", "credHelpers", "credsStore"})
+_ENTRY_FIELDS = frozenset({"auth", "identitytoken", "username", "password"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,80 +55,143 @@ class Credential:
         return "Basic " + base64.b64encode(f"{self.username}:{self.secret}".encode()).decode()
 
 
-FindCredential = Callable[[str], Credential | None]
-"""Gives what there is for one exact ``host[:port]``; ``docker.io`` stands for Docker Hub."""
+FindCredential = Callable[[str, str], Credential | None]
+"""Gives what there is for one exact ``host[:port]`` and a repository; ``docker.io`` stands for Docker Hub."""
 
 
-def anonymous(_name: str) -> Credential | None:
+def anonymous(_name: str, _repository: str) -> Credential | None:
     """Return no credential for any registry."""
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class DockerConfig:
-    """Docker's ``config.json``, read anew each time: a login in between counts.
+class Credentials:
+    """Where the credentials of registries come from.
 
     Attributes:
-        path: the file; nobody has credentials where it is missing.
+        find: gives the credential of a registry and a repository.
+        places: where ``find`` looks, for errors; none of them is a secret.
+    """
+
+    find: FindCredential = anonymous
+    places: tuple[str, ...] = ()
+
+
+ANONYMOUS = Credentials()
+"""None for any registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialFiles:
+    """The documents of a host, asked in order until one has a credential; read each time, so that a new login counts.
+
+    Attributes:
+        files: a file that is missing has no credentials.
+        text: a document in the variable ``DOCKER_AUTH_CONFIG``, asked first; empty where it is not set.
+        required: the variable that names the one file, which must not be missing then; empty where none does.
         helper_timeout: seconds that a helper may take.
     """
 
-    path: Path
+    files: tuple[Path, ...]
+    text: str = field(default="", repr=False)
+    required: str = ""
     helper_timeout: float = 30
 
-    def find(self, name: str) -> Credential | None:
-        """Return the credential for one exact ``host[:port]``, or ``None``.
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the documents are: paths, and the name of the variable."""
+        return (*([_VARIABLE] if self.text else ()), *map(str, self.files))
+
+    def find(self, name: str, repository: str) -> Credential | None:
+        """Return the credential for one exact ``host[:port]`` and a repository, or ``None``.
 
         Raises:
-            InvalidError: the file breaks the grammar above.
-            StorageError: the file cannot be read.
+            InvalidError: a document breaks the grammar above.
+            NotFoundError: the required file is missing, or a helper is not installed.
+            StorageError: a file cannot be read.
             UnavailableError: a helper failed, or did not answer in time.
         """
-        raw = self._read()
-        if raw is None:
-            return None
-        record = Record.of(load(raw, str(self.path)), str(self.path), frozenset({"auths", "credHelpers", "credsStore"}))
-        for helper in self._helpers(record, name):
-            kept = ask_helper(helper, _server(name), timeout=self.helper_timeout)
-            if kept:
-                username, secret = kept
-                return Credential("" if username == _NOBODY else username, secret)
-        return self._stored(record, name)
-
-    def _read(self) -> bytes | None:
-        try:
-            with self.path.open("rb") as file:
-                raw = file.read(_LARGEST + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"credentials {self.path}: {error.strerror}") from error
-        if len(raw) > _LARGEST:
-            raise InvalidError(f"credentials {self.path}: larger than {_LARGEST} bytes")
-        return raw
-
-    def _helpers(self, record: Record, name: str) -> Iterator[str]:
-        """Yield the helpers that may know this registry."""
-        own = record.text_map("credHelpers")
-        yield from (helper for key, helper in own.items() if _host(key) == _exact(name))
-        store = record.text("credsStore", "")
-        if store:
-            yield store
-
-    def _stored(self, record: Record, name: str) -> Credential | None:
-        """Return what the file itself has."""
-        auths = Record.of(record.fields.get("auths") if record.names("auths") else {}, record.at("auths"), frozenset())
-        for key, value in auths.fields.items():
-            if _host(key) == _exact(name) and value:
-                what = f"{self.path}: auths[{printable(key)!r}]"
-                return _entry(Record.of(value, what, frozenset({"auth", "identitytoken", "username", "password"})))
+        for what, raw in self._documents():
+            record = Record.of(load(raw, what), what, _FIELDS)
+            found = next(self._candidates(record, name, repository), None)
+            if found is not None:
+                return found
         return None
 
+    def _documents(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the documents that are there, each after its name."""
+        if self.text:
+            yield _VARIABLE, self.text.encode("utf-8", "surrogateescape")
+        for file in self.files:
+            raw = self._read(file)
+            if raw is not None:
+                yield str(file), raw
 
-def _entry(record: Record) -> Credential | None:
+    def _read(self, file: Path) -> bytes | None:
+        try:
+            with file.open("rb") as opened:
+                raw = opened.read(_LARGEST + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            if self.required:
+                raise NotFoundError(
+                    f"credentials {file}: there is no such file, and {self.required} names it; log in, or unset it"
+                ) from None
+            return None
+        except OSError as error:
+            raise StorageError(f"credentials {file}: {error.strerror}") from error
+        if len(raw) > _LARGEST:
+            raise InvalidError(f"credentials {file}: larger than {_LARGEST} bytes")
+        return raw
+
+    def _candidates(self, record: Record, name: str, repository: str) -> Iterator[Credential]:
+        """Yield what a document has for a registry and a repository, the most specific first."""
+        helpers, store = record.text_map("credHelpers"), record.text("credsStore", "")
+        auths = Record.of(record.fields.get("auths") if record.names("auths") else {}, record.at("auths"), frozenset())
+        for path in _paths(repository):
+            names = [helpers[key] for key in _keys(helpers, name, path)]
+            for helper in [*names, store] if store and not path else names:
+                yield from self._ask(helper, name)
+            for key in _keys(auths.fields, name, path):
+                if auths.fields[key]:
+                    what = f"{record.what}: auths[{printable(key)!r}]"
+                    yield from _entry(Record.of(auths.fields[key], what, _ENTRY_FIELDS))
+
+    def _ask(self, helper: str, name: str) -> Iterator[Credential]:
+        """Yield what a helper has for a registry, if it has anything."""
+        answer = ask_helper(helper, _server(name), timeout=self.helper_timeout)
+        if answer:
+            username, secret = answer
+            yield Credential("" if username == _NOBODY else username, secret)
+
+
+def _paths(repository: str) -> Iterator[str]:
+    """Yield a repository, the namespaces that it is in, and the empty path of the whole host."""
+    while repository:
+        yield repository
+        repository = repository.rpartition("/")[0]
+    yield ""
+
+
+def _keys(entries: Mapping[str, Any], name: str, path: str) -> list[str]:
+    """Return the keys that mean exactly this path of this registry."""
+    return [key for key in entries if _meaning(key) == (_exact(name), path)]
+
+
+def _meaning(key: str) -> tuple[str, str] | None:
+    """Return the registry that a key means, and the path in it; ``None`` for a URL with another path than an API's."""
+    old = _OLD_KEY.fullmatch(key)
+    if old:
+        return _exact(old["host"] or old["bare"]), ""
+    match = None if "://" in key else _KEY.fullmatch(key)
+    return match and (_exact(match["host"]), match["path"] or "")
+
+
+def _entry(record: Record) -> Iterator[Credential]:
+    """Yield what an entry of ``auths`` has: docker writes empty ones where its store has the secret."""
     token = record.text("identitytoken", "")
     if token:
-        return Credential("", token)
+        yield Credential("", token)
+        return
     username, password = record.text("username", ""), record.text("password", "")
     encoded = record.text("auth", "")
     if encoded:
@@ -130,13 +200,8 @@ def _entry(record: Record) -> Credential | None:
         except (binascii.Error, UnicodeDecodeError):
             raise InvalidError(f"{record.at('auth')}: expected base64 of user:password") from None
         username, _, password = text.rstrip("\0").partition(":")
-    return Credential(username, password) if username else None
-
-
-def _host(key: str) -> str | None:
-    """Return the host that a key of the file means; a key with another path means no whole host."""
-    match = _KEY.fullmatch(key)
-    return _exact(match[1]) if match else None
+    if username:
+        yield Credential(username, password)
 
 
 def _exact(name: str) -> str:

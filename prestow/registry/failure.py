@@ -1,7 +1,8 @@
 """What a registry's refusal means for us, and what it says about it (distribution-spec, "Error Codes").
 
 The status decides the class of the error (``statuses.py``). The body is the other side's: at most 4 KiB are read and
-one line is shown. Where the request carried a credential, only the error's code is: its message could echo the secret.
+one line is shown. Where the request carried a credential, in a header or in its body, only the error's code is: its
+message could echo the secret.
 """
 
 import json
@@ -23,7 +24,7 @@ def failure(response: Response, what: str) -> PrestowError:
     through = f" through the proxy {proxy}" if proxy and url.scheme == "http" else ""  # it may be the proxy's answer
     text = f"{what}: {url.origin} answered {phrase(response.status)}{through}{_detail(response)}"
     if kind is UnauthorizedError:
-        text += "; log in, or ask for access"
+        text += f"; {response.advice or 'log in, or ask for access'}"
     return kind(text, retry_after=retry_after(response.every("Retry-After")) if kind is UnavailableError else None)
 
 
@@ -40,7 +41,8 @@ def _detail(response: Response) -> str:
     code, message = _words(body[:_LARGEST])
     if not _CODE.fullmatch(code):
         return ""
-    return f" ({code})" if response.request.private or not message else f" ({code}: {printable(message)})"
+    secret = response.request.private or response.request.content
+    return f" ({code})" if secret or not message else f" ({code}: {printable(message)})"
 
 
 def _words(body: bytes) -> tuple[str, str]:

@@ -92,7 +92,8 @@ class Options:
         directories: of hosts files, see ``hosts_file``.
         insecure: ``host[:port]`` reached over plain HTTP.
         trusted: hosts that may be given the credentials of any registry that names them as its token service, and that
-            any registry may send us to, wherever they lie.
+            any registry may send us to, wherever they lie; ``registry=host`` is a host that may be given the
+            credentials of that registry alone.
         tls: certificates for every registry whose hosts file names none; those to trust are for proxies, too.
         proxies: for all targets of which no endpoint says anything else.
         timeouts: bounds of every wait.

@@ -101,7 +101,10 @@ class Response:
         request: what was asked.
         status: three digits.
         reach: where the server lies; behind a proxy, see ``tunnel.py``.
+        advice: why no credential was sent, and the remedy; for an error of this answer.
     """
+
+    advice = ""
 
     def __init__(self, request: Request, answer: httpx.Response) -> None:
         """Take an answer whose body has not been read."""

@@ -60,7 +60,6 @@ class RegistrySource:
         """Ask nothing yet."""
         self._reference = reference
         self._client = client
-        self._scope = f"repository:{reference.path}:pull"
         self._gave: dict[Digest, list[Endpoint]] = {}
 
     def resolve(self) -> Descriptor:
@@ -214,7 +213,9 @@ class RegistrySource:
         url = endpoint.base.at(f"{endpoint.base.target}/{self._reference.path}/{place}")
         if endpoint.is_mirror:
             url = url.with_query(ns=endpoint.domain)
-        return self._client.send(endpoint, Request(method, url, headers, streams=streams), scope=self._scope)
+        return self._client.send(
+            endpoint, Request(method, url, headers, streams=streams), repository=self._reference.path
+        )
 
 
 def _described(response: Response, pinned: Digest | None) -> Descriptor | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import LayoutReference, Reference
-from prestow.registry.credentials import FindCredential, anonymous
+from prestow.registry.credentials import ANONYMOUS, Credentials
 from prestow.registry.health import Health
 from prestow.registry.hosts import Options
 from prestow.registry.layout import LayoutSource
@@ -67,9 +67,7 @@ class Sources:
         health: which mirrors are set aside.
     """
 
-    def __init__(
-        self, options: Options, *, credentials: FindCredential = anonymous, health: Health | None = None
-    ) -> None:
+    def __init__(self, options: Options, *, credentials: Credentials = ANONYMOUS, health: Health | None = None) -> None:
         """Open nothing yet."""
         self._options = options
         self._credentials = credentials

@@ -58,12 +58,15 @@ class Node(OpenedStore):
     @cached_property
     def sources(self) -> "Sources":
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
-        from prestow.registry.credentials import DockerConfig
+        from config.credentials import credential_places
+        from prestow.registry.credentials import CredentialFiles, Credentials
         from prestow.registry.health import Health
         from prestow.registry.source import Sources
 
-        credentials = DockerConfig(self.settings.docker_config).find
-        return Sources(self.registry_options, credentials=credentials, health=Health(self.home / "registries"))
+        places = credential_places(self.settings.docker_config)
+        files = CredentialFiles(places.files, places.text, places.required)
+        credentials, health = Credentials(files.find, files.places), Health(self.home / "registries")
+        return Sources(self.registry_options, credentials=credentials, health=health)
 
     @property
     def registry_options(self) -> "Options":

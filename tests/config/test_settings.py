@@ -1,5 +1,6 @@
 """Settings: where they come from, and what is said of wrong ones."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,32 @@ def test_a_wrong_setting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(SettingsError, match=said):
         load()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["https://auth.example", "auth.example:8443", "auth.example/token", "a=b=c", "=auth.example", "a.example=", "",
+     " a", "a.example=auth.example:8443", "a.example:x=b", "a\n", "*.example"],
+)  # fmt: skip
+def test_an_entry_of_trusted_hosts_that_no_token_service_can_match_is_named(
+    monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    monkeypatch.setenv("PRESTOW_TRUSTED_HOSTS", json.dumps(["good.example", entry]))
+
+    with pytest.raises(SettingsError, match=r"trusted_hosts.*expected host or registry") as caught:
+        load()
+    assert repr(entry) in str(caught.value)
+
+
+def test_trusted_hosts_are_hosts_or_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [
+        "Auth.example",
+        "10.0.0.1",
+        "fd00::1",
+        "Gitlab.example:5000=auth.example.org",
+        "[::1]:5000=::1",
+        "localhost",
+    ]
+    monkeypatch.setenv("PRESTOW_TRUSTED_HOSTS", json.dumps(entries))
+
+    assert load().trusted_hosts == tuple(entry.lower() for entry in entries)

@@ -5,16 +5,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
 from prestow.errors import InvalidError, PrestowError, UnauthorizedError, UnavailableError
 from prestow.reference import Reference
-from prestow.registry.auth import may_have_credentials
 from prestow.registry.client import Client
-from prestow.registry.credentials import Credential, FindCredential, anonymous
+from prestow.registry.credentials import Credential, Credentials, FindCredential, anonymous
 from prestow.registry.endpoints import endpoints
 from prestow.registry.hosts import Options
+from prestow.registry.realms import may_have_credentials
 from prestow.registry.registry import RegistrySource
 from prestow.registry.url import Url
 from tests.registries import PASSWORD, USER, Access, DockerRegistry, Fault, FaultRegistry, docker_registry
@@ -35,7 +36,7 @@ class Clock:
         return self.now
 
 
-def me(name: str) -> Credential:
+def me(name: str, repository: str) -> Credential:
     return Credential(USER, SECRET)
 
 
@@ -50,7 +51,7 @@ def connect() -> Iterator[Connect]:
         options: Options | None = None,
         clock: Clock | None = None,
     ) -> RegistrySource:
-        client = Client(options or Options(), credentials=credentials, clock=clock or Clock())
+        client = Client(options or Options(), credentials=Credentials(credentials), clock=clock or Clock())
         clients.append(client)
         return RegistrySource(Reference.parse(f"{domain}/team/app:demo"), client)
 
@@ -143,18 +144,18 @@ def test_an_identity_token_is_exchanged_in_the_body_of_a_post(fault_registry: Fa
     answer = {"token": None, "access_token": "token-1"}
     fault_registry.access = Access(fault_registry.url + "/token", extra=answer)
 
-    connect(fault_registry.domain, lambda _: Credential("", SECRET)).resolve()
+    connect(fault_registry.domain, lambda *_: Credential("", SECRET)).resolve()
 
     (asked,) = fault_registry.requests("/token")
     assert (asked.method, asked.path) == ("POST", "/token")
     assert "Authorization" not in asked.headers
-    assert asked.body.decode().split("&") == [
-        "service=tests",
-        "scope=repository:team/app:pull",
-        "grant_type=refresh_token",
-        "client_id=prestow",
-        f"refresh_token={SECRET}",
-    ]
+    assert dict(parse_qsl(asked.body.decode())) == {
+        "service": "tests",
+        "scope": "repository:team/app:pull",
+        "grant_type": "refresh_token",
+        "client_id": "prestow",
+        "refresh_token": SECRET,
+    }
 
 
 def test_a_token_service_of_another_name_is_asked_as_nobody(
@@ -167,8 +168,12 @@ def test_a_token_service_of_another_name_is_asked_as_nobody(
     (asked,) = token_service.requests("/token")
     assert "Authorization" not in asked.headers
 
-    connect(fault_registry.domain, me, options=Options(trusted=frozenset({"localhost"}))).resolve()
-    assert "Authorization" in token_service.requests("/token")[1].headers
+    for trusted in ("localhost", f"{fault_registry.domain}=localhost"):
+        connect(fault_registry.domain, me, options=Options(trusted=frozenset({trusted}))).resolve()
+        assert "Authorization" in token_service.requests("/token")[-1].headers
+
+    connect(fault_registry.domain, me, options=Options(trusted=frozenset({"other.example=localhost"}))).resolve()
+    assert "Authorization" not in token_service.requests("/token")[-1].headers
 
 
 def test_a_registry_that_only_redirects_leads_to_another_that_knows_us_as_nobody(
@@ -216,10 +221,23 @@ def test_a_token_service_that_redirects_loses_our_password(
         ("registry.example.com", "https://evilregistry.example.com/token", False),
         ("10.0.0.1:5000", "https://0.0.1/token", False),
         ("registry.example.com", "https://trusted.example/token", True),
+        ("registry.digitalocean.com", "https://api.digitalocean.com/v2/registry/auth", True),
+        ("registry.digitalocean.com:5000", "https://api.digitalocean.com/v2/registry/auth", False),
+        ("registry.example.com", "https://api.digitalocean.com/v2/registry/auth", False),
+        ("registry.cn-hangzhou.aliyuncs.com", "https://dockerauth.cn-hangzhou.aliyuncs.com/auth", True),
+        ("registry.cn-hangzhou.aliyuncs.com", "https://dockerauth.us-east-1.aliyuncs.com/auth", False),
+        ("registry.cn-hangzhou.aliyuncs.com", "https://dockerauth.cn-hangzhou.aliyuncs.com.evil/auth", False),
+        ("registry.evil.x.aliyuncs.com", "https://dockerauth.evil.x.aliyuncs.com/auth", False),
+        ("gitlab.example:5000", "https://auth.example.org/token", True),
+        ("gitlab.example", "https://auth.example.org/token", False),
+        ("other.example:5000", "https://auth.example.org/token", False),
+        ("auth.example.org", "https://gitlab.example/token", False),
+        ("docker.io", "https://hub.example.org/token", True),
     ],
 )
 def test_credentials_go_up_and_down_a_name_and_to_trusted_hosts(registry: str, realm: str, expected: bool) -> None:  # noqa: FBT001 - a table
-    options = Options(trusted=frozenset({"trusted.example"}))
+    trusted = {"trusted.example", "gitlab.example:5000=auth.example.org", "docker.io=hub.example.org"}
+    options = Options(trusted=frozenset(trusted))
     (endpoint,) = endpoints(registry, options, "pull")
 
     assert may_have_credentials(endpoint, Url.parse(realm), options) is expected
@@ -297,12 +315,12 @@ def test_many_threads_fetch_one_token(fault_registry: FaultRegistry, connect: Co
 def test_basic_is_answered_where_there_are_credentials(fault_registry: FaultRegistry, connect: Connect) -> None:
     fault_registry.access = Access(None)
 
-    connect(fault_registry.domain, lambda _: Credential(USER, PASSWORD)).resolve()
+    connect(fault_registry.domain, lambda *_: Credential(USER, PASSWORD)).resolve()
 
     with pytest.raises(UnauthorizedError, match="log in"):
         connect(fault_registry.domain).resolve()
     with pytest.raises(UnauthorizedError, match="log in"):
-        connect(fault_registry.domain, lambda _: Credential("", "identity")).resolve()
+        connect(fault_registry.domain, lambda *_: Credential("", "identity")).resolve()
 
 
 def test_a_refused_password_is_not_sent_for_ever(fault_registry: FaultRegistry, connect: Connect) -> None:
@@ -339,7 +357,7 @@ def test_the_real_registry_lets_in_who_has_the_password(
 ) -> None:
     locked_registry.push(demo_layout, "demo", "team/app:demo")
 
-    assert connect(locked_registry.domain, lambda _: Credential(USER, PASSWORD)).resolve().size > 0
+    assert connect(locked_registry.domain, lambda *_: Credential(USER, PASSWORD)).resolve().size > 0
     for credentials in (me, anonymous):
         with pytest.raises(UnauthorizedError):
             connect(locked_registry.domain, credentials).resolve()
@@ -350,15 +368,16 @@ import sys
 from pathlib import Path
 from prestow.errors import InvalidError
 from prestow.reference import Reference
-from prestow.registry.credentials import Credential
+from prestow.registry.credentials import Credential, Credentials
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
 from tests.registries import Access, FaultRegistry, PASSWORD, USER
 
+me = Credentials(lambda *_: Credential(USER, PASSWORD))
 with FaultRegistry(Path(sys.argv[1]), host="192.0.2.1") as registry:
     registry.access = Access(None)
     for insecure in (frozenset(), {registry.domain}):
-        with Sources(Options(insecure=insecure), credentials=lambda name: Credential(USER, PASSWORD)) as sources:
+        with Sources(Options(insecure=insecure), credentials=me) as sources:
             try:
                 print(sources.open(Reference.parse(f"{registry.domain}/team/app:demo")).resolve().digest)
             except InvalidError as error:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from prestow.errors import InvalidError, NotFoundError, PrestowError, UnavailableError
-from prestow.registry.credentials import Credential, DockerConfig, anonymous
+from prestow.registry.credentials import Credential, CredentialFiles, anonymous
 from prestow.registry.helper import ask_helper
 
-WriteConfig = Callable[[object], DockerConfig]
+WriteConfig = Callable[[object], CredentialFiles]
 InstallHelper = Callable[[str, str], str]
 
 CANARY = "canary-6b1f"
@@ -24,10 +24,10 @@ def encoded(text: str) -> str:
 
 @pytest.fixture
 def config(tmp_path: Path) -> WriteConfig:
-    def write(document: object) -> DockerConfig:
+    def write(document: object) -> CredentialFiles:
         path = tmp_path / "config.json"
         path.write_text(json.dumps(document))
-        return DockerConfig(path, helper_timeout=30)
+        return CredentialFiles((path,), helper_timeout=30)
 
     return write
 
@@ -49,14 +49,14 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallHelper:
 def test_a_stored_user_and_password_are_found_under_the_exact_host(config: WriteConfig) -> None:
     credentials = config({"auths": {"a.example": {"auth": encoded("me:pa:ss")}}})
 
-    assert credentials.find("a.example") == Credential("me", "pa:ss")
+    assert credentials.find("a.example", "team/app") == Credential("me", "pa:ss")
 
 
 @pytest.mark.parametrize("other", ["a.example.evil", "x.a.example", "a.example:8443", "example", "a.exampl"])
 def test_no_other_host_and_no_other_port_gets_a_credential(config: WriteConfig, other: str) -> None:
     credentials = config({"auths": {"a.example": {"auth": encoded("me:secret")}}})
 
-    assert credentials.find(other) is None
+    assert credentials.find(other, "team/app") is None
 
 
 @pytest.mark.parametrize(
@@ -76,26 +76,110 @@ def test_no_other_host_and_no_other_port_gets_a_credential(config: WriteConfig, 
 def test_old_spellings_of_a_key_mean_the_same_host(config: WriteConfig, key: str, name: str) -> None:
     credentials = config({"auths": {key: {"auth": encoded("me:secret")}}})
 
-    assert credentials.find(name) == Credential("me", "secret")
+    assert credentials.find(name, "team/app") == Credential("me", "secret")
 
 
-def test_a_key_with_a_repository_is_no_key_of_the_whole_host(config: WriteConfig) -> None:
-    credentials = config({"auths": {"a.example/team": {"auth": encoded("me:secret")}}})
+@pytest.mark.parametrize(
+    ("repository", "user"),
+    [
+        ("team/app", "app"),
+        ("team/app/deep", "app"),
+        ("team/application", "team"),
+        ("team", "team"),
+        ("teams/app", "host"),
+        ("other", "host"),
+    ],
+)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_most_specific_key_of_a_registry_wins(
+    config: WriteConfig, repository: str, user: str, *, backwards: bool
+) -> None:
+    keys = {"a.example": "host", "a.example/team/app": "app", "a.example/team": "team", "b.example/other": "evil"}
+    auths = {key: {"auth": encoded(f"{name}:s")} for key, name in keys.items()}
+    credentials = config({"auths": dict(reversed(auths.items())) if backwards else auths})
 
-    assert credentials.find("a.example") is None
+    assert credentials.find("a.example", repository) == Credential(user, "s")
+
+
+@pytest.mark.parametrize(
+    ("name", "repository"),
+    [
+        ("a.example", "other"),
+        ("a.example:8443", "team"),
+        ("b.example", "a.example/team"),
+        ("a.example", "v1"),
+        ("a", ""),
+    ],
+)
+@pytest.mark.parametrize("key", ["a.example/team", "https://a.example/team", "a.example/team/v1"])
+def test_a_key_with_a_repository_is_no_key_of_another_one(
+    config: WriteConfig, key: str, name: str, repository: str
+) -> None:
+    assert config({"auths": {key: {"auth": encoded("me:secret")}}}).find(name, repository) is None
+
+
+def test_a_helper_of_a_namespace_goes_before_the_credential_of_the_host_and_the_store(
+    config: WriteConfig, helper: InstallHelper
+) -> None:
+    for name in ("team", "all"):
+        helper(name, f"""echo '{{"Username":"{name}","Secret":"s"}}'""")
+    credentials = config(
+        {
+            "auths": {"a.example": {"auth": encoded("host:s")}, "a.example/team/app": {"auth": encoded("app:s")}},
+            "credHelpers": {"a.example/team": "team"},
+            "credsStore": "all",
+        }
+    )
+
+    found = [credentials.find("a.example", repository) for repository in ("team/app", "team/web", "web")]
+    assert [each and each.username for each in found] == ["app", "team", "all"]
+
+
+def test_an_empty_entry_of_a_repository_leaves_the_credential_of_the_host(config: WriteConfig) -> None:
+    credentials = config({"auths": {"a.example": {"auth": encoded("me:s")}, "a.example/team": {}}})
+
+    assert credentials.find("a.example", "team/app") == Credential("me", "s")
+
+
+def test_documents_are_asked_in_order_and_the_variable_first(tmp_path: Path) -> None:
+    def document(*names: tuple[str, str]) -> str:
+        return json.dumps({"auths": {f"{name}.example": {"auth": encoded(f"{user}:s")} for user, name in names}})
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text(document(("1", "a"), ("1", "b")))
+    second.write_text(document(("2", "a"), ("2", "b"), ("2", "c")))
+    credentials = CredentialFiles((tmp_path / "none", first, second), document(("0", "a")))
+
+    found = [credentials.find(f"{name}.example", "app") for name in "abcd"]
+    assert [each and each.username for each in found] == ["0", "1", "2", None]
+    assert credentials.places == ("DOCKER_AUTH_CONFIG", str(tmp_path / "none"), str(first), str(second))
+
+
+def test_a_broken_document_in_the_variable_is_named_and_not_shown() -> None:
+    for text in (CANARY, json.dumps({"auths": {"a.example": {"auth": CANARY + "!"}}}), "\udcff" + CANARY):
+        with pytest.raises(InvalidError, match="DOCKER_AUTH_CONFIG") as caught:
+            CredentialFiles((), text).find("a.example", "app")
+        assert CANARY not in str(caught.value)
+
+
+def test_a_required_file_must_not_be_missing(tmp_path: Path) -> None:
+    credentials = CredentialFiles((tmp_path / "none.json",), required="REGISTRY_AUTH_FILE")
+
+    with pytest.raises(NotFoundError, match=r"none\.json.*REGISTRY_AUTH_FILE"):
+        credentials.find("a.example", "app")
 
 
 def test_an_identity_token_has_no_user_name(config: WriteConfig) -> None:
     credentials = config({"auths": {"a.example": {"auth": encoded("me:"), "identitytoken": "tok"}}})
 
-    assert credentials.find("a.example") == Credential("", "tok")
+    assert credentials.find("a.example", "team/app") == Credential("", "tok")
 
 
 def test_a_missing_file_and_an_empty_entry_mean_nobody(config: WriteConfig, tmp_path: Path) -> None:
-    assert DockerConfig(tmp_path / "none.json").find("a.example") is None
-    assert config({"auths": {"a.example": {}}}).find("a.example") is None
-    assert config({"auths": None}).find("a.example") is None
-    assert anonymous("a.example") is None
+    assert CredentialFiles((tmp_path / "none.json",)).find("a.example", "team/app") is None
+    assert config({"auths": {"a.example": {}}}).find("a.example", "team/app") is None
+    assert config({"auths": None}).find("a.example", "team/app") is None
+    assert anonymous("a.example", "team/app") is None
 
 
 @pytest.mark.parametrize(
@@ -113,7 +197,7 @@ def test_a_missing_file_and_an_empty_entry_mean_nobody(config: WriteConfig, tmp_
 )
 def test_a_broken_file_is_named_and_its_secrets_are_not_shown(config: WriteConfig, document: object) -> None:
     with pytest.raises(InvalidError, match=r"config\.json") as caught:
-        config(document).find("a.example")
+        config(document).find("a.example", "team/app")
 
     assert CANARY not in str(caught.value)
 
@@ -134,28 +218,28 @@ def test_the_helper_of_a_registry_is_asked_before_the_store_and_the_file(
         }
     )
 
-    assert credentials.find("a.example") == Credential("a.example", "s")
-    assert credentials.find("b.example") == Credential("all", "s")
+    assert credentials.find("a.example", "team/app") == Credential("a.example", "s")
+    assert credentials.find("b.example", "team/app") == Credential("all", "s")
 
 
 def test_helpers_know_docker_hub_by_its_old_address(config: WriteConfig, helper: InstallHelper) -> None:
     helper("hub", """read server; echo "{\\"Username\\":\\"$server\\",\\"Secret\\":\\"s\\"}" """)
 
-    assert config({"credsStore": "hub"}).find("docker.io") == Credential("https://index.docker.io/v1/", "s")
+    assert config({"credsStore": "hub"}).find("docker.io", "team/app") == Credential("https://index.docker.io/v1/", "s")
 
 
 def test_a_token_from_a_helper_is_an_identity_token(config: WriteConfig, helper: InstallHelper) -> None:
     helper("tok", 'echo \'{"Username":"<token>","Secret":"t"}\'')
 
-    assert config({"credsStore": "tok"}).find("a.example") == Credential("", "t")
+    assert config({"credsStore": "tok"}).find("a.example", "team/app") == Credential("", "t")
 
 
 def test_where_a_helper_has_nothing_the_file_is_asked(config: WriteConfig, helper: InstallHelper) -> None:
     helper("none", "echo credentials not found in native keychain; exit 1")
     credentials = config({"auths": {"a.example": {"auth": encoded("file:s")}}, "credsStore": "none"})
 
-    assert credentials.find("a.example") == Credential("file", "s")
-    assert credentials.find("b.example") is None
+    assert credentials.find("a.example", "team/app") == Credential("file", "s")
+    assert credentials.find("b.example", "team/app") is None
 
 
 @pytest.mark.parametrize("name", ["../../bin/sh", "a/b", "", "a b", "x" * 65, "a\n", ".."])

@@ -1,7 +1,11 @@
 """Secrets stay where they belong: whatever goes wrong, no message, traceback or log has them."""
 
+import base64
+import json
 import logging
+import os
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +17,7 @@ from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_LAYER
 from prestow.platforms import Platform
 from prestow.reference import Reference
-from prestow.registry.credentials import Credential
+from prestow.registry.credentials import Credential, CredentialFiles, Credentials
 from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.registry.hosts import Options, Timeouts
 from prestow.registry.source import Source, Sources
@@ -22,6 +26,7 @@ from tests.registries import Access, Fault, FaultRegistry
 
 AMD64 = Platform("linux", "amd64")
 CANARY = "canary-9f3c"
+LOGIN = base64.b64encode(f"{CANARY}:{CANARY}".encode()).decode()
 ECHO = b'{"errors":[{"code":"DENIED","message":"' + CANARY.encode() + b'"}]}'
 FAULTS = [
     Fault(status=401, body=ECHO),
@@ -62,7 +67,7 @@ def test_no_failure_tells_a_secret(
     options = Options(timeouts=replace(Timeouts(), document=0.3, idle=0.2))
     reference = Reference.parse(f"{fault_registry.domain}/team/app:demo")
 
-    with Sources(options, credentials=lambda _: Credential(CANARY, CANARY)) as sources:
+    with Sources(options, credentials=Credentials(lambda *_: Credential(CANARY, CANARY))) as sources:
         source = sources.open(reference)
         target = source.resolve() if place != "/token" else layer  # from here on, every request proves who we are
         fault_registry.on(place, fault)
@@ -71,3 +76,61 @@ def test_no_failure_tells_a_secret(
 
     assert CANARY not in "".join(traceback.format_exception(caught.value))
     assert CANARY not in caplog.text
+
+
+def of_auth_json(folder: Path, domain: str) -> CredentialFiles:
+    return written(folder, {"auths": {f"{domain}/team": {"auth": LOGIN}}})
+
+
+def of_an_identity_token(folder: Path, domain: str) -> CredentialFiles:
+    return written(folder, {"auths": {domain: {"identitytoken": CANARY}}})
+
+
+def of_a_helper(folder: Path, domain: str) -> CredentialFiles:
+    program = folder / "docker-credential-canary"
+    program.write_text(f"""#!/bin/sh\necho '{{"Username":"{CANARY}","Secret":"{CANARY}"}}'\n""")
+    program.chmod(0o700)
+    return written(folder, {"credHelpers": {domain: "canary"}})
+
+
+def of_the_variable(_folder: Path, domain: str) -> CredentialFiles:
+    return CredentialFiles((), json.dumps({"auths": {domain: {"auth": LOGIN}}}))
+
+
+def written(folder: Path, document: object) -> CredentialFiles:
+    (folder / "auth.json").write_text(json.dumps(document))
+    return CredentialFiles((folder / "auth.json",))
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: repr(fault)[:80])
+@pytest.mark.parametrize("origin", [of_auth_json, of_an_identity_token, of_a_helper, of_the_variable])
+def test_no_token_service_s_failure_shows_a_secret_from_anywhere(
+    fault_registry: FaultRegistry,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    origin: Callable[[Path, str], CredentialFiles],
+    fault: Fault,
+) -> None:
+    caplog.set_level(logging.DEBUG, "prestow")
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    fault_registry.access = Access(fault_registry.url + "/token")
+    fault_registry.on("/token", Fault(status=401, body=ECHO), method="GET", times=1)
+    fault_registry.on("/token", fault)
+    files = origin(tmp_path, fault_registry.domain)
+    options = Options(timeouts=replace(Timeouts(), exchange=0.3, idle=0.2))
+
+    with Sources(options, credentials=Credentials(files.find, files.places)) as sources:
+        source = sources.open(Reference.parse(f"{fault_registry.domain}/team/app:demo"))
+        with pytest.raises(PrestowError) as caught:
+            source.resolve()
+
+    sent = [
+        f"{seen.headers.get('Authorization', '')}{seen.body.decode()}" for seen in fault_registry.requests("/token")
+    ]
+    assert any(CANARY in each or LOGIN in each for each in sent), "the secret was among what was sent"
+    for secret in (CANARY, LOGIN):
+        assert secret not in "".join(traceback.format_exception(caught.value))
+        assert secret not in caplog.text
+        assert secret not in repr(files)

@@ -1,0 +1,49 @@
+"""Where a host keeps the credentials of registries: docker's and podman's places, by the environment.
+
+    DOCKER_AUTH_CONFIG                                  the document itself, as docker's command line takes it
+    REGISTRY_AUTH_FILE                                  this file alone, else those below in order
+    ${XDG_RUNTIME_DIR}/containers/auth.json             without the variable /run/containers/<uid>/auth.json
+    ${XDG_CONFIG_HOME:-~/.config}/containers/auth.json
+    ${DOCKER_CONFIG:-~/.docker}/config.json
+
+The order of the files is that of containers-auth.json(5).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_TEXT, _ONLY_FILE = "DOCKER_AUTH_CONFIG", "REGISTRY_AUTH_FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialPlaces:
+    """Where to look for credentials.
+
+    Attributes:
+        files: in order.
+        text: a document that is asked before the files; empty for none.
+        required: the variable that names the one file, which then must not be missing; empty for none.
+    """
+
+    files: tuple[Path, ...]
+    text: str = field(default="", repr=False)
+    required: str = ""
+
+
+def credential_places(chosen: Path | None, environment: Mapping[str, str] = os.environ) -> CredentialPlaces:
+    """Return where to look: in the ``chosen`` file alone, else where docker and podman do (containers-auth.json(5))."""
+    if chosen is not None:
+        return CredentialPlaces((chosen,))
+    text, only = environment.get(_TEXT, "").strip(), environment.get(_ONLY_FILE)
+    if only:
+        return CredentialPlaces((Path(only),), text, required=_ONLY_FILE)
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    runtime_file = f"{runtime}/containers/auth.json" if runtime else f"/run/containers/{os.getuid()}/auth.json"
+    files = (
+        runtime_file,
+        f"{environment.get('XDG_CONFIG_HOME') or '~/.config'}/containers/auth.json",
+        f"{environment.get('DOCKER_CONFIG') or '~/.docker'}/config.json",
+    )
+    return CredentialPlaces(tuple(Path(file).expanduser() for file in files), text)
