@@ -16,7 +16,7 @@ from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_LAYER
 from prestow.platforms import Platform
 from prestow.reference import Reference
-from prestow.registry.credentials import Credential
+from prestow.registry.credentials import Credential, Credentials
 from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.registry.hosts import Options, Timeouts, Tls
 from prestow.registry.proxy import Proxies
@@ -58,7 +58,7 @@ def layer(registry: FaultRegistry) -> Descriptor:
     return put_blob(registry.layout, bytes(range(256)) * (3 * MIB // 256), OCI_LAYER)
 
 
-def known(_name: str) -> Credential:
+def known(_name: str, _repository: str) -> Credential:
     return Credential(CANARY, CANARY)
 
 
@@ -213,13 +213,13 @@ def test_no_secret_reaches_the_other_side_a_log_or_an_error(
     )
 
     texts = [repr(options)]
-    with Sources(options, credentials=known) as sources:
+    with Sources(options, credentials=Credentials(known)) as sources:
         source = sources.open(image(domain))
         source.resolve()  # with a token, for which the token service gets user and password
         with pytest.raises(NotFoundError):
             source.fetch(replace(layer, digest=layer.digest.of(b"other"))).__enter__()
     proxy.fault = fault
-    with Sources(options, credentials=known) as sources:
+    with Sources(options, credentials=Credentials(known)) as sources:
         try:
             fetch_blob(sources.open(image(domain)), content, layer)
         except PrestowError as error:

@@ -119,7 +119,7 @@ def test_no_token_service_s_failure_shows_a_secret_from_anywhere(
     fault_registry.on("/token", Fault(status=401, body=ECHO), method="GET", times=1)
     fault_registry.on("/token", fault)
     files = origin(tmp_path, fault_registry.domain)
-    options = Options(timeouts=replace(Timeouts(), exchange=0.3, idle=0.2))
+    options = Options(timeouts=replace(Timeouts(), document=0.3, blob=0.3, idle=0.2))
 
     with Sources(options, credentials=Credentials(files.find, files.places)) as sources:
         source = sources.open(Reference.parse(f"{fault_registry.domain}/team/app:demo"))
