@@ -39,9 +39,10 @@ matrix: packages setup ## crashes and faults at every single system call of ever
 soak: packages setup ## 200 clients of `prestow serve` for ten minutes, with slow and hostile ones beside them
 	$(BIN)/pytest -m soak -v
 
-coverage: packages setup ## the engine's tests, and how many of its lines and branches they run: 5 minutes
-	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 $(SPREAD) --cov --cov-report= $(addprefix tests/,$(ENGINE))
-	$(BIN)/coverage report
+# Python 3.11 fails at times to trace a new thread where an audit hook hears of that, and tests.started has such a hook.
+coverage: packages setup ## the engine's tests, and whether enough of its lines and branches are run: 7 minutes
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 $(SPREAD) -p no:tests.started --cov --cov-report=term \
+	  $(addprefix tests/,$(ENGINE) $(patsubst %,flows/test_%.py,bundle fsck prune pull run))
 
 pythons: packages setup ## the engine's tests on the other Pythons of this machine
 	TMPDIR=$$(.ci/scratch) TESTS="$(TESTS)" .ci/pythons $(UV) $(PYTHONS)
