@@ -149,6 +149,7 @@ def test_commands_answer_as_it_is_recorded(
     called: Called, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRESTOW_DRIVER", "native")
+    monkeypatch.setenv("PRESTOW_HOSTS_DIRS", "[]")  # doctor lists what this host has there
     diff_id = write_layout(tmp_path / "layout")
     answers = []
 
