@@ -126,7 +126,7 @@ def literal_of(host: str) -> IPv4Address | IPv6Address | None:
     host = host.rstrip(".")
     try:
         return address_of(host) or IPv4Address(socket.inet_aton(host))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL, or not ASCII
         return None
 
 

@@ -4,7 +4,7 @@ import traceback
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from prestow.errors import InvalidError
@@ -179,6 +179,8 @@ def test_a_network_exempts_its_addresses(member: str, bits: int, other: str) -> 
     assert is_exempt(url_of(other), str(network)) == (ip_address(other) in network)
 
 
+@example("0.0.0.0", "\0", [])
+@example("0.0.0.0", "\u0660", [])
 @given(st.one_of(names, addresses), st.text(max_size=40), st.lists(st.one_of(names, addresses), max_size=4))
 def test_an_entry_more_never_exempts_less(host: str, noise: str, entries: list[str]) -> None:
     listed = ",".join(entries)

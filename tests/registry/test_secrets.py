@@ -64,7 +64,7 @@ def test_no_failure_tells_a_secret(
     fault_registry.access = Access(fault_registry.url + "/token")
     layer = put_blob(fault_registry.layout, b"x" * 1000, OCI_LAYER)
     content = LocalStore(tmp_path / "content", tmp_path / "ingest", durable=False)
-    options = Options(timeouts=replace(Timeouts(), document=0.3, idle=0.2))
+    options = Options(timeouts=replace(Timeouts(), document=0.3, blob=0.3, idle=0.2))
     reference = Reference.parse(f"{fault_registry.domain}/team/app:demo")
 
     with Sources(options, credentials=Credentials(lambda *_: Credential(CANARY, CANARY))) as sources:
