@@ -1,6 +1,7 @@
 """The checks of ``prestow doctor``, each on its own: one that fails says so and stops no other."""
 
 import os
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,6 +173,9 @@ def _registries(node: Node, registries: Sequence[str]) -> Iterator[Finding]:
     for decision in decisions(node.registry_options, registries):
         check = "other registries" if decision.domain == DEFAULT else f"registry {decision.domain}"
         yield Finding(check, decision.works, decision.found, decision.advice)
+    for mirror in node.health.every():
+        found = f"set aside for another {mirror.until - time.time():.0f} s: {mirror.why}"
+        yield Finding(f"mirror {mirror.origin}", works=False, found=found)
 
 
 def _runtime() -> Iterator[Finding]:

@@ -1,9 +1,12 @@
 """Which servers answer for a reference's domain, and how to speak to each of them.
 
-domain       ─→ endpoints, tried in order: the mirrors of its hosts file, then the registry itself
-docker.io    ─→ https://registry-1.docker.io/v2          the one name that is not its own address
-127.0.0.1:5  ─→ http://127.0.0.1:5/v2                    plain HTTP on loopback, but for port 443 and where the
-other        ─→ https://other/v2                         hosts file names certificates; or where the setting says so
+    domain       ─→ endpoints, tried in order: the mirrors of its hosts file, then the registry itself
+    docker.io    ─→ https://registry-1.docker.io/v2          the one name that is not its own address
+    127.0.0.1:5  ─→ http://127.0.0.1:5/v2                    loopback
+    other        ─→ https://other/v2
+
+Loopback is plain HTTP, except on port 443 and where the hosts file names certificates; so are the registries of the
+setting ``insecure_registries``.
 """
 
 from collections.abc import Iterator

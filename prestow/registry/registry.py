@@ -5,10 +5,12 @@
               GET  /v2/<repository>/blobs/<digest>                 Range: bytes=<offset>- to go on
 
 Mirrors are asked first; the registry's own answer is the one that counts if all fail. A mirror that fails is set aside
-(``health``): the others are asked, and it again only where the registry itself gives no answer. One that breaks off, or
-sends other bytes, is replaced within a blob, by the next server, at the byte reached. A tag is asked for once: from
-then on everything goes by digest, and a tag that moves meanwhile changes nothing. A part is taken only if it is
-exactly the part that was asked for; otherwise the whole is asked for, and what is known already is left out.
+(``health``): the others are asked, and it again only where the registry itself gives no answer. One that breaks off
+within a blob is replaced by the next server at the byte reached; after other bytes, the blob is asked for anew.
+
+A tag is asked for once: from then on everything goes by digest, and a tag that moves meanwhile changes nothing. A part
+is taken only if it is exactly the part that was asked for; otherwise the whole is asked for, and what is known already
+is left out.
 """
 
 import logging
@@ -74,12 +76,13 @@ class RegistrySource:
         with ExitStack() as stack:
             tried: set[str] = set()
 
-            def opened(at: int) -> tuple[Endpoint, Iterator[bytes]]:
-                return self._first(
-                    "pull", lambda endpoint: stack.enter_context(self._fetch_at(endpoint, descriptor, at)), tried
-                )
+            def opened(at: int, failed: PrestowError | None = None) -> tuple[Endpoint, Iterator[bytes]]:
+                def attempt(endpoint: Endpoint) -> Iterator[bytes]:
+                    return stack.enter_context(self._fetch_at(endpoint, descriptor, at))
 
-            yield self._going_on(opened, *opened(offset), descriptor, offset)
+                return self._first("pull", attempt, tried, failed)
+
+            yield self._over_servers(opened, descriptor, offset, *opened(offset))
 
     def reject(self, descriptor: Descriptor) -> bool:
         """Set aside the mirrors that sent bytes of a blob; False if none did."""
@@ -88,19 +91,18 @@ class RegistrySource:
             self._failed(mirror, MismatchError(f"it sent other bytes than those of {descriptor.digest}"))
         return bool(mirrors)
 
-    def _going_on(
+    def _over_servers(
         self,
-        opened: Callable[[int], tuple[Endpoint, Iterator[bytes]]],
-        endpoint: Endpoint,
-        chunks: Iterator[bytes],
+        opened: Callable[[int, PrestowError], tuple[Endpoint, Iterator[bytes]]],
         descriptor: Descriptor,
         at: int,
+        endpoint: Endpoint,
+        chunks: Iterator[bytes],
     ) -> Iterator[bytes]:
-        """Yield the bytes of one server; where a mirror breaks off, go on with those of the next one."""
+        """Yield the bytes of one server; where a mirror breaks off, continue with those of the next server."""
         gave = self._gave.setdefault(descriptor.digest, [])
         while True:
             gave.append(endpoint)
-            broke: PrestowError | None = None
             try:
                 for chunk in chunks:
                     at += len(chunk)
@@ -108,17 +110,28 @@ class RegistrySource:
             except UnavailableError as error:
                 if not endpoint.is_mirror:
                     raise
-                broke = error
+                broken = error
             else:
                 if at >= descriptor.size or not endpoint.is_mirror:
                     self._succeeded(endpoint)
                     return
-            self._failed(endpoint, broke or UnavailableError(f"it ended after {at} of {descriptor.size} bytes"))
-            endpoint, chunks = opened(at)
+                what = f"{descriptor.digest} from {endpoint.name}"
+                broken = UnavailableError(f"{what}: ended after {at} of {descriptor.size} bytes")
+            self._failed(endpoint, broken)
+            endpoint, chunks = opened(at, broken)
 
-    def _first(self, capability: Capability, attempt: Callable[[Endpoint], _T], tried: set[str]) -> tuple[Endpoint, _T]:
-        """Return the first server, of those not tried yet, that answers, and its answer."""
-        failed: PrestowError | None = None
+    def _first(
+        self,
+        capability: Capability,
+        attempt: Callable[[Endpoint], _T],
+        tried: set[str],
+        failed: PrestowError | None = None,
+    ) -> tuple[Endpoint, _T]:
+        """Return the first server, of those not tried yet, that answers, and its answer.
+
+        Raises:
+            PrestowError: none does; the registry's own failure, else that of the first mirror, or the one before.
+        """
         for endpoint in self._in_order(capability):
             if endpoint.base.origin in tried:
                 continue
@@ -135,7 +148,7 @@ class RegistrySource:
                     failed = error
                 else:
                     raise
-        raise failed or UnavailableError(f"{self._reference.domain}: all its servers have failed")
+        raise failed or UnavailableError(f"{self._reference.domain}: its servers were all tried; pull again")
 
     def _in_order(self, capability: Capability) -> list[Endpoint]:
         """Return the servers to ask; mirrors that are set aside come last, behind the registry itself."""

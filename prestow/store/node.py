@@ -19,6 +19,7 @@ from prestow.store.opened import OpenedStore
 if TYPE_CHECKING:
     from config.settings import Settings
     from prestow.layers.scans import Scans
+    from prestow.registry.health import Health
     from prestow.registry.hosts import Options
     from prestow.registry.source import Source, Sources
     from prestow.snapshots.maintained import Maintained
@@ -60,13 +61,19 @@ class Node(OpenedStore):
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
         from config.credentials import credential_places
         from prestow.registry.credentials import CredentialFiles, Credentials
-        from prestow.registry.health import Health
         from prestow.registry.source import Sources
 
         places = credential_places(self.settings.docker_config)
         files = CredentialFiles(places.files, places.text, places.required)
-        credentials, health = Credentials(files.find, files.places), Health(self.home / "registries")
-        return Sources(self.registry_options, credentials=credentials, health=health)
+        credentials = Credentials(files.find, files.places)
+        return Sources(self.registry_options, credentials=credentials, health=self.health)
+
+    @cached_property
+    def health(self) -> "Health":
+        """Which mirrors are set aside."""
+        from prestow.registry.health import Health
+
+        return Health(self.home / "registries")
 
     @property
     def registry_options(self) -> "Options":

@@ -10,14 +10,14 @@ import pytest
 
 from prestow.content.local import LocalStore
 from prestow.content.verify import verify
-from prestow.errors import MismatchError, NotFoundError, PrestowError
+from prestow.errors import MismatchError, NotFoundError, PrestowError, UnavailableError
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
 from prestow.reference import Reference
 from prestow.registry.fetch import fetch_blob, fetch_manifest
 from prestow.registry.health import LONGEST, SHORTEST, Health
 from prestow.registry.source import Source, Sources
-from tests.hosts_files import mirrored
+from tests.hosts_files import mirrored, write_hosts
 from tests.image_factory import put_blob
 from tests.registries import Fault, FaultRegistry
 
@@ -156,6 +156,18 @@ def test_wrong_bytes_come_from_the_next_server_and_the_mirror_is_named(
     (record,) = health.every()
     assert record.origin == f"http://{mirror.domain}"
     assert "bytes" in record.why
+
+
+def test_the_reason_is_told_where_the_only_server_breaks_off(
+    fault_registry: FaultRegistry, content: LocalStore, health: Health, blob: Descriptor, tmp_path: Path
+) -> None:
+    options = write_hosts(tmp_path / "hosts", "registry.example", f'server = "{fault_registry.url}"')
+    fault_registry.on("/blobs/", Fault(drop_after=0))
+
+    with Sources(options, health=health) as sources:
+        source = sources.open(Reference.parse("registry.example/team/app:demo"))
+        with pytest.raises(UnavailableError, match=f"{fault_registry.domain}.*broke"):
+            fetch_blob(source, content, blob)
 
 
 def test_wrong_bytes_after_a_mirror_broke_off_are_fetched_again(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.cli.conftest import Called
-from tests.registries import FaultRegistry
+from tests.registries import Fault, FaultRegistry
 
 
 @pytest.fixture
@@ -70,6 +70,22 @@ def test_doctor_says_which_file_decides_for_a_registry(called: Called, hosts: Pa
     default.unlink()
     default.parent.rmdir()
     assert checks(called, "quay.io") == {"registry quay.io": (True, "no hosts file: https://quay.io/v2", "")}
+
+
+def test_doctor_names_a_mirror_that_is_set_aside_and_why(
+    called: Called, hosts: Path, fault_registry: FaultRegistry
+) -> None:
+    with FaultRegistry(fault_registry.layout) as mirror:
+        mirror.on("", Fault(status=503))
+        write(hosts, fault_registry.domain, f'[host."http://{mirror.domain}"]')
+        assert called("pull", f"{fault_registry.domain}/team/demo:demo").status == 0
+
+        found = called("doctor", "--json").document["checks"]
+
+    (check,) = [check for check in found if check["check"] == f"mirror http://{mirror.domain}"]
+    assert (check["works"], check["needed"]) == (False, False)
+    assert check["found"].startswith("set aside for another ")
+    assert "503" in check["found"]
 
 
 def test_doctor_refuses_what_is_no_registry(called: Called) -> None:
