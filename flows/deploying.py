@@ -3,7 +3,7 @@
 Of a deployment that is there only what belongs to the code is changed: where it is, what it is for, which parameters
 it takes. Schedules, default parameters, limits, tags, the pool and its job template belong to the people who may have
 changed them since. Prefect's own ``prefect deploy`` sets all of that back to what the file says, so a schedule that
-somebody switched on would be off again.
+a person switched on would be off again.
 """
 
 import shlex

@@ -37,7 +37,7 @@ class _Discreet(Flow[P, R]):
 
 
 def discreet(flow: Flow[P, R]) -> Flow[P, R]:
-    """Record of the words, variables and secrets of a flow's runs only what anybody may see; put it above ``@flow``."""
+    """Record only what every user may see of the words, variables and secrets of a flow's runs; above ``@flow``."""
     flow.__class__ = _Discreet  # `with_options` makes plain flows, so it has to be done to one that is there
     return flow
 

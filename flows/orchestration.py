@@ -1,6 +1,6 @@
 """Prefect's settings in a process that runs flows: what makes a short one light, and reading them again.
 
-Prefect is told only where nobody has told it: variables that are set stay as they are. What a service wants to have
+Prefect gets only what is not set: variables that are set stay as they are. What a service wants to have
 (heartbeats, a log of each step) is left to its own environment.
 """
 
@@ -57,7 +57,7 @@ def adopted(env: Mapping[str, str], server: Server) -> bool:
 
 
 def lightened(*, heartbeats: bool = False) -> "Settings":
-    """Return Prefect's settings, made those of a process that is there for one run, but for what somebody has set.
+    """Return Prefect's settings, made those of a process that is there for one run, but for what is set already.
 
     Runs of a terminal or a program send no ``heartbeats``: this host notes their process, and tells when it was killed.
     """

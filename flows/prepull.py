@@ -1,4 +1,4 @@
-"""Flow ``prepull``: a list of images onto this host, before anybody needs them.
+"""Flow ``prepull``: a list of images onto this host, before containers need them.
 
     pull ─┐
     pull ─┼▶ table of what is here now

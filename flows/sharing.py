@@ -1,4 +1,4 @@
-"""Something that a process has once, for as long as anybody in it uses it."""
+"""Something that a process has once, for as long as a thread in it uses it."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from prestow.runtime.control_groups import join, memberships
 
-_FIRST = 1  # the machine's, or the container's, first process, which nobody has started from a shell
+_FIRST = 1  # the machine's, or the container's, first process, which no shell has started
 _PR_SET_TIMERSLACK, _PR_GET_TIMERSLACK = 29, 30
 _USUAL_SLACK = 50_000
 _IO_OF_PROCESS = 1

@@ -4,7 +4,7 @@
         for chunk in chunks: check(); …             # the work; raises CancelledError soon after
 
 The token travels in a context variable, so whatever starts a thread for part of the work copies the context into it
-(``contextvars.copy_context``). Work that nobody can cancel sees a token that is never set. What is complete when the
+(``contextvars.copy_context``). Work that cannot be cancelled sees a token that is never set. What is complete when the
 error is raised stays in the store, as after a crash.
 """
 
@@ -91,7 +91,7 @@ def watched(token: Token) -> Iterator[Token]:
 
 
 def current() -> Token | None:
-    """Return the token of the work that this is part of; None where nobody can cancel it."""
+    """Return the token of the work that this is part of; None where it cannot be cancelled."""
     return _token.get()
 
 

@@ -13,7 +13,7 @@
     ├── StorageError          the store's own disk or database failed
     ├── RuntimeFailedError    runc could not do what it was asked
     ├── ContainerFailedError  a container's process ended with a status other than 0
-    └── CancelledError        somebody ended it: what was complete stays, run it again to go on
+    └── CancelledError        it was ended: what was complete stays, run it again to resume
 
 Whether a retry can help is the error's own knowledge: ``transient``. A message says what, which, expected and
 found, and what to do; text that came from the other side goes through :func:`printable` first.

@@ -18,7 +18,7 @@ from prestow.store.node import Node
 
 
 def reached(checkpoint: Checkpoint, node: Node, name: str, digest: Digest) -> None:
-    """Emit the event of a checkpoint that image ``name`` reached in ``node``; outside a run there is nobody to tell.
+    """Emit the event of a checkpoint that image ``name`` reached in ``node``; outside a run there is no API to tell.
 
     ``digest`` is that of what was completed: the image's, a layer's, or a chain ID.
     """

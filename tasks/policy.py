@@ -7,7 +7,7 @@
 
 **Caching.** A call is remembered under (step, version, store, key), and what is remembered counts only while ``hit``
 holds: the store is the judge, Prefect's memory is not. A record is a file below the store, ``prefect/results``; it
-holds the value in plain JSON and nothing else. What type to read it as is known to the step and to nobody else, so a
+holds the value in plain JSON and nothing else. What type to read it as is known to the step alone, so a
 forged record can name no serializer and no class; one that does not fit is no record. A step without ``key``, or
 whose ``key`` gives None, runs each time.
 
@@ -117,7 +117,7 @@ class _Record(WritableFileSystem):
         return json.dumps({"metadata": metadata, "result": text}).encode()
 
     def _resolve_path(self, _path: str) -> None:
-        """Keep keys as they are: a state tells nobody a path from which a record could be loaded unjudged."""
+        """Keep keys as they are: a state gives no reader a path from which a record could be loaded unjudged."""
 
 
 class Step(Generic[P, R]):

@@ -155,6 +155,13 @@ def test_settings_forms_errors_and_warnings_are_in_plain_words() -> None:
     assert found(chain.from_iterable(map(literals, PRODUCT))) == []
 
 
+def test_docstrings_and_comments_name_the_actor() -> None:
+    nameless = re.compile(r"\b(?:some|any|no)body\b(?!\.pem|:nothing)", re.IGNORECASE)  # but for a file and a password
+    lines = [(where(file), line) for file in PRODUCT for line in file.read_text("utf-8").splitlines()]
+
+    assert [(file, line) for file, line in lines if nameless.search(line)] == []
+
+
 def test_no_module_class_or_function_has_the_name_of_a_state() -> None:
     bad = [f"{where(file)}:{line}: {name}" for file in PRODUCT for line, name in names(file) if words_of(name) & NAMES]
 

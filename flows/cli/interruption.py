@@ -90,7 +90,7 @@ class _Ending:
 
     def leave(self) -> NoReturn:
         """Do what is to be done last, say what happened, and leave without waiting for anything."""
-        with self._leaving:  # and never let anybody in again
+        with self._leaving:  # and let no signal in again
             self._last.close()
             say(SENTENCE)
             self._end()

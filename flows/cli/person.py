@@ -16,13 +16,13 @@ _QUESTION = "Approve? Answer y, or n and the reason; or answer in the Prefect UI
 
 
 def person() -> Person:
-    """Return who is to be asked: somebody who can both read standard error and answer on standard input, or nobody."""
+    """Return the person to ask, if there is one who reads standard error and answers on standard input."""
     here = sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
     return AtTerminal() if here else Elsewhere()
 
 
 class Elsewhere:
-    """Somebody at the Prefect UI."""
+    """A person at the Prefect UI."""
 
     def ask(self, description: str, url: str | None) -> None:
         """Show what it is about, and say where the answer is expected."""
@@ -35,7 +35,7 @@ class Elsewhere:
 
 
 class AtTerminal(Elsewhere):
-    """Somebody at the terminal of this process."""
+    """A person at the terminal of this process."""
 
     def __init__(self) -> None:
         """Expect an answer."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-_QUIET = {"verify", "tag", "resolve", "sweep"}  # over before anybody could read of it
+_QUIET = {"verify", "tag", "resolve", "sweep"}  # over before a person could read of it
 _FOREGROUND = "run_container"
 _SECONDS = 5.0  # between two lines of one step
 

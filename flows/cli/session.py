@@ -83,6 +83,6 @@ def elsewhere(args: argparse.Namespace) -> None:
 
 
 def quieten(env: MutableMapping[str, str]) -> None:
-    """Keep Prefect's log out of the terminal, unless somebody chose its level."""
+    """Keep Prefect's log out of the terminal, unless its level was chosen."""
     if _LEVEL not in env:
         env.setdefault(_CONSOLE_LEVEL, "CRITICAL")

@@ -28,5 +28,5 @@ def show(args: argparse.Namespace) -> int:
 
 
 def _short(key: str | None) -> str:
-    """Cut a chain ID short, and no key that somebody chose."""
+    """Cut a chain ID short, but no key that a person chose."""
     return "-" if key is None else key[:19] if key.startswith(("sha256:", "sha512:")) else key

@@ -3,11 +3,11 @@
     server  ── listens on a port ────────── dies          next server: the same port, the same password
     a run   ── binds the port as well ────────────────────────────────────────────▶
 
-A run must find the next server where the last one was: Prefect's client knows one address. And nobody else may ever
+A run must find the next server where the last one was: Prefect's client knows one address. And no other user may ever
 listen there and be told the password. Linux gives both: sockets with SO_REUSEPORT share a port only if all have it
 and one user owns them, and connections go to those that listen. So while a run has the port bound, no other user can
 get it, and the next server can. A run says that it has it, all the time since the server lived, by a shared lock on
-``server.users``; where nobody holds that, a server takes a new port and a new password.
+``server.users``; where no process holds that, a server takes a new port and a new password.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ def bind(port: int) -> socket.socket:
     # asyncio turns Nagle's algorithm off only where the protocol is named, and each reply would take 40 ms longer
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        # and never SO_REUSEADDR: a port on which nobody listens is then shared with every user
+        # and never SO_REUSEADDR: a free port is then shared with every user
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(("127.0.0.1", port))
     except OSError:

@@ -45,7 +45,7 @@ def begin(home: Path) -> None:
 def ensure(home: Path, *, timeout: float = 120.0, silence: float = 15.0) -> Server:
     """Return the server of the store in ``home``, started if need be; any number of processes may ask at once.
 
-    One that has served and answers nobody for ``silence`` seconds is ended, and another one started.
+    One that has served and answers no request for ``silence`` seconds is ended, and another one started.
 
     Raises:
         UnavailableError: it did not come up within ``timeout`` seconds.

@@ -1,4 +1,4 @@
-"""Whether anybody uses the local server: for how long it has answered no request, with no connection to watch it."""
+"""Whether a client uses the local server: for how long it has answered no request, with no connection to watch it."""
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,7 +14,7 @@ class Idle:
     """An application that knows since when it has nothing to do.
 
     A client that runs a flow has a websocket open for its events, and so has a browser that shows the UI; a worker
-    asks every few seconds. So nobody whom the end of the server could hurt is overlooked.
+    asks every few seconds. So no client whom the end of the server could hurt is overlooked.
     """
 
     def __init__(self, application: Application, clock: Callable[[], float] = time.monotonic) -> None:

@@ -1,6 +1,6 @@
 """A run keeps its server: one that dies in the middle is started again, where Prefect's client looks for it.
 
-Prefect's client asks again for half a minute while nobody answers, and sends what it was not told of as received.
+Prefect's client asks again for half a minute while no server answers, and sends what it was not told of as received.
 So a run whose server is killed goes on, and its record is complete in the end.
 """
 
@@ -57,7 +57,7 @@ def _outlived(record: Record, over: int) -> bool:
         poll = select.poll()
         poll.register(over, select.POLLHUP)
         poll.register(process, select.POLLIN)
-        alive = record.process.alive()  # else the number may be somebody else's by now
+        alive = record.process.alive()  # else the number may be another process's by now
         return over in dict(poll.poll(None if alive else 0))
     finally:
         os.close(process)

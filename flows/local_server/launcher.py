@@ -5,10 +5,10 @@
    is sent twice is written once (see ``events``).
 3. A reply 503 says Retry-After, which Prefect's client obeys; without it the client sleeps for seconds.
 4. It serves a socket that it bound itself, so there is no port to guess and none to lose to another process.
-5. It ends when nobody has asked it for anything for long; the next one who needs it starts it again. Without its
+5. It ends after a long time without a request; the next process that needs it starts it again. Without its
    store it ends at once.
 6. It leaves the control group of whoever started it, and all else that was set for that one (see ``flows.outliving``).
-7. It looks for something to do as seldom as nobody notices (see ``polling``).
+7. It looks for something to do as seldom as goes unnoticed (see ``polling``).
 
 Run as ``python -P -m flows.local_server.launcher DIRECTORY``, with the lock's descriptor open (see ``ensure``).
 """
@@ -38,7 +38,7 @@ _HOUR = 3600.0
 
 
 def main(directory: Path) -> None:
-    """Serve until a signal ends the process, or nobody needs it."""
+    """Serve until a signal ends the process, or no client needs it."""
     gc.disable()  # what is imported is no garbage, and looking for some takes a tenth of the start
     leave_starter("server", files=1)
     os.umask(0o077)
@@ -120,7 +120,7 @@ def _serve(listener: socket.socket, record: Record, directory: Path) -> None:
     store = Presence(directory, LOCK_FD)
 
     class Serving(PatientServer):
-        """Tells when it serves, and ends when nobody has needed it for long, or its store is gone."""
+        """Says when it serves, and ends after a long time without a request, or when its store is gone."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)

@@ -1,6 +1,6 @@
-"""How often the local server looks by itself for something to do: as seldom as nobody notices.
+"""How often the local server looks by itself for something to do: as seldom as goes unnoticed.
 
-Prefect's server is made for many users, and this one is there for hours in which nobody asks it for anything. As it
+Prefect's server is made for many users, and this one is there for hours without a request. As it
 comes, it wakes up twenty times a second: uvicorn and a listener for cancellations of its background tasks look ten
 times a second each, those tasks' queue four times, and five services begin every five seconds. One of the five obeys
 no setting: the consumer of events sweeps up after automations, in three transactions.

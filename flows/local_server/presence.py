@@ -1,4 +1,4 @@
-"""Whether the store that a local server belongs to is still where it was: a server without one is nobody's."""
+"""Whether the store that a local server belongs to is still where it was: a server without one serves no store."""
 
 import os
 from pathlib import Path

@@ -45,7 +45,7 @@ class Approval(RunInput):
 
 
 class Person(Protocol):
-    """Somebody at the terminal of this process."""
+    """A person at the terminal of this process."""
 
     def ask(self, description: str, url: str | None) -> None:
         """Show what is to be approved, once; ``url`` is the run's page in the UI, where that is known."""
@@ -127,7 +127,7 @@ def _pause(client: SyncPrefectClient, run: UUID, form: type[Approval], key: str)
     state: State = Paused(pause_key=key)
     keys = keyset_from_paused_state(state)
     state.state_details.run_input_keyset = cast("dict[str, str]", keys)
-    form.save(keys, flow_run_id=run)  # before anybody can see that the run waits for it
+    form.save(keys, flow_run_id=run)  # before a person can see that the run waits for it
     result = client.set_flow_run_state(run, state)
     if result.state is None or not result.state.is_paused():
         raise PreconditionError(f"the Prefect API does not pause this run: {result.details}")

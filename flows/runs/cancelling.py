@@ -121,7 +121,7 @@ def _cancellable(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) ->
 
 @contextmanager
 def _watched(flow_run: FlowRun) -> Iterator[Token]:
-    """Yield a run its token, and set that when somebody cancels the run at the API, unless a worker is told of it."""
+    """Yield a run its token, and set that when the run is cancelled at the API, unless its worker sees that."""
     whole = current()
     token, over = Token() if whole is None else whole.part(), threading.Event()
     before = _run.set(flow_run.id)

@@ -1,4 +1,4 @@
-"""Runs whose process was killed: the API is told, when somebody comes who can tell it.
+"""Runs whose process was killed: the next process that finds them reports it to the API.
 
 Nothing of them is lost in the store. But who looks at the UI, or waits for a run, would see it Running for ever.
 """

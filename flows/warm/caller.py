@@ -136,7 +136,7 @@ def confined() -> bool:
 
 
 def _filters(pid: str) -> int:
-    """Count the filters of system calls: more than the first process has are somebody's own."""
+    """Count the filters of system calls: more than the first process has were set on purpose."""
     with suppress(OSError), Path(f"/proc/{pid}/status").open(encoding="ascii", errors="replace") as status:
         for line in status:
             if line.startswith("Seccomp_filters:"):

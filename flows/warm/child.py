@@ -38,7 +38,7 @@ def live(caller: socket.socket, key: str, command: Command) -> NoReturn:
 
 
 def _tie_to_server() -> None:
-    """End when the server is killed: nobody would know of us any more."""
+    """End when the server is killed: no process would know of us any more."""
     server = os.getppid()
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != server:

@@ -102,7 +102,7 @@ def _connected(home: Path, ours: str, program: str) -> tuple[socket.socket | Non
         except OSError:
             break
         if not started:
-            time.sleep(_POLL)  # somebody else is at it
+            time.sleep(_POLL)  # another process is at it
     return None, started
 
 

@@ -24,7 +24,7 @@ def receive(connection: socket.socket, files: int = 0) -> tuple[Any, list[int]]:
     """Return the next message, and up to ``files`` descriptors that came with it.
 
     Raises:
-        EOFError: the other side has gone, or says what nobody could have meant.
+        EOFError: the other side has gone, or says nonsense.
     """
     head, found, _, _ = socket.recv_fds(connection, _LENGTH.size, files)
     (length,) = _LENGTH.unpack(head + _exactly(connection, _LENGTH.size - len(head)))

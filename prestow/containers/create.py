@@ -122,7 +122,7 @@ def _known(node: Node, record: ContainerRecord) -> bool:
 
 
 def _refuse_another(directory: Path) -> None:
-    """Refuse a folder that is a complete bundle, which nobody but its own container may take up."""
+    """Refuse a folder that is a complete bundle, which only its own container may take up."""
     if (directory / CONFIG).exists() or mounted_at(directory / ROOTFS):
         raise AlreadyExistsError(
             f"{directory} is the bundle of another container; remove that container, or choose another directory"

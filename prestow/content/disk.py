@@ -58,7 +58,7 @@ def failure(error: OSError, what: str) -> PrestowError:
 
 
 def check_descriptors(what: str, count: int = 1) -> None:
-    """Make sure that so many files can be opened, where somebody could not and does not say why.
+    """Make sure that so many files can be opened, for libraries that fail without saying why.
 
     Raises:
         UnavailableError: too many are open.
@@ -87,7 +87,7 @@ def make_folder(folder: Path, *, durable: bool = True) -> None:
 
 
 def write_new(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> Path:
-    """Write a file beside ``path``, under a name that nobody uses, for the caller to rename or link."""
+    """Write a file beside ``path``, under a name that no process uses, for the caller to rename or link."""
     temporary = path.with_name(owned_name(f".{path.name}"))
     try:
         with temporary.open("xb") as file:
@@ -105,7 +105,7 @@ def write_new(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True
 def remove_abandoned(folder: Path) -> None:
     """Remove the files that dead processes were about to give their names in a folder; success if there is none.
 
-    What is a folder belongs to somebody who knows how to remove it.
+    A directory is removed by the code that knows how.
     """
     with suppress(FileNotFoundError):
         for path in folder.iterdir():

@@ -93,7 +93,7 @@ class LocalStore(Blobs):
             writer.commit(size, digest)
 
     def _drop_leftover(self, ref: str) -> None:
-        """Remove an ingest that is of no use any more, unless somebody thinks otherwise."""
+        """Remove an ingest that is of no use any more, unless another process uses it."""
         with suppress(UnavailableError):
             self.abort(ref)
 
@@ -117,7 +117,7 @@ class LocalStore(Blobs):
             yield from (status for ingest in Ingest.walk(self.ingests) if (status := ingest.status()))
 
     def abort(self, ref: str) -> None:
-        """Drop an ingest that nobody writes."""
+        """Drop an ingest that no process writes."""
         ingest = Ingest.of(self.ingests, ref)
         if ingest.folder.exists():
             with ingest.lock(ref, timeout=0):
@@ -147,7 +147,7 @@ class LocalStore(Blobs):
             remove_abandoned(self.root)
 
     def sweep_ingests(self, keep: Callable[[Status], bool], *, dry_run: bool = False) -> list[Status]:
-        """Drop the ingests that nobody writes and that ``keep`` does not want, asked while they are locked.
+        """Drop the ingests that no process writes and that ``keep`` does not want, asked while they are locked.
 
         Returns:
             What was dropped, or would have been.

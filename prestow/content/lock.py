@@ -1,8 +1,8 @@
 """Locks between processes: ``flock`` on a permanent file.
 
 The kernel lets go of the lock when its holder dies, however it dies. The file stays: whoever had opened it before it
-was removed would lock a file that no longer has a name, next to a second holder of its successor. (Should somebody
-remove it by hand, or its holder retire it, the comparison after locking finds out.) A child that was forked meanwhile
+was removed would lock a file that no longer has a name, next to a second holder of its successor. (Should it be
+removed by hand, or its holder retire it, the comparison after locking finds out.) A child that was forked meanwhile
 shares the lock, so releasing is done in so many words, not left to closing the file.
 
 Who waits for longer than half a second says once for what and for whom, and for whose deadline passes, the error says

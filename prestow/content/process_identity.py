@@ -116,7 +116,7 @@ class Process:
 
 
 def owned_name(stem: str) -> str:
-    """Return a name that nobody uses, for something of this process."""
+    """Return a name that no other process uses."""
     process = Process.current()
     whose = f"{process.boot_id}.{process.namespace}.{process.pid}.{process.started}"
     return f"{stem}.{secrets.token_hex(8)}.{whose}"

@@ -1,11 +1,11 @@
-"""Quarantine: what is damaged, or what nobody knows, is moved out of the way; deleting it waits.
+"""Quarantine: what is damaged or unknown is moved out of the way; deleting it waits.
 
     quarantine/<UTC time>-<random>/     one thing each
       note.json                         what it was called, when it was moved, and why
       <name>                            the file or folder itself
 
 It lies on the store's own file system, so that a move is a rename: whoever has the thing open or mounted keeps it. The
-note is durable before the move, so that nothing ever lies here of which nobody knows what it was.
+note is durable before the move, so that everything here has a record of what it was.
 """
 
 import json
@@ -99,5 +99,5 @@ class Quarantine:
                 note = json.loads((folder / _NOTE).read_bytes())
                 yield Quarantined(folder, str(note["path"]), str(note["why"]), float(note["moved_at"]))
             except (OSError, ValueError, LookupError, TypeError, RecursionError):
-                with suppress(FileNotFoundError):  # somebody removed it
+                with suppress(FileNotFoundError):  # another process removed it
                     yield Quarantined(folder, "", "the reason is not recorded", folder.lstat().st_mtime)

@@ -47,7 +47,7 @@ def verify(content: Store, descriptor: Descriptor, *, unless: Digest | None = No
         except PreconditionError:
             if unless is None or not content.has(unless):  # else it came meanwhile, and the fetched bytes went
                 raise
-    elif status is not None:  # cut off, or what a power cut left of it; nobody goes on with it
+    elif status is not None:  # cut off, or what a power cut left of it; no process resumes it
         with suppress(UnavailableError):
             content.abort(ref)
     return Verified(digest, size)

@@ -22,7 +22,7 @@ _NAMELESS = "no name leads to it, as far as documents can be read"
 
 
 def files(node: Node, hashed: Collection[Digest], progress: Progress | None) -> Iterator[Finding]:
-    """Look for what nobody knows, and for damaged blobs that no image led to.
+    """Look for unknown files, and for damaged blobs that no image led to.
 
     Args:
         node: the store.
@@ -40,7 +40,7 @@ def files(node: Node, hashed: Collection[Digest], progress: Progress | None) -> 
 
 
 def aside(node: Node, path: Path, kind: DamageKind, what: str) -> Finding:
-    """Return the finding of something that is in nobody's way in quarantine."""
+    """Return the finding of something that goes to quarantine."""
     return Finding(
         Damage(kind, Subject.file(path), what), _ASIDE, partial(node.content.quarantine_area.take, path, what)
     )
@@ -64,7 +64,7 @@ def _mark(node: Node, path: Path) -> None:
 
 
 def _unknown(node: Node, folder: Path, known: Collection[str]) -> Iterator[Finding]:
-    """Find what is not ours; hidden files are somebody's who is about to rename them, or to go."""
+    """Find what is not ours; hidden files are those of processes that are about to rename or remove them."""
     for path in _entries(folder):
         if path.name not in known and not path.name.startswith("."):
             yield aside(node, path, DamageKind.UNKNOWN, "is nothing that belongs here")

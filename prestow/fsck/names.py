@@ -20,7 +20,7 @@ _WRITTEN = "index.json was written again"
 
 
 def names(node: Node) -> Iterator[Finding]:
-    """Compare the names, both read at one moment, in which nobody changes any."""
+    """Compare the names, both read at one moment, in which no process changes any."""
     path = node.content.root / "index.json"
     try:
         with node.database.transaction():

@@ -163,7 +163,7 @@ class _Work:
                     yield from self._image(descriptor, document)
 
     def _entries(self, index: Index, descriptor: Descriptor) -> list[Descriptor]:
-        """Return the manifests of an index that are here; this host's if somebody removed all of them."""
+        """Return the manifests of an index that are here; this host's if all of them were removed."""
         here = [entry for entry in index.manifests if present(self.node, entry.digest)]
         if not here:
             here = [index.select(host())]
@@ -224,7 +224,7 @@ class _Work:
         """Fetch from the first place of the image, under whatever name, that has it.
 
         Raises:
-            NotFoundError: none has, or nobody noted any.
+            NotFoundError: none has, or none is recorded.
         """
         failures = []
         names = [self.record, *(record for record in self.node.images.every() if record.target == self.record.target)]

@@ -50,7 +50,7 @@ def repair_store(node: Node, *, unsure: bool = False, progress: Progress | None 
 
     Args:
         node: the store.
-        unsure: whether an image is damaged still, so that nobody knows what else may be of it: that stays then.
+        unsure: whether an image is still damaged: what else belongs to it is then unknown, and stays.
         progress: told of bytes as they are read.
 
     Raises:

@@ -210,7 +210,7 @@ class _Collection:
         return gone
 
     def _remove(self, thing: Thing, row: Row) -> dict[Thing, Removed]:
-        """Remove a snapshot and give what it was; nothing if somebody began to use it after the survey."""
+        """Remove a snapshot and return what it was; nothing if a process began to use it after the survey."""
         driver = self.drivers[row["driver"]]
         removed = Removed("snapshot", thing.name, driver.usage(row["key"]).bytes, UNHELD)
         driver.refuse_mounted(row["key"])

@@ -1,4 +1,4 @@
-"""Prune: free what nothing holds, and by the rules of retention forget what nobody needs; on a full disk too."""
+"""Prune: free what nothing holds, and remove names by the rules of retention; on a full disk too."""
 
 from dataclasses import dataclass
 

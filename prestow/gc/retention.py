@@ -1,4 +1,4 @@
-"""Retention: which names, and which of the targets that they had before, are forgotten although nobody said so.
+"""Retention: which names, and which of the targets that they had before, are removed by rules, and not by a command.
 
     generations    what a name stood for before it was pulled anew: the newest N of each name stay
     unused_for     a name that was neither pulled anew nor used for so long goes
@@ -25,7 +25,7 @@ _PERCENT = 100
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept of what nobody removed.
+    """What is kept of names that were not removed.
 
     Attributes:
         generations: how many earlier targets of each name stay.

@@ -136,7 +136,7 @@ def _commit_ahead(content: Store, layer: Layer) -> bool:
     status = content.status(diff_ref(layer.diff_id))
     if status is None or not status.sealed:
         return False
-    with suppress(MismatchError, PreconditionError):  # it was damaged, or somebody else took it up: start again
+    with suppress(MismatchError, PreconditionError):  # it was damaged, or another process took it up: start again
         content.commit_ingest(diff_ref(layer.diff_id), None, layer.diff_id)
         return True
     return False
@@ -152,7 +152,7 @@ def settle(content: Store, layer: Layer) -> None:
         StorageError: it failed.
     """
     if layer.diff_id != layer.descriptor.digest and (content.has(layer.diff_id) or _commit_ahead(content, layer)):
-        with suppress(UnavailableError):  # somebody wants it
+        with suppress(UnavailableError):  # another process wants it
             content.abort(layer_ref(layer.descriptor.digest))
 
 

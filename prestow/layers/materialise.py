@@ -1,8 +1,8 @@
 """A tree as a folder: every file written once, in its final state, and no name of a layer a path for the kernel.
 
 The walk goes down the *tree*, never the disk: it makes each folder, opens it, and works in it by descriptor. A name is
-one component, made exclusively and never followed, so neither what a layer holds nor what somebody slips in meanwhile
-leads anywhere. What fails half way is left for the caller to discard.
+one component, made exclusively and never followed, so neither what a layer holds nor what another process slips in
+meanwhile leads anywhere. What fails half way is left for the caller to discard.
 
     folder   mkdir 0700, children, then its attributes      times would not outlive the making of children
     file     create 0600, data, attributes                  holes stay holes

@@ -1,4 +1,4 @@
-"""Leases: what somebody uses who cannot name it yet, safe from the garbage collection until an end.
+"""Leases: what a process uses before it has a name, safe from the garbage collection until an end.
 
     create ──▶ add(content | ingest | snapshot) … ─┬▶ delete, when a name or a container holds the result
                                                    ├▶ leave, when it is to be gone on with later ─▶ expires
@@ -6,7 +6,7 @@
 
 Take the lease first, and look for the thing afterwards: the garbage collection decides in one transaction, so what is
 still there once ``add`` has returned will stay. A lease lasts as long as the process that took it, however long that
-works, so that nobody has to renew it. From the death of the process, or from ``leave``, the clock of the boot decides,
+works, so that it need not be renewed. From the death of the process, or from ``leave``, the clock of the boot decides,
 which cannot be set; only after a reboot does the wall clock.
 """
 
@@ -95,7 +95,7 @@ class Leases:
 
         Args:
             owner: who takes it, for people.
-            ttl_seconds: how long it lasts at least, if nobody deletes it.
+            ttl_seconds: how long it lasts at least, unless it is deleted.
         """
         now, process = self._clock(), self._current()
         lease = Lease(secrets.token_hex(8), self._namespace, owner, now, now + ttl_seconds, process.pid)
@@ -253,7 +253,7 @@ def _works(row: Row) -> bool:
 
 
 def _is_left(row: Row) -> bool:
-    """Whether nobody works under a lease any more: it was left on purpose, or its process is known to have ended."""
+    """Whether no process works under a lease: it was left on purpose, or its process is known to have ended."""
     return row["pid"] is None or _process(row).ended()
 
 

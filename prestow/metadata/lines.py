@@ -18,7 +18,7 @@ _PIECE = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The lines of an open file, which nobody changes.
+    """The lines of an open file, which no process changes.
 
     Attributes:
         file: the file.

@@ -2,7 +2,7 @@
 
     <home>/names.log    a line a change: {"seq": …, "namespace": …, "name": …, "entry": as in index.json, or null}
 
-A change is on the disk here before it is committed, and so before anybody is told of it; whoever begins the next one
+A change is on the disk here before it is committed, and so before it is reported; the process that begins the next one
 starts the file anew if ``index.json`` has all that was committed. So ``index.json``, and on top of it these lines in
 their order, always tell every name. A line whose change was not committed may be there too, as a name that
 was about to be: a name too many does less harm than an image lost.

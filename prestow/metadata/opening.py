@@ -122,7 +122,7 @@ class Opening:
         return connection
 
     def _is_still(self) -> bool:
-        """Whether nobody can be at the file: on a read-only disk SQLite does not open it before it was told so."""
+        """Whether no process can write the file: on a read-only disk SQLite does not open it before it was told so."""
         with suppress(OSError):
             read_only = os.statvfs(self.path.parent).f_flag & os.ST_RDONLY
             return bool(read_only) and not Path(f"{self.path}-wal").exists()

@@ -56,7 +56,7 @@ class _Published:
 
     @classmethod
     def read(cls, content: Blobs) -> Self | None:
-        """Return what was noted; None if nothing was, or somebody else replaced the file since."""
+        """Return what was noted; None if nothing was, or another tool replaced the file since."""
         with suppress(OSError, ValueError, TypeError):
             found = cls(**json.loads(_lock(content).read_bytes()))
             if found.form == _FORM and found.file is not None and tuple(found.file) == _identity(content):
@@ -115,7 +115,7 @@ def publish_names(db: Database, content: Blobs, *, whole: bool = False) -> None:
 
 
 def catch_up(db: Database, content: Blobs) -> None:
-    """Finish what somebody who died had not published; what another tool wrote into the file is left alone.
+    """Finish what a dead process had not published; what another tool wrote into the file is left alone.
 
     Raises:
         UnavailableError: others have been writing it all the time.

@@ -80,7 +80,7 @@ def untag(db: Database, content: Blobs, *names: str, namespace: str = DEFAULT) -
 def untag_chosen(
     db: Database, content: Blobs, choose: Callable[[], Iterable[str]], *, namespace: str = DEFAULT
 ) -> tuple[ImageRecord, ...]:
-    """Forget the names that ``choose`` gives, asked when nobody else can change any; see :func:`untag`."""
+    """Forget the names that ``choose`` gives, asked when no other process can change any; see :func:`untag`."""
     db.make_room()
     with changing_names(db, content):
         records = tuple(Images(db, namespace).remove(name) for name in choose())

@@ -4,7 +4,7 @@
     we        the realm's service for a token, with our credential if it may have it (tokens.py)     token
     registry  the same request again, Authorization: Bearer <token>
 
-Three things keep credentials at home. A realm is a URL that the registry names, and it may name anybody's: only some
+Three things keep credentials at home. A realm is a URL that the registry names, and it may name any server: only some
 are given our credentials (realms.py), any other one is asked anonymously. A realm cannot lie deeper in our networks
 than the registry. And it has to use TLS, unless the operator said so or all is on loopback.
 

@@ -1,7 +1,7 @@
 """The client: requests to endpoints, with redirects followed and challenges answered.
 
 One a process: it keeps connections and tokens between requests, for all threads. Some registries only redirect to
-another, which then has a challenge of its own: it is answered as nobody, since the credentials are for the first.
+another, which then has a challenge of its own: it is answered without credentials, which are for the first.
 """
 
 import time

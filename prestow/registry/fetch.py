@@ -66,7 +66,7 @@ def fetch_manifest(
         MismatchError: bytes other than the descriptor's.
         ExhaustedError: a document is too large, there are too many layers, or the disk is full.
         UnauthorizedError: who we are may not have it.
-        UnavailableError: nobody answers.
+        UnavailableError: no server answers.
     """
     descriptor, manifest = descend(
         target,
@@ -136,7 +136,7 @@ def fetch_blob(
     Raises:
         NotFoundError: the registry lacks it.
         UnauthorizedError: who we are may not have it.
-        UnavailableError: the connection broke too often; what came is kept, the next call goes on there.
+        UnavailableError: the connection broke too often; what came is kept, the next call resumes there.
         MismatchError: there are more or fewer bytes than the descriptor says; they are dropped.
         InvalidError: the registry's answer breaks a rule.
         ExhaustedError: the disk is full.

@@ -82,7 +82,7 @@ def _run(program: str, server: bytes, timeout: float) -> tuple[int, bytes]:
 
 
 def _pipe_with(data: bytes) -> int:
-    """Return the reading end of a pipe that holds ``data``, which must fit, so that nobody has to write meanwhile."""
+    """Return the reading end of a pipe that holds ``data``, which must fit, so that no thread has to write it."""
     reader, writer = os.pipe()
     os.write(writer, data)
     os.close(writer)

@@ -124,7 +124,7 @@ class LayoutBlobs:
         self._path = path
 
     def open(self, digest: Digest) -> BinaryIO:
-        """Open a blob; a link is not followed, since nobody verifies what is served and it might be any file."""
+        """Open a blob; a link is not followed, since what is served is not verified, and it might be any file."""
         path = self._path / blob_name(digest)
         if path.is_symlink():
             raise NotFoundError(f"layout: {path} is a link, which is not served")

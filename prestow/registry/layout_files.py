@@ -1,6 +1,6 @@
 """What an OCI image layout lies in: a folder, or a tar of one that is not compressed.
 
-Either gives a file of the layout by name, as a run of bytes of an open file. A layout may come from anybody, so a
+Either gives a file of the layout by name, as a run of bytes of an open file. A layout may come from any source, so a
 name is never a way out of it: a file is taken only if it is a regular file, and in a tar only if it is a regular
 member. Whoever reads bytes of it hashes them.
 """

@@ -1,6 +1,6 @@
 """Realms: which token services may be given the credentials of the registry that named them.
 
-A realm is a URL that the registry names, and it may name anybody's. Credentials go to the registry's own host, to a
+A realm is a URL that the registry names, and it may name any server. Credentials go to the registry's own host, to a
 host above or below it in the name (``registry.gitlab.com`` and ``gitlab.com``), to token services that are known to
 belong to their registries, and to hosts that the operator trusts. Any other realm is asked anonymously.
 """

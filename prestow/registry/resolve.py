@@ -1,6 +1,6 @@
 """The step *resolve*: from a name to the descriptor that it points to at this moment.
 
-A tag is always asked for, since it may have moved. A digest cannot move: if its blob is here, nobody is asked.
+A tag is always asked for, since it may have moved. A digest cannot move: if its blob is here, no server is asked.
 """
 
 from prestow.content.store import Store
@@ -17,7 +17,7 @@ def resolve(source: Resolver, content: Store, reference: Reference | LayoutRefer
     Raises:
         NotFoundError: there is none of that name.
         UnauthorizedError: who we are may not know.
-        UnavailableError: nobody answers.
+        UnavailableError: no server answers.
         InvalidError: the answer breaks a rule.
         MismatchError: a digest was asked for, and answered with another.
     """

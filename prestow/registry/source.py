@@ -31,7 +31,7 @@ class Resolver(Protocol):
         Raises:
             NotFoundError: there is none of that name.
             UnauthorizedError: who we are may not know.
-            UnavailableError: nobody answers.
+            UnavailableError: no server answers.
             InvalidError: the answer breaks a rule.
         """
 
@@ -45,7 +45,7 @@ class Fetcher(Protocol):
         Raises:
             NotFoundError: they are not there.
             UnauthorizedError: who we are may not have them.
-            UnavailableError: nobody answers; while reading: the connection broke, go on at the new offset.
+            UnavailableError: no server answers; while reading: the connection broke, resume at the new offset.
             MismatchError: there are not as many as the descriptor says.
             InvalidError: the answer breaks a rule.
         """

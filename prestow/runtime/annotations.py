@@ -39,7 +39,7 @@ def annotations(config: ImageConfig, own: Mapping[str, str], warnings: list[str]
     """Collect the annotations; what is left out is said in ``warnings``.
 
     Raises:
-        InvalidError: an empty key, or more labels than anybody reads.
+        InvalidError: an empty key, or more labels than any tool reads.
     """
     labels = config.process.labels
     size = sum(len(key) + len(value) for key, value in labels.items())

@@ -74,7 +74,7 @@ def prepare_bundle(directory: Path) -> Path:
     """Make the folder with an empty ``rootfs``, and give the path of that; success if they are there.
 
     Raises:
-        InvalidError: the folder is a link, or belongs to or can be written by somebody else.
+        InvalidError: the folder is a link, or belongs to another user, or others may write to it.
         AlreadyExistsError: something foreign is in it.
         StorageError: the disk failed; ExhaustedError where it is full.
     """
@@ -86,7 +86,7 @@ def claim_root(directory: Path) -> Path:
     """Make the folder and note that what comes into ``rootfs`` is ours, to be made anew if it is cut off.
 
     Raises:
-        InvalidError: the folder is a link, or belongs to or can be written by somebody else.
+        InvalidError: the folder is a link, or belongs to another user, or others may write to it.
         AlreadyExistsError: something foreign is in it, or in ``rootfs``.
         StorageError: the disk failed; ExhaustedError where it is full.
     """
@@ -125,7 +125,7 @@ def write_bundle(spec: Spec, directory: Path, *, rootfs: Literal["empty", "fille
 
     Raises:
         AlreadyExistsError: the bundle has another spec, a root that is not empty, or something foreign.
-        InvalidError: the folder is a link, or belongs to or can be written by somebody else.
+        InvalidError: the folder is a link, or belongs to another user, or others may write to it.
         StorageError: the disk failed; ExhaustedError where it is full.
     """
     data = spec.to_json()
@@ -247,7 +247,7 @@ def _check_owner(fd: int, directory: Path) -> None:
 
 
 def _check_contents(fd: int, directory: Path) -> None:
-    """Refuse a folder that somebody uses for other things, before its mode is changed."""
+    """Refuse a directory that holds other things, before its mode is changed."""
     names = set(os.listdir(fd))
     foreign = sorted(names - _OURS)
     if foreign and CONFIG not in names:

@@ -2,7 +2,7 @@
 
 Where a spec names no group, runc 1.1.5 makes one: in each hierarchy of v1 below its own; under v2 *beside* its own; and
 where both are mounted, in v2 below the root. So the spec names one, for this run alone: the next may come from another
-group, or be somebody else's. A runtime reads the spec from a bundle's folder, so such a run has a folder of its own
+group, or be another user's. A runtime reads the spec from a bundle's folder, so such a run has a folder of its own
 inside the bundle.
 
 Limits of the container's own, which no verb sets, v2 takes for no group below one that has processes, as ours does: a

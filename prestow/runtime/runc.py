@@ -228,7 +228,7 @@ def _polled(descriptors: Iterable[int], seconds: float | None) -> list[int]:
 
 @contextmanager
 def _last_words(sink: Sink) -> Iterator[None]:
-    """Pass on what a container writes while it stops; it would wait for us if nobody read it."""
+    """Pass on what a container writes while it stops; it would wait for us if we did not read it."""
 
     def read() -> None:
         while streams := sink.open():

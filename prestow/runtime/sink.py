@@ -68,7 +68,7 @@ class Sink:
 
 
 def to_our_stderr(piece: bytes, _number: int) -> None:
-    """Write to our standard error; where nobody reads it any more, the container is not to be held up."""
+    """Write to our standard error; where no process reads it any more, the container is not to be held up."""
     left = memoryview(piece)
     with suppress(OSError):
         while left:

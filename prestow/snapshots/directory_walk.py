@@ -42,7 +42,7 @@ class Descent:
         """Return to the parent, and tell the name of the directory that was left.
 
         Raises:
-            OSError: ESTALE if somebody moved the directory meanwhile.
+            OSError: ESTALE if another process moved the directory meanwhile.
         """
         name, inode = self._above.pop()
         above = os.open("..", DIRECTORY, dir_fd=self.fd)

@@ -14,9 +14,9 @@
     trash/                    on the same file system
 
 What is made is made below ``.new``, synced, and renamed to its number within the transaction that adds its row. So a
-folder with a number that no row has is rubbish, and so is what nobody holds below ``.new``. Who removes a snapshot has
-a folder there as well, and who fails takes ``.looked`` away. So where neither tells of anything, nothing is rubbish,
-and to know that takes no look at the rest.
+folder with a number that no row has is rubbish, and so is what no process holds below ``.new``. Who removes a snapshot
+has a folder there as well, and who fails takes ``.looked`` away. So where neither tells of anything, nothing is
+rubbish, and to know that takes no look at the rest.
 """
 
 import fcntl
@@ -134,11 +134,11 @@ class Folders:
             yield
 
     def is_new(self, path: Path) -> bool:
-        """Whether something was being made, and is nothing that anybody could miss."""
+        """Whether something was being made, and no process works at it any more."""
         return path.parent != self.root or path.name.startswith(_NEW)
 
     def _hold(self, staged: Path) -> int:
-        with self.lock():  # nobody may find it before it is held
+        with self.lock():  # no process may find it before it is locked
             staged.mkdir(0o700)
             held = os.open(staged, KNOWN_DIRECTORY)
             try:
@@ -198,7 +198,7 @@ class Folders:
         return bury(path, self.trash)
 
     def seem_touched(self) -> bool:
-        """Whether somebody died at work here, or nobody has looked since the machine was started."""
+        """Whether a process died at work here, or none has looked since the machine was started."""
         with translated(f"listing {self.root}"):
             if any(map(_abandoned, _entries(self.root / _NEW))):
                 return True
@@ -216,14 +216,14 @@ class Folders:
                 file.write(Process.current().boot_id)
 
     def seem_untidy(self, known: set[str]) -> bool:
-        """Whether something here may be a stray; only a look, for which nobody has to wait."""
+        """Whether something here may be a stray; only a look, which waits for no lock."""
         with translated(f"listing {self.root}"):
             return next(self._strays(known), None) is not None
 
     def strays(self, known: set[str]) -> list[Path]:
         """Find what is not in ``known``, and what its maker left unfinished; mount points are not looked at.
 
-        Ask within a transaction, so that nobody is between the folder and its row.
+        Ask within a transaction, so that no process is between the folder and its row.
         """
         with self.lock(), translated(f"listing {self.root}"):
             return sorted(self._strays(known))

@@ -23,17 +23,17 @@ class Maintained(Snapshotter, Protocol):
         """Fail as ``remove`` would, if the snapshot is mounted."""
 
     def seems_untidy(self, *, whole: bool = False) -> bool:
-        """Whether crashes may have left something; only a look, for which nobody has to wait.
+        """Whether crashes may have left something; only a look, which waits for no lock.
 
         Args:
             whole: whether to look at all there is, and not only at what was underway in this boot.
         """
 
     def cleanup(self) -> None:
-        """Put the disk in order after crashes, unless the rows are damaged: then nobody knows what is rubbish."""
+        """Put the disk in order after crashes, unless the rows are damaged, which then do not tell what is rubbish."""
 
     def strays(self) -> list[Path]:
-        """List what no row names, whether somebody uses it or not; without what is being made."""
+        """List what no row names, in use or not; without what is being made."""
 
     def lost(self, info: Info) -> bool:
         """Whether the folder of a snapshot that is not of an image is gone, with all that was written into it."""

@@ -4,9 +4,9 @@
 
     <path> ──rename──▶ trash/tree-<random> ──▶ emptied from the leaves up, one directory descriptor at a time
 
-The rename makes it vanish at once; should the rest fail half way (a file that somebody made immutable), what is left
+The rename makes it vanish at once; should the rest fail half way (a file that was made immutable), what is left
 waits in the trash for the next try. Several may try at once: what is gone is gone. Nothing here recurses or builds long
-paths, for trees may be thousands deep. A mount inside is somebody else's files: it is looked for before, and
+paths, for trees may be thousands deep. A mount inside is not ours: it is looked for before, and
 ``RESOLVE_NO_XDEV`` refuses to step over it.
 """
 

@@ -77,8 +77,8 @@ def end_look(snapshotters: Iterable[Snapshotter], key: str, looks: Path) -> None
     """Take away what a dead process left of a look.
 
     Raises:
-        PreconditionError: somebody else mounted the view.
-        StorageError: the disk failed, or somebody is in there.
+        PreconditionError: another process mounted the view.
+        StorageError: the disk failed, or a process uses it.
     """
     with translated(f"removing {looks / key}"), suppress(FileNotFoundError):
         unmount(looks / key)

@@ -4,7 +4,7 @@
 
 Who is admitted announces the image under the lease of the work, in the transaction in which the disk was looked at: of
 two that fit only one by one, the second is refused. What an announced image still takes is worked out anew each time
-from what is here of it by then, so nobody has to keep books; it counts as long as the process works that announced it.
+from what is here of it by then, so no books are kept; it counts as long as the process works that announced it.
 
 Where blobs do not stay (``keep_blobs = false``), only those count that are on their way at the same time, and if the
 disk is too small for many, they come one after the other.

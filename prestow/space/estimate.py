@@ -95,7 +95,7 @@ def needs(
         shows_layers: whether the snapshotter writes no files of them, as :class:`.snapshots.maintained.Maintained`.
         unpacked: whether the snapshotter has the image.
         keep_blobs: whether blobs are wanted of layers whose diff blob is here.
-        counted: diff IDs of layers that somebody else makes.
+        counted: diff IDs of layers that other processes make.
     """
     layers = {layer.descriptor.digest: layer for layer in image.layers}.values()
     to_make = [layer for layer in layers if layer.diff_id not in counted]

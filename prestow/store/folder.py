@@ -4,7 +4,7 @@ Layers hold setuid programs and secrets, so the folder is its owner's alone: mad
 others could write to it. Nor may they be able to put another one in its place: who can write to a folder above it can,
 unless that is sticky, and so can who owns a symbolic link on the way to it.
 
-A folder in which other things lie becomes no store, and is left as it is: somebody meant another one.
+A folder in which other things lie becomes no store, and is left as it is: another one was meant.
 """
 
 import json

@@ -4,9 +4,9 @@
       .underway/<container ID>    locked by whoever makes or ends the container; gone when that is done
       <container ID>/             its bundle; complete when ``config.json`` is there, and broken up from that on
 
-So a note that nobody holds tells of a process that died on its way. What has a complete bundle is a container, however
-far its maker or remover came. Of anything else, all that the store has is taken away, so that the same command begins
-anew. A bundle that somebody wanted elsewhere is touched only if its container has a row.
+So a note that no process holds tells of a process that died on its way. What has a complete bundle is a container,
+however far its maker or remover came. Of anything else, all that the store has is taken away, so that the same command
+begins again. A bundle outside the store is touched only if its container has a row.
 """
 
 from collections.abc import Iterator, Sequence
@@ -77,7 +77,7 @@ def finish(bundles: Path, container_id: str, containers: Containers, snapshotter
     """Take away what a process left that died while it made or ended a container; nothing if that one lives.
 
     Raises:
-        PreconditionError: something foreign is in its bundle, or somebody uses it.
+        PreconditionError: something foreign is in its bundle, or a process uses it.
         StorageError: the disk failed.
     """
     with suppress(UnavailableError), _note(bundles, container_id, timeout=0) as lock:
@@ -97,7 +97,7 @@ def discard(record: ContainerRecord, containers: Containers, snapshotters: Seque
     """Remove what there is of a container, its row last: what is cut off is found and finished the next time.
 
     Raises:
-        PreconditionError: somebody uses it; it is as it was.
+        PreconditionError: a process uses it; it is as it was.
         StorageError: the disk failed.
     """
     directory = Path(record.bundle)

@@ -1,6 +1,6 @@
 """What an opened store has, whatever the settings say: content, names, containers, leases, and where things are.
 
-    $PRESTOW_HOME/             mode 0700, and nobody else may write to it
+    $PRESTOW_HOME/             mode 0700, writable by its owner alone
       store.json               format version, store id (random, made once)
       metadata.db              names, snapshots, containers, leases; metadata.lock while it is made
       containers/              the containers once more, should the database be lost

@@ -83,7 +83,7 @@ def _names(cursor: Cursor, content: LocalStore) -> None:
 
 
 def _set_aside(content: LocalStore, path: Path, why: str) -> None:
-    """Move something to quarantine; where that is not possible, it is in nobody's way."""
+    """Move something to quarantine; where that is not possible, it stays."""
     try:
         content.quarantine_area.take(path, why)
     except PrestowError as error:
@@ -175,7 +175,7 @@ def _containers(home: Path, content: LocalStore, snapshots: set[tuple[str, str]]
 
 
 def has_lost_its_log(home: Path, database: Database) -> bool:
-    """Whether a database that is whole is older than the store: somebody removed its log, and what was in that.
+    """Whether a database that is whole is older than the store: its log was removed, and what was in that.
 
     A container tells: it is listed and has its bundle, and its folder if it needs one, and the database knows neither
     it nor its snapshot. Whoever makes or ends one never leaves it so, wherever he dies.

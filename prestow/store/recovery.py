@@ -1,17 +1,17 @@
 """Recovery: what dead processes left is finished or removed, before anything new is begun.
 
-    metadata.db                   made again, if somebody removed its log
+    metadata.db                   rebuilt, if its log was removed
     trash/  ingest/  content/     removals finished; what was to replace a file, or never got its data, removed
-    content/index.json            written, if somebody died between a name and that
-    snapshots/                    what no row names; shared mounts that nobody needs; attempts of the probe
-    looks/                        views that nobody looks at any more, with their mounts
+    content/index.json            written, if a process died between a name and that
+    snapshots/                    what no row names; shared mounts without use; attempts of the probe
+    looks/                        views without use, with their mounts
     bundles/.underway/            containers that were being made or ended
     bundles/.running/             containers to be removed after their run, whose runner was killed: ended and removed
 
 Whose something is, its lock or its name says (``content/lock.py``, ``content/process_identity.py``); what is mounted,
 the kernel. As a rule there is nothing, and to find that out takes a few listings of what is underway, however much the
 store has, and nothing is written; only once in each boot, and for the whole, each snapshot is looked at. What cannot be
-removed now is told in the log and waits for the next time: it is never in the way of what somebody asked for.
+removed now is told in the log and waits for the next time: it never stops the command.
 Downloads that were cut off, and whatever a lease holds, are not rubbish: they are gone on with.
 """
 
@@ -56,7 +56,7 @@ def recover(
         database: its names, of all namespaces.
         snapshotters: its drivers.
         runtime: finds what ends containers.
-        whole: whether to look at each snapshot, and not only where somebody was at work or a boot ended.
+        whole: whether to look at each snapshot, and not only where a process was at work or a boot ended.
     """
     with _log_failures(database.path):  # until that is known, nothing is rubbish
         if has_lost_its_log(home, database):

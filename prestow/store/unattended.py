@@ -2,8 +2,8 @@
 
     bundles/.running/<container ID>    of a container to be removed after its run; locked by its runner
 
-So a note that nobody holds tells of a runner that was killed: the container is ended and removed by the next command
-that changes something. One that was to stay is only told of (:func:`unattended`): it may still do somebody's work.
+So a note that no process holds tells of a killed runner: the container is ended and removed by the next command that
+changes something. One that was to stay is only told of (:func:`unattended`): it may still be needed.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -182,8 +182,8 @@ def test_an_image_from_a_layout_is_repaired_from_it_as_long_as_it_is_there(
     assert f"cannot be re-fetched: not from oci:{layout}:demo: " in told
     assert told.endswith("; pull it again with --name localhost/demo:latest")
 
-    nobody = node.images.label(record.name, {SOURCE: None})
-    assert "its source is not recorded" in repair_image(node, nobody).mended[0].why_not
+    unsourced = node.images.label(record.name, {SOURCE: None})
+    assert "its source is not recorded" in repair_image(node, unsourced).mended[0].why_not
 
 
 def _flip_both(node: Node, layer: Layer) -> None:

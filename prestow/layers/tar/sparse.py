@@ -44,7 +44,7 @@ def map_in_body(fields: Fields, offset: int) -> bool:
     """Whether the map stands in front of the data (format 1.0), and not in the records.
 
     Raises:
-        InvalidError: a version that nobody knows.
+        InvalidError: an unknown version.
     """
     version = fields.get(b"GNU.sparse.major", b"0"), fields.get(b"GNU.sparse.minor", b"0")
     if version not in _VERSIONS:

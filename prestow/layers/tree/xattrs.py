@@ -1,7 +1,7 @@
 """Extended attributes: what the kernel would refuse to set, told before anything is written.
 
 An extracted file meets the kernel's checks when the attribute is set. A metadata image meets none: a malformed access
-control list would only fail when somebody opens the file. So both sinks ask here, and refuse the same images.
+control list would only fail when a process opens the file. So both sinks ask here, and refuse the same images.
 
     name  ::= space "." rest           255 bytes at most; value 65535 at most (E2BIG, ERANGE of setxattr(2))
     security.capability                struct vfs_cap_data, revision 2 or 3 (capability.h)

@@ -99,7 +99,7 @@ class Connection:
     def _answer(self, request: Request) -> bool:
         """Answer a request; give whether another may follow it."""
         http = request.http
-        with_body = http.their_state is not h11.DONE  # which nobody reads, so that the next request is not found
+        with_body = http.their_state is not h11.DONE  # which is not read, so that the next request is not found
         keep = not self._leaving and not with_body
         if request.method in {"GET", "HEAD"}:
             answer = self._api.answer(request.target, request.wanted_range if request.method == "GET" else None)

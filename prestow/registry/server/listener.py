@@ -2,7 +2,7 @@
 
 One thread a connection, since reading a disk blocks. The number of connections is bounded, in all and of each client;
 for a new one beyond that, the connection that has waited longest for a request ends, so that clients who only hold
-connections lock nobody out. Stopping lets answers that are under way finish, for a while.
+connections lock no other client out. Stopping lets answers that are under way finish, for a while.
 
 There is neither TLS nor authentication: it belongs on loopback, into a private network, or behind a proxy.
 """

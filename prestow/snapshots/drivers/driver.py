@@ -167,7 +167,7 @@ class Driver(Unpacked):
         self._refuse_mounted(self._catalog.get(key))
 
     def _refuse_mounted(self, info: Info) -> None:
-        """Refuse to change what somebody sees through a mount."""
+        """Refuse to change what a mount shows."""
         users = users_of(self._files(info))
         if info.kind is Kind.VIEW and info.parent:
             # A mounted view cannot be told from its siblings, which show the same directories.
@@ -209,7 +209,7 @@ class Driver(Unpacked):
                 write_row(folder, info, self._catalog.line(info.key)[1:], durable=self._folders.durable)
 
     def cleanup(self) -> None:
-        """Put the disk in order after crashes, unless the rows are damaged: then nobody knows what is rubbish."""
+        """Put the disk in order after crashes, unless the rows are damaged, which then do not tell what is rubbish."""
         self._catalog.require_sound()
         self._clear(Change.walk, lambda known: [path for path in self._folders.strays(known) if not _in_use(path)])
         empty_trash(self._folders.trash)

@@ -130,7 +130,7 @@ class ErofsSnapshotter(Driver):
             ensure_mounted(self._file(chain.chain_id, _IMAGE), self._devices(chain), target)
 
     def remove(self, key: str) -> None:
-        """Remove a snapshot, then take down the mount that it stood on, if nobody needs it any more."""
+        """Remove a snapshot, then take down the mount that it stood on, if no other snapshot needs it."""
         base = next((info.key for info in self._catalog.line(key) if info.diff_id is not None), None)
         super().remove(key)
         if base is not None and (place := self._folders.mount_point(base)).exists():
@@ -166,7 +166,7 @@ class ErofsSnapshotter(Driver):
 
 
 def _take_down(target: Path) -> None:
-    """Take a shared mount down, unless somebody looks into it."""
+    """Take a shared mount down, unless a process uses it."""
     with suppress(PreconditionError), translated(f"removing {target}"):
         unmount(target)
         target.rmdir()

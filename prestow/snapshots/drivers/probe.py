@@ -148,7 +148,7 @@ def end_probes(root: Path) -> None:
     """Take away the folders in which dead processes were trying something.
 
     Raises:
-        PreconditionError: somebody is in there.
+        PreconditionError: a process uses it.
         StorageError: the disk failed.
     """
     with translated(f"listing {root}"):

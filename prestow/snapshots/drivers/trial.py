@@ -20,11 +20,11 @@ SIZES = (1024,)
 """Bytes of each layer that :func:`write_tar` writes."""
 
 _BLOCK = 512
-_OWNER = 12345  # as whom nobody runs
+_OWNER = 12345  # no process runs as this user
 
 
 def need_root() -> None:
-    """Refuse to mount as somebody else than root."""
+    """Refuse to mount unless we are root."""
     if os.geteuid():
         raise UnsupportedError("mounting needs root (CAP_SYS_ADMIN)")
 

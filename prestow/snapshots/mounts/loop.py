@@ -53,7 +53,7 @@ def _attach(backing: int) -> tuple[int, Path]:
             fcntl.ioctl(device, _CONFIGURE, config)
         except OSError as error:
             os.close(device)
-            if error.errno != errno.EBUSY:  # somebody took the free one first
+            if error.errno != errno.EBUSY:  # another process took the free one first
                 raise
         else:
             return device, path
