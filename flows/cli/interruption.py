@@ -8,7 +8,8 @@ A thread may sit in a wait that nothing ends, and an interpreter waits for its t
 waiting. That is what a crash does too, and the store is made for it: the next run goes on from there.
 
 What a signal's handler raises, Python raises wherever the main thread is; in a finalizer or the callback of a weak
-reference it only reports it, and goes on. Such a signal is sent again.
+reference it only reports it, and goes on. Such a signal is sent again, after that report: what is raised within it is
+lost as well.
 
 This is for the main thread of a process that runs one command, be it started for that or forked for it.
 """
@@ -17,8 +18,10 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from traceback import walk_stack
 from types import FrameType
 from typing import NoReturn
 
@@ -29,6 +32,7 @@ INTERRUPTED = 130
 
 SENTENCE = "prestow: interrupted; run the same command again to resume"
 
+_frames = sys._current_frames  # noqa: SLF001 - it has no other name
 _PATIENCE = 1.0
 _AGAIN = 0.01
 
@@ -46,7 +50,8 @@ def interruptible() -> Iterator[ExitStack]:
         for number in ours:
             signal.signal(number, ending.asked)
         report = sys.unraisablehook
-        sys.unraisablehook = lambda dropped: None if ours and ending.repeated(dropped.exc_value) else report(dropped)
+        if ours:
+            sys.unraisablehook = ending.dropped
         try:
             yield last
         except KeyboardInterrupt:
@@ -64,6 +69,7 @@ class _Ending:
 
     def __init__(self, last: ExitStack) -> None:
         self._last = last
+        self._report = sys.unraisablehook
         self._leaving = threading.Lock()
         self._number = 0  # of the signal that was the first
 
@@ -77,16 +83,23 @@ class _Ending:
         timer.start()
         raise KeyboardInterrupt
 
-    def repeated(self, dropped: BaseException | None) -> bool:
-        """Send a signal again whose exception Python dropped, Prefect's too; False if it was another exception."""
-        number = signal.SIGINT if isinstance(dropped, KeyboardInterrupt) else getattr(dropped, "signal", None)
-        if number not in (signal.SIGINT, signal.SIGTERM):
-            return False
-        self._number = 0
-        again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
-        again.daemon = True
-        again.start()
-        return True
+    def dropped(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Send a signal again whose exception Python dropped, Prefect's too; report any other exception."""
+        lost = unraisable.exc_value
+        number = signal.SIGINT if isinstance(lost, KeyboardInterrupt) else getattr(lost, "signal", None)
+        if number in (signal.SIGINT, signal.SIGTERM):
+            self._number = 0
+            threading.Thread(target=self._repeat, args=[number], daemon=True).start()
+        else:
+            self._report(unraisable)
+
+    def _repeat(self, number: int) -> None:
+        """Send this signal as soon as the main thread is no longer in a report."""
+        main = threading.main_thread().ident
+        report = _Ending.dropped.__code__
+        while any(frame.f_code is report for frame, _ in walk_stack(_frames().get(main or 0))):
+            time.sleep(_AGAIN)
+        os.kill(os.getpid(), number)
 
     def leave(self) -> NoReturn:
         """Do what is to be done last, say what happened, and leave without waiting for anything."""

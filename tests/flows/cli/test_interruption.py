@@ -9,6 +9,17 @@ import pytest
 from flows.cli.interruption import SENTENCE
 from tests.wheels import ROOT
 
+LONG_REPORT = """
+import threading
+start = threading.Thread.start
+
+def held(thread):
+    start(thread)
+    thread.join(0.1)  # so that what it does is done within the report, where Python drops what a signal raises
+
+threading.Thread.start = held
+"""
+
 PROGRAM = """
 import os, sys, threading, weakref
 from prefect.exceptions import TerminationSignal
@@ -31,12 +42,13 @@ with interruptible():
 """
 
 
+@pytest.mark.parametrize("first", ["", pytest.param(LONG_REPORT, id="in a long report")])
 @pytest.mark.parametrize(
     ("number", "status"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, -signal.SIGTERM, marks=pytest.mark.long)],
 )
-def test_a_signal_in_the_callback_of_a_weak_reference_is_not_lost(number: int, status: int) -> None:
-    command = ["env", "--default-signal=INT", sys.executable, "-u", "-c", PROGRAM, str(int(number))]
+def test_a_signal_in_the_callback_of_a_weak_reference_is_not_lost(first: str, number: int, status: int) -> None:
+    command = ["env", "--default-signal=INT", sys.executable, "-u", "-c", first + PROGRAM, str(int(number))]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
