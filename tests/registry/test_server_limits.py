@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from http import HTTPStatus
@@ -48,15 +49,19 @@ def serve(layout: Path) -> Iterator[Callable[[Limits], Server]]:
 
 
 def connect(server: Server, data: bytes = b"", *, source: str = "", window: int = 0) -> socket.socket:
-    connection = socket.socket(socket.AF_INET6 if ":" in server.address[0] else socket.AF_INET)
-    connection.settimeout(60)
-    if window:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-    if source:
-        connection.bind((source, 0))
-    connection.connect(server.address)
-    connection.sendall(data)
-    return connection
+    with ExitStack() as failing:
+        connection = failing.enter_context(
+            closing(socket.socket(socket.AF_INET6 if ":" in server.address[0] else socket.AF_INET))
+        )
+        connection.settimeout(60)
+        if window:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        if source:
+            connection.bind((source, 0))
+        connection.connect(server.address)
+        connection.sendall(data)
+        failing.pop_all()
+        return connection
 
 
 def drip(connection: socket.socket, data: bytes) -> None:
@@ -206,6 +211,7 @@ def test_one_client_does_not_get_all_connections(layout: Path, blob: Descriptor,
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         for address in clients:
             subprocess.run(["ip", "address", "add", address, "dev", "lo", *["nodad"] * (":" in address)], check=True)
+            _wait_for_route(address)
         limits = Limits(idle=NEVER, head=NEVER, per_client=2)
         with Server((here, 0), *open_layout(layout), limits=limits) as server, ExitStack() as stack:
             slow = [stack.enter_context(closing(connect(server, HEAD, source=here))) for _ in range(2)]
@@ -237,6 +243,14 @@ def test_a_client_is_an_address_or_a_network_of_ipv6(host: str, client: str) -> 
 
 def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _wait_for_route(address: str) -> None:
+    """Wait until an address that was added can be reached: the kernel makes routes of IPv6 in a thread of its own."""
+    deadline = time.monotonic() + 30
+    while subprocess.run(["ip", "route", "get", address], capture_output=True, check=False).returncode:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _in_own_network(scene: Callable[[], None]) -> None:
