@@ -59,6 +59,15 @@ class Settings(BaseSettings):
     registry_least_rate: float = Field(
         1024.0, ge=0, description="Least rate at which a registry must send a blob, over 30 seconds (bytes per second)"
     )
+    registry_connections: int = Field(
+        8, ge=1, le=64, description="Requests to one registry or mirror at one time, of all pulls on this host"
+    )
+    registry_rate: int | None = Field(
+        None,
+        gt=0,
+        description="Rate up to which blobs come from one registry or mirror, to all pulls on this host together "
+        "(bytes per second); default: any",
+    )
     insecure_registries: tuple[str, ...] = Field(
         (), description="host[:port] of registries to reach over plain HTTP; loopback addresses always are"
     )

@@ -39,6 +39,7 @@ from pydantic import Field, PrivateAttr
 from prestow.errors import printable
 from tasks import values
 from tasks.retries import USUAL, Retries, retry_condition
+from tasks.threads import placed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -141,7 +142,7 @@ class Step(Generic[P, R]):
         self._key = None if key is None else _Asked(key, fn)
         self._hit = None if hit is None else _Asked(hit, fn)
         self._task: Task[..., Any] = Task(
-            fn,
+            placed(fn),
             version=str(version),
             task_run_name=_run_name(_Asked(title, fn)),
             cache_policy=NO_CACHE,

@@ -2,18 +2,23 @@
 
 The error decides (``PrestowError.transient``); other exceptions are errors in the program and are not repeated. The
 wait doubles, is spread at random, and is never shorter than what the other side asked for; where that is longer than
-we would wait, the step fails at once. Prefect shows the wait as the state ``AwaitingRetry``; the run's log says why.
+we would wait, the step fails at once. Prefect shows the wait as the state ``AwaitingRetry``, whose message says why,
+and so does the run's log.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from secrets import SystemRandom
+from threading import local
 from typing import TYPE_CHECKING, Any
 
+from prefect import task_engine
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.logging import get_run_logger
+from prefect.states import AwaitingRetry
 
 from prestow.errors import PrestowError, printable
+from prestow.registry.statuses import PATIENCE
 from tasks.journal import note_retry
 
 if TYPE_CHECKING:
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
 _WHY = 1000  # characters of a reason
 _uniform = SystemRandom().uniform
+_reason = local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Retries:
     attempts: int = 5
     first: float = 1.0
     cap: float = 60.0
-    longest: float = 300.0
+    longest: float = PATIENCE
 
     def delay(self, attempt: int, retry_after: float | None = None) -> float | None:
         """Return the wait after the failed ``attempt`` (1 for the first), or None to give up."""
@@ -73,8 +79,18 @@ def retry_condition(retries: Retries) -> Callable[[Any, TaskRun, State[Any]], bo
 def _tell(task_run: TaskRun, error: PrestowError, wait: float, retries: Retries) -> None:
     """Say why a step is tried again, and when: in the run's log, and to who watches the journal."""
     name, why = str(task_run.name), printable(str(error), _WHY)
+    _reason.text = why
     get_run_logger().warning(
         "%s: attempt %d of %d failed, the next one begins in %.1f s: %s",
         name, task_run.run_count, retries.attempts, wait, why,
     )  # fmt: skip
     note_retry(name, wait, why)
+
+
+def _awaiting_retry(**details: Any) -> "State[Any]":
+    """Return the state in which a step waits, with the reason that was just given in this thread."""
+    why, _reason.text = getattr(_reason, "text", None), None
+    return AwaitingRetry(**details, message=why)
+
+
+task_engine.AwaitingRetry = _awaiting_retry  # type: ignore[assignment,attr-defined]  # name checked for 3.8 and 3.9

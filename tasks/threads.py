@@ -1,23 +1,34 @@
-"""The threads in which the steps of a flow run at the same time."""
+"""The threads in which the steps of a flow run at the same time.
 
+A step has a thread from when it is submitted, and one of a few places only while its body runs: a step that waits for
+others, or for its next attempt because a registry asked for that, keeps no other step from running.
+"""
+
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from threading import Semaphore
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect.futures import PrefectConcurrentFuture
 from prefect.states import Pending
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from prestow.cancellation import Token, current
+from prestow.cancellation import PROMPT, Token, check, current
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
     from prefect.futures import PrefectFuture
     from prefect.task_runners import TaskRunner
 
+P = ParamSpec("P")
 R = TypeVar("R")
 
 PARALLEL_STEPS = 8
+_THREADS = 64
 
 _PIECE = 0.25  # seconds of a wait
 _LAST = 0.5  # seconds that the steps of a run that is to end have, to tell the API how they ended
@@ -32,6 +43,38 @@ def waited(future: Future[R]) -> R:
     while not future.done():
         wait([future], timeout=_PIECE)
     return future.result()
+
+
+_places: ContextVar[Semaphore | None] = ContextVar("places", default=None)
+
+
+def placed(body: Callable[P, R]) -> Callable[P, R]:
+    """Return a step's body that waits for a place where it is run by :class:`Threads`.
+
+    Raises:
+        CancelledError: the run is to end.
+    """
+
+    @wraps(body)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _place():
+            return body(*args, **kwargs)
+
+    return run
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    places = _places.get()
+    if places is None:
+        yield
+        return
+    while not places.acquire(timeout=PROMPT):
+        check()
+    try:
+        yield
+    finally:
+        places.release()
 
 
 class Submitted(PrefectConcurrentFuture[R]):
@@ -66,13 +109,16 @@ class Threads(ThreadPoolTaskRunner[R]):
     def __init__(self, max_workers: int | None = None) -> None:
         """Take the greatest number of threads."""
         super().__init__(max_workers)
+        self._places = Semaphore(PARALLEL_STEPS)
         self._begun: list[Future[Any]] = []
         self._token: Token | None = None
 
     def submit(self, *args: Any, **kwargs: Any) -> Any:
         """Run a step in a thread, and remember by which token it may be told to end."""
         self._token = current()
+        before = _places.set(self._places)
         future = super().submit(*args, **kwargs)
+        _places.reset(before)
         self._begun.append(future.wrapped_future)
         return Submitted(future.task_run_id, future.wrapped_future)
 
@@ -90,5 +136,5 @@ class Threads(ThreadPoolTaskRunner[R]):
         super().__exit__(kind, error, traceback)
 
 
-THREADS = cast("TaskRunner[PrefectFuture[Any]]", Threads(max_workers=PARALLEL_STEPS))
+THREADS = cast("TaskRunner[PrefectFuture[Any]]", Threads(max_workers=_THREADS))
 """Task runner of flows: layers are fetched, verified and applied at the same time. Each run has threads of its own."""

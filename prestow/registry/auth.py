@@ -42,11 +42,13 @@ class Grant:
         header: its value.
         expires: by the authoriser's clock.
         advice: why there is no credential behind it, and the remedy; empty if there is one.
+        anonymous: whether there is no credential behind it.
     """
 
     header: str = field(repr=False)
     expires: float
     advice: str = ""
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class Authoriser:
         limit = refusal.limit if known else refusal.reach
         question = Question(endpoint.name, realm, parameters, tls, limit, endpoint.timeouts, proxy, advice)
         token = self._tokens.fetch(question, credential)
-        return Grant(token.header, self._clock() + token.seconds, advice)
+        return Grant(token.header, self._clock() + token.seconds, advice, credential is None)
 
     def _where_to_log_in(self, endpoint: Endpoint, repository: str) -> str:
         """Return where no credential was found, and the remedy; a registry may answer so for a repository it lacks."""

@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 
+from prestow.errors import UnavailableError
 from prestow.registry.auth import Authoriser, Grant, Refusal
 from prestow.registry.challenge import parse_challenges
 from prestow.registry.credentials import ANONYMOUS, Credentials
 from prestow.registry.health import Health
 from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.http import Connections, Request, Response
+from prestow.registry.pacing import Pacing, Turn
 from prestow.registry.redirects import follow
+from prestow.registry.statuses import error_class, retry_after
 
 
 class Client:
@@ -26,6 +29,7 @@ class Client:
         options: how; see there.
         credentials: who we are to each of them.
         health: which mirrors are set aside; none is, if not given.
+        pacing: what each server is asked to bear; anything, if not given.
         clock: monotonic, in seconds; tokens expire by it.
     """
 
@@ -35,11 +39,13 @@ class Client:
         *,
         credentials: Credentials = ANONYMOUS,
         health: Health | None = None,
+        pacing: Pacing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open no connection yet."""
         self.options = options
         self.health = health
+        self.pacing = pacing or Pacing()
         self._connections = Connections(options)
         self._authoriser = Authoriser(self._connections, credentials, clock=clock)
         self._strangers = Authoriser(self._connections, ANONYMOUS, clock=clock)
@@ -50,13 +56,32 @@ class Client:
 
         Raises:
             UnauthorizedError: there are no credentials to answer with.
-            UnavailableError: the registry, or its token service, does not answer.
+            UnavailableError: the registry, or its token service, does not answer, or asked to be left alone.
             InvalidError: an answer breaks a rule.
         """
+        with self._turn(endpoint) as turn, self._answered(endpoint, request, repository) as response:
+            if error_class(response.status) is not UnavailableError or not retry_after(response.every("Retry-After")):
+                turn.accepted()
+            yield response
+
+    @contextmanager
+    def _turn(self, endpoint: Endpoint) -> Iterator[Turn]:
+        """Hold a connection to an endpoint; a refusal that names a wait is for all requests to it."""
+        with self.pacing.turn(endpoint) as turn:
+            try:
+                yield turn
+            except UnavailableError as error:
+                if not error.retry_after:
+                    raise
+                raise self.pacing.rest(endpoint, error.retry_after, str(error)) from error
+
+    @contextmanager
+    def _answered(self, endpoint: Endpoint, request: Request, repository: str) -> Iterator[Response]:
+        """Give the answer to a request, with a challenge answered."""
         sent = self._authoriser.known(endpoint, repository)
         with follow(self._connections, _proved(endpoint, request, sent)) as response:
             if response.status != HTTPStatus.UNAUTHORIZED:
-                response.advice = sent.advice if sent else ""
+                _inform(response, endpoint, sent)
                 yield response
                 return
             asked = response.request
@@ -77,12 +102,19 @@ class Client:
             grant = self._strangers.answer(stranger, repository, refusal)
             again = replace(asked, private=(("Authorization", grant.header),))
         with follow(self._connections, again) as response:
-            response.advice = grant.advice
+            _inform(response, endpoint, grant)
             yield response
 
     def close(self) -> None:
         """Close all connections."""
         self._connections.close()
+
+
+def _inform(response: Response, endpoint: Endpoint, grant: Grant | None) -> None:
+    """Add to an answer what an error of it may say; an anonymous token is no secret."""
+    if grant is not None:
+        response.advice = grant.advice
+        response.knows_secrets = not grant.anonymous or bool(endpoint.headers)
 
 
 def _proved(endpoint: Endpoint, request: Request, proof: Grant | None) -> Request:

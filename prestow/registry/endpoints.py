@@ -55,6 +55,8 @@ def _endpoint(domain: str, entry: HostEntry, options: Options) -> Endpoint:
         headers=entry.headers,
         timeouts=entry.bounded(options.timeouts),
         proxy=entry.proxy,
+        connections=entry.connections or options.connections,
+        rate=entry.rate or options.rate,
     )
 
 

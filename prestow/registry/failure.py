@@ -1,8 +1,7 @@
 """What a registry's refusal means for us, and what it says about it (distribution-spec, "Error Codes").
 
 The status decides the class of the error (``statuses.py``). The body is the other side's: at most 4 KiB are read and
-one line is shown. Where the request carried a credential, in a header or in its body, only the error's code is: its
-message could echo the secret.
+one line is shown. Where we proved who we are, only the error's code is: its message could echo the secret.
 """
 
 import json
@@ -41,8 +40,7 @@ def _detail(response: Response) -> str:
     code, message = _words(body[:_LARGEST])
     if not _CODE.fullmatch(code):
         return ""
-    secret = response.request.private or response.request.content
-    return f" ({code})" if secret or not message else f" ({code}: {printable(message)})"
+    return f" ({code})" if response.knows_secrets or not message else f" ({code}: {printable(message)})"
 
 
 def _words(body: bytes) -> tuple[str, str]:

@@ -44,6 +44,8 @@ class Endpoint:
         timeouts: bounds of every wait for this server.
         proxy: for this server's origin alone, whatever ``NO_PROXY`` says and wherever the server lies; ``None`` is
             none, ``"default"`` the one that ``Options.proxies`` choose.
+        connections: most requests to it at one time, of all processes of the store.
+        rate: most bytes of blobs that come from it in a second, likewise; ``None`` for any.
     """
 
     base: Url
@@ -54,6 +56,8 @@ class Endpoint:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     timeouts: "Timeouts | None" = None
     proxy: ProxyChoice = "default"
+    connections: int = 8
+    rate: int | None = None
 
     @property
     def is_mirror(self) -> bool:
@@ -97,7 +101,8 @@ class Options:
         tls: certificates for every registry whose hosts file names none; those to trust are for proxies, too.
         proxies: for all targets of which no endpoint says anything else.
         timeouts: bounds of every wait.
-        connections: most connections at one time.
+        connections: most requests to one server at one time.
+        rate: most bytes of blobs that come from one server in a second; ``None`` for any.
     """
 
     directories: tuple[Path, ...] = ()
@@ -106,7 +111,8 @@ class Options:
     tls: Tls = Tls()
     proxies: Proxies = field(default_factory=Proxies)
     timeouts: Timeouts = Timeouts()
-    connections: int = 64
+    connections: int = 8
+    rate: int | None = None
 
     def allows_plain(self, url: Url) -> bool:
         """Whether plain HTTP to this server was configured."""

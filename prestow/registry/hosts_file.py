@@ -12,7 +12,8 @@
     override_path = false                     true: the API is at the URL's own path, without ``/v2``
     dial_timeout = "10s"
     [header]                                  NAME = "value" or ["value", …], for this server alone
-    [prestow]                                 ours: proxy, a URL, or "none" whatever the environment says
+    [prestow]                                 ours: proxy, a URL, or "none" whatever the environment says;
+                                              connections at one time; rate, in bytes a second
     [prestow.timeouts]                        ours: connect, document, blob, idle as durations; least_rate
     [host."https://mirror.example"]           asked before the server, in the order of the file; the same keys
 
@@ -38,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 HOSTS_FILE = "hosts.toml"
 _KEYS = frozenset({"capabilities", "ca", "client", "skip_verify", "header", "override_path", "dial_timeout", "prestow"})
-_OURS = frozenset({"proxy", "timeouts"})
+_OURS = frozenset({"proxy", "timeouts", "connections", "rate"})
 _WAITS = {"connect", "document", "blob", "idle"}
 _CAPABILITIES: dict[str, Capability | None] = {"pull": "pull", "resolve": "resolve", "push": None, "referrers": None}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:h|ms|m|s))+", re.ASCII)
@@ -61,6 +62,8 @@ class HostEntry:
         override_path: the API is at the URL's own path.
         timeouts: names and seconds of the waits that differ from those of all registries.
         proxy: for this server's origin alone.
+        connections: most requests to this server at one time; ``None`` for the setting.
+        rate: most bytes a second from this server; ``None`` for the setting.
     """
 
     url: str = ""
@@ -70,6 +73,8 @@ class HostEntry:
     override_path: bool = False
     timeouts: tuple[tuple[str, float], ...] = ()
     proxy: ProxyChoice = "default"
+    connections: int | None = None
+    rate: int | None = None
 
     def bounded(self, timeouts: Timeouts) -> Timeouts:
         """Return the waits for this server, given those of all registries."""
@@ -212,6 +217,8 @@ def _entry(url: str, record: Record, directory: Path) -> HostEntry:
         override_path=_flag(record, "override_path"),
         timeouts=tuple({**connect, **_timeouts(ours)}.items()),
         proxy=_proxy(ours),
+        connections=_positive(ours, "connections"),
+        rate=_positive(ours, "rate"),
     )
 
 
@@ -264,6 +271,15 @@ def _proxy(ours: Record) -> ProxyChoice:
     if text == "none":
         return None
     return Proxy.parse(text, ours.at("proxy")) if text else "default"
+
+
+def _positive(ours: Record, name: str) -> int | None:
+    if not ours.has(name):
+        return None
+    value = ours.whole(name)
+    if value < 1:
+        raise InvalidError(f"{ours.at(name)}: expected a number above 0, found {value}")
+    return value
 
 
 def _flag(record: Record, name: str) -> bool:

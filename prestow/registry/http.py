@@ -102,6 +102,7 @@ class Response:
         status: three digits.
         reach: where the server lies; behind a proxy, see ``tunnel.py``.
         advice: why no credential was sent, and the remedy; for an error of this answer.
+        knows_secrets: whether the server was given anything that its words must not repeat.
     """
 
     advice = ""
@@ -109,6 +110,7 @@ class Response:
     def __init__(self, request: Request, answer: httpx.Response) -> None:
         """Take an answer whose body has not been read."""
         self.request = request
+        self.knows_secrets = bool(request.private or request.content)
         self.status = answer.status_code
         self.reach: Reach = answer.extensions["network_stream"].reach
         self._answer = answer
@@ -231,7 +233,6 @@ class Connections:
                 self._transports[key] = Transport(
                     None if tls is None else tls_context(tls),
                     limit=request.limit,
-                    connections=options.connections,
                     proxy=proxy,
                     proxy_context=tls_context(options.tls.for_others())
                     if proxy is not None and proxy.url.scheme == "https"

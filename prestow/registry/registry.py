@@ -41,6 +41,7 @@ from prestow.registry.failure import failure
 from prestow.registry.hosts import Capability, Endpoint
 from prestow.registry.http import Headers, Request, Response
 from prestow.registry.ranges import is_rest
+from prestow.registry.statuses import PATIENCE
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -157,6 +158,8 @@ class RegistrySource:
 
     def _is_aside(self, endpoint: Endpoint) -> bool:
         health = self._client.health
+        if self._client.pacing.resting(endpoint) is not None:
+            return True
         return health is not None and health.aside(endpoint.base.origin) is not None
 
     def _failed(self, endpoint: Endpoint, error: PrestowError) -> None:
@@ -178,7 +181,10 @@ class RegistrySource:
                 if found is not None:
                     return found
             elif response.status not in _HEAD_TELLS_LITTLE:
-                raise failure(response, str(self._reference))
+                refusal = failure(response, str(self._reference))
+                if (refusal.retry_after or 0) <= PATIENCE:
+                    raise refusal
+                # so long a wait deserves the registry's own words, which an answer to HEAD has no body for
         with self._ask(endpoint, "GET", place, _ACCEPT) as response:
             if response.status != HTTPStatus.OK:
                 raise failure(response, str(self._reference))
@@ -190,12 +196,12 @@ class RegistrySource:
         with self._get(endpoint, descriptor, part) as response:
             start = self._start(response, descriptor, offset)
             if start is not None:
-                yield _without(response.chunks(), offset - start)
+                yield self._client.pacing.paced(endpoint, _without(response.chunks(), offset - start))
                 return
         _log.info("%s gives no proper parts of %s; it is fetched whole", endpoint.name, descriptor.digest.short)
         with self._get(endpoint, descriptor, ()) as response:
             start = self._start(response, descriptor, 0)
-            yield _without(response.chunks(), offset)
+            yield self._client.pacing.paced(endpoint, _without(response.chunks(), offset))
 
     def _start(self, response: Response, descriptor: Descriptor, offset: int) -> int | None:
         """Return the offset at which the answer's bytes begin; ``None`` if they are not the part asked for."""

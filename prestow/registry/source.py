@@ -17,6 +17,7 @@ from prestow.registry.credentials import ANONYMOUS, Credentials
 from prestow.registry.health import Health
 from prestow.registry.hosts import Options
 from prestow.registry.layout import LayoutSource
+from prestow.registry.pacing import Pacing
 
 if TYPE_CHECKING:
     from prestow.registry.client import Client
@@ -65,13 +66,22 @@ class Sources:
         options: how registries are spoken to.
         credentials: who we are to them.
         health: which mirrors are set aside.
+        pacing: what each server is asked to bear.
     """
 
-    def __init__(self, options: Options, *, credentials: Credentials = ANONYMOUS, health: Health | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        *,
+        credentials: Credentials = ANONYMOUS,
+        health: Health | None = None,
+        pacing: Pacing | None = None,
+    ) -> None:
         """Open nothing yet."""
         self._options = options
         self._credentials = credentials
         self._health = health
+        self._pacing = pacing
         self._lock = threading.Lock()
         self._client: Client | None = None
 
@@ -84,7 +94,9 @@ class Sources:
 
         with self._lock:
             if self._client is None:
-                self._client = Client(self._options, credentials=self._credentials, health=self._health)
+                self._client = Client(
+                    self._options, credentials=self._credentials, health=self._health, pacing=self._pacing
+                )
             return RegistrySource(reference, self._client)
 
     def close(self) -> None:

@@ -24,7 +24,11 @@ from prestow.errors import (
 )
 
 _SECONDS = re.compile(r"[0-9]{1,20}", re.ASCII)
-_LONGEST_WAIT = 3600.0
+LONGEST_WAIT = 86400.0
+"""Seconds of the longest wait that a server is believed to ask for."""
+PATIENCE = 300.0
+"""Seconds of the longest wait that a step begins; a longer one is an error at once."""
+
 _TRANSIENT = frozenset({408, 425, 429})
 _FOR_GOOD = frozenset({501, 505})
 
@@ -51,14 +55,14 @@ def phrase(status: int) -> str:
 
 
 def retry_after(values: Sequence[str], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float | None:
-    """Return the seconds of a ``Retry-After`` header, a number or a date; an hour at most, ``None`` for nonsense."""
+    """Return the seconds of a ``Retry-After`` header, a number or a date; a day at most, ``None`` for nonsense."""
     if not values:
         return None
     if _SECONDS.fullmatch(values[0]):
-        return min(float(values[0]), _LONGEST_WAIT)
+        return min(float(values[0]), LONGEST_WAIT)
     try:
         then = parsedate_to_datetime(values[0])
     except ValueError:
         return None
     seconds = (then.replace(tzinfo=then.tzinfo or UTC) - now()).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_WAIT)
+    return min(max(seconds, 0.0), LONGEST_WAIT)

@@ -26,6 +26,7 @@ from prestow.registry.network import Budget, Budgets, Reach
 from prestow.registry.proxy import Proxy
 from prestow.registry.tunnel import ProxyNetwork, authorization, refusal
 
+_CONNECTIONS = 64  # of all servers together; what one of them is to bear is in pacing.py
 _IDLE_CONNECTIONS = 16
 _IDLE_SECONDS = 15
 _LARGE = 8 << 20  # bytes of a body for which a connection is given up
@@ -55,7 +56,6 @@ class Transport(httpx.BaseTransport):
     Args:
         context: how servers prove themselves; ``None`` for plain HTTP.
         limit: the deepest place that a server may lie at; ``None`` is anywhere.
-        connections: most of them at one time.
         proxy: that connects to the servers for us; ``None`` for none.
         proxy_context: how it proves itself; ``None`` for plain HTTP to it.
     """
@@ -65,7 +65,6 @@ class Transport(httpx.BaseTransport):
         context: SSLContext | None,
         *,
         limit: Reach | None,
-        connections: int,
         proxy: Proxy | None = None,
         proxy_context: SSLContext | None = None,
     ) -> None:
@@ -78,7 +77,7 @@ class Transport(httpx.BaseTransport):
             network = ProxyNetwork(proxy, proxy_context, limit=limit, tunnels=tunnels, budgets=budgets)
         self._pool = httpcore.ConnectionPool(
             ssl_context=context,
-            max_connections=connections,
+            max_connections=_CONNECTIONS,
             max_keepalive_connections=_IDLE_CONNECTIONS,
             keepalive_expiry=_IDLE_SECONDS,
             network_backend=network,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from prestow.layers.scans import Scans
     from prestow.registry.health import Health
     from prestow.registry.hosts import Options
+    from prestow.registry.pacing import Pacing
     from prestow.registry.source import Source, Sources
     from prestow.snapshots.maintained import Maintained
 
@@ -66,7 +67,7 @@ class Node(OpenedStore):
         places = credential_places(self.settings.docker_config)
         files = CredentialFiles(places.files, places.text, places.required)
         credentials = Credentials(files.find, files.places)
-        return Sources(self.registry_options, credentials=credentials, health=self.health)
+        return Sources(self.registry_options, credentials=credentials, health=self.health, pacing=self.pacing)
 
     @cached_property
     def health(self) -> "Health":
@@ -74,6 +75,13 @@ class Node(OpenedStore):
         from prestow.registry.health import Health
 
         return Health(self.home / "registries")
+
+    @cached_property
+    def pacing(self) -> "Pacing":
+        """What each server of a registry is asked to bear."""
+        from prestow.registry.pacing import Pacing
+
+        return Pacing(self.home / "registries")
 
     @property
     def registry_options(self) -> "Options":
@@ -95,6 +103,8 @@ class Node(OpenedStore):
                 idle=settings.registry_idle_seconds,
                 rate=settings.registry_least_rate,
             ),
+            connections=settings.registry_connections,
+            rate=settings.registry_rate,
         )
 
     def source(self, reference: str) -> "Source":

@@ -163,7 +163,7 @@ def test_the_server_is_where_the_file_says(tmp_path: Path, domain: str, text: st
         ("[header]\nX = 1", "X: expected"),
         ("host = 'a.example'", "host: expected tables"),
         ("[host]\n'a.example' = 1", "host.'a.example': expected an object"),
-        ("[prestow]\nspeed = 1", "prestow: speed: no such key; known are proxy, timeouts"),
+        ("[prestow]\nspeed = 1", "prestow: speed: no such key; known are connections, proxy, rate, timeouts"),
         ("[prestow]\nproxy = 'socks5://user:canary@p.example'", "prestow: proxy: SOCKS proxies are not supported"),
         ("[prestow]\nproxy = 1", "prestow: proxy: expected a string"),
         ("[prestow.timeouts]\nwait = '1s'", "timeouts: wait: no such key; known are blob"),

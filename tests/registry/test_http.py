@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,7 +162,7 @@ def test_a_value_that_no_header_can_carry_is_refused_before_anything_is_sent(fau
 
 
 def test_connections_are_used_again_also_after_an_answer_that_nobody_read(fault_registry: FaultRegistry) -> None:
-    connections = Connections(Options(connections=1, timeouts=replace(SHORT, document=30, idle=30)))
+    connections = Connections(Options(timeouts=replace(SHORT, document=30, idle=30)))
 
     for method in ("HEAD", "GET", "GET"):
         with connections.exchange(Request(method, Url.parse(fault_registry.url + MANIFEST))) as response:
@@ -191,16 +191,15 @@ def test_a_forked_child_makes_connections_of_its_own(fault_registry: FaultRegist
 
 
 def test_all_connections_being_busy_is_an_error_that_may_pass(fault_registry: FaultRegistry) -> None:
-    options = Options(connections=1, timeouts=replace(SHORT, pool=0.05))
+    options = Options(timeouts=replace(SHORT, document=30, pool=0.05))
     request = Request("GET", Url.parse(fault_registry.url + MANIFEST))
 
-    with (
-        closing(Connections(options)) as connections,
-        connections.exchange(request),
-        pytest.raises(UnavailableError, match="busy"),
-        connections.exchange(request),
-    ):
-        pass
+    with closing(Connections(options)) as connections, ExitStack() as busy:
+        for _ in range(64):
+            busy.enter_context(connections.exchange(request))
+        one_more = connections.exchange(request)
+        with pytest.raises(UnavailableError, match="busy"):
+            busy.enter_context(one_more)
 
 
 @pytest.fixture(scope="module")

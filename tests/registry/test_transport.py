@@ -24,7 +24,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n"
 
 @contextmanager
 def opened(*, limit: Reach | None = None, context: ssl.SSLContext | None = None) -> Iterator[Transport]:
-    with Transport(context, limit=limit, connections=1) as transport:
+    with Transport(context, limit=limit) as transport:
         yield transport
 
 

@@ -263,7 +263,7 @@ def test_a_transient_error_is_tried_again(prefect_server: Server, home: str) -> 
         MismatchError("other bytes"),
         NotFoundError("404"),
         ValueError("an error in the program"),
-        UnavailableError("429", retry_after=3600.0),
+        UnavailableError("429", retry_after=301.0),
     ],
 )
 def test_an_error_that_a_retry_cannot_help_is_raised_as_it_is(
@@ -298,6 +298,7 @@ def test_the_server_records_attempts_waits_and_titles(prefect_server: Server, ho
     assert first.name == "make a\\x1b[31m"
     assert (second.name, second.run_count, len(waits)) == ("fail", 3, 2)
     for before, wait in waits:
+        assert wait.message == "429"
         assert wait.state_details.scheduled_time is not None
         assert (wait.state_details.scheduled_time - before.timestamp).total_seconds() >= 0.2
 

@@ -5,11 +5,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from prefect import flow, task
 
-from tasks.threads import THREADS, waited
+from prestow.errors import UnavailableError
+from tasks.policy import NOWHERE, step
+from tasks.threads import PARALLEL_STEPS, THREADS, waited
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -35,6 +38,40 @@ def test_the_state_of_a_step_is_known_without_asking_the_api() -> None:
         return before, waiting.state.is_completed(), failing.state.is_failed(), result
 
     assert run() == (True, True, True, 3)
+
+
+ATTEMPTS: list[int] = []
+
+
+@step(lambda number: f"refused {number}", version=1)
+def refused(_home: str, number: int) -> int:
+    """A step whose first attempt is told to wait for a while."""
+    ATTEMPTS.append(number)
+    if ATTEMPTS.count(number) == 1:
+        raise UnavailableError("registry.example asked for 5 s", retry_after=5)
+    return number
+
+
+@step(lambda: "free", version=1)
+def free(_home: str) -> int:
+    """A step that tells how often the others have been tried by now."""
+    return len(ATTEMPTS)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_steps_that_wait_for_a_registry_keep_no_other_step_from_running(tmp_path: Path) -> None:
+    home = str(tmp_path)
+    ATTEMPTS.clear()
+
+    @flow(task_runner=THREADS, persist_result=False, result_storage=NOWHERE)
+    def run() -> int:
+        waiting = [refused.submit(home, number) for number in range(PARALLEL_STEPS)]
+        seen = free.submit(home).result()
+        assert [each.result() for each in waiting] == [*range(PARALLEL_STEPS)]
+        return seen
+
+    assert run() <= PARALLEL_STEPS
+    assert len(ATTEMPTS) == 2 * PARALLEL_STEPS
 
 
 class CaughtError(Exception):
