@@ -3,7 +3,7 @@
 from prestow.content.plan import holds_download
 from prestow.oci.image import Layer
 from prestow.registry import fetch as engine
-from prestow.registry.fetch import Fetched
+from prestow.registry.blob import Fetched
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import recorded_step

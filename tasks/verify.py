@@ -4,7 +4,7 @@ from prestow.content import verify as engine
 from prestow.content.plan import holds_blob, replacement
 from prestow.content.verify import Verified
 from prestow.oci.image import Layer
-from prestow.registry.fetch import Fetched
+from prestow.registry.blob import Fetched
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import recorded_step

@@ -10,7 +10,8 @@ from prestow.metadata.tag import tag
 from prestow.oci.image import Image
 from prestow.platforms import Platform
 from prestow.reference import canonical_source
-from prestow.registry.fetch import fetch_blob, fetch_manifest
+from prestow.registry.blob import fetch_blob
+from prestow.registry.fetch import fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.drivers.all import kinds
 from prestow.store.node import Node

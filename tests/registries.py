@@ -29,7 +29,7 @@ USER, PASSWORD = "fleet", "secret"
 _HTPASSWD = f"{USER}:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
 _START_SECONDS = 30
 _ROUTE = re.compile(r"/v2/(.+)/(manifests|blobs)/([^/]+)")
-_RANGE = re.compile(r"bytes=([0-9]+)-")
+_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 
 
 @dataclass(frozen=True)
@@ -381,8 +381,8 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = _RANGE.match(self.headers.get("Range", ""))
         if wanted is None or fault.whole:
             return 200, {"Content-Type": "application/octet-stream"}, data
-        start = int(wanted[1])
-        return 206, {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}, data[start:]
+        start, last = int(wanted[1]), min(int(wanted[2] or len(data)), len(data) - 1)
+        return 206, {"Content-Range": f"bytes {start}-{last}/{len(data)}"}, data[start : last + 1]
 
     def _read(self, digest: str) -> bytes | None:
         algorithm, _, encoded = digest.partition(":")

@@ -111,7 +111,7 @@ def test_decompressing_ahead_ends_and_leaves_no_ingest(tmp_path: Path) -> None:
 
     def fetch() -> None:
         with (
-            ahead(content, layer, scans=Scans(content), progress=lambda _: None) as arrived,
+            ahead(content, layer, scans=Scans(content)) as arrived,
             content.writer(layer_ref(layer.descriptor.digest), total=len(blob)) as writer,
         ):
             writer.write(blob)

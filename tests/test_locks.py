@@ -16,7 +16,7 @@ from prestow.content.refs import diff_ref, layer_ref
 from prestow.errors import UnavailableError
 from prestow.layers.apply import apply
 from prestow.oci.image import Image
-from prestow.registry.fetch import fetch_blob
+from prestow.registry.blob import fetch_blob
 from prestow.snapshots.commit import commit_snapshots
 from prestow.snapshots.folders import Folders
 from prestow.store.node import Node, open_node

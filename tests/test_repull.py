@@ -8,7 +8,8 @@ from prestow.layers.apply import apply
 from prestow.metadata.tag import tag
 from prestow.platforms import host
 from prestow.reference import image_name, parse_source
-from prestow.registry.fetch import fetch_blob, fetch_manifest
+from prestow.registry.blob import fetch_blob
+from prestow.registry.fetch import fetch_manifest
 from prestow.registry.resolve import resolve
 from prestow.snapshots.commit import commit_snapshots
 from prestow.store.node import Node, open_node

@@ -174,6 +174,23 @@ def remove_flat(path: Path) -> None:
             path.unlink()
 
 
+def hash_part(fd: int, digester: Digester, start: int, end: int) -> None:
+    """Hash the bytes of a file between two offsets.
+
+    Raises:
+        CancelledError: the work that this is part of is to end.
+        OSError: the file ends before.
+    """
+    buffer = memoryview(bytearray(min(_BUFFER, end - start)))
+    while start < end:
+        check()
+        count = os.preadv(fd, [buffer[: end - start]], start)
+        if not count:
+            raise OSError(0, "the file is shorter than it was")
+        digester.write(buffer[:count])
+        start += count
+
+
 def hash_file(fd: int, algorithm: str, progress: Callable[[int], None] | None = None) -> Digester:
     """Hash a whole file, from its start to its end, wherever its position is; ``progress`` is told of the bytes.
 

@@ -5,7 +5,8 @@
       <sha256 of ref>/
         ref                     the ref itself
         total                   bytes that are expected, where known
-        data                    bytes so far, and nothing else tells their number
+        data                    bytes so far; their number is the file's size, unless there are
+      chunks                  how far each chunk of it is, while several connections fill it (chunk_map.py)
         progress                the seal: digest and size, and by which file, when and since which boot they are known
 
 The seal is trusted while it describes the data file to the nanosecond within the same boot. After a reboot, or if
@@ -23,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from prestow.content.chunk_map import ChunkMap
 from prestow.content.descriptors import FILE
 from prestow.content.disk import check_descriptors, make_folder, remove_flat, replace_file, set_aside, translated
 from prestow.content.lock import FileLock
@@ -116,6 +118,11 @@ class Ingest:
         return self.folder / "data"
 
     @property
+    def chunks(self) -> Path:
+        """How far each chunk is, where there is such a file."""
+        return self.folder / "chunks"
+
+    @property
     def _progress(self) -> Path:
         return self.folder / "progress"
 
@@ -126,12 +133,12 @@ class Ingest:
             UnavailableError: it has one, and had it for ``timeout`` seconds.
         """
         path = self._folders / ".locks" / self.key
-        return FileLock(path, timeout=timeout, what=f"ingest {ref or self.key}", progress=self._size)
+        return FileLock(path, timeout=timeout, what=f"ingest {ref or self.key}", progress=self._activity)
 
-    def _size(self) -> int:
-        """Return the bytes so far, by which those who wait see that its writer goes on."""
+    def _activity(self) -> int:
+        """Return a number that changes when bytes come, by which those who wait see that its writer goes on."""
         with suppress(OSError):
-            return os.lstat(self.data).st_size
+            return os.lstat(self.data).st_mtime_ns
         return 0
 
     def create(self, ref: str, total: int | None) -> None:
@@ -183,12 +190,13 @@ class Ingest:
         with suppress(OSError):
             found = os.lstat(self.data)
         size = found.st_size if found else 0
+        chunks = ChunkMap.read(self.chunks, size)
         total = self._read("total") or b""
         return Status(
             ref=(self._read("ref") or b"").decode("utf-8", "replace"),
-            offset=size,
+            offset=chunks.present if chunks else size,
             total=int(total) if total.isdigit() else None,
-            sealed=self.sealed(size) is not None,
+            sealed=chunks is None and self.sealed(size) is not None,
             updated_at=max(folder.st_mtime, found.st_mtime if found else 0.0),
         )
 

@@ -62,12 +62,22 @@ def silent(_: int) -> None:
     """Take the count of a progress that is not shown."""
 
 
+class Chunks(Protocol):
+    """How far each chunk of an ingest is."""
+
+    def missing(self) -> Iterator[int]:
+        """Yield the chunks that are not complete, in order."""
+
+    def span(self, chunk: int) -> tuple[int, int]:
+        """Return the offsets of what is missing of a chunk: the next byte, and the end."""
+
+
 class Writer(Protocol):
     """The only writer of one ingest; leaving the context closes it and keeps the bytes for the next one."""
 
     @property
     def offset(self) -> int:
-        """Bytes of the ingest so far: where the next write goes."""
+        """Bytes of the ingest so far, without a gap: where the next write goes."""
 
     @property
     def sealed(self) -> bool:
@@ -80,6 +90,23 @@ class Writer(Protocol):
             ExhaustedError: the disk is full; what was written stays, and ``offset`` tells how much.
             StorageError: the disk failed.
         """
+
+    def scatter(self, size: int, length: int) -> Chunks:
+        """Begin to fill the ingest by chunks of a length, or go on with it, and return how far each of them is.
+
+        What lies behind a gap counts again when the ingest is opened the next time; :meth:`write` and :meth:`seal` drop
+        it.
+        """
+
+    def write_chunk(self, chunk: int, data: Data) -> None:
+        """Write the next bytes of a chunk, and hash nothing; may be called by several threads, each for other chunks.
+
+        Raises:
+            As :meth:`write`.
+        """
+
+    def catch_up(self, most: int) -> int:
+        """Hash what came without a gap, at most so many bytes, and return the offset up to which all is hashed."""
 
     def truncate(self) -> None:
         """Start again at offset 0."""

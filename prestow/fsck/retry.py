@@ -21,7 +21,7 @@ from prestow.errors import ExhaustedError, InvalidError, MismatchError, NotFound
 from prestow.layers.apply import apply
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Layer
-from prestow.registry.fetch import fetch_blob
+from prestow.registry.blob import fetch_blob
 from prestow.registry.source import Fetcher
 from prestow.store.node import Node
 

@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 
 from prestow.cancellation import Token, current
 from prestow.content.refs import diff_ref, layer_ref
-from prestow.content.store import Progress, Store
+from prestow.content.store import Store, silent
 from prestow.errors import AlreadyExistsError, PrestowError, StorageError
 from prestow.layers.apply import unpack
 from prestow.layers.growing import Growing
@@ -29,30 +29,26 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def ahead(content: Store, layer: Layer, *, scans: Scans, progress: Progress) -> Iterator[Callable[[int], None]]:
+def ahead(content: Store, layer: Layer, *, scans: Scans) -> Iterator[Callable[[int], None]]:
     """Decompress a layer for as long as the block fetches it into ``layer-<digest>``.
 
-    Gives a function that the block calls with the number of bytes that came, after they were written; it passes them
-    on to ``progress``. When the block ends, so has the decompression.
+    Gives a function that the block calls with the offset up to which the bytes are there, after they were written. When
+    the block ends, so has the decompression.
 
     Raises:
         CancelledError: the work is to end.
     """
     if layer_compression(layer.descriptor.media_type) == "none" or content.has(layer.diff_id):
-        yield progress
+        yield silent
         return
     source = Growing(lambda: _bytes_of(content, layer), layer.descriptor.size)
-
-    def arrived(count: int) -> None:
-        progress(count)
-        source.more(count)
 
     token = current() or Token()
     thread = threading.Thread(target=_unpack, args=(content, layer, source, scans, token), daemon=True)
     thread.start()
     complete = False
     try:
-        yield arrived
+        yield source.reach
         complete = True
     finally:
         source.finish(complete=complete)

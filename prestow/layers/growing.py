@@ -1,6 +1,6 @@
 """A file that another thread is still writing, for a reader that wants the whole of it.
 
-    writer thread:  more(n) more(n) … finish(complete=True)
+    writer thread:  reach(n) reach(m) … finish(complete=True)
     reader thread:  seek, tell, read: waits for bytes that are not there yet
 
 To the reader it has its final size from the start. What is read has not been verified; who uses it verifies what comes
@@ -34,10 +34,11 @@ class Growing:
         self._complete: bool | None = None
         self._changed = threading.Condition()
 
-    def more(self, count: int) -> None:  # noqa: ARG002 - a progress function: how many there are, the file tells
-        """Report to the reader that bytes were written."""
+    def reach(self, offset: int) -> None:
+        """Report to the reader that the bytes up to an offset were written."""
         with self._changed:
             self._begun = True
+            self._available = offset
             self._changed.notify_all()
 
     def finish(self, *, complete: bool) -> None:
@@ -95,7 +96,7 @@ class Growing:
 
     def _waited_for(self, end: int) -> BinaryIO | None:
         """Wait until the bytes up to ``end`` are there, and give the file; None if there are none to read."""
-        if end > self._available:
+        if self._file is None or end > self._available:
             self._wait_for(end)
         return self._file if end > self._position else None
 
@@ -109,6 +110,4 @@ class Growing:
     def _reaches(self, end: int) -> bool:
         if self._begun and self._file is None:
             self._file = self._open_file()
-        if self._file is not None:
-            self._available = os.fstat(self._file.fileno()).st_size
         return self._available >= end

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 
-from prestow.errors import UnavailableError
+from prestow.errors import PrestowError, UnavailableError
 from prestow.registry.auth import Authoriser, Grant, Refusal
 from prestow.registry.challenge import parse_challenges
 from prestow.registry.credentials import ANONYMOUS, Credentials
@@ -20,6 +20,9 @@ from prestow.registry.http import Connections, Request, Response
 from prestow.registry.pacing import Pacing, Turn
 from prestow.registry.redirects import follow
 from prestow.registry.statuses import error_class, retry_after
+
+_GIVEN = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
+_PLACES = 64
 
 
 class Client:
@@ -47,6 +50,7 @@ class Client:
         self.health = health
         self.pacing = pacing or Pacing()
         self._connections = Connections(options)
+        self._places: dict[tuple[str, str], Request] = {}
         self._authoriser = Authoriser(self._connections, credentials, clock=clock)
         self._strangers = Authoriser(self._connections, ANONYMOUS, clock=clock)
 
@@ -77,7 +81,32 @@ class Client:
 
     @contextmanager
     def _answered(self, endpoint: Endpoint, request: Request, repository: str) -> Iterator[Response]:
-        """Give the answer to a request, with a challenge answered."""
+        """Yield the answer to a request, with a challenge answered.
+
+        A blob's place on another server, to which the registry redirected, is asked again until it refuses.
+        """
+        known = (endpoint.base.origin, request.url.target)
+        if request.streams and (place := self._places.get(known)) is not None:
+            try:
+                with follow(self._connections, replace(place, headers=request.headers)) as response:
+                    if response.status in _GIVEN:
+                        yield response
+                        return
+            except PrestowError:
+                self._places.pop(known, None)
+                raise
+            self._places.pop(known, None)
+        with self._asked(endpoint, request, repository) as response:
+            place = response.request
+            if request.streams and response.status in _GIVEN and place.url.origin != endpoint.base.origin:
+                while len(self._places) >= _PLACES:
+                    self._places.pop(next(iter(self._places)), None)
+                self._places[known] = place
+            yield response
+
+    @contextmanager
+    def _asked(self, endpoint: Endpoint, request: Request, repository: str) -> Iterator[Response]:
+        """Yield the endpoint's answer to a request, with redirects followed and a challenge answered."""
         sent = self._authoriser.known(endpoint, repository)
         with follow(self._connections, _proved(endpoint, request, sent)) as response:
             if response.status != HTTPStatus.UNAUTHORIZED:

@@ -3,17 +3,15 @@
     fetch_manifest   index ─▶ manifest ─▶ config      small: read whole, verified, committed as blobs
     fetch_layer      layer                            large: streamed into the ingest layer-<digest>, then sealed
 
-Nothing that is here is fetched again. A layer whose connection breaks goes on where it broke, within one call a few
-times while there is progress, and in the next call from what the ingest has. The layer is hashed on its way and
-verified by the step that commits it; reading stops at the first byte too many.
+Nothing that is here is fetched again, and of a layer (``blob``) nothing that came before a connection broke. The layer
+is hashed on its way, and verified by the step that commits it.
 """
 
 import logging
-from dataclasses import dataclass
 
 from prestow.content.plan import replacement
-from prestow.content.refs import document_ref, layer_ref
-from prestow.content.store import Progress, Store, Writer, silent
+from prestow.content.refs import document_ref
+from prestow.content.store import Progress, Store
 from prestow.digest import Digest
 from prestow.errors import (
     AlreadyExistsError,
@@ -31,27 +29,10 @@ from prestow.oci.image import Image, Layer, assemble
 from prestow.oci.image_config import ImageConfig
 from prestow.oci.walk import descend
 from prestow.platforms import Platform, choose
+from prestow.registry.blob import Fetched, fetch_blob
 from prestow.registry.source import Fetcher
 
 _log = logging.getLogger(__name__)
-
-_RESUMES = 5
-_GOOD_PROGRESS = 16 << 20  # bytes after which the count of resumes begins anew
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A layer that is here, as a blob or as a sealed ingest.
-
-    Attributes:
-        ref: name of its ingest.
-        size: its bytes.
-        fetched_bytes: how many of them this call fetched.
-    """
-
-    ref: str
-    size: int
-    fetched_bytes: int
 
 
 def fetch_manifest(
@@ -109,99 +90,11 @@ def fetch_layer(
         As :func:`fetch_blob`.
     """
     unless = replacement(layer, keep_blobs=keep_blob)
-    with ahead(content, layer, scans=scans, progress=progress or silent) as arrived:
-        fetched = fetch_blob(source, content, layer.descriptor, unless=unless, progress=arrived)
+    with ahead(content, layer, scans=scans) as arrived:
+        fetched = fetch_blob(source, content, layer.descriptor, unless=unless, progress=progress, arrived=arrived)
     if not keep_blob:
         settle(content, layer)
     return fetched
-
-
-def fetch_blob(
-    source: Fetcher,
-    content: Store,
-    descriptor: Descriptor,
-    *,
-    unless: Digest | None = None,
-    progress: Progress | None = None,
-) -> Fetched:
-    """Fetch a layer's blob into the ingest ``layer-<digest>`` and seal it; nothing to do if it is here.
-
-    Args:
-        source: where from.
-        content: where to.
-        descriptor: the layer.
-        unless: a blob that makes it needless, if that is here.
-        progress: told of bytes as they come.
-
-    Raises:
-        NotFoundError: the registry lacks it.
-        UnauthorizedError: who we are may not have it.
-        UnavailableError: the connection broke too often; what came is kept, the next call resumes there.
-        MismatchError: there are more or fewer bytes than the descriptor says; they are dropped.
-        InvalidError: the registry's answer breaks a rule.
-        ExhaustedError: the disk is full.
-    """
-    digest, size = descriptor.digest, descriptor.size
-    ref = layer_ref(digest)
-    if unless is not None and content.has(unless):
-        return Fetched(ref, size, 0)
-    try:
-        writer = content.writer(ref, algorithm=digest.algorithm, total=size, digest=digest)
-    except AlreadyExistsError:
-        return Fetched(ref, size, 0)
-    with writer:
-        if writer.sealed and writer.offset == size:
-            return Fetched(ref, size, 0)
-        if writer.offset > size:
-            writer.truncate()
-        before, fetched = writer.offset, 0
-        while not _sealed(source, writer, descriptor, progress or silent):
-            fetched += writer.offset
-            writer.truncate()  # the bytes were a mirror's, which is set aside: the next server is asked for all of them
-        return Fetched(ref, size, fetched + size - before)
-
-
-def _sealed(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: Progress) -> bool:
-    """Fetch and seal an ingest; False if it holds a mirror's bytes that are not the blob's."""
-    try:
-        _complete(source, writer, descriptor, progress)
-    except MismatchError:
-        if source.reject(descriptor):
-            return False
-        writer.abort()
-        raise
-    return writer.seal() == descriptor.digest or not source.reject(descriptor)
-
-
-def _complete(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: Progress) -> None:
-    """Fetch what the ingest lacks, going on after a broken connection while that leads anywhere."""
-    resumes, mark = _RESUMES, writer.offset
-    while writer.offset < descriptor.size:
-        before = writer.offset
-        try:
-            _append(source, writer, descriptor, progress)
-        except UnavailableError as error:
-            if writer.offset - mark >= _GOOD_PROGRESS:
-                resumes, mark = _RESUMES, writer.offset
-            if writer.offset == before or resumes == 0:
-                raise
-            resumes -= 1
-            _log.info(
-                "layer %s: resumes at %d of %d: %s", descriptor.digest.short, writer.offset, descriptor.size, error
-            )
-
-
-def _append(source: Fetcher, writer: Writer, descriptor: Descriptor, progress: Progress) -> None:
-    """Fetch from the ingest's end on, until the bytes end."""
-    size = descriptor.size
-    with source.fetch(descriptor, writer.offset) as chunks:
-        for chunk in chunks:
-            if writer.offset + len(chunk) > size:
-                raise MismatchError(f"layer {descriptor.digest}: expected {size} bytes, found more")
-            writer.write(chunk)
-            progress(len(chunk))
-    if writer.offset < size:
-        raise UnavailableError(f"layer {descriptor.digest}: ended after {writer.offset} of {size} bytes")
 
 
 def fetch_document(source: Fetcher, content: Store, kind: str, descriptor: Descriptor) -> bytes:

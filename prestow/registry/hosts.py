@@ -103,6 +103,8 @@ class Options:
         timeouts: bounds of every wait.
         connections: most requests to one server at one time.
         rate: most bytes of blobs that come from one server in a second; ``None`` for any.
+        chunk: bytes of a part of a large blob, of which several come at the same time.
+        parallel_from: bytes of the smallest blob that comes in parts.
     """
 
     directories: tuple[Path, ...] = ()
@@ -113,6 +115,8 @@ class Options:
     timeouts: Timeouts = Timeouts()
     connections: int = 8
     rate: int | None = None
+    chunk: int = 16 << 20
+    parallel_from: int = 64 << 20
 
     def allows_plain(self, url: Url) -> bool:
         """Whether plain HTTP to this server was configured."""

@@ -28,6 +28,7 @@ from prestow.oci.index import MAX_LAYOUT, Index
 from prestow.oci.mediatypes import is_index, is_manifest
 from prestow.reference import LayoutReference, name_for
 from prestow.registry.layout_files import LayoutFiles, layout_files, open_regular
+from prestow.registry.ranges import Parts
 
 REF_NAME = "org.opencontainers.image.ref.name"
 _IMAGE_NAME = "io.containerd.image.name"
@@ -77,12 +78,16 @@ class LayoutSource:
         entries = self._index().manifests
         return [entry for entry in entries if is_manifest(entry.media_type) or is_index(entry.media_type)]
 
+    def parts(self, descriptor: Descriptor) -> Parts:
+        """Return one part: a file is not read faster in more."""
+        return Parts(1, descriptor.size)
+
     def reject(self, descriptor: Descriptor) -> bool:  # noqa: ARG002 - of any
         """Return False: there is no other place to read from."""
         return False
 
     @contextmanager
-    def fetch(self, descriptor: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
+    def fetch(self, descriptor: Descriptor, offset: int = 0, end: int | None = None) -> Iterator[Iterator[bytes]]:  # noqa: ARG002 - one connection is enough
         """Open a blob from ``offset`` on."""
         with self._files.open(blob_name(descriptor.digest)) as run:
             if run.size != descriptor.size:

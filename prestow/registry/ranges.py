@@ -5,18 +5,47 @@ An answer that says 206 and then sends other bytes than were asked for is how pa
 """
 
 import re
+from dataclasses import dataclass
+
+from prestow.errors import UnsupportedError
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII | re.IGNORECASE)
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})", re.ASCII | re.IGNORECASE)
 
 
-def is_rest(content_range: str | None, offset: int, size: int) -> bool:
-    """Whether a ``Content-Range`` says: all from ``offset`` of exactly ``size`` bytes."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How a blob is best fetched.
+
+    Attributes:
+        connections: how many parts of it at the same time.
+        length: bytes of a part.
+    """
+
+    connections: int
+    length: int
+
+
+class RangeError(UnsupportedError):
+    """A server does not answer with the part that it was asked for.
+
+    Attributes:
+        ignored: whether it answers as if no part had been asked for.
+    """
+
+    def __init__(self, message: str, *, ignored: bool) -> None:
+        """Keep the sentence, and what is wrong."""
+        super().__init__(message)
+        self.ignored = ignored
+
+
+def is_part(content_range: str | None, start: int, end: int, size: int) -> bool:
+    """Whether a ``Content-Range`` says: from ``start`` up to ``end``, not included, of exactly ``size`` bytes."""
     match = _CONTENT_RANGE.fullmatch((content_range or "").strip())
     if match is None:
         return False
     first, last, total = match.groups()
-    return int(first) == offset and int(last) == size - 1 and total in ("*", str(size))
+    return int(first) == start and int(last) == end - 1 and total in ("*", str(size))
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
     resolve   HEAD /v2/<repository>/manifests/<tag or digest>      GET where HEAD does not tell enough
     fetch     GET  /v2/<repository>/manifests/<digest>
-              GET  /v2/<repository>/blobs/<digest>                 Range: bytes=<offset>- to go on
+              GET  /v2/<repository>/blobs/<digest>                 Range: bytes=<offset>-<end> for a part
 
 Mirrors are asked first; the registry's own answer is the one that counts if all fail. A mirror that fails is set aside
 (``health``): the others are asked, and it again only where the registry itself gives no answer. One that breaks off
@@ -17,36 +17,34 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from http import HTTPStatus
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from prestow.digest import Digest
 from prestow.errors import (
     CancelledError,
-    InvalidError,
     MismatchError,
     NotFoundError,
     PrestowError,
     UnauthorizedError,
     UnavailableError,
-    printable,
 )
 from prestow.oci.descriptor import Descriptor
-from prestow.oci.document import MAX_DOCUMENT
-from prestow.oci.mediatypes import INDEXES, MANIFESTS, SCHEMA_1
-from prestow.oci.walk import parse_document
+from prestow.oci.mediatypes import INDEXES, MANIFESTS
 from prestow.reference import Reference
+from prestow.registry.answers import DOCUMENTS, described, read
 from prestow.registry.client import Client
 from prestow.registry.endpoints import endpoints
 from prestow.registry.failure import failure
 from prestow.registry.hosts import Capability, Endpoint
 from prestow.registry.http import Headers, Request, Response
-from prestow.registry.ranges import is_rest
+from prestow.registry.ranges import Parts, RangeError, is_part
 from prestow.registry.statuses import PATIENCE
+
+if TYPE_CHECKING:
+    from prestow.digest import Digest
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-_DOCUMENTS = frozenset(MANIFESTS + INDEXES)
 _ACCEPT: Headers = (("Accept", ", ".join((*MANIFESTS, *INDEXES, "*/*"))),)
 _HEAD_TELLS_LITTLE = frozenset({400, 403, 405, 406, 501})
 
@@ -72,18 +70,25 @@ class RegistrySource:
         return found
 
     @contextmanager
-    def fetch(self, descriptor: Descriptor, offset: int = 0) -> Iterator[Iterator[bytes]]:
-        """Open the bytes from ``offset`` on."""
+    def fetch(self, descriptor: Descriptor, offset: int = 0, end: int | None = None) -> Iterator[Iterator[bytes]]:
+        """Open the bytes from ``offset`` on; with ``end`` those before it alone, which not every server can give."""
         with ExitStack() as stack:
             tried: set[str] = set()
 
             def opened(at: int, failed: PrestowError | None = None) -> tuple[Endpoint, Iterator[bytes]]:
                 def attempt(endpoint: Endpoint) -> Iterator[bytes]:
-                    return stack.enter_context(self._fetch_at(endpoint, descriptor, at))
+                    stack.close()  # one connection at a time
+                    return stack.enter_context(self._fetch_at(endpoint, descriptor, at, end))
 
                 return self._first("pull", attempt, tried, failed)
 
-            yield self._over_servers(opened, descriptor, offset, *opened(offset))
+            yield self._over_servers(opened, descriptor, (offset, end or descriptor.size), *opened(offset))
+
+    def parts(self, descriptor: Descriptor) -> Parts:
+        """Return over how many connections a blob is fetched: one, unless it is large."""
+        options, connections = self._client.options, self._in_order("pull")[0].connections
+        large = descriptor.size >= options.parallel_from and connections > 1
+        return Parts(connections, options.chunk) if large else Parts(1, descriptor.size)
 
     def reject(self, descriptor: Descriptor) -> bool:
         """Set aside the mirrors that sent bytes of a blob; False if none did."""
@@ -96,11 +101,12 @@ class RegistrySource:
         self,
         opened: Callable[[int, PrestowError], tuple[Endpoint, Iterator[bytes]]],
         descriptor: Descriptor,
-        at: int,
+        span: tuple[int, int],
         endpoint: Endpoint,
         chunks: Iterator[bytes],
     ) -> Iterator[bytes]:
         """Yield the bytes of one server; where a mirror breaks off, continue with those of the next server."""
+        at, end = span
         gave = self._gave.setdefault(descriptor.digest, [])
         while True:
             gave.append(endpoint)
@@ -113,11 +119,11 @@ class RegistrySource:
                     raise
                 broken = error
             else:
-                if at >= descriptor.size or not endpoint.is_mirror:
+                if at >= end or not endpoint.is_mirror:
                     self._succeeded(endpoint)
                     return
                 what = f"{descriptor.digest} from {endpoint.name}"
-                broken = UnavailableError(f"{what}: ended after {at} of {descriptor.size} bytes")
+                broken = UnavailableError(f"{what}: ended at byte {at} of {descriptor.size}")
             self._failed(endpoint, broken)
             endpoint, chunks = opened(at, broken)
 
@@ -139,7 +145,7 @@ class RegistrySource:
             tried.add(endpoint.base.origin)
             try:
                 return endpoint, attempt(endpoint)
-            except CancelledError:
+            except (CancelledError, RangeError):
                 raise
             except PrestowError as error:
                 if endpoint.is_mirror:
@@ -177,7 +183,7 @@ class RegistrySource:
         place = f"manifests/{pinned or self._reference.tag}"
         with self._ask(endpoint, "HEAD", place, _ACCEPT) as response:
             if response.status == HTTPStatus.OK:
-                found = _described(response, pinned)
+                found = described(response, pinned)
                 if found is not None:
                     return found
             elif response.status not in _HEAD_TELLS_LITTLE:
@@ -188,22 +194,31 @@ class RegistrySource:
         with self._ask(endpoint, "GET", place, _ACCEPT) as response:
             if response.status != HTTPStatus.OK:
                 raise failure(response, str(self._reference))
-            return _read(response, pinned)
+            return read(response, pinned)
 
     @contextmanager
-    def _fetch_at(self, endpoint: Endpoint, descriptor: Descriptor, offset: int) -> Iterator[Iterator[bytes]]:
-        part: Headers = (("Range", f"bytes={offset}-"),) if offset else ()
+    def _fetch_at(
+        self, endpoint: Endpoint, descriptor: Descriptor, offset: int, end: int | None
+    ) -> Iterator[Iterator[bytes]]:
+        part: Headers = ()
+        if offset or end is not None:
+            part = (("Range", f"bytes={offset}-{'' if end is None else end - 1}"),)
         with self._get(endpoint, descriptor, part) as response:
-            start = self._start(response, descriptor, offset)
+            start = self._start(response, descriptor, offset, end)
+            if end is not None and (start is None or response.status != HTTPStatus.PARTIAL_CONTENT):
+                what = f"{endpoint.name} answers {response.status} to a request for bytes {offset} to {end}"
+                raise RangeError(
+                    f"{what} of {descriptor.digest}", ignored=response.status != HTTPStatus.PARTIAL_CONTENT
+                )
             if start is not None:
                 yield self._client.pacing.paced(endpoint, _without(response.chunks(), offset - start))
                 return
         _log.info("%s gives no proper parts of %s; it is fetched whole", endpoint.name, descriptor.digest.short)
         with self._get(endpoint, descriptor, ()) as response:
-            start = self._start(response, descriptor, 0)
+            start = self._start(response, descriptor, 0, None)
             yield self._client.pacing.paced(endpoint, _without(response.chunks(), offset))
 
-    def _start(self, response: Response, descriptor: Descriptor, offset: int) -> int | None:
+    def _start(self, response: Response, descriptor: Descriptor, offset: int, end: int | None) -> int | None:
         """Return the offset at which the answer's bytes begin; ``None`` if they are not the part asked for."""
         if response.status == HTTPStatus.OK:
             if response.length not in (None, descriptor.size):
@@ -212,16 +227,17 @@ class RegistrySource:
                     f"{response.request.url.origin} has {response.length}"
                 )
             return 0
-        if offset and response.status == HTTPStatus.PARTIAL_CONTENT:
+        in_part, end = bool(offset) or end is not None, end or descriptor.size
+        if in_part and response.status == HTTPStatus.PARTIAL_CONTENT:
             ranges = response.every("Content-Range")
-            exact = len(ranges) == 1 and is_rest(ranges[0], offset, descriptor.size)
-            return offset if exact and response.length in (None, descriptor.size - offset) else None
-        if offset and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            exact = len(ranges) == 1 and is_part(ranges[0], offset, end, descriptor.size)
+            return offset if exact and response.length in (None, end - offset) else None
+        if in_part and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return None
         raise failure(response, f"{descriptor.digest} in {self._reference.name}")
 
     def _get(self, endpoint: Endpoint, descriptor: Descriptor, part: Headers) -> AbstractContextManager[Response]:
-        if descriptor.media_type in _DOCUMENTS:
+        if descriptor.media_type in DOCUMENTS:
             accept = (("Accept", descriptor.media_type),)
             return self._ask(endpoint, "GET", f"manifests/{descriptor.digest}", (*accept, *part))
         return self._ask(endpoint, "GET", f"blobs/{descriptor.digest}", part, streams=True)
@@ -235,46 +251,6 @@ class RegistrySource:
         return self._client.send(
             endpoint, Request(method, url, headers, streams=streams), repository=self._reference.path
         )
-
-
-def _described(response: Response, pinned: Digest | None) -> Descriptor | None:
-    """Return what the headers of an answer tell; ``None`` if that is not all."""
-    digest = _claimed(response)
-    if pinned is not None and (digest is None or digest.algorithm != pinned.algorithm):
-        digest = pinned
-    if pinned is not None and digest != pinned:
-        raise MismatchError(f"{response.request.url}: asked for {pinned}, the registry has {digest}")
-    if digest is None or response.length is None or response.media_type not in _DOCUMENTS:
-        return None
-    return Descriptor(response.media_type, digest, response.length)
-
-
-def _read(response: Response, pinned: Digest | None) -> Descriptor:
-    """Return the descriptor of the document in an answer; its bytes are what counts."""
-    raw = response.read(MAX_DOCUMENT)
-    claimed = _claimed(response)
-    for expected in filter(None, (pinned, claimed)):
-        found = Digest.of(raw, expected.algorithm)
-        if found != expected:
-            raise MismatchError(f"{response.request.url}: expected {expected}, found {found}")
-    media_type = response.media_type
-    known = media_type in _DOCUMENTS or media_type in SCHEMA_1
-    try:
-        document = parse_document(raw, media_type if known else None)
-    except InvalidError as error:
-        raise InvalidError(
-            f"{response.request.url}: expected an image manifest, found {printable(media_type) or 'no type'}: {error}"
-        ) from error
-    return Descriptor(document.media_type, pinned or claimed or document.digest, len(raw))
-
-
-def _claimed(response: Response) -> Digest | None:
-    """Return ``Docker-Content-Digest``, if it is a digest that can be verified here."""
-    text = response.header("Docker-Content-Digest")
-    try:
-        return Digest.parse(text) if text else None
-    except PrestowError:
-        return None
 
 
 def _without(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:

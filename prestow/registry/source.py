@@ -18,6 +18,7 @@ from prestow.registry.health import Health
 from prestow.registry.hosts import Options
 from prestow.registry.layout import LayoutSource
 from prestow.registry.pacing import Pacing
+from prestow.registry.ranges import Parts
 
 if TYPE_CHECKING:
     from prestow.registry.client import Client
@@ -40,16 +41,22 @@ class Resolver(Protocol):
 class Fetcher(Protocol):
     """Gives the bytes of what a descriptor names."""
 
-    def fetch(self, descriptor: Descriptor, offset: int = 0) -> AbstractContextManager[Iterator[bytes]]:
-        """Open the bytes from ``offset`` on; they may turn out to be others, fewer, or more.
+    def fetch(
+        self, descriptor: Descriptor, offset: int = 0, end: int | None = None
+    ) -> AbstractContextManager[Iterator[bytes]]:
+        """Open the bytes from ``offset`` on, up to ``end`` if given; they may turn out to be others, fewer, or more.
 
         Raises:
+            RangeError: with ``end``: the server gives no parts, or another one.
             NotFoundError: they are not there.
             UnauthorizedError: who we are may not have them.
             UnavailableError: no server answers; while reading: the connection broke, resume at the new offset.
             MismatchError: there are not as many as the descriptor says.
             InvalidError: the answer breaks a rule.
         """
+
+    def parts(self, descriptor: Descriptor) -> Parts:
+        """Return how a blob is best fetched."""
 
     def reject(self, descriptor: Descriptor) -> bool:
         """Take note that the bytes were others; whether another server is asked the next time."""

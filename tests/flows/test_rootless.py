@@ -26,7 +26,8 @@ from prestow.metadata.tag import tag
 from prestow.oci.image import Image
 from prestow.oci.lookup import read_config
 from prestow.platforms import host
-from prestow.registry.fetch import fetch_blob, fetch_manifest
+from prestow.registry.blob import fetch_blob
+from prestow.registry.fetch import fetch_manifest
 from prestow.runtime.overrides import Overrides
 from prestow.runtime.transform import transform_config
 from prestow.snapshots.commit import commit_snapshots

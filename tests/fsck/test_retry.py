@@ -14,7 +14,8 @@ from prestow.fsck.retry import retry_with_sound_blobs
 from prestow.layers.apply import apply
 from prestow.oci.image import Image, Layer
 from prestow.platforms import Platform
-from prestow.registry.fetch import fetch_blob, fetch_manifest
+from prestow.registry.blob import fetch_blob
+from prestow.registry.fetch import fetch_manifest
 from prestow.snapshots.commit import commit_snapshots
 from prestow.store.node import Node, open_node
 from tests.conformance.snapshotter_damage import cut, flip

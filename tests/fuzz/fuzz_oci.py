@@ -20,7 +20,7 @@ with instrumented():
     from prestow.platforms import Platform
     from prestow.reference import Reference, parse_source
     from prestow.registry.challenge import parse_challenges
-    from prestow.registry.ranges import is_rest
+    from prestow.registry.ranges import is_part
     from prestow.registry.url import Url
 
 from tests.oci import samples
@@ -76,7 +76,7 @@ def _url(raw: bytes) -> None:
 
 
 def _range(raw: bytes) -> None:
-    is_rest(raw.decode("latin-1"), 5, 10)
+    is_part(raw.decode("latin-1"), 5, 9, 10)
 
 
 _CHECKS: tuple[Callable[[bytes], None], ...] = (

@@ -22,7 +22,7 @@ from prestow.errors import (
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_LAYER
 from prestow.reference import Reference
-from prestow.registry.fetch import fetch_blob
+from prestow.registry.blob import fetch_blob
 from prestow.registry.hosts import Options
 from prestow.registry.source import Source, Sources
 from tests.image_factory import put_blob, read_blob, write_demo_image

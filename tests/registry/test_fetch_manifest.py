@@ -26,7 +26,8 @@ from prestow.oci.image import Image
 from prestow.oci.mediatypes import OCI_INDEX
 from prestow.platforms import Platform
 from prestow.reference import LayoutReference, Reference
-from prestow.registry.fetch import fetch_blob, fetch_manifest
+from prestow.registry.blob import fetch_blob
+from prestow.registry.fetch import fetch_manifest
 from prestow.registry.layout import LayoutSource
 from prestow.registry.resolve import resolve
 from prestow.registry.source import Source, Sources

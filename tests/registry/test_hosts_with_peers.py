@@ -12,7 +12,8 @@ from prestow.errors import InvalidError, UnauthorizedError
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
 from prestow.reference import Reference
-from prestow.registry.fetch import fetch_blob, fetch_manifest
+from prestow.registry.blob import fetch_blob
+from prestow.registry.fetch import fetch_manifest
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
 from tests.certificates import Authority, authority

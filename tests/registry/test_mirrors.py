@@ -14,7 +14,8 @@ from prestow.errors import MismatchError, NotFoundError, PrestowError, Unavailab
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
 from prestow.reference import Reference
-from prestow.registry.fetch import fetch_blob, fetch_manifest
+from prestow.registry.blob import fetch_blob
+from prestow.registry.fetch import fetch_manifest
 from prestow.registry.health import LONGEST, SHORTEST, Health
 from prestow.registry.source import Source, Sources
 from tests.hosts_files import mirrored, write_hosts

@@ -18,7 +18,7 @@ from prestow.errors import CancelledError, UnavailableError
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_LAYER
 from prestow.reference import Reference
-from prestow.registry.fetch import fetch_blob
+from prestow.registry.blob import fetch_blob
 from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.pacing import Pacing
 from prestow.registry.source import Source, Sources

@@ -16,8 +16,9 @@ from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_LAYER
 from prestow.platforms import Platform
 from prestow.reference import Reference
+from prestow.registry.blob import fetch_blob
 from prestow.registry.credentials import Credential, Credentials
-from prestow.registry.fetch import fetch_blob, fetch_manifest
+from prestow.registry.fetch import fetch_manifest
 from prestow.registry.hosts import Options, Timeouts, Tls
 from prestow.registry.proxy import Proxies
 from prestow.registry.resolve import resolve

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prestow.registry.ranges import is_rest, parse_range
+from prestow.registry.ranges import is_part, parse_range
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from prestow.registry.ranges import is_rest, parse_range
     ],
 )
 def test_only_the_rest_of_exactly_these_bytes_counts(header: str | None, expected: bool) -> None:  # noqa: FBT001 - a table
-    assert is_rest(header, 10, 100) is expected
+    assert is_part(header, 10, 100, 100) is expected
 
 
 @pytest.mark.parametrize(

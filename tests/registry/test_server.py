@@ -20,7 +20,8 @@ from prestow.errors import NotFoundError, UnavailableError
 from prestow.oci.descriptor import Descriptor
 from prestow.platforms import Platform
 from prestow.reference import LayoutReference, Reference
-from prestow.registry.fetch import fetch_blob, fetch_manifest
+from prestow.registry.blob import fetch_blob
+from prestow.registry.fetch import fetch_manifest
 from prestow.registry.hosts import Options
 from prestow.registry.layout import LayoutSource, open_layout
 from prestow.registry.pull_api import candidate_names

@@ -19,7 +19,8 @@ from prestow.content.verify import verify
 from prestow.errors import PrestowError
 from prestow.platforms import Platform
 from prestow.reference import Reference
-from prestow.registry.fetch import fetch_blob, fetch_manifest
+from prestow.registry.blob import fetch_blob
+from prestow.registry.fetch import fetch_manifest
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
 from tests.flows.cli.conftest import Prestow
