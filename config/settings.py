@@ -62,6 +62,11 @@ class Settings(BaseSettings):
     registry_connections: int = Field(
         8, ge=1, le=64, description="Requests to one registry or mirror at one time, of all pulls on this host"
     )
+    registry_chunk_bytes: int = Field(
+        16 << 20,
+        ge=1 << 20,
+        description="Size of the parts in which a blob of 64 MiB or more is fetched over several connections (bytes)",
+    )
     registry_rate: int | None = Field(
         None,
         gt=0,

@@ -7,13 +7,13 @@ Through a proxy the pool is the same, on tunnel.py. A plain request, which has n
 form (RFC 9112, 3.2.2); only here the proxy's credential is added to it.
 
 A large body goes past the pool's parser, which copies each byte four times: once the parser has nothing left, the rest
-is read from the socket, with the same budget and exactly as far as ``Content-Length`` says. The price is one
-connection, since the parser does not learn that the body has ended.
+is read from the socket, with the same budget and exactly as far as ``Content-Length`` says. Then the parser is told
+that the body has ended, so that the connection can be used again.
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from ssl import SSLContext
 from typing import cast
@@ -29,7 +29,7 @@ from prestow.registry.tunnel import ProxyNetwork, authorization, refusal
 _CONNECTIONS = 64  # of all servers together; what one of them is to bear is in pacing.py
 _IDLE_CONNECTIONS = 16
 _IDLE_SECONDS = 15
-_LARGE = 8 << 20  # bytes of a body for which a connection is given up
+_LARGE = 1 << 20  # bytes of a body from which on this is worth it
 _PIECE = 1 << 20
 _LENGTH = re.compile(r"[0-9]{1,19}", re.ASCII)
 _WITH_BODY = frozenset({200, 206})
@@ -144,12 +144,22 @@ class _Body(httpx.SyncByteStream):
                     break  # all of the last read has come out again: the parser has nothing left
             else:
                 return
+            passed = left
             while left:
                 chunk = self._connection.take(min(left, _PIECE))
                 if not chunk:
                     raise httpx.RemoteProtocolError(f"the connection ended with {left} bytes of the body missing")
                 left -= len(chunk)
                 yield chunk
+            self._end(passed)
+
+    def _end(self, passed: int) -> None:
+        """Tell the parser that so many bytes went past it; where it is another than we know, the connection is lost."""
+        with suppress(AttributeError):
+            parser = self._reply.stream._stream._connection._h11_state._reader  # type: ignore[union-attr]  # noqa: SLF001
+            if parser._remaining == passed:  # noqa: SLF001 - h11 has no public name for it
+                parser._remaining = 0  # noqa: SLF001
+                next(self._parsed, None)
 
     def close(self) -> None:
         self._connection.budget = None  # before another request can have the connection

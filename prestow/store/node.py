@@ -105,6 +105,7 @@ class Node(OpenedStore):
             ),
             connections=settings.registry_connections,
             rate=settings.registry_rate,
+            chunk=settings.registry_chunk_bytes,
         )
 
     def source(self, reference: str) -> "Source":
