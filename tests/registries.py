@@ -162,6 +162,7 @@ class Seen:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def query(self) -> dict[str, str]:

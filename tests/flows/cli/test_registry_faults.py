@@ -128,13 +128,36 @@ def test_a_wait_that_a_registry_asks_for_is_kept_and_nonsense_does_no_harm(
 @pytest.mark.long
 def test_a_wait_that_is_too_long_is_not_begun(prestow: Prestow, fault_registry: FaultRegistry) -> None:
     """B-39."""
-    fault_registry.on("", Fault(status=BUSY, headers={"Retry-After": "1000000000"}))
+    words = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"come back tomorrow"}]}'
+    fault_registry.on("", Fault(status=BUSY, headers={"Retry-After": "1000000000"}, body=words))
 
     done = prestow("pull", f"{fault_registry.own}:demo")
 
     assert done.status not in {0, 1}
-    assert "429" in done.err
-    assert len(fault_registry.seen) == 1
+    assert f"{fault_registry.domain} asked for 86400 s, until " in done.err
+    assert "429 Too Many Requests (TOOMANYREQUESTS: come back tomorrow)" in done.err
+    assert [seen.method for seen in fault_registry.seen] == ["HEAD", "GET"]  # an answer to HEAD has no words
+    assert prestow("pull", f"{fault_registry.own}:other").status == done.status
+    assert len(fault_registry.seen) == 2
+
+
+@pytest.mark.long
+def test_a_wait_that_one_pull_is_asked_for_is_kept_by_all(prestow: Prestow, fault_registry: FaultRegistry) -> None:
+    """Two pulls over one connection: after the refusal of one layer, neither asks for anything for 2 s."""
+    layers = [Tar().file(f"f{number}", b"x").to_bytes() for number in range(7)]
+    write_image(fault_registry.layout, layers, ref="other")
+    fault_registry.on("/blobs/", Fault(status=BUSY, headers={"Retry-After": "2"}), times=1)
+
+    tags = ["demo", "other"]
+    pulls = [
+        prestow.start("pull", f"{fault_registry.own}:{tag}", env={"PRESTOW_REGISTRY_CONNECTIONS": "1"}) for tag in tags
+    ]
+    said = [process.communicate()[1] for process in pulls]
+
+    assert [process.returncode for process in pulls] == [0, 0], said
+    assert f"{fault_registry.domain} asked for 2 s" in "".join(said)
+    refused, *_ = fault_registry.requests("/blobs/")
+    assert not [seen for seen in fault_registry.seen if 0 < seen.at - refused.at < 2]
 
 
 @contextmanager
