@@ -63,7 +63,7 @@ class DockerRegistry:
 
 @contextmanager
 def docker_registry(
-    folder: Path, *, password: bool = False, tls: dict[str, object] | None = None
+    folder: Path, *, password: bool = False, tls: dict[str, object] | None = None, **sections: object
 ) -> Iterator[DockerRegistry]:
     """Run Debian's registry on a free port, its files in ``folder``.
 
@@ -71,6 +71,7 @@ def docker_registry(
         folder: what it holds stays there.
         password: whether it wants Basic credentials.
         tls: ``certificate``, ``key`` and ``clientcas`` (files), as in its configuration; plain HTTP if not given.
+        sections: further sections of its configuration, such as ``auth`` and ``proxy``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "htpasswd").write_text(_HTPASSWD)
@@ -81,6 +82,7 @@ def docker_registry(
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
         "http": {"addr": "127.0.0.1:0", "secret": "for tests", **({"tls": tls} if tls else {})},
         **auth,
+        **sections,
     }
     (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
     log = folder / "log"
