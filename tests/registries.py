@@ -176,7 +176,7 @@ class Access:
     """What a registry wants for authentication: a Bearer token from ``realm``, or Basic where that is ``None``.
 
     Attributes:
-        realm: URL of the token service; ``None`` for Basic authentication.
+        realm: URL of the token service, ``{host}`` in it the registry's name; ``None`` for Basic authentication.
         expires_in: what the service says of its tokens.
         uses: requests that one token serves for, ``None`` for all.
         extra: members that are added to the service's answer.
@@ -234,7 +234,7 @@ class FaultRegistry:
         return f"{self._scheme}://{self.domain}"
 
     def on(self, pattern: str, fault: Fault, *, times: int | None = None, method: str | None = None) -> None:
-        """Misbehave where the path matches; earlier rules go first."""
+        """Misbehave where the path, with the body behind it, matches; earlier rules go first."""
         self._rules.append(Rule(re.compile(pattern), method, fault, times))
 
     def requests(self, pattern: str = "", method: str | None = None) -> list[Seen]:
@@ -290,7 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.registry.seen.append(Seen(self.command, self.path, dict(self.headers), body))
-        fault = self.registry.fault_for(self.command, self.path)
+        fault = self.registry.fault_for(self.command, self.path + body.decode("latin-1"))
         with suppress(ConnectionError):
             self._misbehave(fault)
 
@@ -345,7 +345,8 @@ class _Handler(BaseHTTPRequestHandler):
         if urlsplit(self.path).path == "/token":
             return self._token(access or Access(None))
         if access is not None and not self._admitted(access):
-            scheme = 'Basic realm="tests"' if access.realm is None else f'Bearer realm="{access.realm}",service="tests"'
+            realm = access.realm and access.realm.replace("{host}", self.headers["Host"])
+            scheme = 'Basic realm="tests"' if realm is None else f'Bearer realm="{realm}",service="tests"'
             return 401, {"WWW-Authenticate": scheme}, b'{"errors":[{"code":"UNAUTHORIZED","message":"who are you?"}]}'
         route = _ROUTE.fullmatch(urlsplit(self.path).path)
         if route is None:
