@@ -15,7 +15,7 @@ from tests.processes import Child
 
 SLOW_AT_FIRST = "limit_rate $rate;\n"
 """Directives of a server that is slow, but where it is asked for a part; with ``RATES`` in what is said of all."""
-RATES = 'map $http_range $rate { "" 64k; default 0; }\n'
+RATES = 'map $http_range $rate { "" 16k; default 0; }\n'
 _LOGGED = {
     "at": "$msec", "method": "$request_method", "path": "$request_uri", "status": "$status", "range": "$http_range",
     "authorization": "$http_authorization", "certificate": "$ssl_client_s_dn", "fleet": "$http_x_fleet",

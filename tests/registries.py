@@ -63,7 +63,7 @@ class DockerRegistry:
 
 @contextmanager
 def docker_registry(
-    folder: Path, *, password: bool = False, tls: dict[str, object] | None = None
+    folder: Path, *, password: bool = False, tls: dict[str, object] | None = None, **sections: object
 ) -> Iterator[DockerRegistry]:
     """Run Debian's registry on a free port, its files in ``folder``.
 
@@ -71,6 +71,7 @@ def docker_registry(
         folder: what it holds stays there.
         password: whether it wants Basic credentials.
         tls: ``certificate``, ``key`` and ``clientcas`` (files), as in its configuration; plain HTTP if not given.
+        sections: further sections of its configuration, such as ``auth`` and ``proxy``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "htpasswd").write_text(_HTPASSWD)
@@ -81,6 +82,7 @@ def docker_registry(
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
         "http": {"addr": "127.0.0.1:0", "secret": "for tests", **({"tls": tls} if tls else {})},
         **auth,
+        **sections,
     }
     (folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
     log = folder / "log"
@@ -175,7 +177,7 @@ class Access:
     """What a registry wants for authentication: a Bearer token from ``realm``, or Basic where that is ``None``.
 
     Attributes:
-        realm: URL of the token service; ``None`` for Basic authentication.
+        realm: URL of the token service, ``{host}`` in it the registry's name; ``None`` for Basic authentication.
         expires_in: what the service says of its tokens.
         uses: requests that one token serves for, ``None`` for all.
         extra: members that are added to the service's answer.
@@ -233,7 +235,7 @@ class FaultRegistry:
         return f"{self._scheme}://{self.domain}"
 
     def on(self, pattern: str, fault: Fault, *, times: int | None = None, method: str | None = None) -> None:
-        """Misbehave where the path matches; earlier rules go first."""
+        """Misbehave where the path, with the body behind it, matches; earlier rules go first."""
         self._rules.append(Rule(re.compile(pattern), method, fault, times))
 
     def requests(self, pattern: str = "", method: str | None = None) -> list[Seen]:
@@ -289,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.registry.seen.append(Seen(self.command, self.path, dict(self.headers), body))
-        fault = self.registry.fault_for(self.command, self.path)
+        fault = self.registry.fault_for(self.command, self.path + body.decode("latin-1"))
         with suppress(ConnectionError):
             self._misbehave(fault)
 
@@ -344,7 +346,8 @@ class _Handler(BaseHTTPRequestHandler):
         if urlsplit(self.path).path == "/token":
             return self._token(access or Access(None))
         if access is not None and not self._admitted(access):
-            scheme = 'Basic realm="tests"' if access.realm is None else f'Bearer realm="{access.realm}",service="tests"'
+            realm = access.realm and access.realm.replace("{host}", self.headers["Host"])
+            scheme = 'Basic realm="tests"' if realm is None else f'Bearer realm="{realm}",service="tests"'
             return 401, {"WWW-Authenticate": scheme}, b'{"errors":[{"code":"UNAUTHORIZED","message":"who are you?"}]}'
         route = _ROUTE.fullmatch(urlsplit(self.path).path)
         if route is None:

@@ -6,6 +6,7 @@ one line is shown. Where we proved who we are, only the error's code is: its mes
 
 import json
 import re
+from http import HTTPStatus
 from typing import Any
 
 from prestow.errors import PrestowError, UnauthorizedError, UnavailableError, printable
@@ -14,6 +15,7 @@ from prestow.registry.statuses import error_class, phrase, retry_after
 
 _LARGEST = 4096
 _CODE = re.compile(r"[A-Z_]{1,64}", re.ASCII)
+_NO_CERTIFICATE = (b"No required SSL certificate was sent", b"The SSL certificate error")  # nginx, with status 400
 
 
 def failure(response: Response, what: str) -> PrestowError:
@@ -21,14 +23,18 @@ def failure(response: Response, what: str) -> PrestowError:
     kind = error_class(response.status)
     url, proxy = response.request.url, response.request.proxy
     through = f" through the proxy {proxy}" if proxy and url.scheme == "http" else ""  # it may be the proxy's answer
-    text = f"{what}: {url.origin} answered {phrase(response.status)}{through}{_detail(response)}"
+    body = _beginning(response)
+    text = f"{what}: {url.origin} answered {phrase(response.status)}{through}{_detail(response, body)}"
+    if response.status == HTTPStatus.BAD_REQUEST and any(words in body for words in _NO_CERTIFICATE):
+        advice = "the server wants a client certificate that it trusts; name one as `client` in the hosts file"
+        return UnauthorizedError(f"{text}: {advice}")
     if kind is UnauthorizedError:
         text += f"; {response.advice or 'log in, or ask for access'}"
     return kind(text, retry_after=retry_after(response.every("Retry-After")) if kind is UnavailableError else None)
 
 
-def _detail(response: Response) -> str:
-    """Return the registry's own words, `` (CODE: message)``, or nothing."""
+def _beginning(response: Response) -> bytes:
+    """Return what is shown of a body, or nothing where it breaks off."""
     body = b""
     try:
         for chunk in response.chunks():
@@ -36,8 +42,13 @@ def _detail(response: Response) -> str:
             if len(body) >= _LARGEST:
                 break
     except PrestowError:
-        return ""
-    code, message = _words(body[:_LARGEST])
+        return b""
+    return body[:_LARGEST]
+
+
+def _detail(response: Response, body: bytes) -> str:
+    """Return the registry's own words, `` (CODE: message)``, or nothing."""
+    code, message = _words(body)
     if not _CODE.fullmatch(code):
         return ""
     return f" ({code})" if response.knows_secrets or not message else f" ({code}: {printable(message)})"

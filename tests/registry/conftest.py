@@ -1,6 +1,7 @@
 """Fixtures of the registry's tests: a source, and a store to fetch into."""
 
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,8 @@ def remote(fault_registry: FaultRegistry, sources: Sources) -> Source:
 @pytest.fixture
 def containerd(tmp_path: Path) -> Iterator[Path]:
     """A containerd of the test's own; gives its socket."""
-    address = tmp_path / "containerd.sock"
+    short = tempfile.TemporaryDirectory(prefix="ctr-")  # a socket's path has at most 106 bytes
+    address = Path(short.name) / "sock"
     config = tmp_path / "containerd.toml"
     settings = {"root": tmp_path / "root", "state": tmp_path / "state"}
     lines = ["version = 2", 'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]']
@@ -52,3 +54,4 @@ def containerd(tmp_path: Path) -> Iterator[Path]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+        short.cleanup()
