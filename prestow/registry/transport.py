@@ -154,7 +154,7 @@ class _Body(httpx.SyncByteStream):
             self._end(passed)
 
     def _end(self, passed: int) -> None:
-        """Tell the parser that so many bytes went past it; where it is another than we know, the connection is lost."""
+        """Let the parser know that so many bytes went past it; one that we do not know costs the connection."""
         with suppress(AttributeError):
             parser = self._reply.stream._stream._connection._h11_state._reader  # type: ignore[union-attr]  # noqa: SLF001
             if parser._remaining == passed:  # noqa: SLF001 - h11 has no public name for it
