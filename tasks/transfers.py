@@ -142,7 +142,8 @@ class Transfers:
         if line.what in ("held", "warning"):
             return
         with self._lock:
-            known = self._known.setdefault((line.step, line.subject), _Transfer(line.total, _Rate(now, now)))
+            where = (line.step, line.subject)
+            known = self._known.get(where) or self._known.setdefault(where, _Transfer(line.total, _Rate(now, now)))
             if line.what == "moved":
                 self._move(line, known, now)
             else:

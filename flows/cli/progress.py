@@ -111,13 +111,13 @@ class _Lines(Display):
 
     def _show(self, line: Line) -> None:
         now = time.monotonic()
-        before = self._transfers.of(line.step, line.subject, now)
+        moved = self._transfers.of(line.step, line.subject, now).moved if line.what == "ended" else 0
         self._transfers.take(line, now)
         title = _title(line.step, line.subject)
         if sentence := _said(line):
             say(sentence)
         elif line.what == "ended" and line.step not in _QUIET:
-            say(f"{title}: {line.seconds:.2f} s{f', {size(before.moved)}' if before.moved else ''}")
+            say(f"{title}: {line.seconds:.2f} s{f', {size(moved)}' if moved else ''}")
         elif line.what == "failed":
             say(f"{title}: failed")
         elif line.what == "began":
@@ -158,9 +158,9 @@ class _Bars(Display):
 
     def _show_bars(self, *, wanted: bool) -> None:
         """Leave the terminal to the person who is asked there, until something happens again."""
-        from rich.live import Live
-
         if wanted and self._live is None:
+            from rich.live import Live
+
             self._live = Live(
                 console=self._console, refresh_per_second=_REDRAWN, transient=True, get_renderable=self._drawn
             )

@@ -66,7 +66,7 @@ def on_a_terminal(prestow: Prestow, *arguments: str, width: int = 100) -> Iterat
     """Run a command whose standard error is a terminal, and read that to its end after the block."""
     terminal = Terminal(width)
     try:
-        with prestow.start(*arguments, env={"TERM": "xterm"}, stderr=terminal.theirs) as process:
+        with prestow.start(*arguments, env={"TERM": "xterm", "COLUMNS": str(width)}, stderr=terminal.theirs) as process:
             os.close(terminal.theirs)
             yield terminal, process
             while terminal.read():
@@ -139,6 +139,23 @@ def test_the_total_and_each_layer_have_bytes_rate_and_time_left(
             rf"fetch layer {first[:19]} +[━─]+  [0-9]+/[0-9]+ B, [0-9]+ B/s, [0-9]+ s left"
         )
         process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.long
+def test_without_a_terminal_there_is_a_line_every_few_seconds(
+    prestow: Prestow, called: Called, fault_registry: FaultRegistry
+) -> None:
+    reference = f"{fault_registry.own}/demo:demo"
+    first, *_ = layers(called, reference)
+    fault_registry.on(f"/blobs/{first}", Fault(pieces=1))  # for ten seconds at least
+
+    done = prestow("pull", reference)
+
+    figures = "[0-9]+/[0-9]+ B, [0-9]+ B/s, [0-9]+ s left"
+    assert done.status == 0
+    assert re.search(rf"^fetch layer {first[:19]}: {figures}$", done.err, re.MULTILINE)
+    assert re.search(rf"^2/3 layers: {figures}$", done.err, re.MULTILINE)
+    assert re.search(rf"^fetch layer {first[:19]}: [0-9.]+ s, [0-9]+ B$", done.err, re.MULTILINE)
 
 
 @pytest.mark.long
