@@ -10,7 +10,7 @@
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
-from flows.forms.parameters import Driver, Home, Name, Namespace, Platform, PullHold, PullStop, Source
+from flows.forms.parameters import Driver, Home, Name, Namespace, Platform, PullDryRun, PullHold, PullStop, Source
 from flows.forms.results import Pulled
 from flows.runs.cancelling import cancellable
 from flows.runs.pulling import in_turns, pulling
@@ -42,18 +42,21 @@ def pull(
     driver: Driver = "auto",
     home: Home = None,
     namespace: Namespace = None,
+    dry_run: PullDryRun = False,
 ) -> Pulled:
     """Pull an image: fetch it, verify it, unpack it, and tag it last of all.
 
     Data that the store has is neither fetched nor unpacked again. Stopped with ``stop_after``, cancelled or
     killed, the next run goes on from what is complete. With ``hold_after`` the run waits there for a person to approve.
+    With ``dry_run`` it only reports what would be fetched.
     """
     home, namespace = home_or_default(home), namespace_or_default(namespace)
-    with pulling(home, reference, name, stop_after, hold_after, namespace) as run:
+    with pulling(home, reference, name, stop_after, hold_after, namespace, dry_run=dry_run) as run:
         run.target = target = resolve(home, run.name, reference)
         run.reached("resolved")
         run.image = image = fetch_manifest(home, run.name, reference, target, platform)
         run.reached("manifest-stored")
+        run.expect(driver)
         layers = image.largest_first
         fetched = in_turns(
             admit(run.node, run.lease, image, driver),

@@ -11,7 +11,7 @@ other flows. Without a ``home`` of their own they work on the store of the inner
 from flows.bundle import bundle
 from flows.connection import connected
 from flows.fanout import PrepullError
-from flows.forms.results import Bundled, Prepulled, PrepulledImage, Pulled, PulledLayer, Ran
+from flows.forms.results import Bundled, Foreseen, Prepulled, PrepulledImage, Pulled, PulledLayer, Ran
 from flows.fsck import fsck
 from flows.prepull import prepull
 from flows.prune import prune
@@ -22,6 +22,7 @@ from prestow.gc.prune import Pruned
 
 __all__ = [
     "Bundled",
+    "Foreseen",
     "FsckResult",
     "PrepullError",
     "Prepulled",

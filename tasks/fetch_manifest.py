@@ -7,7 +7,7 @@ from prestow.platforms import platform_or_host
 from prestow.registry import fetch as engine
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
-from tasks.journal import recorded_step
+from tasks.journal import note_answers, recorded_step
 from tasks.policy import step
 
 
@@ -20,9 +20,9 @@ from tasks.policy import step
 def fetch_manifest(home: str, name: str, reference: str, target: Descriptor, platform: str | None) -> Image:
     """Fetch and store index, manifest and config, and tell the image's layers."""
     node, wanted = open_node(home), platform_or_host(platform)
+    source, most = node.source(reference), node.settings.max_layers
     with recorded_step("fetch_manifest", target.digest):
-        image = engine.fetch_manifest(
-            node.source(reference), node.content, target, wanted, max_layers=node.settings.max_layers
-        )
+        image = engine.fetch_manifest(source, node.content, target, wanted, max_layers=most)
+    note_answers(source)
     reached("manifest-stored", node, name, image.manifest.digest)
     return image

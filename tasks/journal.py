@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prestow.cancellation import Token, check, current
 from prestow.errors import printable
 from tasks.engine_warnings import heard
+
+if TYPE_CHECKING:
+    from prestow.registry.quota import Quota
+    from prestow.registry.source import Source
 
 _WHY = 1000  # characters of a reason
 
@@ -25,18 +29,18 @@ class Line:
     """Something that happened to a step.
 
     Attributes:
-        what: ``began``, ``moved`` (``count`` more bytes), ``ended``, ``failed``; ``waiting`` for another
-            attempt; ``held`` after a checkpoint; ``warning``, by the engine.
-        step: the step's word; the title of the task run that is ``waiting``; the checkpoint where the run is ``held``;
-            empty for a ``warning``.
+        what: ``expected`` to begin later; ``began``, ``moved`` (``count`` more bytes), ``ended``, ``failed``;
+            ``waiting`` for another attempt; ``held`` after a checkpoint; ``warning``, by the engine.
+        step: the step's word; the title of a task run that is ``waiting`` and did not come to its step; the checkpoint
+            where the run is ``held``; empty for a ``warning``.
         subject: what it works on: a digest, a name, a container ID.
-        total: bytes expected in all, where the step knows.
+        total: bytes in all, where the step knows; of one that is ``expected``, those that are to be moved.
         count: bytes moved since the last line.
         seconds: duration, when it ended; how long it waits, when it is tried again.
         why: why it failed, or is tried again; the text of a warning.
     """
 
-    what: Literal["began", "moved", "ended", "failed", "waiting", "held", "warning"]
+    what: Literal["expected", "began", "moved", "ended", "failed", "waiting", "held", "warning"]
     step: str
     subject: str
     total: int | None = None
@@ -50,22 +54,41 @@ Listener = Callable[[Line], None]
 
 @dataclass(slots=True)
 class Journal:
-    """Steps that ran in this process for one flow run; safe to write from several threads."""
+    """Steps that ran in this process for one flow run; safe to write from several threads.
 
-    listener: Listener | None = None
+    Attributes:
+        listeners: called with each line, in the thread that writes it.
+        seconds: duration of each step, summed over its subjects.
+        moved: bytes of each step and subject.
+        server: ``host[:port]`` that answered what a reference points to; None if none was asked.
+        quota: the registry's latest word on how many requests are left.
+    """
+
+    listeners: tuple[Listener, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     moved: dict[tuple[str, str], int] = field(default_factory=dict)
+    server: str | None = None
+    quota: "Quota | None" = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, line: Line) -> None:
-        """Add a line, and pass it to the listener."""
+        """Add a line, and pass it to the listeners."""
         with self._lock:
             where = (line.step, line.subject)
             self.moved[where] = self.moved.get(where, 0) + line.count
             if line.what == "ended":
                 self.seconds[line.step] = self.seconds.get(line.step, 0.0) + line.seconds
-        if self.listener is not None:
-            self.listener(line)
+        for listener in self.listeners:
+            listener(line)
+
+    @contextmanager
+    def heard_by(self, listener: Listener) -> Iterator[None]:
+        """Send the lines of this block to one more listener."""
+        self.listeners += (listener,)
+        try:
+            yield
+        finally:
+            self.listeners = tuple(each for each in self.listeners if each is not listener)
 
     def durations(self, began: float) -> dict[str, float]:
         """Return the seconds of each step that ran, summed, and ``total`` since ``began`` on the monotonic clock."""
@@ -79,6 +102,8 @@ class Journal:
 
 _journal: ContextVar[Journal | None] = ContextVar("journal", default=None)
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_step: ContextVar[tuple[str, str] | None] = ContextVar("step", default=None)
+"""The step of this thread, and its subject; after a failure still, for then Prefect decides whether to try again."""
 
 
 @contextmanager
@@ -98,7 +123,7 @@ def journal() -> Iterator[Journal]:
     if outer is not None:
         yield outer
         return
-    opened = Journal(_listener.get())
+    opened = _new_journal()
     token = _journal.set(opened)
     try:
         with heard(lambda text: opened.write(Line("warning", "", "", why=text))):
@@ -108,8 +133,20 @@ def journal() -> Iterator[Journal]:
 
 
 def note_retry(title: str, seconds: float, why: str) -> None:
-    """Write down that the step of that title failed and is tried again in ``seconds``, and why."""
-    _open_journal().write(Line("waiting", title, "", seconds=seconds, why=why))
+    """Write down that the step of this thread, or the task run ``title``, is tried again in ``seconds``, and why."""
+    step, subject = _step.get() or (title, "")
+    _open_journal().write(Line("waiting", step, subject, seconds=seconds, why=why))
+
+
+def note_expected(step: str, subject: str, count: int) -> None:
+    """Write down that a step will move ``count`` bytes of a subject."""
+    _open_journal().write(Line("expected", step, subject, count))
+
+
+def note_answers(source: "Source") -> None:
+    """Write down what the servers of a source have said of themselves."""
+    book = _open_journal()
+    book.server, book.quota = source.server or book.server, source.quota or book.quota
 
 
 def note_hold(checkpoint: str) -> None:
@@ -135,14 +172,21 @@ def recorded_step(step: str, subject: str, total: int | None = None) -> Iterator
         token.check()
         book.write(Line("moved", step, subject, total, count))
 
+    _step.set((step, subject))
     book.write(Line("began", step, subject, total))
     try:
         yield advance
     except BaseException as error:
         book.write(Line("failed", step, subject, total, why=printable(str(error) or type(error).__name__, _WHY)))
         raise
+    _step.set(None)
     book.write(Line("ended", step, subject, total, seconds=time.monotonic() - began))
 
 
 def _open_journal() -> Journal:
-    return _journal.get() or Journal(_listener.get())
+    return _journal.get() or _new_journal()
+
+
+def _new_journal() -> Journal:
+    listener = _listener.get()
+    return Journal(() if listener is None else (listener,))

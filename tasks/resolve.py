@@ -5,7 +5,7 @@ from prestow.reference import parse_source
 from prestow.registry import resolve as engine
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
-from tasks.journal import recorded_step
+from tasks.journal import note_answers, recorded_step
 from tasks.policy import step
 
 
@@ -13,7 +13,9 @@ from tasks.policy import step
 def resolve(home: str, name: str, reference: str) -> Descriptor:
     """Ask the source; a tag is always asked, a digest only if its blob is not in the store."""
     node = open_node(home)
+    source = node.source(reference)
     with recorded_step("resolve", reference):
-        target = engine.resolve(node.source(reference), node.content, parse_source(reference))
+        target = engine.resolve(source, node.content, parse_source(reference))
+    note_answers(source)
     reached("resolved", node, name, target.digest)
     return target

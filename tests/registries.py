@@ -124,7 +124,7 @@ class Fault:
         headers: added or replaced; ``None`` takes one away.
         body: sent instead, with its own length.
         drop_after: bytes of the body after which the connection ends, its length having been promised in full.
-        stall_after: bytes of the body after which nothing more comes.
+        stall_after: bytes of the body after which nothing more comes, or the rest only after ``until``.
         whole: a range is not looked at.
         chunked: no length is told; the body comes in chunks.
         pieces: bytes that are sent at a time, with a little wait between.
@@ -138,6 +138,7 @@ class Fault:
     body: bytes | None = None
     drop_after: int | None = None
     stall_after: int | None = None
+    until: threading.Event | None = None
     whole: bool = False
     chunked: bool = False
     pieces: int | None = None
@@ -333,7 +334,8 @@ class _Handler(BaseHTTPRequestHandler):
             if fault.pieces and self.registry.ended.wait(0.02):
                 break
         if fault.stall_after is not None:
-            self.registry.ended.wait(30)
+            (fault.until or self.registry.ended).wait(30)
+            self.wfile.write(body[end:] if fault.until and fault.drop_after is None else b"")
         if fault.chunked and fault.drop_after is None:
             self.wfile.write(b"0\r\n\r\n")
         self.close_connection = (

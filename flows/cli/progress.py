@@ -9,21 +9,25 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from flows.cli.bars import Layout, Row
 from flows.cli.output import say, size
+from flows.forms.figures import transfer
 from prestow.errors import printable
 from tasks.journal import Line, listening
+from tasks.transfers import Figures, Transfers, Whole
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import TaskID
+    from rich.live import Live
+    from rich.text import Text
 
 _QUIET = {"verify", "tag", "resolve", "sweep"}  # over before a person could read of it
 _FOREGROUND = "run_container"
 _SECONDS = 5.0  # between two lines of one step
+_REDRAWN = 4.0  # times a second
 
 
 @contextmanager
@@ -48,9 +52,13 @@ def _terminal() -> "Console | None":
     return console if console.is_terminal and not console.is_dumb_terminal else None
 
 
-def _title(line: Line) -> str:
-    subject = line.subject[:19] if line.subject.startswith("sha") else printable(line.subject, 60)
-    return f"{line.step.replace('_', ' ')} {subject}"
+def _title(step: str, subject: str) -> str:
+    shown = subject[:19] if subject.startswith("sha") else printable(subject, 60)
+    return f"{step.replace('_', ' ')} {shown}".rstrip()
+
+
+def _total(whole: Whole) -> str:
+    return f"{whole.done}/{whole.layers} layers"
 
 
 def _said(line: Line) -> str | None:
@@ -59,7 +67,7 @@ def _said(line: Line) -> str | None:
         return line.why
     if line.what != "waiting":
         return None
-    return f"{line.step}: tried again in {line.seconds:.1f} s: {line.why}"
+    return f"{_title(line.step, line.subject)}: tried again in {line.seconds:.1f} s: {line.why}"
 
 
 class Display(ABC):
@@ -68,6 +76,7 @@ class Display(ABC):
     def __init__(self) -> None:
         self._lock = Lock()
         self._ended = False
+        self._transfers = Transfers()
 
     def __call__(self, line: Line) -> None:
         """Take a line."""
@@ -98,78 +107,84 @@ class _Lines(Display):
 
     def __init__(self) -> None:
         super().__init__()
-        self._moved: dict[tuple[str, str], int] = {}
         self._shown_at: dict[tuple[str, str], float] = {}
 
     def _show(self, line: Line) -> None:
-        where = (line.step, line.subject)
-        moved = self._moved[where] = self._moved.get(where, 0) + line.count
         now = time.monotonic()
-        shown_at = self._shown_at.setdefault(where, now)
-        if line.what == "ended" and line.step not in _QUIET:
-            say(f"{_title(line)}: {line.seconds:.2f} s{f', {size(moved)}' if moved else ''}")
-        elif line.what == "failed":
-            say(f"{_title(line)}: failed")
-        elif sentence := _said(line):
+        moved = self._transfers.of(line.step, line.subject, now).moved if line.what == "ended" else 0
+        self._transfers.take(line, now)
+        title = _title(line.step, line.subject)
+        if sentence := _said(line):
             say(sentence)
-        elif line.what == "moved" and now - shown_at > _SECONDS:
-            self._shown_at[where] = now
-            say(f"{_title(line)}: {size(moved)}{f' of {size(line.total)}' if line.total else ''}")
+        elif line.what == "ended" and line.step not in _QUIET:
+            say(f"{title}: {line.seconds:.2f} s{f', {size(moved)}' if moved else ''}")
+        elif line.what == "failed":
+            say(f"{title}: failed")
+        elif line.what == "began":
+            self._shown_at.setdefault((line.step, line.subject), now)
+        elif line.what == "moved" and self._is_due(line.step, line.subject, now):
+            say(f"{title}: {transfer(self._transfers.of(line.step, line.subject, now))}")
+            whole = self._transfers.whole(now)
+            if whole is not None and whole.layers > 1 and self._is_due("", "", now):
+                say(f"{_total(whole)}: {transfer(whole.figures)}")
+
+    def _is_due(self, step: str, subject: str, now: float) -> bool:
+        """Whether the last line about this is old enough for another one."""
+        due = now - self._shown_at.get((step, subject), 0.0) > _SECONDS
+        if due:
+            self._shown_at[step, subject] = now
+        return due
 
     def _close(self) -> None:
         """Nothing is left of plain lines."""
 
 
 class _Bars(Display):
-    """One bar a step that is under way."""
+    """A line with a bar for each step that is under way, and one for all layers."""
 
     def __init__(self, console: "Console") -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
         super().__init__()
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[bytes]}"))
-        self._bars = Progress(*columns, console=console, transient=True)
-        self._known: dict[tuple[str, str], tuple[TaskID, _Transfer]] = {}
-        self._bars.start()
-        self._shown = True
+        self._console = console
+        self._layout = Layout(ascii_only=console.options.ascii_only)
+        self._live: Live | None = None
+        self._show_bars(wanted=True)
 
     def _show(self, line: Line) -> None:
-        if sentence := _said(line):
-            say(sentence)  # above the bars
+        now = time.monotonic()
+        if (sentence := _said(line)) and not self._transfers.is_waited_for(line, now):
+            say(sentence)  # above the bars, which show what else waits
+        self._transfers.take(line, now)
         self._show_bars(wanted=line.what != "held")
-        where = (line.step, line.subject)
-        if line.what == "began" and where not in self._known:
-            self._known[where] = self._bars.add_task(_title(line), total=line.total, bytes=""), _Transfer(line.total)
-        if where not in self._known:
-            return
-        bar, transfer = self._known[where]
-        self._bars.update(bar, advance=line.count, bytes=transfer.moved(line.count))
-        if line.what in ("ended", "failed"):
-            self._bars.remove_task(bar)
-            del self._known[where]
 
     def _show_bars(self, *, wanted: bool) -> None:
         """Leave the terminal to the person who is asked there, until something happens again."""
-        if wanted is not self._shown:
-            (self._bars.start if wanted else self._bars.stop)()
-            self._shown = wanted
+        if wanted and self._live is None:
+            from rich.live import Live
+
+            self._live = Live(
+                console=self._console, refresh_per_second=_REDRAWN, transient=True, get_renderable=self._drawn
+            )
+            self._live.start()
+        elif not wanted and self._live is not None:
+            live, self._live = self._live, None  # so that its last picture, which it then takes away, is empty
+            live.stop()
+
+    def _drawn(self) -> "Text":
+        """Return the picture of this moment; rich asks for it from a thread of its own."""
+        from rich.text import Text
+
+        now = time.monotonic()
+        whole, rows = self._transfers.whole(now), list[Row]()
+        if whole is not None and whole.layers > 1 and whole.running:
+            rows.append(_row(_total(whole), whole.figures))
+        rows += [_row(_title(step, subject), figures) for step, subject, figures in self._transfers.running(now)]
+        lines = self._layout.lines(rows, self._console.width) if self._live is not None else []
+        return Text("\n".join(lines), no_wrap=True, overflow="crop")
 
     def _close(self) -> None:
-        self._bars.stop()
+        self._show_bars(wanted=False)
 
 
-@dataclass(slots=True)
-class _Transfer:
-    """The bytes of one step, as far as they are known to be moved."""
-
-    total: int | None
-    so_far: int = 0
-    began: float = field(default_factory=time.monotonic)
-
-    def moved(self, count: int) -> str:
-        """Count some more, and tell about all; nothing of a step that moves none."""
-        self.so_far += count
-        if not self.so_far:
-            return ""
-        whole = f" of {size(self.total)}" if self.total else ""
-        return f"{size(self.so_far)}{whole}, {size(self.so_far / (time.monotonic() - self.began + 0.001))}/s"
+def _row(subject: str, figures: Figures) -> Row:
+    share = figures.moved / figures.total if figures.total else None
+    return Row(subject, share, transfer(figures))

@@ -2,15 +2,18 @@
 
 import argparse
 import dataclasses
+import time
 from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_verb, image_name, source
-from flows.cli.output import emit, size, table
+from flows.cli.output import emit, page, size, table
 from flows.cli.session import session
+from flows.forms.figures import duration
 from prestow.checkpoints import CHECKPOINTS
+from prestow.errors import printable
 
 if TYPE_CHECKING:
-    from flows.forms.results import Pulled, PulledLayer
+    from flows.forms.results import Foreseen, Pulled, PulledLayer
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -19,7 +22,8 @@ def add(verbs: Verbs, common: Parser) -> None:
         verbs, common, "pull", run,
         help="fetch an image, verify it, unpack it and tag it",
         example="prestow pull docker.io/library/alpine:3.20\nprestow pull oci:/srv/images:app --name local/app:1\n"
-        "prestow pull --hold-after manifest-stored registry.example/team/app:2",
+        "prestow pull --hold-after manifest-stored registry.example/team/app:2\n"
+        "prestow pull --dry-run ubuntu:24.04",
     )  # fmt: skip
     verb.add_argument(
         "reference", metavar="REF", type=source, help="image reference, or an OCI layout on disk: oci:PATH[:REF]"
@@ -40,6 +44,12 @@ def add(verbs: Verbs, common: Parser) -> None:
         help="show the image after this checkpoint, and wait for approval, here or in the Prefect UI",
     )
     add_driver(verb)
+    verb.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="report what a pull would fetch and the space it needs; fetches only the manifest and config, which the "
+        "next prune removes (Docker Hub counts this as one pull)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,13 +62,15 @@ def run(args: argparse.Namespace) -> int:
         with asking(person()):
             pulled = pull(
                 args.reference, args.platform, args.name, args.stop_after, args.hold_after, args.driver, args.home,
-                args.namespace,
+                args.namespace, args.dry_run,
             )  # fmt: skip
     emit(dataclasses.asdict(pulled), _page(pulled), as_json=args.json)
     return 0
 
 
 def _page(pulled: "Pulled") -> str:
+    if pulled.foreseen is not None:
+        return _outlook(pulled, pulled.foreseen)
     rows = [(layer.digest[:19], size(layer.size), layer.state, _fetched(layer)) for layer in pulled.layers]
     moved = f"fetched {size(pulled.fetched_bytes)}, reused {size(pulled.reused_bytes)}"
     if pulled.reused_bytes and not pulled.fetched_bytes:
@@ -69,6 +81,24 @@ def _page(pulled: "Pulled") -> str:
         f"{pulled.checkpoint}: {moved}, {pulled.seconds['total']:.2f} s",
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _outlook(pulled: "Pulled", foreseen: "Foreseen") -> str:
+    from flows.runs.foreseeing import summary
+
+    now = time.time()
+    aside = [f"{each.origin} for {duration(each.until - now)} more: {each.why}" for each in foreseen.set_aside]
+    rows = [
+        (layer.digest[:19], size(layer.size), layer.state, size(layer.missing_bytes) if layer.missing_bytes else "-")
+        for layer in pulled.layers
+    ]
+    about = {
+        "server": foreseen.server or "none was asked: the digest is here",
+        **({"set aside": "; ".join(aside)} if aside else {}),
+        "platform": pulled.platform or "",
+    }
+    lines = [f"{pulled.name} @ {pulled.digest}", page(about), table(("LAYER", "SIZE", "STATE", "TO FETCH"), rows)]
+    return "\n".join([*lines, *(printable(line) for line in summary(foreseen))])
 
 
 def _fetched(layer: "PulledLayer") -> str:

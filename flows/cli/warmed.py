@@ -17,7 +17,7 @@ _ROOMS = (
     "flows.cli.person", "flows.cli.progress", *(f"flows.cli.{verb}" for verb in VERBS), "config.settings",
     "prefect.flow_engine", "prefect.task_engine", "prefect.deployments.steps.core", "prefect.runner.storage",
     "prestow.registry.client", "prestow.registry.registry", "prestow.snapshots.drivers.all",
-    "prestow.snapshots.drivers.probe", "prestow.store.recovery", "isal.igzip", "zstandard", "rich.progress",
+    "prestow.snapshots.drivers.probe", "prestow.store.recovery", "isal.igzip", "zstandard", "rich.live",
     # what Prefect, and what it uses, imports at the first run
     "prefect.utilities.visualization", "prefect.concurrency._sync", "fastapi.encoders", "anyio._backends._asyncio",
     "encodings.idna",

@@ -110,6 +110,9 @@ Parallel = Annotated[
     int | None, _field("At the same time", "Images pulled at the same time; default: the host's setting", ge=1, le=32)
 ]
 DryRun = Annotated[bool, _field("Dry run", "Report what would be removed, and remove nothing")]
+PullDryRun = Annotated[
+    bool, _field("Dry run", "Report in the run's log what would be fetched; only the manifest and config are fetched")
+]
 Unfinished = Annotated[
     bool,
     _field(

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from prestow.registry.health import Aside
+from prestow.registry.quota import Quota
+
 
 @dataclass(frozen=True, slots=True)
 class PulledLayer:
@@ -12,6 +15,7 @@ class PulledLayer:
         size: compressed bytes, as the manifest says.
         fetched_bytes: bytes that this run transferred; 0 when the layer was here.
         state: how far the layer has come: ``missing``, ``fetched``, ``stored`` or ``applied``.
+        missing_bytes: compressed bytes that are still to be fetched.
     """
 
     digest: str
@@ -21,6 +25,33 @@ class PulledLayer:
     chain_id: str
     fetched_bytes: int
     state: str
+    missing_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a pull would do, as a dry run finds it.
+
+    Attributes:
+        server: ``host[:port]`` that answered what the reference points to, or the path of the layout; None if no server
+            was asked, as the digest is here.
+        set_aside: mirrors of the registry that are not asked for now, after failures.
+        fetch_bytes: bytes of layers to fetch.
+        reuse_bytes: bytes of layers that are here.
+        needed_bytes: space that the pull takes at its peak, an estimate.
+        free_bytes: space that it may take.
+        fits: whether the pull would be allowed to begin.
+        quota: how many requests the registry will still answer; None if it does not say.
+    """
+
+    server: str | None
+    set_aside: tuple[Aside, ...]
+    fetch_bytes: int
+    reuse_bytes: int
+    needed_bytes: int
+    free_bytes: int
+    fits: bool
+    quota: Quota | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +65,7 @@ class Pulled:
         fetched_bytes: bytes of layers that this run transferred.
         reused_bytes: bytes of layers that were here.
         seconds: duration of each step that ran, summed over layers, and ``total``, wall time of the run.
+        foreseen: what the pull would do; of a dry run only.
     """
 
     name: str
@@ -46,6 +78,7 @@ class Pulled:
     fetched_bytes: int
     reused_bytes: int
     seconds: Mapping[str, float]
+    foreseen: Foreseen | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,21 @@ from typing import Any
 from prefect.futures import PrefectFuture
 
 from flows.forms.approval_page import describe
-from flows.forms.results import Pulled, PulledLayer
+from flows.forms.results import Foreseen, Pulled, PulledLayer
 from flows.runs.approval import hold
+from flows.runs.foreseeing import foresee, missing_bytes
+from flows.runs.publishing import published
 from prestow.cancellation import check
 from prestow.checkpoints import Checkpoint
 from prestow.content.plan import plan
+from prestow.errors import InvalidError
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, Layer
 from prestow.oci.lookup import holds_documents
 from prestow.reference import image_name
 from prestow.registry.fetch import fetch_manifest
 from prestow.store.node import Node, open_node
-from tasks.journal import Journal, journal
+from tasks.journal import Journal, journal, note_expected
 
 
 class _Stop(Exception):  # noqa: N818 - not an error: the run was asked to end here
@@ -49,6 +52,8 @@ class Pulling:
     checkpoint: str = ""
     target: Descriptor | None = None
     image: Image | None = None
+    dry_run: bool = False
+    foreseen: Foreseen | None = None
 
     def reached(self, checkpoint: Checkpoint, *futures: Sequence[PrefectFuture[Any]]) -> None:
         """Note a lifecycle point, wait there for a person if the run is to, and leave the block if it is to stop there.
@@ -69,7 +74,22 @@ class Pulling:
         if checkpoint == self.hold_after:
             self._hold(checkpoint)
         if checkpoint == self.stop_after:
-            raise _Stop
+            raise _Stop(f"stopped after {checkpoint}")
+
+    def expect(self, driver: str) -> None:
+        """Note how many bytes each layer still lacks; a dry run reports them, and leaves the block.
+
+        Raises:
+            UnsupportedError: in a dry run, the snapshotter does not work here.
+        """
+        assert self.image is not None  # noqa: S101 - its manifest is stored
+        missing = missing_bytes(self.node, self.image)
+        if self.dry_run:
+            self.foreseen = foresee(self.node, self.reference, self.image, driver, missing, self.journal)
+            raise _Stop("the dry run has ended")
+        for digest, count in missing.items():
+            if count:
+                note_expected("fetch_layer", digest, count)
 
     def _protect(self) -> None:
         """Put what is known by now under the lease, before anything of it is made."""
@@ -106,11 +126,13 @@ class Pulling:
             fetched_bytes=fetched,
             reused_bytes=sum(layer.size for layer in layers if layer.state != "missing") - fetched,
             seconds=self.journal.durations(self.began),
+            foreseen=self.foreseen,
         )
 
     def _layers(self) -> tuple[PulledLayer, ...]:
         if self.image is None:
             return ()
+        missing = missing_bytes(self.node, self.image)
         return tuple(
             PulledLayer(
                 digest=str(at.layer.descriptor.digest),
@@ -120,6 +142,7 @@ class Pulling:
                 chain_id=str(at.layer.chain_id),
                 fetched_bytes=self.journal.bytes_moved("fetch_layer", at.layer.descriptor.digest),
                 state=at.state.value,
+                missing_bytes=missing[at.layer.descriptor.digest],
             )
             for at in plan(self.image, self.node.content).layers
         )
@@ -145,15 +168,21 @@ def pulling(
     stop_after: Checkpoint | None,
     hold_after: Checkpoint | None,
     namespace: str | None,
+    *,
+    dry_run: bool = False,
 ) -> Iterator[Pulling]:
-    """Begin a pull: check the reference, take a lease, open the journal.
+    """Begin a pull: check the reference, take a lease, open the journal, publish the progress.
 
     Raises:
-        InvalidError: the reference or the name breaks the grammar.
+        InvalidError: the reference or the name breaks the grammar, or a dry run is to be held or to stop elsewhere.
     """
     known_as = image_name(reference, name)
+    if dry_run and (stop_after or hold_after):
+        raise InvalidError("a dry run ends after manifest-stored: leave out stop_after and hold_after")
     node = open_node(home, namespace)
-    # what leaves the block before its end, a stop too, shows the lease that the pull is unfinished
-    with journal() as book, suppress(_Stop), node.unfinished(f"pull {known_as}") as lease:
-        yield Pulling(node, reference, known_as, stop_after, hold_after, book, lease)
+    # what leaves the block before its end, a stop too, shows the lease that the pull is unfinished; a dry run has one
+    # for its own time only: what it stored may go
+    lease_for = node.lease(f"dry run {known_as}") if dry_run else node.unfinished(f"pull {known_as}")
+    with journal() as book, suppress(_Stop), published(book, known_as), lease_for as lease:
+        yield Pulling(node, reference, known_as, stop_after, hold_after, book, lease, dry_run=dry_run)
         node.images.use(known_as)

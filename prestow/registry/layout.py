@@ -28,6 +28,7 @@ from prestow.oci.index import MAX_LAYOUT, Index
 from prestow.oci.mediatypes import is_index, is_manifest
 from prestow.reference import LayoutReference, name_for
 from prestow.registry.layout_files import LayoutFiles, layout_files, open_regular
+from prestow.registry.quota import Quota
 from prestow.registry.ranges import Parts
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -43,6 +44,9 @@ class LayoutSource:
     Args:
         reference: the layout, and the name in it.
     """
+
+    server: str | None = None
+    quota: Quota | None = None
 
     def __init__(self, reference: LayoutReference) -> None:
         """Read nothing yet."""

@@ -36,6 +36,7 @@ from prestow.registry.endpoints import endpoints
 from prestow.registry.failure import failure
 from prestow.registry.hosts import Capability, Endpoint
 from prestow.registry.http import Headers, Request, Response
+from prestow.registry.quota import Quota, parse_quota
 from prestow.registry.ranges import Parts, RangeError, is_part
 from prestow.registry.statuses import PATIENCE
 
@@ -61,12 +62,15 @@ class RegistrySource:
         """Ask nothing yet."""
         self._reference = reference
         self._client = client
+        self.server: str | None = None
+        self.quota: Quota | None = None
         self._gave: dict[Digest, list[Endpoint]] = {}
 
     def resolve(self) -> Descriptor:
         """Ask what the reference points to."""
         endpoint, found = self._first("resolve", self._resolve_at, set())
         self._succeeded(endpoint)
+        self.server = endpoint.name
         return found
 
     @contextmanager
@@ -183,6 +187,7 @@ class RegistrySource:
         place = f"manifests/{pinned or self._reference.tag}"
         with self._ask(endpoint, "HEAD", place, _ACCEPT) as response:
             if response.status == HTTPStatus.OK:
+                self._hear(response)
                 found = described(response, pinned)
                 if found is not None:
                     return found
@@ -194,7 +199,12 @@ class RegistrySource:
         with self._ask(endpoint, "GET", place, _ACCEPT) as response:
             if response.status != HTTPStatus.OK:
                 raise failure(response, str(self._reference))
+            self._hear(response)
             return read(response, pinned)
+
+    def _hear(self, response: Response) -> None:
+        """Take note of what an answer says of the quota."""
+        self.quota = parse_quota(response.every) or self.quota
 
     @contextmanager
     def _fetch_at(
@@ -221,6 +231,8 @@ class RegistrySource:
     def _start(self, response: Response, descriptor: Descriptor, offset: int, end: int | None) -> int | None:
         """Return the offset at which the answer's bytes begin; ``None`` if they are not the part asked for."""
         if response.status == HTTPStatus.OK:
+            if descriptor.media_type in DOCUMENTS:  # a blob may come from a server of another owner
+                self._hear(response)
             if response.length not in (None, descriptor.size):
                 raise MismatchError(
                     f"{descriptor.digest} in {self._reference.name}: expected {descriptor.size} bytes, "

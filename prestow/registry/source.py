@@ -18,6 +18,7 @@ from prestow.registry.health import Health
 from prestow.registry.hosts import Options
 from prestow.registry.layout import LayoutSource
 from prestow.registry.pacing import Pacing
+from prestow.registry.quota import Quota
 from prestow.registry.ranges import Parts
 
 if TYPE_CHECKING:
@@ -63,7 +64,15 @@ class Fetcher(Protocol):
 
 
 class Source(Resolver, Fetcher, Protocol):
-    """Both, for one reference."""
+    """Both, for one reference.
+
+    Attributes:
+        server: ``host[:port]`` that answered :meth:`resolve`; None before, and of what is no server.
+        quota: the registry's latest word on how many requests are left.
+    """
+
+    server: str | None
+    quota: Quota | None
 
 
 class Sources:

@@ -57,6 +57,37 @@ class _Room:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The space of a pull that has not begun.
+
+    Attributes:
+        needed: bytes that it takes at its peak, an estimate.
+        free: bytes that it may take: without ``min_free_bytes``, and without what others have announced.
+        fits: whether :func:`admit` would let it begin now.
+    """
+
+    needed: int
+    free: int
+    fits: bool
+
+
+def outlook(node: Node, image: Image, driver: str = "auto") -> Outlook:
+    """Estimate the space that a pull of an image takes, and announce nothing.
+
+    Raises:
+        UnsupportedError: the snapshotter does not work here.
+    """
+    found, keep_blobs = _needs(node, image, node.snapshotter(driver)), node.settings.keep_blobs
+    room = _Room(node.home, free_space(node.home), node.settings.min_free_bytes, _announced(node, "", image))
+    at_once = _at_once(found, room, keep_blobs=keep_blobs)
+    return Outlook(
+        found.at_most(at_once or (len(found.blobs) if keep_blobs else 1)),
+        max(0, room.free.bytes - room.reserve - room.announced[0]),
+        fits=at_once is not None or not node.settings.check_space,
+    )
+
+
 def admit(node: Node, lease: str, image: Image, driver: str = "auto", *, root: bool = False) -> int:
     """Make sure that an image will fit, and tell how many of its layers may be fetched at the same time.
 

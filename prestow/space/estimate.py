@@ -99,7 +99,7 @@ def needs(
     """
     layers = {layer.descriptor.digest: layer for layer in image.layers}.values()
     to_make = [layer for layer in layers if layer.diff_id not in counted]
-    fetched = [_missing_blob(layer, content, keep_blobs=keep_blobs) for layer in to_make]
+    fetched = [missing_blob(layer, content, keep_blobs=keep_blobs) for layer in to_make]
     missing = [_missing_diff(layer, content) for layer in to_make]
     written = 0 if unpacked else sum(_size(layer) for layer in layers)
     copied = not (shows_layers or unpacked)
@@ -111,6 +111,14 @@ def needs(
         files=files,
         inodes=touched * _INODES + entries,
     )
+
+
+def missing_blob(layer: Layer, content: Holdings, *, keep_blobs: bool) -> int:
+    """Return the bytes of a layer's blob that are still to be fetched; 0 if it is not needed any more."""
+    digest, size = layer.descriptor.digest, layer.descriptor.size
+    if content.has(digest, size) or (not keep_blobs and content.has(layer.diff_id)):
+        return 0
+    return max(0, size - _offset(content, layer_ref(digest)))
 
 
 def of_root(image: Image) -> Needs:
@@ -138,13 +146,6 @@ def _size(layer: Layer) -> int:
     """Return the bytes of a layer's tar, as far as they can be known."""
     compressed = layer_compression(layer.descriptor.media_type) != "none"
     return int(layer.descriptor.size * (RATIO if compressed else 1))
-
-
-def _missing_blob(layer: Layer, content: Holdings, *, keep_blobs: bool) -> int:
-    digest, size = layer.descriptor.digest, layer.descriptor.size
-    if content.has(digest, size) or (not keep_blobs and content.has(layer.diff_id)):
-        return 0
-    return max(0, size - _offset(content, layer_ref(digest)))
 
 
 def _missing_diff(layer: Layer, content: Holdings) -> int:

@@ -1,7 +1,7 @@
 """Verbs that run a flow: their answers, their exit statuses, and no traceback for what can be expected."""
 
 import os
-import pty
+import re
 import signal
 from pathlib import Path
 from uuid import UUID
@@ -16,6 +16,7 @@ from prefect.client.schemas.filters import (
 )
 
 from flows.cli.interruption import SENTENCE
+from flows.forms.markdown import size
 from prestow.store.node import open_node
 from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.image_factory import demo_layers, write_image
@@ -26,10 +27,10 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 PULLED = {
     "name", "digest", "manifest_digest", "platform", "chain_id", "checkpoint", "layers", "fetched_bytes",
-    "reused_bytes", "seconds",
+    "reused_bytes", "seconds", "foreseen",
 }  # fmt: skip
 EVIL = "\x1b[2J\x07"
-LAYER = {"digest", "media_type", "size", "diff_id", "chain_id", "fetched_bytes", "state"}
+LAYER = {"digest", "media_type", "size", "diff_id", "chain_id", "fetched_bytes", "state", "missing_bytes"}
 
 
 def test_a_pull_answers_in_one_json_document_and_the_second_one_says_what_was_here(
@@ -324,51 +325,6 @@ def test_prune_frees_what_it_said(called: Called, demo_layout: Path, home: Path)
     assert called("prune").out == "freed 0 B\n"
 
 
-def test_a_terminal_shows_bars_and_the_answer_stays_clean(prestow: Prestow, fault_registry: FaultRegistry) -> None:
-    fault_registry.on("/blobs/", Fault(pieces=50))  # slow enough for a bar to be drawn
-    terminal, end = pty.openpty()
-    env = {"TERM": "xterm", "COLUMNS": "120"}
-    with prestow.start("pull", f"{fault_registry.domain}/a/b:demo", "--json", env=env, stderr=end) as process:
-        os.close(end)
-        assert process.stdout is not None
-        shown = everything(terminal)
-        out = process.stdout.read()
-
-    assert process.returncode == 0
-    assert out.startswith("{")
-    assert "\x1b" not in out
-    assert "fetch layer sha256:" in shown
-    assert "\x1b[?25l" in shown
-    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is shown again
-
-
-def everything(terminal: int) -> str:
-    """Read what is shown until nobody has the terminal open any more."""
-    pieces = []
-    with os.fdopen(terminal, "rb", buffering=0) as stream:
-        while True:
-            try:
-                piece = stream.read(65536)
-            except OSError:  # the kernel's word for it
-                break
-            if not piece:
-                break
-            pieces.append(piece)
-    return b"".join(pieces).decode()
-
-
-@pytest.mark.long
-def test_a_dumb_terminal_gets_plain_lines(prestow: Prestow, demo_layout: Path) -> None:
-    terminal, end = pty.openpty()
-    with prestow.start("pull", f"oci:{demo_layout}:demo", env={"TERM": "dumb"}, stderr=end) as process:
-        os.close(end)
-        shown = everything(terminal)
-
-    assert process.returncode == 0
-    assert "\x1b" not in shown
-    assert "apply sha256:" in shown
-
-
 @pytest.mark.parametrize(
     ("number", "status"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, -signal.SIGTERM, marks=pytest.mark.long)],
@@ -394,3 +350,25 @@ def test_a_signal_ends_a_pull_that_waits_and_the_next_one_goes_on_from_there(
     assert sorted(ends(f"pull {reference}")) == ["Cancelled", "Completed", "Completed"]
     assert again.document["checkpoint"] == "tagged"
     assert [seen.headers.get("Range") for seen in fault_registry.requests(layer)] == [None, "bytes=300-", "bytes=300-"]
+
+
+def test_a_dry_run_prints_what_a_pull_would_do(prestow: Prestow, called: Called, fault_registry: FaultRegistry) -> None:
+    reference = f"{fault_registry.own}/demo:demo"
+    quota = {"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "76;w=21600"}
+    fault_registry.on("/manifests/", Fault(headers=quota))
+
+    page = prestow("pull", "--dry-run", reference, env={"PREFECT_LOGGING_LEVEL": "INFO"})
+    document = called("pull", "--dry-run", reference, "--json").document
+
+    lines = page.out.splitlines()
+    fetch = size(document["foreseen"]["fetch_bytes"])
+    assert lines[0] == f"{reference} @ {document['digest']}"
+    assert [line.split() for line in lines[1:3]] == [["server", fault_registry.domain], ["platform", "linux/amd64"]]
+    assert [line.split()[0] for line in lines[4:7]] == [layer["digest"][:19] for layer in document["layers"]]
+    assert [line.split()[3] for line in lines[4:7]] == ["missing"] * 3
+    assert lines[7] == f"would fetch {fetch}, reuse 0 B"
+    assert re.fullmatch(r"needs about [0-9.]+ [KM]iB of the disk, [0-9.]+ .iB are free", lines[8])
+    assert lines[9] == "the registry has 76 of 100 requests left within 6 h 00 min"
+    assert called("images", "--json").document == []
+    (run,) = runs_of("pull", str(prestow.home))[1:]
+    assert log_lines(run.id, "would fetch") == [lines[7]]

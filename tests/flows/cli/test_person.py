@@ -11,7 +11,8 @@ from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 from tests.flows.cli.conftest import Prestow
-from tests.flows.cli.test_flows import ends, everything
+from tests.flows.cli.test_flows import ends
+from tests.flows.cli.test_progress import everything
 from tests.prefect_records import until
 from tests.registries import FaultRegistry
 

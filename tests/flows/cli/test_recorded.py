@@ -35,6 +35,7 @@ containers
 server status
 server stop
 warm status
+pull oci:TMP/layout:demo --platform linux/amd64 --dry-run
 pull oci:TMP/layout:demo --platform linux/amd64 --stop-after layer-stored
 verify --all
 explain sha256:ed81d490
@@ -97,7 +98,7 @@ verify demo
 """
 
 TIMES = {"created_at", "updated_at", "used_at"}
-MACHINE = {"host", "works", "found", "advice", "value", "default", "meaning"}
+MACHINE = {"host", "works", "found", "advice", "value", "default", "meaning", "needed_bytes", "free_bytes"}
 LEASE = r"\b[0-9a-f]{16}\b"
 FREE = {"config", "labels", "seconds", "totals"}
 """Fields whose own fields the reference does not list."""

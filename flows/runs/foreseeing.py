@@ -1,0 +1,94 @@
+"""What a pull would do, found without doing it: for ``dry_run``."""
+
+from collections.abc import Mapping
+
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+from flows.forms.figures import duration
+from flows.forms.markdown import size
+from flows.forms.results import Foreseen
+from prestow.digest import Digest
+from prestow.errors import printable
+from prestow.oci.image import Image
+from prestow.reference import LayoutReference, parse_source
+from prestow.registry.endpoints import every_endpoint
+from prestow.registry.health import Aside
+from prestow.registry.quota import Quota
+from prestow.space.admission import outlook
+from prestow.space.estimate import missing_blob
+from prestow.store.node import Node
+from tasks.journal import Journal
+
+
+def missing_bytes(node: Node, image: Image) -> dict[Digest, int]:
+    """Return for each blob of an image's layers how many bytes of it are still to be fetched."""
+    keep_blobs = node.settings.keep_blobs
+    return {layer.descriptor.digest: missing_blob(layer, node.content, keep_blobs=keep_blobs) for layer in image.layers}
+
+
+def foresee(
+    node: Node, reference: str, image: Image, driver: str, missing: Mapping[Digest, int], journal: Journal
+) -> Foreseen:
+    """Return what a pull would do, and write it into the run's log.
+
+    Args:
+        node: the store.
+        reference: where the image would come from.
+        image: the image; its documents are in the store.
+        driver: the snapshotter.
+        missing: see :func:`missing_bytes`.
+        journal: of the run; it knows what the servers said.
+
+    Raises:
+        UnsupportedError: the snapshotter does not work here.
+    """
+    source, space = parse_source(reference), outlook(node, image, driver)
+    sizes = {layer.descriptor.digest: layer.descriptor.size for layer in image.layers}
+    fetch = sum(missing.values())
+    foreseen = Foreseen(
+        server=str(source.path) if isinstance(source, LayoutReference) else journal.server,
+        set_aside=() if isinstance(source, LayoutReference) else _set_aside(node, source.domain),
+        fetch_bytes=fetch,
+        reuse_bytes=sum(sizes.values()) - fetch,
+        needed_bytes=space.needed,
+        free_bytes=space.free,
+        fits=space.fits,
+        quota=journal.quota,
+    )
+    _log(foreseen)
+    return foreseen
+
+
+def summary(foreseen: Foreseen) -> list[str]:
+    """Return sentences that say what a pull would do."""
+    lines = [
+        f"would fetch {size(foreseen.fetch_bytes)}, reuse {size(foreseen.reuse_bytes)}",
+        f"needs about {size(foreseen.needed_bytes)} of the disk, {size(foreseen.free_bytes)} are free"
+        + ("" if foreseen.fits else ": the pull would be refused; run `prestow prune`"),
+    ]
+    return [*lines, *([_quota(foreseen.quota)] if foreseen.quota is not None else [])]
+
+
+def _quota(quota: Quota) -> str:
+    """Return what is left, of what, for how long and for whom, as far as the registry says."""
+    text = f"{quota.remaining} of {quota.limit}" if quota.limit is not None else str(quota.remaining)
+    text = f"the registry has {text} requests left"
+    text += f" within {duration(quota.window)}" if quota.window is not None else ""
+    text += f" for {quota.source}" if quota.source else ""
+    return text + (f"; the quota is renewed in {duration(quota.reset)}" if quota.reset is not None else "")
+
+
+def _set_aside(node: Node, domain: str) -> tuple[Aside, ...]:
+    mirrors = {each.base.origin for each in every_endpoint(domain, node.registry_options) if each.is_mirror}
+    return tuple(aside for aside in node.health.every() if aside.origin in mirrors)
+
+
+def _log(foreseen: Foreseen) -> None:
+    """Write it into the log of the run, where the page of a deployed run shows it; a function's call has none."""
+    try:
+        log = get_run_logger()
+    except MissingContextError:
+        return
+    for line in summary(foreseen):
+        log.info("%s", printable(line))
