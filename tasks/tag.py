@@ -4,7 +4,6 @@ from prestow.metadata import tag as engine
 from prestow.metadata.images import ImageRecord
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import canonical_source
-from prestow.snapshots.commit import Committed
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import recorded_step
@@ -24,7 +23,7 @@ def tag(
     name: str,
     reference: str,
     target: Descriptor,
-    committed: Committed,  # noqa: ARG001 - orders the graph
+    complete: tuple[object, ...],  # noqa: ARG001 - orders the graph
     namespace: str | None = None,
 ) -> ImageRecord:
     """Let ``name`` point to ``target``, of which everything is in the store by now; ``reference`` is its source."""

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_verb, image_name, source
+from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_unpack, add_verb, image_name, source
 from flows.cli.output import emit, size, table
 from flows.cli.session import session
 from prestow.checkpoints import CHECKPOINTS
@@ -19,7 +19,8 @@ def add(verbs: Verbs, common: Parser) -> None:
         verbs, common, "pull", run,
         help="fetch an image, verify it, unpack it and tag it",
         example="prestow pull docker.io/library/alpine:3.20\nprestow pull oci:/srv/images:app --name local/app:1\n"
-        "prestow pull --hold-after manifest-stored registry.example/team/app:2",
+        "prestow pull --hold-after manifest-stored registry.example/team/app:2\n"
+        "prestow pull --no-unpack registry.example/charts/app:1",
     )  # fmt: skip
     verb.add_argument(
         "reference", metavar="REF", type=source, help="image reference, or an OCI layout on disk: oci:PATH[:REF]"
@@ -40,6 +41,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         help="show the image after this checkpoint, and wait for approval, here or in the Prefect UI",
     )
     add_driver(verb)
+    add_unpack(verb)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         with asking(person()):
             pulled = pull(
                 args.reference, args.platform, args.name, args.stop_after, args.hold_after, args.driver, args.home,
-                args.namespace,
+                args.namespace, args.unpack,
             )  # fmt: skip
     emit(dataclasses.asdict(pulled), _page(pulled), as_json=args.json)
     return 0

@@ -19,7 +19,7 @@ from prestow.content.plan import Holdings
 from prestow.content.refs import diff_ref, layer_ref
 from prestow.digest import Digest
 from prestow.layers.tree.inode import Inode, walk
-from prestow.oci.image import Image, Layer
+from prestow.oci.image import Blob, Image, Layer
 from prestow.oci.mediatypes import layer_compression
 
 RATIO = 2.5
@@ -113,6 +113,12 @@ def needs(
     )
 
 
+def of_blobs(blobs: Collection[Blob], content: Holdings) -> Needs:
+    """Return what blobs that are only stored still take."""
+    missing = [_missing(blob, content) for blob in blobs]
+    return Needs(tuple(sorted(filter(None, missing), reverse=True)), 0, 0, _INODES * sum(map(bool, missing)))
+
+
 def of_root(image: Image) -> Needs:
     """Estimate what a container's own copy of an image takes, for drivers that make one."""
     layers = {layer.descriptor.digest: layer for layer in image.layers}.values()
@@ -141,10 +147,12 @@ def _size(layer: Layer) -> int:
 
 
 def _missing_blob(layer: Layer, content: Holdings, *, keep_blobs: bool) -> int:
-    digest, size = layer.descriptor.digest, layer.descriptor.size
-    if content.has(digest, size) or (not keep_blobs and content.has(layer.diff_id)):
-        return 0
-    return max(0, size - _offset(content, layer_ref(digest)))
+    return 0 if not keep_blobs and content.has(layer.diff_id) else _missing(layer, content)
+
+
+def _missing(blob: Blob, content: Holdings) -> int:
+    digest, size = blob.descriptor.digest, blob.descriptor.size
+    return 0 if content.has(digest, size) else max(0, size - _offset(content, layer_ref(digest)))
 
 
 def _missing_diff(layer: Layer, content: Holdings) -> int:
