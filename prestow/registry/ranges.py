@@ -6,7 +6,9 @@ An answer that says 206 and then sends other bytes than were asked for is how pa
 
 import re
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII | re.IGNORECASE)
+_CONTENT_RANGE = re.compile(  # some servers add spaces, or write "bytes=" as in a request
+    r"bytes[ =] *([0-9]{1,19}) *- *([0-9]{1,19}) */ *([0-9]{1,19}|\*)", re.ASCII | re.IGNORECASE
+)
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})", re.ASCII | re.IGNORECASE)
 
 

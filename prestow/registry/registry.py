@@ -190,12 +190,12 @@ class RegistrySource:
         with self._get(endpoint, descriptor, part) as response:
             start = self._start(response, descriptor, offset)
             if start is not None:
-                yield _without(response.chunks(), offset - start)
+                yield _without(response.stored(descriptor.size - start), offset - start)
                 return
         _log.info("%s gives no proper parts of %s; it is fetched whole", endpoint.name, descriptor.digest.short)
         with self._get(endpoint, descriptor, ()) as response:
-            start = self._start(response, descriptor, 0)
-            yield _without(response.chunks(), offset)
+            self._start(response, descriptor, 0)
+            yield _without(response.stored(descriptor.size), offset)
 
     def _start(self, response: Response, descriptor: Descriptor, offset: int) -> int | None:
         """Return the offset at which the answer's bytes begin; ``None`` if they are not the part asked for."""
@@ -203,13 +203,16 @@ class RegistrySource:
             if response.length not in (None, descriptor.size):
                 raise MismatchError(
                     f"{descriptor.digest} in {self._reference.name}: expected {descriptor.size} bytes, "
-                    f"{response.request.url.origin} has {response.length}"
+                    f"{response.request.url.origin} has {response.length}{response.label}"
                 )
             return 0
-        if offset and response.status == HTTPStatus.PARTIAL_CONTENT:
+        if response.status == HTTPStatus.PARTIAL_CONTENT:  # caches that fetch in slices send it for the whole, too
             ranges = response.every("Content-Range")
             exact = len(ranges) == 1 and is_rest(ranges[0], offset, descriptor.size)
-            return offset if exact and response.length in (None, descriptor.size - offset) else None
+            if exact and response.length in (None, descriptor.size - offset):
+                return offset
+            if offset:
+                return None
         if offset and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return None
         raise failure(response, f"{descriptor.digest} in {self._reference.name}")
@@ -238,7 +241,7 @@ def _described(response: Response, pinned: Digest | None) -> Descriptor | None:
         digest = pinned
     if pinned is not None and digest != pinned:
         raise MismatchError(f"{response.request.url}: asked for {pinned}, the registry has {digest}")
-    if digest is None or response.length is None or response.media_type not in _DOCUMENTS:
+    if digest is None or not response.length or response.media_type not in _DOCUMENTS:
         return None
     return Descriptor(response.media_type, digest, response.length)
 

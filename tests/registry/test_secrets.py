@@ -39,7 +39,7 @@ FAULTS = [
     Fault(raw=b"HTTP/1.1 200 OK\r\n" + CANARY.encode() + b"\r\n\r\n"),
     Fault(silent=True),
     Fault(body=b"x"),
-    Fault(headers={"Content-Encoding": "gzip"}),
+    Fault(headers={"Content-Encoding": "gzip"}, body=b"x" * 10, chunked=True),
     Fault(redirect=f"http://127.0.0.1:1/?X-Amz-Signature={CANARY}"),
     Fault(redirect=f"http://user:{CANARY}@127.0.0.1:1/"),
     Fault(redirect=f"ftp://127.0.0.1:1/?{CANARY}"),
