@@ -12,7 +12,7 @@ from tasks.policy import step
 
 @step(
     lambda name: f"tag {name}",
-    version=3,
+    version=4,
     key=lambda name, reference, target, namespace: f"{namespace} {name} {reference} {target.digest}",
     hit=lambda home, name, reference, target, namespace: engine.is_tagged(
         open_node(home, namespace).images, open_node(home).content, name, target, source=canonical_source(reference)

@@ -6,7 +6,7 @@ another, which then has a challenge of its own: it is answered without credentia
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -79,6 +79,10 @@ class Client:
         with follow(self._connections, again) as response:
             response.advice = grant.advice
             yield response
+
+    def send_as_nobody(self, request: Request) -> AbstractContextManager[Response]:
+        """Send a request as it is: nothing is added that proves who we are, and no challenge is answered."""
+        return follow(self._connections, request)
 
     def close(self) -> None:
         """Close all connections."""

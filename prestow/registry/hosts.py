@@ -44,6 +44,7 @@ class Endpoint:
         timeouts: bounds of every wait for this server.
         proxy: for this server's origin alone, whatever ``NO_PROXY`` says and wherever the server lies; ``None`` is
             none, ``"default"`` the one that ``Options.proxies`` choose.
+        foreign: whether ``base`` is the URL of one blob, which an image names, see ``foreign``.
     """
 
     base: Url
@@ -54,6 +55,7 @@ class Endpoint:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     timeouts: "Timeouts | None" = None
     proxy: ProxyChoice = "default"
+    foreign: bool = False
 
     @property
     def is_mirror(self) -> bool:
@@ -94,6 +96,7 @@ class Options:
         trusted: hosts that may be given the credentials of any registry that names them as its token service, and that
             any registry may send us to, wherever they lie; ``registry=host`` is a host that may be given the
             credentials of that registry alone.
+        foreign: hosts that foreign layers may be fetched from, see ``foreign``.
         tls: certificates for every registry whose hosts file names none; those to trust are for proxies, too.
         proxies: for all targets of which no endpoint says anything else.
         timeouts: bounds of every wait.
@@ -103,6 +106,7 @@ class Options:
     directories: tuple[Path, ...] = ()
     insecure: frozenset[str] = frozenset()
     trusted: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
     tls: Tls = Tls()
     proxies: Proxies = field(default_factory=Proxies)
     timeouts: Timeouts = Timeouts()

@@ -51,6 +51,7 @@ class Request:
         limit: deepest place that the host may lie at; ``None`` is anywhere, for hosts of the operator's choice.
         streams: the answer is a blob, under a least rate, and not a document with a deadline.
         proxy: by which it goes; of an answer's request never ``"default"``.
+        https_only: redirects to plain HTTP are refused even to hosts that the operator named insecure.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Request:
     limit: Reach | None = None
     streams: bool = False
     proxy: ProxyChoice = "default"
+    https_only: bool = False
 
     def header(self, name: str) -> str | None:
         """Return the value of one of the private headers."""

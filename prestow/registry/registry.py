@@ -38,8 +38,10 @@ from prestow.reference import Reference
 from prestow.registry.client import Client
 from prestow.registry.endpoints import endpoints
 from prestow.registry.failure import failure
+from prestow.registry.foreign import first_foreign, foreign_request
 from prestow.registry.hosts import Capability, Endpoint
 from prestow.registry.http import Headers, Request, Response
+from prestow.registry.notices import report_warnings
 from prestow.registry.ranges import is_rest
 
 _log = logging.getLogger(__name__)
@@ -80,7 +82,10 @@ class RegistrySource:
                 def attempt(endpoint: Endpoint) -> Iterator[bytes]:
                     return stack.enter_context(self._fetch_at(endpoint, descriptor, at))
 
-                return self._first("pull", attempt, tried, failed)
+                try:
+                    return self._first("pull", attempt, tried, failed)
+                except NotFoundError as error:
+                    return first_foreign(descriptor, self._client.options, attempt, error)
 
             yield self._over_servers(opened, descriptor, offset, *opened(offset))
 
@@ -218,20 +223,25 @@ class RegistrySource:
         raise failure(response, f"{descriptor.digest} in {self._reference.name}")
 
     def _get(self, endpoint: Endpoint, descriptor: Descriptor, part: Headers) -> AbstractContextManager[Response]:
+        if endpoint.foreign:
+            return self._client.send_as_nobody(foreign_request(endpoint, part, self._client.options))
         if descriptor.media_type in _DOCUMENTS:
             accept = (("Accept", descriptor.media_type),)
             return self._ask(endpoint, "GET", f"manifests/{descriptor.digest}", (*accept, *part))
         return self._ask(endpoint, "GET", f"blobs/{descriptor.digest}", part, streams=True)
 
+    @contextmanager
     def _ask(
         self, endpoint: Endpoint, method: str, place: str, headers: Headers, *, streams: bool = False
-    ) -> AbstractContextManager[Response]:
+    ) -> Iterator[Response]:
         url = endpoint.base.at(f"{endpoint.base.target}/{self._reference.path}/{place}")
         if endpoint.is_mirror:
             url = url.with_query(ns=endpoint.domain)
-        return self._client.send(
-            endpoint, Request(method, url, headers, streams=streams), repository=self._reference.path
-        )
+        request = Request(method, url, headers, streams=streams)
+        with self._client.send(endpoint, request, repository=self._reference.path) as response:
+            if response.request.url.origin == url.origin:
+                report_warnings(response, endpoint.name)
+            yield response
 
 
 def _described(response: Response, pinned: Digest | None) -> Descriptor | None:
