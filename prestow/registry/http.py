@@ -33,6 +33,7 @@ Headers = tuple[tuple[str, str], ...]
 
 _COMMON: Headers = (("User-Agent", f"prestow/{__version__}"), ("Accept-Encoding", "identity"))
 _NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
+_ENCODINGS = frozenset({"br", "compress", "deflate", "gzip", "x-gzip", "zstd"})
 _DRAINED = 1 << 16  # bytes of an answer that are read only to keep its connection
 
 
@@ -146,7 +147,8 @@ class Response:
     def label(self) -> str:
         """What ``Content-Encoding`` says, to be added to an error; empty if that the body is not encoded."""
         encoding = (self.header("Content-Encoding") or "").lower()
-        return "" if encoding in ("", "identity") else f", labelled as encoding {printable(encoding, 40)!r}"
+        name = repr(encoding) if encoding in _ENCODINGS else "of another name"  # which could echo a secret
+        return "" if encoding in ("", "identity") else f", labelled as encoding {name}"
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives.

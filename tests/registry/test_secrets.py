@@ -40,6 +40,7 @@ FAULTS = [
     Fault(silent=True),
     Fault(body=b"x"),
     Fault(headers={"Content-Encoding": "gzip"}, body=b"x" * 10, chunked=True),
+    Fault(headers={"Content-Encoding": CANARY}, body=b"x" * 10, chunked=True),
     Fault(redirect=f"http://127.0.0.1:1/?X-Amz-Signature={CANARY}"),
     Fault(redirect=f"http://user:{CANARY}@127.0.0.1:1/"),
     Fault(redirect=f"ftp://127.0.0.1:1/?{CANARY}"),
