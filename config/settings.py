@@ -20,6 +20,8 @@ _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _ADDRESS = r"[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*"  # IPv6
 _TRUSTED = re.compile(rf"(?:(?:{_HOST}|\[{_ADDRESS}\])(?::[0-9]{{1,5}})?=)?(?:{_HOST}|{_ADDRESS})", re.ASCII)
 """An entry of ``trusted_hosts``; a token service is known by its host alone."""
+_FOREIGN = re.compile(rf"{_HOST}|{_ADDRESS}", re.ASCII)
+"""An entry of ``foreign_layer_hosts``."""
 _FAULTS = {"extra_forbidden": "there is no such setting"}
 
 
@@ -80,6 +82,11 @@ class Settings(BaseSettings):
         (),
         description="Token-service hosts trusted with credentials, also at private addresses: of one registry as "
         "registry=host (gitlab.example=auth.example.org), of any registry as host",
+    )
+    foreign_layer_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts that foreign layers are fetched from if a registry lacks them: by the image's URLs, over "
+        "https, without credentials, at public addresses only",
     )
     docker_config: Path | None = Field(
         None,
@@ -168,6 +175,15 @@ class Settings(BaseSettings):
         for entry in entries:
             if not _TRUSTED.fullmatch(entry):
                 raise ValueError(f"{entry!r}: expected host or registry[:port]=host, without scheme, path and spaces")
+        return tuple(entry.lower() for entry in entries)
+
+    @field_validator("foreign_layer_hosts")
+    @classmethod
+    def _check_foreign(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the entries in lower case, as URLs are compared; one that no URL can match is an error."""
+        for entry in entries:
+            if not _FOREIGN.fullmatch(entry):
+                raise ValueError(f"{entry!r}: expected host, without scheme, port, path and spaces")
         return tuple(entry.lower() for entry in entries)
 
     @classmethod

@@ -41,6 +41,7 @@ def pull_each(
     parallel: int | None,
     driver: str,
     namespace: str | None = None,
+    unpack: bool = True,
 ) -> Prepulled:
     """Pull all, and publish the table; an image named twice is pulled once.
 
@@ -50,7 +51,7 @@ def pull_each(
     """
     node = open_node(home, namespace)
     wanted = list(dict.fromkeys(references))
-    options = {"platform": platform, "driver": driver, "home": home, "namespace": namespace}
+    options = {"platform": platform, "driver": driver, "home": home, "namespace": namespace, "unpack": unpack}
     pool = ThreadPoolExecutor(parallel or node.settings.parallel_images)
     runs: list[Future[PrepulledImage]] = []
     try:

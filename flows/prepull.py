@@ -11,7 +11,7 @@ from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
 from flows.fanout import pull_each
-from flows.forms.parameters import Driver, Home, Images, Namespace, Parallel, Platform
+from flows.forms.parameters import Driver, Home, Images, Namespace, Parallel, Platform, Unpack
 from flows.forms.results import Prepulled
 from flows.runs.cancelling import cancellable
 from tasks.policy import NOWHERE
@@ -26,10 +26,13 @@ def prepull(
     driver: Driver = "auto",
     home: Home = None,
     namespace: Namespace = None,
+    unpack: Unpack = True,
 ) -> Prepulled:
     """Pull every image of a list, a few at a time, and report as a table artifact what is here.
 
     Fails at the end, when all were tried, if any of them is not here.
     """
     home, namespace = home_or_default(home), namespace_or_default(namespace)
-    return pull_each(home, images, platform=platform, parallel=parallel, driver=driver, namespace=namespace)
+    return pull_each(
+        home, images, platform=platform, parallel=parallel, driver=driver, namespace=namespace, unpack=unpack
+    )

@@ -4,19 +4,34 @@
                                ├▶ fetch_layer ─▶ verify ─▶ apply ─┼▶ commit_snapshots ─▶ tag
                                └▶ …                               ┘
 
+Without unpacking, fetch_artifact comes instead of fetch_manifest, and *tag* after the last *verify*.
+
 >>> image = pull("docker.io/library/ubuntu:24.04")  # doctest: +SKIP
 """
 
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
-from flows.forms.parameters import Driver, Home, Name, Namespace, Platform, PullDryRun, PullHold, PullStop, Source
+from flows.forms.parameters import (
+    Driver,
+    Home,
+    Name,
+    Namespace,
+    Platform,
+    PullDryRun,
+    PullHold,
+    PullStop,
+    Source,
+    Unpack,
+)
 from flows.forms.results import Pulled
 from flows.runs.cancelling import cancellable
 from flows.runs.pulling import in_turns, pulling
+from prestow.oci.image import Image
 from prestow.space.admission import admit
 from tasks.apply import apply
 from tasks.commit_snapshots import commit_snapshots
+from tasks.fetch_artifact import fetch_artifact
 from tasks.fetch_layer import fetch_layer
 from tasks.fetch_manifest import fetch_manifest
 from tasks.policy import NOWHERE
@@ -43,33 +58,43 @@ def pull(
     home: Home = None,
     namespace: Namespace = None,
     dry_run: PullDryRun = False,
+    unpack: Unpack = True,
 ) -> Pulled:
     """Pull an image: fetch it, verify it, unpack it, and tag it last of all.
+
+    Without ``unpack`` it is stored as it is: this is possible with artifacts of any kind, too.
 
     Data that the store has is neither fetched nor unpacked again. Stopped with ``stop_after``, cancelled or
     killed, the next run goes on from what is complete. With ``hold_after`` the run waits there for a person to approve.
     With ``dry_run`` it only reports what would be fetched.
     """
     home, namespace = home_or_default(home), namespace_or_default(namespace)
-    with pulling(home, reference, name, stop_after, hold_after, namespace, dry_run=dry_run) as run:
+    with pulling(
+        home, reference, name, stop_after, hold_after, namespace, platform=platform, unpack=unpack, dry_run=dry_run
+    ) as run:
         run.target = target = resolve(home, run.name, reference)
         run.reached("resolved")
-        run.image = image = fetch_manifest(home, run.name, reference, target, platform)
+        fetch = fetch_manifest if unpack else fetch_artifact
+        run.image = image = fetch(home, run.name, reference, target, platform)
         run.reached("manifest-stored")
         run.expect(driver)
-        layers = image.largest_first
+        blobs = image.largest_first
         fetched = in_turns(
             admit(run.node, run.lease, image, driver),
-            layers,
-            lambda layer, before: fetch_layer.submit(home, run.name, reference, layer, wait_for=before),
+            blobs,
+            lambda blob, before: fetch_layer.submit(home, run.name, reference, blob, wait_for=before),
         )
         run.reached("layer-fetched", fetched)
-        stored = [verify.submit(home, run.name, *each) for each in zip(layers, fetched, strict=True)]
+        stored = [verify.submit(home, run.name, *each) for each in zip(blobs, fetched, strict=True)]
         run.reached("layer-stored", fetched, stored)
-        applied = [apply.submit(home, run.name, reference, *each) for each in zip(layers, stored, strict=True)]
-        run.reached("layer-applied", fetched, stored, applied)
-        committed = commit_snapshots(home, run.name, reference, image, tuple(a.result() for a in applied), driver)
-        run.reached("unpacked")
-        tag(home, run.name, reference, target, committed, namespace)
+        if isinstance(image, Image):
+            applied = [apply.submit(home, run.name, reference, *each) for each in zip(blobs, stored, strict=True)]
+            run.reached("layer-applied", fetched, stored, applied)
+            layers = tuple(each.result() for each in applied)
+            complete: tuple[object, ...] = (commit_snapshots(home, run.name, reference, image, layers, driver),)
+            run.reached("unpacked")
+        else:
+            complete = tuple(each.result() for each in stored)
+        tag(home, run.name, reference, target, complete, namespace)
         run.reached("tagged")
     return run.pulled()

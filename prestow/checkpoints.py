@@ -24,9 +24,13 @@ Checkpoint = Literal[
 
 CHECKPOINTS: tuple[Checkpoint, ...] = get_args(Checkpoint)
 
+UNPACKING = frozenset[Checkpoint]({"layer-applied", "unpacked"})
+"""Checkpoints that a pull without unpacking does not reach."""
+
 STEPS: Mapping[str, Checkpoint] = {
     "resolve": "resolved",
     "fetch_manifest": "manifest-stored",
+    "fetch_artifact": "manifest-stored",
     "fetch_layer": "layer-fetched",
     "verify": "layer-stored",
     "apply": "layer-applied",
@@ -37,4 +41,5 @@ STEPS: Mapping[str, Checkpoint] = {
     "write_bundle": "bundled",
     "run_container": "exited",
 }
-"""The checkpoint that each step reaches (``run_container`` passes ``running`` on its way)."""
+"""The checkpoint that each step reaches (``run_container`` passes ``running`` on its way); a pull without unpacking
+has the step ``fetch_artifact`` instead of ``fetch_manifest``."""

@@ -13,6 +13,7 @@ from prestow.errors import printable
 
 _ENGINE = logging.getLogger("prestow")
 _LONGEST = 1000  # characters of what is said
+_MOST = 10  # different warnings of a run that are marked to be shown once: other servers choose how many there are
 
 
 class _Ear(logging.Handler):
@@ -21,12 +22,22 @@ class _Ear(logging.Handler):
     def __init__(self, listen: Callable[[str], object]) -> None:
         super().__init__(logging.WARNING)
         self._listen = listen
+        self._once: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass on what is said in this run."""
-        if _ear.get() is self:
+        if _ear.get() is self and self._is_news(record):
             self._listen(printable(record.getMessage(), _LONGEST))
             _send(record)
+
+    def _is_news(self, record: logging.LogRecord) -> bool:
+        """Whether a warning is to be shown: one that is marked ``once`` only the first time, and few of those."""
+        if not getattr(record, "once", False):
+            return True
+        before, text = len(self._once), record.getMessage()
+        if before < _MOST:
+            self._once.add(text)
+        return len(self._once) > before
 
 
 _ear: ContextVar[_Ear | None] = ContextVar("ear", default=None)

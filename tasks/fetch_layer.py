@@ -1,9 +1,9 @@
 """Step ``fetch_layer``: one layer's bytes, as a complete ingest."""
 
 from prestow.content.plan import holds_download
-from prestow.oci.image import Layer
+from prestow.oci.image import Blob, Layer
 from prestow.registry import fetch as engine
-from prestow.registry.blob import Fetched
+from prestow.registry.blob import Fetched, fetch_blob
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import recorded_step
@@ -18,13 +18,16 @@ from tasks.policy import step
         open_node(home).content, layer, keep_blobs=open_node(home).settings.keep_blobs
     ),
 )
-def fetch_layer(home: str, name: str, reference: str, layer: Layer) -> Fetched:
-    """Fetch what is missing of a layer, going on from what an earlier attempt left; decompress it meanwhile."""
+def fetch_layer(home: str, name: str, reference: str, layer: Blob) -> Fetched:
+    """Fetch what is missing of a blob, resuming what an earlier attempt left; decompress a layer meanwhile."""
     node, blob = open_node(home), layer.descriptor
     with recorded_step("fetch_layer", blob.digest, blob.size) as advance:
         source, keep_blob = node.source(reference), node.settings.keep_blobs
-        fetched = engine.fetch_layer(
-            source, node.content, layer, scans=node.scans, keep_blob=keep_blob, progress=advance
-        )
+        if isinstance(layer, Layer):
+            fetched = engine.fetch_layer(
+                source, node.content, layer, scans=node.scans, keep_blob=keep_blob, progress=advance
+            )
+        else:
+            fetched = fetch_blob(source, node.content, blob, progress=advance)
     reached("layer-fetched", node, name, blob.digest)
     return fetched

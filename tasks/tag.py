@@ -4,7 +4,6 @@ from prestow.metadata import tag as engine
 from prestow.metadata.images import ImageRecord
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import canonical_source
-from prestow.snapshots.commit import Committed
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import recorded_step
@@ -13,7 +12,7 @@ from tasks.policy import step
 
 @step(
     lambda name: f"tag {name}",
-    version=3,
+    version=4,
     key=lambda name, reference, target, namespace: f"{namespace} {name} {reference} {target.digest}",
     hit=lambda home, name, reference, target, namespace: engine.is_tagged(
         open_node(home, namespace).images, open_node(home).content, name, target, source=canonical_source(reference)
@@ -24,7 +23,7 @@ def tag(
     name: str,
     reference: str,
     target: Descriptor,
-    committed: Committed,  # noqa: ARG001 - orders the graph
+    complete: tuple[object, ...],  # noqa: ARG001 - orders the graph
     namespace: str | None = None,
 ) -> ImageRecord:
     """Let ``name`` point to ``target``, of which everything is in the store by now; ``reference`` is its source."""

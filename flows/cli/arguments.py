@@ -124,6 +124,16 @@ def add_pull(verb: argparse.ArgumentParser, default: str) -> None:
     )
 
 
+def add_unpack(verb: argparse.ArgumentParser) -> None:
+    """Let a verb store what it pulls without unpacking it."""
+    verb.add_argument(
+        "--no-unpack",
+        dest="unpack",
+        action="store_false",
+        help="store and tag it as it is, without unpacking: artifacts of any kind, and images to unpack later",
+    )
+
+
 def _checked(text: str, parse: Callable[[str], object]) -> str:
     """Return a text as it is if ``parse`` takes it; argparse says which argument it is when it does not."""
     try:

@@ -137,20 +137,35 @@ def inspect(args: argparse.Namespace) -> int:
 
 
 def _page(document: dict[str, Any]) -> str:
-    layers = [
-        (layer["diff_id"][:19], layer["media_type"], size(layer["size"]), layer["state"])
-        for layer in document["layers"]
-    ]
-    shown = {key: document[key] for key in document if key not in ("layers", "config")} | {
+    parts = ("layers", "config", "blobs")
+    shown = {key: document[key] for key in document if key not in parts} | {
         "labels": ", ".join(_labels(document["labels"]).splitlines()),
         "earlier": ", ".join(
             f"{each['digest'][:19]} until {_age(each['replaced_at'])}" for each in document["earlier"]
         ),
     }
-    head = {key: value for key, value in shown.items() if value}
+    if "blobs" in document:
+        shown |= {"artifact_type": printable(document["artifact_type"]), "manifests": ", ".join(document["manifests"])}
+    head = page({key: value for key, value in shown.items() if value})
+    return "\n".join([head, *(_artifact(document) if "blobs" in document else _image(document))])
+
+
+def _image(document: dict[str, Any]) -> list[str]:
+    layers = [
+        (layer["diff_id"][:19], layer["media_type"], size(layer["size"]), layer["state"])
+        for layer in document["layers"]
+    ]
     config = {key: value for key, value in document["config"].items() if value}
-    parts = (page(head), "config", page(config, indent="  "), "layers")
-    return "\n".join([*parts, table(("DIFF ID", "MEDIA TYPE", "SIZE", "STATE"), layers)])
+    layout = table(("DIFF ID", "MEDIA TYPE", "SIZE", "STATE"), layers)
+    return ["config", page(config, indent="  "), "layers", layout]
+
+
+def _artifact(document: dict[str, Any]) -> list[str]:
+    blobs = [
+        (blob["digest"][:19], blob["media_type"], size(blob["size"]), blob["state"], printable(blob["title"]))
+        for blob in document["blobs"]
+    ]
+    return ["blobs", table(("DIGEST", "MEDIA TYPE", "SIZE", "STATE", "TITLE"), blobs)]
 
 
 def _labels(labels: Mapping[str, str]) -> str:

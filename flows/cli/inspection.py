@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prestow.content.plan import plan
-from prestow.errors import PrestowError
+from prestow.content.plan import plan, state_of
+from prestow.errors import InvalidError, PrestowError, UnsupportedError
 from prestow.metadata.images import ImageRecord
+from prestow.oci.artifact import Artifact
 from prestow.oci.image import Image
 from prestow.oci.index import Index
-from prestow.oci.lookup import find_image, read_config
+from prestow.oci.lookup import find_artifact, find_image, read_config
 from prestow.oci.walk import parse_document
 from prestow.platforms import Platform, platform_or_host
 from prestow.store.node import Node
+
+_TITLE = "org.opencontainers.image.title"
+"""Annotation of a blob of an artifact: as a rule the file's name (image-spec, annotations.md)."""
 
 
 def summaries(node: Node, records: Iterable[ImageRecord], labels: Mapping[str, str | None]) -> list[dict[str, Any]]:
@@ -29,11 +33,15 @@ def _has(found: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool:
 def _summary(node: Node, record: ImageRecord) -> dict[str, Any]:
     images = _images(node, record)
     blobs = {layer.descriptor.digest: layer.descriptor.size for image in images for layer in image.layers}
+    artifact = None if images else _artifact(node, record)
+    if artifact is not None:
+        blobs = {blob.descriptor.digest: blob.descriptor.size for blob in artifact.blobs}
     return {
         "namespace": record.namespace,
         "name": record.name,
         "digest": record.target.digest,
         "media_type": record.target.media_type,
+        "artifact_type": artifact and artifact.artifact_type,
         "platforms": [str(image.platform) for image in images],
         "size": sum(blobs.values()),
         "created_at": record.created_at,
@@ -41,6 +49,14 @@ def _summary(node: Node, record: ImageRecord) -> dict[str, Any]:
         "used_at": record.used_at,
         "labels": dict(record.labels),
     }
+
+
+def _artifact(node: Node, record: ImageRecord) -> Artifact | None:
+    """Return what a name leads to as an artifact; None if its documents are damaged, of which `fsck` tells."""
+    try:
+        return find_artifact(node.content, record.target)
+    except PrestowError:
+        return None
 
 
 def _images(node: Node, record: ImageRecord) -> list[Image]:
@@ -68,29 +84,57 @@ def _platforms(node: Node, record: ImageRecord) -> list[Platform]:
     ]
 
 
-def details(node: Node, name: str, platform: str | None) -> dict[str, Any]:
-    """Return everything about one image.
-
-    Raises:
-        NotFoundError: no such name, or nothing here for the platform.
-    """
-    record = node.images.recall(name)
-    image = find_image(node.content, record.target, platform_or_host(platform))
-    config = read_config(node.content, image.config)
-    process = config.process
+def _named(node: Node, record: ImageRecord) -> dict[str, Any]:
+    """Return what is known of a name, and of what it stood for before."""
     return {
         "name": record.name,
         "labels": dict(record.labels),
-        "digest": image.target.digest,
-        "manifest_digest": image.manifest.digest,
-        "config_digest": image.config.digest,
-        "platform": str(image.platform),
-        "chain_id": image.chain_id,
+        "digest": record.target.digest,
         "earlier": [
             {"digest": each.target.digest, "replaced_at": each.replaced_at}
             for each in node.images.generations()
             if each.name == record.name
         ],
+    }
+
+
+def _artifact_details(node: Node, record: ImageRecord, artifact: Artifact) -> dict[str, Any]:
+    return {
+        **_named(node, record),
+        "artifact_type": artifact.artifact_type,
+        "manifests": [manifest.digest for manifest in artifact.manifests],
+        "blobs": [
+            {
+                "digest": blob.descriptor.digest,
+                "media_type": blob.descriptor.media_type,
+                "size": blob.descriptor.size,
+                "title": blob.descriptor.annotations.get(_TITLE, ""),
+                "state": state_of(blob, node.content).value,
+            }
+            for blob in artifact.blobs
+        ],
+    }
+
+
+def details(node: Node, name: str, platform: str | None) -> dict[str, Any]:
+    """Return everything about one image, or artifact.
+
+    Raises:
+        NotFoundError: no such name, or nothing here for the platform.
+    """
+    record = node.images.recall(name)
+    try:
+        image = find_image(node.content, record.target, platform_or_host(platform))
+    except (InvalidError, UnsupportedError):
+        return _artifact_details(node, record, find_artifact(node.content, record.target))
+    config = read_config(node.content, image.config)
+    process = config.process
+    return {
+        **_named(node, record),
+        "manifest_digest": image.manifest.digest,
+        "config_digest": image.config.digest,
+        "platform": str(image.platform),
+        "chain_id": image.chain_id,
         "created": config.created,
         "author": config.author,
         "config": {

@@ -5,7 +5,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_verb, image_name, source
+from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_unpack, add_verb, image_name, source
 from flows.cli.output import emit, page, size, table
 from flows.cli.session import session
 from flows.forms.figures import duration
@@ -23,7 +23,8 @@ def add(verbs: Verbs, common: Parser) -> None:
         help="fetch an image, verify it, unpack it and tag it",
         example="prestow pull docker.io/library/alpine:3.20\nprestow pull oci:/srv/images:app --name local/app:1\n"
         "prestow pull --hold-after manifest-stored registry.example/team/app:2\n"
-        "prestow pull --dry-run ubuntu:24.04",
+        "prestow pull --dry-run ubuntu:24.04\n"
+        "prestow pull --no-unpack registry.example/charts/app:1",
     )  # fmt: skip
     verb.add_argument(
         "reference", metavar="REF", type=source, help="image reference, or an OCI layout on disk: oci:PATH[:REF]"
@@ -50,6 +51,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         help="report what a pull would fetch and the space it needs; fetches only the manifest and config, which the "
         "next prune removes (Docker Hub counts this as one pull)",
     )
+    add_unpack(verb)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         with asking(person()):
             pulled = pull(
                 args.reference, args.platform, args.name, args.stop_after, args.hold_after, args.driver, args.home,
-                args.namespace, args.dry_run,
+                args.namespace, args.dry_run, args.unpack,
             )  # fmt: skip
     emit(dataclasses.asdict(pulled), _page(pulled), as_json=args.json)
     return 0

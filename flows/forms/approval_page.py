@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from flows.forms.markdown import code, size
 from prestow.checkpoints import Checkpoint
+from prestow.oci.artifact import Artifact
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image
 from prestow.oci.image_config import ImageConfig, ProcessConfig
@@ -15,25 +16,39 @@ from prestow.oci.image_config import ImageConfig, ProcessConfig
 _ITEMS = 20  # of one list
 
 
-def describe(name: str, checkpoint: Checkpoint, target: Descriptor, image: Image | None, raw: bytes | None) -> str:
-    """Return what is known of an image, as Markdown; ``raw`` is its config."""
+def describe(
+    name: str, checkpoint: Checkpoint, target: Descriptor, image: Image | Artifact | None, raw: bytes | None
+) -> str:
+    """Return what is known of an image or artifact, as Markdown; ``raw`` is the config of an image."""
     lines = [
         f"{code(name)} is held after {code(checkpoint)}.",
         "",
         f"- digest: {code(str(target.digest))}",
     ]
-    if image is not None:
-        sizes = [layer.descriptor.size for layer in image.layers]
+    if isinstance(image, Artifact):
+        lines += [
+            f"- stored as it is, not unpacked: {code(image.artifact_type)}",
+            *_blobs([blob.descriptor for blob in image.blobs], "blob", ""),
+        ]
+    elif image is not None:
         lines += [
             f"- manifest: {code(str(image.manifest.digest))}",
             f"- config: {code(str(image.config.digest))}",
             f"- platform: {code(str(image.platform))}",
-            f"- size: {size(sum(sizes))} compressed, {len(sizes)} layer{'s' if len(sizes) > 1 else ''}",
-            *_listed([f"{layer.descriptor.digest} {size(layer.descriptor.size)}" for layer in image.layers]),
+            *_blobs([layer.descriptor for layer in image.layers], "layer", " compressed"),
         ]
     if raw is not None:
         lines += _config(ImageConfig.parse(raw))
     return "\n".join(lines)
+
+
+def _blobs(blobs: Sequence[Descriptor], word: str, how: str) -> list[str]:
+    """List blobs with their sizes."""
+    total = size(sum(blob.size for blob in blobs))
+    return [
+        f"- size: {total}{how}, {len(blobs)} {word}{'s' if len(blobs) > 1 else ''}",
+        *_listed([f"{blob.digest} {size(blob.size)}" for blob in blobs]),
+    ]
 
 
 def _config(config: ImageConfig) -> list[str]:

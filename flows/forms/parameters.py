@@ -43,6 +43,14 @@ PullHold = Annotated[
     _PullCheckpoint | None,
     _field("Hold after", "Checkpoint after which the run waits until a person approves or refuses the image"),
 ]
+Unpack = Annotated[
+    bool,
+    _field(
+        "Unpack",
+        "Unpack the image, so that containers can be created from it; without, artifacts that are no container images "
+        "are stored, too",
+    ),
+]
 Driver = Annotated[
     DriverChoice,
     _field("Snapshotter", "How unpacked images are stored; auto: the best that works on the host"),

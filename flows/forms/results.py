@@ -9,10 +9,11 @@ from prestow.registry.quota import Quota
 
 @dataclass(frozen=True, slots=True)
 class PulledLayer:
-    """One layer after a pull.
+    """One layer after a pull; without unpacking, one blob, which may be a config.
 
     Attributes:
         size: compressed bytes, as the manifest says.
+        diff_id: digest of the uncompressed tar; None without unpacking, as ``chain_id``.
         fetched_bytes: bytes that this run transferred; 0 when the layer was here.
         state: how far the layer has come: ``missing``, ``fetched``, ``stored`` or ``applied``.
         missing_bytes: compressed bytes that are still to be fetched.
@@ -21,8 +22,8 @@ class PulledLayer:
     digest: str
     media_type: str
     size: int
-    diff_id: str
-    chain_id: str
+    diff_id: str | None
+    chain_id: str | None
     fetched_bytes: int
     state: str
     missing_bytes: int

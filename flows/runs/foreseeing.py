@@ -10,7 +10,8 @@ from flows.forms.markdown import size
 from flows.forms.results import Foreseen
 from prestow.digest import Digest
 from prestow.errors import printable
-from prestow.oci.image import Image
+from prestow.oci.artifact import Artifact
+from prestow.oci.image import Blob, Image
 from prestow.reference import LayoutReference, parse_source
 from prestow.registry.endpoints import every_endpoint
 from prestow.registry.health import Aside
@@ -21,14 +22,19 @@ from prestow.store.node import Node
 from tasks.journal import Journal
 
 
-def missing_bytes(node: Node, image: Image) -> dict[Digest, int]:
-    """Return for each blob of an image's layers how many bytes of it are still to be fetched."""
+def blobs_of(image: Image | Artifact) -> tuple[Blob, ...]:
+    """Return what a pull fetches after the documents: the layers of an image, all blobs of an artifact."""
+    return image.layers if isinstance(image, Image) else image.blobs
+
+
+def missing_bytes(node: Node, image: Image | Artifact) -> dict[Digest, int]:
+    """Return for each of these blobs how many bytes of it are still to be fetched."""
     keep_blobs = node.settings.keep_blobs
-    return {layer.descriptor.digest: missing_blob(layer, node.content, keep_blobs=keep_blobs) for layer in image.layers}
+    return {blob.descriptor.digest: missing_blob(blob, node.content, keep_blobs=keep_blobs) for blob in blobs_of(image)}
 
 
 def foresee(
-    node: Node, reference: str, image: Image, driver: str, missing: Mapping[Digest, int], journal: Journal
+    node: Node, reference: str, image: Image | Artifact, driver: str, missing: Mapping[Digest, int], journal: Journal
 ) -> Foreseen:
     """Return what a pull would do, and write it into the run's log.
 
@@ -44,7 +50,7 @@ def foresee(
         UnsupportedError: the snapshotter does not work here.
     """
     source, space = parse_source(reference), outlook(node, image, driver)
-    sizes = {layer.descriptor.digest: layer.descriptor.size for layer in image.layers}
+    sizes = {blob.descriptor.digest: blob.descriptor.size for blob in blobs_of(image)}
     fetch = sum(missing.values())
     foreseen = Foreseen(
         server=str(source.path) if isinstance(source, LayoutReference) else journal.server,

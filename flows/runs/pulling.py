@@ -18,16 +18,19 @@ from prefect.futures import PrefectFuture
 from flows.forms.approval_page import describe
 from flows.forms.results import Foreseen, Pulled, PulledLayer
 from flows.runs.approval import hold
-from flows.runs.foreseeing import foresee, missing_bytes
+from flows.runs.foreseeing import blobs_of, foresee, missing_bytes
 from flows.runs.publishing import published
 from prestow.cancellation import check
-from prestow.checkpoints import Checkpoint
-from prestow.content.plan import plan
+from prestow.checkpoints import UNPACKING, Checkpoint
+from prestow.content.plan import state_of
 from prestow.errors import InvalidError
+from prestow.oci.artifact import Artifact
 from prestow.oci.descriptor import Descriptor
-from prestow.oci.image import Image, Layer
-from prestow.oci.lookup import holds_documents
+from prestow.oci.image import Blob, Image, Layer
+from prestow.oci.lookup import holds_artifact, holds_documents
+from prestow.platforms import platform_or_host
 from prestow.reference import image_name
+from prestow.registry.artifact import fetch_artifact
 from prestow.registry.fetch import fetch_manifest
 from prestow.store.node import Node, open_node
 from tasks.journal import Journal, journal, note_expected
@@ -51,7 +54,9 @@ class Pulling:
     began: float = field(default_factory=time.monotonic)
     checkpoint: str = ""
     target: Descriptor | None = None
-    image: Image | None = None
+    image: Image | Artifact | None = None
+    platform: str | None = None
+    unpack: bool = True
     dry_run: bool = False
     foreseen: Foreseen | None = None
 
@@ -59,12 +64,13 @@ class Pulling:
         """Note a lifecycle point, wait there for a person if the run is to, and leave the block if it is to stop there.
 
         ``futures`` are those of all steps so far, in order. They are waited for where the run is held or stops, and
-        before ``layer-applied`` is noted; the first failure among them is raised as it was, not as a later step's.
+        before the last of their checkpoints is noted; the first failure among them is raised as it was, not as a later
+        step's.
 
         Raises:
             CancelledError: the person refused, or the run was cancelled.
         """
-        if checkpoint in (self.stop_after, self.hold_after, "layer-applied"):
+        if checkpoint in (self.stop_after, self.hold_after, "layer-applied" if self.unpack else "layer-stored"):
             for group in futures:
                 for future in group:
                     future.result()
@@ -99,28 +105,39 @@ class Pulling:
             self.node.protect(self.lease, self.image)
             self._fetch_pruned(self.image)
 
-    def _fetch_pruned(self, image: Image) -> None:
+    def _fetch_pruned(self, image: Image | Artifact) -> None:
         """Fetch the documents again, if a prune took one that it met before the lease held it."""
-        if not holds_documents(self.node.content, image.target, image.platform):
-            fetch_manifest(self.node.source(self.reference), self.node.content, image.target, image.platform)
+        source, content = self.node.source(self.reference), self.node.content
+        if isinstance(image, Artifact):
+            platform = platform_or_host(self.platform)
+            if not holds_artifact(content, image.target, platform):
+                fetch_artifact(source, content, image.target, platform)
+        elif not holds_documents(content, image.target, image.platform):
+            fetch_manifest(source, content, image.target, image.platform)
 
     def _hold(self, checkpoint: Checkpoint) -> None:
         """Wait for a person to approve of what is known by now."""
         assert self.target is not None  # noqa: S101 - the first checkpoint is reached when it is
-        raw = None if self.image is None else self.node.content.read(self.image.config.digest)
-        shown = self.target.digest if self.image is None else self.image.manifest.digest
+        image = self.image if isinstance(self.image, Image) else None
+        raw = None if image is None else self.node.content.read(image.config.digest)
+        shown = self.target.digest if image is None else image.manifest.digest
         hold(checkpoint, shown, describe(self.name, checkpoint, self.target, self.image, raw))
 
     def pulled(self) -> Pulled:
         """Show what the run came to."""
         layers = self._layers()
         fetched = sum(layer.fetched_bytes for layer in layers)
+        image = self.image if isinstance(self.image, Image) else None
+        manifest = image.manifest if image else None
+        if isinstance(self.image, Artifact) and len(self.image.manifests) == 1:
+            (manifest,) = self.image.manifests
+        platform = image.platform if image else manifest and manifest.platform
         return Pulled(
             name=self.name,
             digest=str(self.target.digest) if self.target else "",
-            manifest_digest=str(self.image.manifest.digest) if self.image else None,
-            platform=str(self.image.platform) if self.image else None,
-            chain_id=str(self.image.chain_id) if self.image else None,
+            manifest_digest=str(manifest.digest) if manifest else None,
+            platform=str(platform) if platform else None,
+            chain_id=str(image.chain_id) if image else None,
             checkpoint=self.checkpoint,
             layers=layers,
             fetched_bytes=fetched,
@@ -135,23 +152,23 @@ class Pulling:
         missing = missing_bytes(self.node, self.image)
         return tuple(
             PulledLayer(
-                digest=str(at.layer.descriptor.digest),
-                media_type=at.layer.descriptor.media_type,
-                size=at.layer.descriptor.size,
-                diff_id=str(at.layer.diff_id),
-                chain_id=str(at.layer.chain_id),
-                fetched_bytes=self.journal.bytes_moved("fetch_layer", at.layer.descriptor.digest),
-                state=at.state.value,
-                missing_bytes=missing[at.layer.descriptor.digest],
+                digest=str(blob.descriptor.digest),
+                media_type=blob.descriptor.media_type,
+                size=blob.descriptor.size,
+                diff_id=str(blob.diff_id) if isinstance(blob, Layer) else None,
+                chain_id=str(blob.chain_id) if isinstance(blob, Layer) else None,
+                fetched_bytes=self.journal.bytes_moved("fetch_layer", blob.descriptor.digest),
+                state=state_of(blob, self.node.content).value,
+                missing_bytes=missing[blob.descriptor.digest],
             )
-            for at in plan(self.image, self.node.content).layers
+            for blob in blobs_of(self.image)
         )
 
 
 def in_turns(
     at_once: int,
-    layers: Sequence[Layer],
-    submit: Callable[[Layer, Sequence[PrefectFuture[Any]]], PrefectFuture[Any]],
+    layers: Sequence[Blob],
+    submit: Callable[[Blob, Sequence[PrefectFuture[Any]]], PrefectFuture[Any]],
 ) -> list[PrefectFuture[Any]]:
     """Submit a step for each layer, so that it begins when all but ``at_once`` of those before it have ended."""
     futures: list[PrefectFuture[Any]] = []
@@ -169,20 +186,31 @@ def pulling(
     hold_after: Checkpoint | None,
     namespace: str | None,
     *,
+    platform: str | None = None,
+    unpack: bool = True,
     dry_run: bool = False,
 ) -> Iterator[Pulling]:
     """Begin a pull: check the reference, take a lease, open the journal, publish the progress.
 
     Raises:
-        InvalidError: the reference or the name breaks the grammar, or a dry run is to be held or to stop elsewhere.
+        InvalidError: the reference or the name breaks the grammar, a checkpoint is none of this pull's, or a dry run is
+            to be held or to stop elsewhere.
     """
     known_as = image_name(reference, name)
     if dry_run and (stop_after or hold_after):
         raise InvalidError("a dry run ends after manifest-stored: leave out stop_after and hold_after")
+    for checkpoint in (stop_after, hold_after):
+        if checkpoint in UNPACKING and not unpack:
+            raise InvalidError(
+                f"a pull without unpacking does not reach {checkpoint!r}; choose another checkpoint, or unpack"
+            )
     node = open_node(home, namespace)
     # what leaves the block before its end, a stop too, shows the lease that the pull is unfinished; a dry run has one
     # for its own time only: what it stored may go
     lease_for = node.lease(f"dry run {known_as}") if dry_run else node.unfinished(f"pull {known_as}")
     with journal() as book, suppress(_Stop), published(book, known_as), lease_for as lease:
-        yield Pulling(node, reference, known_as, stop_after, hold_after, book, lease, dry_run=dry_run)
+        yield Pulling(
+            node, reference, known_as, stop_after, hold_after, book, lease,
+            platform=platform, unpack=unpack, dry_run=dry_run,
+        )  # fmt: skip
         node.images.use(known_as)

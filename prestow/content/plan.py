@@ -13,7 +13,7 @@ from prestow.content.refs import layer_ref
 from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
-from prestow.oci.image import Image, Layer
+from prestow.oci.image import Blob, Image, Layer
 
 
 class LayerState(StrEnum):
@@ -53,7 +53,7 @@ class Plan:
 
 def plan(image: Image, content: Holdings) -> Plan:
     """Look up every layer of an image."""
-    return Plan(image, tuple(LayerPlan(layer, _state(layer, content)) for layer in image.layers))
+    return Plan(image, tuple(LayerPlan(layer, state_of(layer, content)) for layer in image.layers))
 
 
 def unpackable(planned: Plan) -> Plan:
@@ -71,31 +71,32 @@ def unpackable(planned: Plan) -> Plan:
     return planned
 
 
-def replacement(layer: Layer, *, keep_blobs: bool) -> Digest | None:
+def replacement(blob: Blob, *, keep_blobs: bool) -> Digest | None:
     """Return the blob that makes a layer's own one needless: its diff blob, where no others are kept."""
-    return None if keep_blobs else layer.diff_id
+    return blob.diff_id if isinstance(blob, Layer) and not keep_blobs else None
 
 
-def holds_blob(content: Holdings, layer: Layer, *, keep_blobs: bool) -> bool:
-    """Whether a layer's blob is here, or its replacement."""
-    needless = replacement(layer, keep_blobs=keep_blobs)
-    whole = content.has(layer.descriptor.digest, layer.descriptor.size)
+def holds_blob(content: Holdings, blob: Blob, *, keep_blobs: bool) -> bool:
+    """Whether a blob is here, or its replacement."""
+    needless = replacement(blob, keep_blobs=keep_blobs)
+    whole = content.has(blob.descriptor.digest, blob.descriptor.size)
     return whole or (needless is not None and content.has(needless))
 
 
-def holds_download(content: Holdings, layer: Layer, *, keep_blobs: bool) -> bool:
-    """Whether a layer's bytes are here, as a blob or as a complete ingest, or are not needed."""
-    return holds_blob(content, layer, keep_blobs=keep_blobs) or _is_fetched(layer, content)
+def holds_download(content: Holdings, blob: Blob, *, keep_blobs: bool) -> bool:
+    """Whether a blob's bytes are here, as a blob or as a complete ingest, or are not needed."""
+    return holds_blob(content, blob, keep_blobs=keep_blobs) or _is_fetched(blob, content)
 
 
-def _state(layer: Layer, content: Holdings) -> LayerState:
-    if content.has(layer.diff_id):
+def state_of(blob: Blob, content: Holdings) -> LayerState:
+    """Return how far a layer has come, or a blob that is not to be unpacked."""
+    if isinstance(blob, Layer) and content.has(blob.diff_id):
         return LayerState.APPLIED
-    if content.has(layer.descriptor.digest, layer.descriptor.size):
+    if content.has(blob.descriptor.digest, blob.descriptor.size):
         return LayerState.STORED
-    return LayerState.FETCHED if _is_fetched(layer, content) else LayerState.MISSING
+    return LayerState.FETCHED if _is_fetched(blob, content) else LayerState.MISSING
 
 
-def _is_fetched(layer: Layer, content: Holdings) -> bool:
-    status = content.status(layer_ref(layer.descriptor.digest))
+def _is_fetched(blob: Blob, content: Holdings) -> bool:
+    status = content.status(layer_ref(blob.descriptor.digest))
     return status is not None and status.sealed

@@ -10,18 +10,27 @@ an index that were never pulled; and the compressed blob of a layer whose diff b
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from prestow.content.store import Progress
 from prestow.digest import Digest
-from prestow.errors import CancelledError, MismatchError, NotFoundError, PrestowError, StorageError
+from prestow.errors import (
+    CancelledError,
+    ExhaustedError,
+    InvalidError,
+    MismatchError,
+    NotFoundError,
+    PrestowError,
+    StorageError,
+    UnsupportedError,
+)
 from prestow.metadata.images import ImageRecord
 from prestow.metadata.namespace import qualified
-from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
-from prestow.oci.image import Image, Layer, assemble
+from prestow.oci.image import Image, Layer
 from prestow.oci.index import Index
-from prestow.oci.lookup import read_config
+from prestow.oci.lookup import find_artifact, image_of
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import parse_document
 from prestow.snapshots.damage import Damage, DamageKind, Subject
@@ -127,13 +136,12 @@ class _Run:
         yield from self._blob(DamageKind.DOCUMENT, config.digest)
         if not self.hashed[config.digest]:
             return
-        if config.media_type not in mediatypes.CONFIGS:
+        try:
+            image = image_of(self.node.content, target, descriptor, manifest)
+        except (InvalidError, UnsupportedError, ExhaustedError):  # an artifact, stored as it is
             for layer in manifest.layers:
                 yield from self._blob(DamageKind.LAYER, layer.digest)
             return
-        try:
-            found = read_config(self.node.content, config)
-            image = assemble(target, manifest, found, selected=descriptor)
         except PrestowError as error:
             yield Damage(DamageKind.DOCUMENT, Subject.blob(descriptor.digest), str(error))
             return
@@ -194,9 +202,16 @@ def drivers_of(node: Node, image: Image) -> list[Maintained]:
 
 def layers_of(node: Node, image: Image) -> list[Layer]:
     """Return the layers of an image that should be here: of a platform that was not pulled, those that others have."""
-    if image.target == image.manifest or drivers_of(node, image):
+    if image.target == image.manifest or drivers_of(node, image) or _is_the_only_one(node, image):
         return list(image.layers)
     return [layer for layer in image.layers if present(node, layer.descriptor.digest) or present(node, layer.diff_id)]
+
+
+def _is_the_only_one(node: Node, image: Image) -> bool:
+    """Whether no other manifest is here of those that the name leads to: a name is written when one is complete."""
+    with suppress(PrestowError):
+        return len(find_artifact(node.content, image.target).manifests) == 1
+    return False
 
 
 def present(node: Node, digest: Digest) -> bool:

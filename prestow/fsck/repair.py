@@ -18,7 +18,15 @@ from typing import TypeVar
 
 from prestow.content.store import Progress
 from prestow.digest import Digest
-from prestow.errors import CancelledError, ExhaustedError, MismatchError, NotFoundError, PrestowError
+from prestow.errors import (
+    CancelledError,
+    ExhaustedError,
+    InvalidError,
+    MismatchError,
+    NotFoundError,
+    PrestowError,
+    UnsupportedError,
+)
 from prestow.fsck.affected import Affected, affected
 from prestow.fsck.image import CheckResult, drivers_of, fsck_image, layers_of, present
 from prestow.fsck.retry import refetch, repair_lock
@@ -26,11 +34,11 @@ from prestow.layers.apply import apply
 from prestow.metadata.images import ImageRecord
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
-from prestow.oci.image import Image, Layer, assemble
+from prestow.oci.image import Image, Layer
 from prestow.oci.index import Index
-from prestow.oci.lookup import read_config
+from prestow.oci.lookup import image_of
 from prestow.oci.manifest import Manifest
-from prestow.oci.walk import MAX_DEPTH, parse_document
+from prestow.oci.walk import MAX_DEPTH, children, parse_document
 from prestow.platforms import host
 from prestow.registry.fetch import fetch_document
 from prestow.registry.source import Fetcher
@@ -172,10 +180,23 @@ class _Work:
 
     def _image(self, descriptor: Descriptor, manifest: Manifest) -> Iterator[Image]:
         with self._noting(Subject.blob(manifest.config.digest)):
-            self._document("config", manifest.config)
             if manifest.config.media_type in mediatypes.CONFIGS:
-                config = read_config(self.node.content, manifest.config)
-                yield assemble(self.record.target, manifest, config, selected=descriptor)
+                self._document("config", manifest.config)
+            try:
+                image = image_of(self.node.content, self.record.target, descriptor, manifest)
+            except (InvalidError, UnsupportedError):
+                self._artifact(manifest)
+            else:
+                yield image
+
+    def _artifact(self, manifest: Manifest) -> None:
+        """Bring the blobs in order of what is stored as it is."""
+        for blob in children(manifest):
+            name = Subject.blob(blob.digest)
+            if name in self.damaged and name not in self.done:
+                with self._noting(name):
+                    self.node.content.quarantine(blob.digest, self.damaged[name].what)
+                    self._blob(blob)
 
     def _document(self, kind: str, descriptor: Descriptor) -> bytes:
         """Return a document, fetched again if it is damaged or missing."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from prestow.content.blobs import Blobs
 from prestow.digest import Digest
-from prestow.errors import InvalidError, MismatchError, PrestowError
+from prestow.errors import ExhaustedError, InvalidError, MismatchError, PrestowError, UnsupportedError
 from prestow.gc.graph import Holds, Thing, blob, key
 from prestow.oci import mediatypes
 from prestow.oci.descriptor import Descriptor
@@ -65,7 +65,7 @@ class Marker:
         if isinstance(document, Manifest):
             self.holds.add(blob(digest), [blob(document.config.digest)], "config")
             self.holds.add(blob(digest), [blob(layer.digest) for layer in document.layers], "layer")
-            return self._config(document.config)
+            return self._manifest(document)
         below = children(document)
         for child in below:
             self.holds.add(blob(digest), [blob(child.digest)], _role(child.media_type))
@@ -76,14 +76,17 @@ class Marker:
         ]
         return any(wholes)
 
-    def _config(self, config: Descriptor) -> bool:
-        """Mark what is made of the layers, unless this is no container image."""
+    def _manifest(self, manifest: Manifest) -> bool:
+        """Mark what is made of the layers, if this is a container image: nothing else is unpacked."""
+        config = manifest.config
         if not self._present(config.digest):
             return False
-        if config.media_type in mediatypes.CONFIGS:
+        diff_ids: tuple[Digest, ...] = ()
+        with suppress(InvalidError, UnsupportedError, ExhaustedError):  # its own fault; damage is a MismatchError
+            manifest.check_image()
             diff_ids = ImageConfig.parse(self._read(config.digest, config)).diff_ids
-            self.holds.add(blob(config.digest), [blob(diff_id) for diff_id in diff_ids], "diff blob")
-            self.holds.add(blob(config.digest), [key(chain_id) for chain_id in chain_ids(diff_ids)])
+        self.holds.add(blob(config.digest), [blob(diff_id) for diff_id in diff_ids], "diff blob")
+        self.holds.add(blob(config.digest), [key(chain_id) for chain_id in chain_ids(diff_ids)])
         return True
 
     def _present(self, digest: Digest) -> bool:

@@ -1,7 +1,7 @@
 """Descriptors: what a blob is, its digest and its size (image-spec, descriptor.md).
 
-Of a descriptor's fields, ``data`` (the target embedded) and ``urls`` (where else to fetch it) are not read: a blob
-comes from the registry that was asked, and is verified like any other.
+Of a descriptor's fields, ``data`` (the target embedded) is not read: a blob comes from the registry that was asked, or
+from one of ``urls`` if the operator allows it (``registry/foreign``), and is verified like any other.
 """
 
 import re
@@ -31,6 +31,7 @@ class Descriptor:
         size: their number.
         platform: in an index, the platform that a manifest is for.
         annotations: the publisher's words; data, never instructions.
+        urls: where else the publisher says that the target is; not checked.
     """
 
     media_type: str
@@ -38,6 +39,7 @@ class Descriptor:
     size: int
     platform: Platform | None = None
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    urls: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that :func:`parse_descriptor` reads back as this descriptor."""
@@ -46,6 +48,8 @@ class Descriptor:
             value["platform"] = platform_to_json(self.platform)
         if self.annotations:
             value["annotations"] = dict(self.annotations)
+        if self.urls:
+            value["urls"] = list(self.urls)
         return value
 
 
@@ -67,6 +71,7 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
         size=record.whole("size"),
         platform=None if platform is None else parse_platform(platform, record.at("platform")),
         annotations=record.text_map("annotations"),
+        urls=record.texts("urls"),
     )
 
 

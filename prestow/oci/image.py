@@ -16,20 +16,29 @@ from prestow.platforms import Platform
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """One layer of an image.
+class Blob:
+    """One blob of several that are fetched together.
 
     Attributes:
-        index: position from the bottom, 0 for the lowest.
-        count: number of layers of the image.
-        descriptor: the blob, as a rule compressed.
-        diff_id: digest of the uncompressed tar.
-        chain_id: name of the snapshot of this layer on all layers below it.
+        index: position among them, from 0.
+        count: their number.
+        descriptor: the blob.
     """
 
     index: int
     count: int
     descriptor: Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Layer(Blob):
+    """One layer of an image, ``index`` 0 for the lowest; its blob is compressed as a rule.
+
+    Attributes:
+        diff_id: digest of the uncompressed tar.
+        chain_id: name of the snapshot of this layer on all layers below it.
+    """
+
     diff_id: Digest
     chain_id: Digest
 

@@ -67,15 +67,20 @@ class Index:
         """The sha256 digest of the document."""
         return Digest.of(self.raw)
 
+    @property
+    def documents(self) -> tuple[Descriptor, ...]:
+        """The entries that are manifests or indexes; the specification allows others, which are ignored."""
+        return tuple(
+            m for m in self.manifests if mediatypes.is_manifest(m.media_type) or mediatypes.is_index(m.media_type)
+        )
+
     def select(self, platform: Platform) -> Descriptor:
         """Choose the entry that suits ``platform`` best: a manifest, or an index to select from again.
 
         Raises:
             NotFoundError: no entry suits; the message lists what there is.
         """
-        images = [
-            m for m in self.manifests if mediatypes.is_manifest(m.media_type) or mediatypes.is_index(m.media_type)
-        ]
+        images = self.documents
         best = choose(platform, [image.platform for image in images])
         if best is not None:
             return images[best]

@@ -7,10 +7,12 @@ from typing import Protocol
 
 from prestow.digest import Digest
 from prestow.errors import NotFoundError, PrestowError
+from prestow.oci.artifact import Artifact, gather, meant
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image, assemble
 from prestow.oci.image_config import ImageConfig
 from prestow.oci.index import Index
+from prestow.oci.manifest import Manifest
 from prestow.oci.walk import descend
 from prestow.platforms import Platform, choose
 
@@ -32,13 +34,38 @@ def find_image(content: Documents, target: Descriptor, platform: Platform) -> Im
         NotFoundError: the manifest or the config is not here, or there is none for the platform.
         MismatchError: a document is damaged.
         InvalidError: a document is not what it should be.
+        UnsupportedError: an artifact that is no container image, or an image that cannot be unpacked.
     """
     entry, manifest = descend(
         target,
         lambda descriptor: content.read(descriptor.digest),
         lambda index: _present(content, index, target, platform),
     )
+    return image_of(content, target, entry, manifest)
+
+
+def image_of(content: Documents, target: Descriptor, entry: Descriptor, manifest: Manifest) -> Image:
+    """Return the image of a manifest, which ``target`` leads to as ``entry``; raises as :func:`find_image`."""
+    manifest.check_image()  # before its config is read, which may be no image config
     return assemble(target, manifest, read_config(content, manifest.config), selected=entry)
+
+
+def find_artifact(content: Documents, target: Descriptor) -> Artifact:
+    """Return what a target leads to, as far as its documents are in the store; raises as :func:`find_image`."""
+    return gather(
+        target,
+        lambda descriptor: content.read(descriptor.digest),
+        lambda index: [entry for entry in index.documents if content.has(entry.digest, entry.size)],
+    )
+
+
+def holds_artifact(content: Documents, target: Descriptor, platform: Platform) -> bool:
+    """Whether the documents that a pull for ``platform`` without unpacking fetches are here, undamaged."""
+    try:
+        gather(target, lambda descriptor: content.read(descriptor.digest), lambda index: meant(index, platform))
+    except PrestowError:
+        return False
+    return True
 
 
 def holds_documents(content: Documents, target: Descriptor, platform: Platform) -> bool:

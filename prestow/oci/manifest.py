@@ -23,6 +23,7 @@ class Manifest:
         media_type: OCI's or Docker's.
         config: descriptor of the image config.
         layers: descriptors of the layers, lowest first.
+        artifact_type: what it is: ``artifactType``, else the type of the config; not checked.
         annotations: the publisher's words.
     """
 
@@ -30,6 +31,7 @@ class Manifest:
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    artifact_type: str
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
@@ -45,11 +47,13 @@ class Manifest:
         layers = record.items("layers")
         if len(layers) > MAX_LAYERS:
             raise ExhaustedError(f"{record.what}: {len(layers)} layers; images are limited to {MAX_LAYERS} layers")
+        config = parse_descriptor(record.fields.get("config"), record.at("config"))
         manifest = cls(
             raw,
             media_type,
-            parse_descriptor(record.fields.get("config"), record.at("config")),
+            config,
             tuple(parse_descriptor(layer, f"{record.at('layers')}[{n}]") for n, layer in enumerate(layers)),
+            record.text("artifactType", "") or config.media_type,
             record.text_map("annotations"),
         )
         check_consistent((manifest.config, *manifest.layers), record.what)
@@ -66,12 +70,18 @@ class Manifest:
         Raises:
             UnsupportedError: a chart, a signature, an attestation …, encrypted layers, or no layers at all.
         """
-        what = f"manifest {self.digest.short}"
         if self.config.media_type not in mediatypes.CONFIGS:
-            raise UnsupportedError(
-                f"{what} is not a container image: its config is of type {printable(self.config.media_type)!r}"
-            )
+            raise self._not_an_image(f"it is an artifact of type {printable(self.artifact_type)!r}")
         if not self.layers:
-            raise UnsupportedError(f"{what} has no layers: there is nothing to unpack")
+            raise self._not_an_image("it has no layers")
         for layer in self.layers:
-            mediatypes.layer_compression(layer.media_type)
+            try:
+                mediatypes.layer_compression(layer.media_type)
+            except UnsupportedError as error:
+                raise self._not_an_image(str(error)) from error
+
+    def _not_an_image(self, why: str) -> UnsupportedError:
+        return UnsupportedError(
+            f"manifest {self.digest.short} is not a container image that can be unpacked or run: {why}; "
+            "to store it as it is, use `prestow pull --no-unpack`"
+        )

@@ -49,10 +49,13 @@ def is_index(media_type: str) -> bool:
     return media_type in INDEXES
 
 
-def layer_compression(media_type: str) -> Compression:
-    """Return how a layer's tar is compressed.
+def is_foreign(media_type: str) -> bool:
+    """Whether this is a layer that registries need not have (non-distributable)."""
+    return media_type.startswith((OCI_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER))
 
-    Foreign (non-distributable) layers are layers like others: they are fetched from the registry, never by URL.
+
+def layer_compression(media_type: str) -> Compression:
+    """Return how a layer's tar is compressed; foreign (non-distributable) layers are layers like others.
 
     Raises:
         UnsupportedError: an encrypted layer, or something that is not a layer.

@@ -18,7 +18,7 @@ def described(response: Response, pinned: Digest | None) -> Descriptor | None:
         digest = pinned
     if pinned is not None and digest != pinned:
         raise MismatchError(f"{response.request.url}: asked for {pinned}, the registry has {digest}")
-    if digest is None or response.length is None or response.media_type not in DOCUMENTS:
+    if digest is None or not response.length or response.media_type not in DOCUMENTS:
         return None
     return Descriptor(response.media_type, digest, response.length)
 

@@ -134,6 +134,12 @@ class Client:
             _inform(response, endpoint, grant)
             yield response
 
+    @contextmanager
+    def send_as_nobody(self, endpoint: Endpoint, request: Request) -> Iterator[Response]:
+        """Send a request as it is: nothing is added that proves who we are, and no challenge is answered."""
+        with self._turn(endpoint), follow(self._connections, request) as response:
+            yield response
+
     def close(self) -> None:
         """Close all connections."""
         self._connections.close()

@@ -46,6 +46,7 @@ class Endpoint:
             none, ``"default"`` the one that ``Options.proxies`` choose.
         connections: most requests to it at one time, of all processes of the store.
         rate: most bytes of blobs that come from it in a second, likewise; ``None`` for any.
+        foreign: whether ``base`` is the URL of one blob, which an image names, see ``foreign``.
     """
 
     base: Url
@@ -58,6 +59,7 @@ class Endpoint:
     proxy: ProxyChoice = "default"
     connections: int = 8
     rate: int | None = None
+    foreign: bool = False
 
     @property
     def is_mirror(self) -> bool:
@@ -98,6 +100,7 @@ class Options:
         trusted: hosts that may be given the credentials of any registry that names them as its token service, and that
             any registry may send us to, wherever they lie; ``registry=host`` is a host that may be given the
             credentials of that registry alone.
+        foreign: hosts that foreign layers may be fetched from, see ``foreign``.
         tls: certificates for every registry whose hosts file names none; those to trust are for proxies, too.
         proxies: for all targets of which no endpoint says anything else.
         timeouts: bounds of every wait.
@@ -110,6 +113,7 @@ class Options:
     directories: tuple[Path, ...] = ()
     insecure: frozenset[str] = frozenset()
     trusted: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
     tls: Tls = Tls()
     proxies: Proxies = field(default_factory=Proxies)
     timeouts: Timeouts = Timeouts()

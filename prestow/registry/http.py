@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 import httpx
 
 from prestow import __version__
-from prestow.errors import ExhaustedError, InvalidError, PrestowError, UnavailableError, printable
+from prestow.errors import ExhaustedError, InvalidError, MismatchError, PrestowError, UnavailableError, printable
 from prestow.registry.certificates import broken, connection_error, tls_context
 from prestow.registry.hosts import Options, Timeouts, Tls
 from prestow.registry.network import Reach
@@ -52,6 +52,7 @@ class Request:
         limit: deepest place that the host may lie at; ``None`` is anywhere, for hosts of the operator's choice.
         streams: the answer is a blob, under a least rate, and not a document with a deadline.
         proxy: by which it goes; of an answer's request never ``"default"``.
+        https_only: redirects to plain HTTP are refused even to hosts that the operator named insecure.
     """
 
     method: str
@@ -64,6 +65,7 @@ class Request:
     limit: Reach | None = None
     streams: bool = False
     proxy: ProxyChoice = "default"
+    https_only: bool = False
 
     def header(self, name: str) -> str | None:
         """Return the value of one of the private headers."""
@@ -143,6 +145,13 @@ class Response:
         text = self.header("Content-Length") or ""
         return int(text) if _NUMBER.fullmatch(text) else None
 
+    @property
+    def label(self) -> str:
+        """What ``Content-Encoding`` says, to be added to an error; empty if that the body is not encoded."""
+        encoding = (self.header("Content-Encoding") or "").lower()
+        name = repr(encoding) if encoding in _ENCODINGS else "of another name"  # which could echo a secret
+        return "" if encoding in ("", "identity") else f", labelled as encoding {name}"
+
     def chunks(self) -> Iterator[bytes]:
         """Yield the body as it arrives.
 
@@ -150,13 +159,31 @@ class Response:
             InvalidError: it is encoded, although it was asked for as it is.
             UnavailableError: it ended early, or comes too slowly.
         """
-        encoding = (self.header("Content-Encoding") or "identity").lower()
-        if encoding != "identity":
-            name = encoding if encoding in _ENCODINGS else "of another name"  # which could echo a secret
-            raise InvalidError(f"{self.request.url}: sent in encoding {name}, which was not asked for")
+        if self.label:
+            raise InvalidError(f"{self.request.url}: sent{self.label}, which was not asked for")
         with _translated(self.request.url):
             while (chunk := next(self._body, None)) is not None:  # who comes back finds the rest
                 yield chunk
+
+    def stored(self, size: int) -> Iterator[bytes]:
+        """Yield a body whose digest will be compared, as :meth:`chunks`; object stores label a layer's own gzip, too.
+
+        Raises:
+            MismatchError: it is labelled, and not ``size`` bytes: it is encoded indeed.
+            UnavailableError: it ended early, or comes too slowly.
+        """
+        if not self.label:
+            yield from self.chunks()
+            return
+        left = size
+        with _translated(self.request.url):
+            while (chunk := next(self._body, None)) is not None:
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield chunk
+        if left:
+            raise MismatchError(f"{self.request.url}: expected {size} bytes, found others{self.label}")
 
     def read(self, limit: int) -> bytes:
         """Return the whole body of a document.

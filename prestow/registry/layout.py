@@ -9,7 +9,7 @@ tag into the other annotation; either is understood.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,7 +25,7 @@ from prestow.errors import (
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.document import MAX_DOCUMENT, Record, load
 from prestow.oci.index import MAX_LAYOUT, Index
-from prestow.oci.mediatypes import is_index, is_manifest
+from prestow.oci.mediatypes import is_foreign, is_index, is_manifest
 from prestow.reference import LayoutReference, name_for
 from prestow.registry.layout_files import LayoutFiles, layout_files, open_regular
 from prestow.registry.quota import Quota
@@ -93,7 +93,15 @@ class LayoutSource:
     @contextmanager
     def fetch(self, descriptor: Descriptor, offset: int = 0, end: int | None = None) -> Iterator[Iterator[bytes]]:  # noqa: ARG002 - one connection is enough
         """Open a blob from ``offset`` on."""
-        with self._files.open(blob_name(descriptor.digest)) as run:
+        with ExitStack() as stack:
+            try:
+                run = stack.enter_context(self._files.open(blob_name(descriptor.digest)))
+            except NotFoundError as error:
+                if descriptor.urls or is_foreign(descriptor.media_type):
+                    raise NotFoundError(
+                        f"{error}; it is a foreign layer, which a layout need not have: pull the image from a registry"
+                    ) from error
+                raise
             if run.size != descriptor.size:
                 raise MismatchError(
                     f"{self._shown}: {descriptor.digest}: expected {descriptor.size} bytes, found {run.size}"

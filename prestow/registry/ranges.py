@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from prestow.errors import UnsupportedError
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII | re.IGNORECASE)
+_CONTENT_RANGE = re.compile(  # some servers add spaces, or write "bytes=" as in a request
+    r"bytes[ =] *([0-9]{1,19}) *- *([0-9]{1,19}) */ *([0-9]{1,19}|\*)", re.ASCII | re.IGNORECASE
+)
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})", re.ASCII | re.IGNORECASE)
 
 

@@ -49,7 +49,8 @@ def next_hop(request: Request, location: str | None, reach: Reach, options: Opti
     url = request.url.join(location)
     if url.origin == request.url.origin:
         return replace(request, url=url)
-    if url.scheme == "http" and request.url.scheme == "https" and not options.allows_plain(url):
+    plain = options.allows_plain(url) and not request.https_only
+    if url.scheme == "http" and request.url.scheme == "https" and not plain:
         raise InvalidError(
             f"{request.url}: redirects to plain HTTP at {url.origin}; name that host insecure to allow it"
         )

@@ -34,8 +34,10 @@ from prestow.registry.answers import DOCUMENTS, described, read
 from prestow.registry.client import Client
 from prestow.registry.endpoints import endpoints
 from prestow.registry.failure import failure
+from prestow.registry.foreign import first_foreign, foreign_request
 from prestow.registry.hosts import Capability, Endpoint
 from prestow.registry.http import Headers, Request, Response
+from prestow.registry.notices import report_warnings
 from prestow.registry.quota import Quota, parse_quota
 from prestow.registry.ranges import Parts, RangeError, is_part
 from prestow.registry.statuses import PATIENCE
@@ -65,6 +67,7 @@ class RegistrySource:
         self.server: str | None = None
         self.quota: Quota | None = None
         self._gave: dict[Digest, list[Endpoint]] = {}
+        self._rejected: set[str] = set()
 
     def resolve(self) -> Descriptor:
         """Ask what the reference points to."""
@@ -84,7 +87,10 @@ class RegistrySource:
                     stack.close()  # one connection at a time
                     return stack.enter_context(self._fetch_at(endpoint, descriptor, at, end))
 
-                return self._first("pull", attempt, tried, failed)
+                try:
+                    return self._first("pull", attempt, tried, failed)
+                except NotFoundError as error:
+                    return first_foreign(descriptor, self._client.options, attempt, error)
 
             yield self._over_servers(opened, descriptor, (offset, end or descriptor.size), *opened(offset))
 
@@ -98,6 +104,7 @@ class RegistrySource:
         """Set aside the mirrors that sent bytes of a blob; False if none did."""
         mirrors = [endpoint for endpoint in self._gave.pop(descriptor.digest, ()) if endpoint.is_mirror]
         for mirror in mirrors:
+            self._rejected.add(mirror.base.origin)
             self._failed(mirror, MismatchError(f"it sent other bytes than those of {descriptor.digest}"))
         return bool(mirrors)
 
@@ -164,6 +171,7 @@ class RegistrySource:
     def _in_order(self, capability: Capability) -> list[Endpoint]:
         """Return the servers to ask; mirrors that are set aside come last, behind the registry itself."""
         found = endpoints(self._reference.domain, self._client.options, capability)
+        found = tuple(each for each in found if not (each.is_mirror and each.base.origin in self._rejected))
         return sorted(found, key=lambda endpoint: endpoint.is_mirror and self._is_aside(endpoint))
 
     def _is_aside(self, endpoint: Endpoint) -> bool:
@@ -221,12 +229,13 @@ class RegistrySource:
                     f"{what} of {descriptor.digest}", ignored=response.status != HTTPStatus.PARTIAL_CONTENT
                 )
             if start is not None:
-                yield self._client.pacing.paced(endpoint, _without(response.chunks(), offset - start))
+                chunks = response.stored((end or descriptor.size) - start)
+                yield self._client.pacing.paced(endpoint, _without(chunks, offset - start))
                 return
         _log.info("%s gives no proper parts of %s; it is fetched whole", endpoint.name, descriptor.digest.short)
         with self._get(endpoint, descriptor, ()) as response:
-            start = self._start(response, descriptor, 0, None)
-            yield self._client.pacing.paced(endpoint, _without(response.chunks(), offset))
+            self._start(response, descriptor, 0, None)
+            yield self._client.pacing.paced(endpoint, _without(response.stored(descriptor.size), offset))
 
     def _start(self, response: Response, descriptor: Descriptor, offset: int, end: int | None) -> int | None:
         """Return the offset at which the answer's bytes begin; ``None`` if they are not the part asked for."""
@@ -236,33 +245,41 @@ class RegistrySource:
             if response.length not in (None, descriptor.size):
                 raise MismatchError(
                     f"{descriptor.digest} in {self._reference.name}: expected {descriptor.size} bytes, "
-                    f"{response.request.url.origin} has {response.length}"
+                    f"{response.request.url.origin} has {response.length}{response.label}"
                 )
             return 0
         in_part, end = bool(offset) or end is not None, end or descriptor.size
-        if in_part and response.status == HTTPStatus.PARTIAL_CONTENT:
+        if response.status == HTTPStatus.PARTIAL_CONTENT:  # caches that fetch in slices send it for the whole, too
             ranges = response.every("Content-Range")
             exact = len(ranges) == 1 and is_part(ranges[0], offset, end, descriptor.size)
-            return offset if exact and response.length in (None, end - offset) else None
+            if exact and response.length in (None, end - offset):
+                return offset
+            if in_part:
+                return None
         if in_part and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return None
         raise failure(response, f"{descriptor.digest} in {self._reference.name}")
 
     def _get(self, endpoint: Endpoint, descriptor: Descriptor, part: Headers) -> AbstractContextManager[Response]:
+        if endpoint.foreign:
+            return self._client.send_as_nobody(endpoint, foreign_request(endpoint, part, self._client.options))
         if descriptor.media_type in DOCUMENTS:
             accept = (("Accept", descriptor.media_type),)
             return self._ask(endpoint, "GET", f"manifests/{descriptor.digest}", (*accept, *part))
         return self._ask(endpoint, "GET", f"blobs/{descriptor.digest}", part, streams=True)
 
+    @contextmanager
     def _ask(
         self, endpoint: Endpoint, method: str, place: str, headers: Headers, *, streams: bool = False
-    ) -> AbstractContextManager[Response]:
+    ) -> Iterator[Response]:
         url = endpoint.base.at(f"{endpoint.base.target}/{self._reference.path}/{place}")
         if endpoint.is_mirror:
             url = url.with_query(ns=endpoint.domain)
-        return self._client.send(
-            endpoint, Request(method, url, headers, streams=streams), repository=self._reference.path
-        )
+        request = Request(method, url, headers, streams=streams)
+        with self._client.send(endpoint, request, repository=self._reference.path) as response:
+            if response.request.url.origin == url.origin:
+                report_warnings(response, endpoint.name)
+            yield response
 
 
 def _without(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:

@@ -21,14 +21,16 @@ from prestow.errors import ExhaustedError, PrestowError
 from prestow.layers.limits import Budget
 from prestow.layers.tree.inode import Inode
 from prestow.metadata.leases import Announcement
+from prestow.oci.artifact import Artifact
 from prestow.oci.image import Image
-from prestow.oci.lookup import find_image
+from prestow.oci.lookup import find_artifact, find_image
 from prestow.platforms import platform_or_host
 from prestow.snapshots.maintained import Maintained
-from prestow.space.estimate import Free, Needs, free_space, needs, of_root, of_tree
+from prestow.space.estimate import Free, Needs, free_space, needs, of_blobs, of_root, of_tree
 from prestow.store.node import Node
 
 _MIB = 1 << 20
+_NOT_UNPACKED = ""  # instead of a snapshotter, where an announcement is of an artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +74,18 @@ class Outlook:
     fits: bool
 
 
-def outlook(node: Node, image: Image, driver: str = "auto") -> Outlook:
-    """Estimate the space that a pull of an image takes, and announce nothing.
+def outlook(node: Node, image: Image | Artifact, driver: str = "auto") -> Outlook:
+    """Estimate the space that a pull takes, and announce nothing.
 
     Raises:
         UnsupportedError: the snapshotter does not work here.
     """
-    found, keep_blobs = _needs(node, image, node.snapshotter(driver)), node.settings.keep_blobs
-    room = _Room(node.home, free_space(node.home), node.settings.min_free_bytes, _announced(node, "", image))
+    keep_blobs = node.settings.keep_blobs or isinstance(image, Artifact)
+    if isinstance(image, Artifact):
+        found, announced = of_blobs(image.blobs, node.content), _announced(node)
+    else:
+        found, announced = _needs(node, image, node.snapshotter(driver)), _announced(node, "", image)
+    room = _Room(node.home, free_space(node.home), node.settings.min_free_bytes, announced)
     at_once = _at_once(found, room, keep_blobs=keep_blobs)
     return Outlook(
         found.at_most(at_once or (len(found.blobs) if keep_blobs else 1)),
@@ -88,7 +94,7 @@ def outlook(node: Node, image: Image, driver: str = "auto") -> Outlook:
     )
 
 
-def admit(node: Node, lease: str, image: Image, driver: str = "auto", *, root: bool = False) -> int:
+def admit(node: Node, lease: str, image: Image | Artifact, driver: str = "auto", *, root: bool = False) -> int:
     """Make sure that an image will fit, and tell how many of its layers may be fetched at the same time.
 
     From then on the image's layers share ``max_image_bytes`` among them, in this process.
@@ -96,13 +102,15 @@ def admit(node: Node, lease: str, image: Image, driver: str = "auto", *, root: b
     Args:
         node: the store.
         lease: under which the image is pulled or unpacked.
-        image: the image.
+        image: the image; an artifact is only stored.
         driver: the snapshotter.
         root: whether a container's own root will be made of it, too.
 
     Raises:
         ExhaustedError: it will not fit, with the figures and what to do; or what is known of it is beyond that limit.
     """
+    if isinstance(image, Artifact):
+        return _admit_artifact(node, lease, image)
     _limit(node, image)
     settings, snapshotter = node.settings, node.snapshotter(driver)
     if not settings.check_space:
@@ -118,6 +126,20 @@ def admit(node: Node, lease: str, image: Image, driver: str = "auto", *, root: b
         if found.bytes:
             node.leases.announce(lease, Announcement(image.manifest, snapshotter.driver, at_once))
     return at_once
+
+
+def _admit_artifact(node: Node, lease: str, artifact: Artifact) -> int:
+    """Make sure that an artifact will fit, and return how many of its blobs may be fetched at the same time."""
+    settings = node.settings
+    if settings.check_space:
+        with node.database.transaction():
+            found = of_blobs(artifact.blobs, node.content)
+            room = _Room(node.home, free_space(node.home), settings.min_free_bytes, _announced(node, lease))
+            if not room.fits(found.bytes, found.inodes):
+                raise ExhaustedError(_refusal(artifact, found, room, keep_blobs=True))
+            if found.bytes:
+                node.leases.announce(lease, Announcement(artifact.target, _NOT_UNPACKED, len(found.blobs)))
+    return len(artifact.blobs)
 
 
 def admit_copy(node: Node, tree: Inode, folder: Path) -> None:
@@ -173,21 +195,30 @@ def _announced(node: Node, lease: str = "", image: Image | None = None) -> tuple
     size = inodes = 0
     counted = {layer.diff_id for layer in image.layers} if image is not None else set()
     for announced, other in _others(node, lease):
-        snapshotter = next(found for found in node.snapshotters if found.driver == announced.driver)
-        found = _needs(node, other, snapshotter, counted)
+        if isinstance(other, Artifact):
+            found = of_blobs(other.blobs, node.content)
+        else:
+            snapshotter = next(found for found in node.snapshotters if found.driver == announced.driver)
+            found = _needs(node, other, snapshotter, counted)
+            counted |= {layer.diff_id for layer in other.layers}
         size, inodes = size + found.at_most(announced.at_once), inodes + found.inodes
-        counted |= {layer.diff_id for layer in other.layers}
     return size, inodes
 
 
-def _others(node: Node, lease: str) -> Iterator[tuple[Announcement, Image]]:
+def _others(node: Node, lease: str) -> Iterator[tuple[Announcement, Image | Artifact]]:
     """Yield what others make, once each; what is not readable any more is not being made."""
     seen: set[tuple[Digest, str]] = set()
     for announced in node.leases.announced(besides=lease):
         with suppress(PrestowError):
-            image = find_image(node.content, announced.manifest, platform_or_host(None))
-            if (image.chain_id, announced.driver) not in seen:
-                seen.add((image.chain_id, announced.driver))
+            image: Image | Artifact
+            if announced.driver == _NOT_UNPACKED:
+                image = find_artifact(node.content, announced.manifest)
+                identity = image.target.digest
+            else:
+                image = find_image(node.content, announced.manifest, platform_or_host(None))
+                identity = image.chain_id
+            if (identity, announced.driver) not in seen:
+                seen.add((identity, announced.driver))
                 yield announced, image
 
 
@@ -200,20 +231,22 @@ def _at_once(found: Needs, room: _Room, *, keep_blobs: bool) -> int | None:
     return None
 
 
-def _refusal(image: Image, found: Needs, room: _Room, *, keep_blobs: bool) -> str:
+def _refusal(image: Image | Artifact, found: Needs, room: _Room, *, keep_blobs: bool) -> str:
     """Say what does not fit, and what to do."""
     needed = found.bytes if keep_blobs else found.at_most(1)
     fetched = needed - found.unpacked - found.files
+    unpacks = not isinstance(image, Artifact)
+    document = image.target if isinstance(image, Artifact) else image.manifest
     ways = (
         "waiting until the others have ended" if any(room.announced) else "",
         "`prestow prune` (--unfinished: what broken off pulls left, too)",
-        f"keep_blobs = false (then about {_mib(found.at_most(1))})" if found.at_most(1) < needed else "",
+        f"keep_blobs = false (then about {_mib(found.at_most(1))})" if unpacks and found.at_most(1) < needed else "",
         "another store (--home)",
         "a smaller min_free_bytes",
         "check_space = false",
     )
     return (
-        f"image {image.manifest.digest.short} does not fit on the disk of {room.folder}: it needs about "
+        f"image {document.digest.short} does not fit on the disk of {room.folder}: it needs about "
         f"{_mib(needed)} and {found.inodes} inodes ({_mib(fetched)} fetched, {_mib(found.unpacked)} unpacked, "
         f"{_mib(found.files)} of snapshots); {room}; what helps: {', '.join(filter(None, ways))}"
     )

@@ -19,7 +19,7 @@ from prestow.content.plan import Holdings
 from prestow.content.refs import diff_ref, layer_ref
 from prestow.digest import Digest
 from prestow.layers.tree.inode import Inode, walk
-from prestow.oci.image import Image, Layer
+from prestow.oci.image import Blob, Image, Layer
 from prestow.oci.mediatypes import layer_compression
 
 RATIO = 2.5
@@ -113,12 +113,17 @@ def needs(
     )
 
 
-def missing_blob(layer: Layer, content: Holdings, *, keep_blobs: bool) -> int:
-    """Return the bytes of a layer's blob that are still to be fetched; 0 if it is not needed any more."""
-    digest, size = layer.descriptor.digest, layer.descriptor.size
-    if content.has(digest, size) or (not keep_blobs and content.has(layer.diff_id)):
+def missing_blob(blob: Blob, content: Holdings, *, keep_blobs: bool) -> int:
+    """Return the bytes of a blob that are still to be fetched; 0 if it is not needed any more."""
+    if not keep_blobs and isinstance(blob, Layer) and content.has(blob.diff_id):
         return 0
-    return max(0, size - _offset(content, layer_ref(digest)))
+    return _missing(blob, content)
+
+
+def of_blobs(blobs: Collection[Blob], content: Holdings) -> Needs:
+    """Return what blobs that are only stored still take."""
+    missing = [_missing(blob, content) for blob in blobs]
+    return Needs(tuple(sorted(filter(None, missing), reverse=True)), 0, 0, _INODES * sum(map(bool, missing)))
 
 
 def of_root(image: Image) -> Needs:
@@ -146,6 +151,11 @@ def _size(layer: Layer) -> int:
     """Return the bytes of a layer's tar, as far as they can be known."""
     compressed = layer_compression(layer.descriptor.media_type) != "none"
     return int(layer.descriptor.size * (RATIO if compressed else 1))
+
+
+def _missing(blob: Blob, content: Holdings) -> int:
+    digest, size = blob.descriptor.digest, blob.descriptor.size
+    return 0 if content.has(digest, size) else max(0, size - _offset(content, layer_ref(digest)))
 
 
 def _missing_diff(layer: Layer, content: Holdings) -> int:

@@ -95,6 +95,7 @@ class Node(OpenedStore):
             directories=settings.hosts_dirs,
             insecure=frozenset(settings.insecure_registries),
             trusted=frozenset(settings.trusted_hosts),
+            foreign=frozenset(settings.foreign_layer_hosts),
             proxies=Proxies(*proxy_variables()),
             timeouts=Timeouts(
                 connect=settings.registry_connect_seconds,

@@ -28,6 +28,7 @@ from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Leases
 from prestow.metadata.namespace import DEFAULT
 from prestow.metadata.reserve import Reserve
+from prestow.oci.artifact import Artifact
 from prestow.oci.image import Image
 from prestow.snapshots.catalog import every_snapshot
 from prestow.snapshots.snapshotter import Info
@@ -116,8 +117,14 @@ class OpenedStore:
         """Make it possible to remove things on a disk that is full: the database cannot even be opened there."""
         Reserve(self.home / "metadata.db").make_room()
 
-    def protect(self, lease: str, image: Image) -> None:
-        """Put everything that an image is, or will be, under a lease."""
+    def protect(self, lease: str, image: Image | Artifact) -> None:
+        """Put everything that an image or artifact is, or will be, under a lease."""
+        if isinstance(image, Artifact):
+            parts = [blob.descriptor.digest for blob in image.blobs]
+            manifests = [manifest.digest for manifest in image.manifests]
+            self.leases.add(lease, "content", [image.target.digest, *manifests, *parts])
+            self.leases.add(lease, "ingest", map(layer_ref, parts))
+            return
         documents = (image.target.digest, image.manifest.digest, image.config.digest)
         blobs = [digest for layer in image.layers for digest in (layer.descriptor.digest, layer.diff_id)]
         refs = [ref for layer in image.layers for ref in (layer_ref(layer.descriptor.digest), diff_ref(layer.diff_id))]

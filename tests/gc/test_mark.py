@@ -239,11 +239,13 @@ def test_a_document_that_cannot_be_understood_stops_everything(home: Home, docum
         marked(home)
 
 
-def test_a_config_that_cannot_be_understood_stops_everything(home: Home) -> None:
-    name(home, home.put(manifest(home.put(b"[]", mediatypes.OCI_CONFIG)), mediatypes.OCI_MANIFEST))
+@pytest.mark.parametrize("raw", [b"[]", b"{}", b"x" * (5 << 20), config([Digest("md5:00")])], ids=len)
+def test_a_config_that_is_no_image_config_stays_with_the_layers_and_stops_nothing(home: Home, raw: bytes) -> None:
+    layer, image_config = home.put(b"layer", mediatypes.OCI_LAYER), home.put(raw, mediatypes.OCI_CONFIG)
+    target = home.put(manifest(image_config, layer), mediatypes.OCI_MANIFEST)
+    name(home, target)
 
-    with pytest.raises(PreconditionError, match="image localhost/named:1"):
-        marked(home)
+    assert marked(home) == Marked({target.digest, image_config.digest, layer.digest}, set())
 
 
 def test_a_lease_holds_a_blob_and_what_it_leads_to(home: Home) -> None:

@@ -98,8 +98,7 @@ def test_a_media_type_has_type_and_subtype(media_type: str) -> None:
         {"data": "bm90IHRoaXM="},
         {"data": 5},
         {"data": "A" * (50 << 20)},
-        {"urls": ["http://attacker.example/layer"]},
-        {"urls": 1},
+        {"urls": None},
         {"artifactType": "a/b"},
         {"future": [1]},
         {"annotations": None},
@@ -107,8 +106,19 @@ def test_a_media_type_has_type_and_subtype(media_type: str) -> None:
     ],
     ids=lambda extra: next(iter(extra)),
 )
-def test_embedded_data_and_other_places_are_not_even_read(extra: dict[str, Any]) -> None:
+def test_embedded_data_is_not_even_read(extra: dict[str, Any]) -> None:
     assert parse_descriptor(samples.descriptor(**extra), "layer") == parse_descriptor(samples.descriptor(), "layer")
+
+
+def test_other_places_are_texts_that_nobody_has_checked_yet() -> None:
+    urls = ["http://attacker.example/layer", "no url"]
+    found = parse_descriptor(samples.descriptor(urls=urls), "layer")
+
+    assert found.urls == tuple(urls)
+    assert parse_descriptor(found.to_json(), "layer") == found
+    for wrong in (1, "https://a.example/", [1], [None]):
+        with pytest.raises(InvalidError, match="urls"):
+            parse_descriptor(samples.descriptor(urls=wrong), "layer")
 
 
 @pytest.mark.parametrize("name", ["Size", "DIGEST", "mediatype", "Platform"])

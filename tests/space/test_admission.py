@@ -12,14 +12,18 @@ from prestow.content.verify import verify as commit
 from prestow.errors import ExhaustedError
 from prestow.layers.apply import apply
 from prestow.metadata.leases import Leases
+from prestow.oci.artifact import Artifact
+from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Image
 from prestow.platforms import Platform
+from prestow.registry.artifact import fetch_artifact
 from prestow.registry.fetch import fetch_layer, fetch_manifest
 from prestow.runtime.spec import Spec
 from prestow.snapshots.chain import Chain
 from prestow.space.admission import admit, admit_copy
 from prestow.space.estimate import free_space, needs
 from prestow.store.node import Node, open_node
+from tests.artifacts import EMPTY, put_artifact
 from tests.image_factory import demo_layers, write_image
 from tests.pulling import pulled_demo
 from tests.tar_builder import Tar
@@ -167,6 +171,28 @@ def test_what_others_will_still_write_is_not_free(small: Node, disk: Path, tmp_p
             admitted(small, second)
 
     assert admitted(small, second) == 2
+
+
+def test_what_is_only_stored_takes_its_blobs_and_is_announced_too(small: Node, disk: Path, tmp_path: Path) -> None:
+    first, second = (
+        _stored(small, tmp_path / "layout", put_artifact(tmp_path / "layout", (EMPTY, b"{}"), {"": ("a/b", data)}))
+        for data in (b"a" * 2 * LAYER, b"b" * 2 * LAYER)
+    )
+    fill(disk, 3 * LAYER)
+    with small.leases.during("pull first", 60) as lease:
+        assert admit(small, lease, first) == 2
+        with pytest.raises(ExhaustedError, match=r"others will take 2\.0 MiB and 16 inodes of") as refused:
+            admit(small, small.leases.create("pull it", 60).id, second)
+        with pytest.raises(ExhaustedError, match="others will take"):
+            admitted(small, described(small, tmp_path / "layout", "first", b"c", b"d"))
+
+    assert "keep_blobs" not in str(refused.value)
+    assert admit(small, small.leases.create("pull it", 60).id, second) == 2
+
+
+def _stored(node: Node, layout: Path, target: Descriptor) -> Artifact:
+    """Return an artifact of which only the documents are here."""
+    return fetch_artifact(node.source(f"oci:{layout}:any"), node.content, target, Platform("linux", "amd64"))
 
 
 def test_layers_that_two_share_are_counted_once(small: Node, disk: Path, tmp_path: Path) -> None:

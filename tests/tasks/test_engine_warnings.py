@@ -57,3 +57,14 @@ def test_afterwards_nobody_listens(lines: list[Line]) -> None:
     ENGINE.warning("said")
 
     assert (lines, logging.getLogger("prestow").handlers) == ([], before)
+
+
+def test_what_is_marked_once_is_told_once_in_a_run_and_little_of_it(lines: list[Line]) -> None:
+    for _ in range(2):
+        with listening(lines.append), journal():
+            for n in (1, 1, *range(100)):
+                ENGINE.warning("a registry says %d", n, extra={"once": True})
+            ENGINE.warning("ours")
+            ENGINE.warning("ours")
+        assert [line.why for line in lines] == [f"a registry says {n}" for n in (1, 0, *range(2, 10))] + ["ours"] * 2
+        lines.clear()

@@ -66,8 +66,8 @@ def test_images_are_listed_by_name(called: Called, demo: str) -> None:
     assert table[0].split() == ["NAME", "DIGEST", "PLATFORM", "SIZE", "UPDATED"]
     assert table[1].split()[:3] == [demo, document["digest"][:19], "linux/amd64"]
     assert set(document) == {
-        "namespace", "name", "digest", "media_type", "platforms", "size", "created_at", "updated_at", "used_at",
-        "labels",
+        "namespace", "name", "digest", "media_type", "artifact_type", "platforms", "size", "created_at",
+        "updated_at", "used_at", "labels",
     }  # fmt: skip
     assert document["name"] == demo
 

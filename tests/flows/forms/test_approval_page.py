@@ -9,8 +9,9 @@ from markdown_it import MarkdownIt
 
 from flows.forms.approval_page import describe
 from prestow.digest import Digest
+from prestow.oci.artifact import Artifact
 from prestow.oci.descriptor import Descriptor
-from prestow.oci.image import Image, Layer
+from prestow.oci.image import Blob, Image, Layer
 from prestow.platforms import Platform
 
 DIGEST = Digest.of(b"x")
@@ -96,3 +97,16 @@ def test_foreign_text_is_code_and_nothing_else(evil: str) -> None:
 
     for shown in texts(describe(evil, "manifest-stored", TARGET, image(1), raw)):
         assert shown.isprintable()
+
+
+def test_what_is_not_to_be_unpacked_is_shown_by_type_and_blobs() -> None:
+    blob = Descriptor("application/x", Digest.of(b"y"), 3 << 20)
+    artifact = Artifact(TARGET, (TARGET,), "application/x.model*", (Blob(0, 2, blob), Blob(1, 2, TARGET)))
+
+    page = describe("a", "manifest-stored", TARGET, artifact, None)
+
+    assert texts(page) == [
+        "a", "manifest-stored", DIGEST, "application/x.model*", f"{blob.digest} 3.0 MiB", f"{DIGEST} 10 B",
+    ]  # fmt: skip
+    assert "not unpacked" in page
+    assert "2 blobs" in page
