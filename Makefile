@@ -34,7 +34,7 @@ large: packages setup ## the tests with large real images, and crashes at many m
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m large -n 2 $(SPREAD)
 
 matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
-	$(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v
 
 soak: packages setup ## 200 clients of `prestow serve` for ten minutes, with slow and hostile ones beside them
 	$(BIN)/pytest -m soak -v

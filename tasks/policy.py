@@ -22,7 +22,6 @@ import copy
 import inspect
 import json
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import update_wrapper
 from hashlib import sha256
@@ -36,6 +35,7 @@ from prefect.futures import PrefectFuture
 from prefect.serializers import Serializer
 from pydantic import Field, PrivateAttr
 
+from prestow.content.disk import replace_file
 from prestow.errors import printable
 from tasks import values
 from tasks.retries import USUAL, Retries, retry_condition
@@ -102,9 +102,7 @@ class _Record(WritableFileSystem):
         folder = records(self._home)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as draft:
-                Path(draft, path).write_text(json.loads(content)["result"], "utf-8")
-                Path(draft, path).replace(folder / path)
+            replace_file(folder / path, json.loads(content)["result"].encode(), durable=False, drafts=folder.parent)
         except OSError as error:
             _logger.warning("step %s: its record was not kept: %s", self._step.name, error)
 

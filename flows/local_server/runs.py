@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from uuid import UUID
 
+from prestow.content.disk import replace_file
 from prestow.content.process_identity import Process
 
 _KEPT = 16
@@ -35,11 +36,10 @@ class Runs:
     def begin(self, run: UUID) -> None:
         """Note a run that begins here; where that cannot be written, the run goes on without."""
         document = {"api": self._api, **self._process.document()}
-        draft = self._folder / f".{run}"
         with suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft.write_text(json.dumps(document), "utf-8")
-            draft.replace(self._folder / str(run))
+            data = json.dumps(document).encode()
+            replace_file(self._folder / str(run), data, durable=False, drafts=self._folder.parent)
 
     def end(self, run: UUID) -> None:
         """Note the end of a run."""

@@ -89,6 +89,8 @@ class Making:
         self.node.protect(self.lease, image)
         self.node.leases.add(self.lease, "snapshot", [self.snapshot])
         unpackable(plan(image, self.node.content))
+        # A pull that was killed after it wrote the name is done, but for ending its lease.
+        self.node.leases.delete_unfinished(f"pull {record.name}", within=self.lease)
         self.node.images.use(record.name)
         self.name = record.name
         return record.name, image

@@ -122,9 +122,18 @@ def read_file(path: Path) -> bytes:
         return file.read()
 
 
-def replace_file(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:
-    """Replace the contents of a file: readers see the old or the new ones, whole, also after a power cut."""
-    temporary = write_new(path, data, durable=durable)
+def replace_file(
+    path: Path, data: bytes | Iterable[bytes], *, durable: bool = True, drafts: Path | None = None
+) -> None:
+    """Replace the contents of a file: readers see the old or the new ones, whole, also after a power cut.
+
+    Args:
+        path: the file.
+        data: its new contents.
+        durable: whether to wait for the disk.
+        drafts: directory of the temporary file, for which recovery looks there; that of ``path`` if not given.
+    """
+    temporary = write_new((drafts or path.parent) / path.name, data, durable=durable)
     try:
         temporary.replace(path)
     except BaseException:

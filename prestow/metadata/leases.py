@@ -198,14 +198,21 @@ class Leases:
         with self._db.transaction() as cursor:
             cursor.execute("DELETE FROM leases WHERE id = ?", (lease_id,))
 
-    def delete_unfinished(self, owner: str) -> None:
-        """End the leases that earlier work of this owner left, on purpose or by dying: it is done now."""
+    def delete_unfinished(self, owner: str, *, within: str | None = None) -> None:
+        """End the leases that earlier work of this owner left, on purpose or by dying: it is done now.
+
+        Args:
+            owner: the owner.
+            within: a lease; those that hold something that it does not hold stay.
+        """
         sql = "SELECT * FROM leases WHERE namespace = ? AND owner = ?"
         if not self._db.read(sql, (self._namespace, owner)):
             return
         with self._db.transaction() as cursor:
             rows = self._db.read(sql, (self._namespace, owner))
             left = [row["id"] for row in rows if _is_left(row)]
+            if within is not None:
+                left = [lease_id for lease_id in left if self._held(lease_id) <= self._held(within)]
             cursor.executemany("DELETE FROM leases WHERE id = ?", [(lease_id,) for lease_id in left])
 
     def abandoned(self) -> tuple[str, ...]:
@@ -222,6 +229,10 @@ class Leases:
         rows = self._db.read("SELECT kind, key FROM lease_resources WHERE lease = ? ORDER BY key", (lease_id,))
         kinds: tuple[Kind, ...] = ("content", "ingest", "snapshot")
         return {kind: tuple(row["key"] for row in rows if row["kind"] == kind) for kind in kinds}
+
+    def _held(self, lease_id: str) -> set[tuple[str, str]]:
+        rows = self._db.read("SELECT kind, key FROM lease_resources WHERE lease = ?", (lease_id,))
+        return {(row["kind"], row["key"]) for row in rows}
 
     def remaining(self, lease: Lease) -> float:
         """Return the seconds that a lease lasts from now, if its process does not live longer."""

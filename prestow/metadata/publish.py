@@ -55,11 +55,12 @@ class _Published:
     form: int = _FORM
 
     @classmethod
-    def read(cls, content: Blobs) -> Self | None:
-        """Return what was noted; None if nothing was, or another tool replaced the file since."""
+    def read(cls, content: Blobs, *, replaced: bool = False) -> Self | None:
+        """Return what was noted; None if nothing was or, unless ``replaced``, the file has been replaced since."""
         with suppress(OSError, ValueError, TypeError):
             found = cls(**json.loads(_lock(content).read_bytes()))
-            if found.form == _FORM and found.file is not None and tuple(found.file) == _identity(content):
+            same = found.file is not None and tuple(found.file) == _identity(content)
+            if found.form == _FORM and (same or replaced):
                 return found
         return None
 
@@ -115,14 +116,14 @@ def publish_names(db: Database, content: Blobs, *, whole: bool = False) -> None:
 
 
 def catch_up(db: Database, content: Blobs) -> None:
-    """Finish what a dead process had not published; what another tool wrote into the file is left alone.
+    """Finish what a dead process had not published; if nothing is left to publish, another tool's file stays as it is.
 
     Raises:
         UnavailableError: others have been writing it all the time.
         StorageError: the disk failed.
     """
-    published = _Published.read(content)
-    if published is not None and published.seq < _last(db):
+    published = _Published.read(content, replaced=True)
+    if (0 if published is None else published.seq) < _last(db):
         publish_names(db, content)
 
 

@@ -2,6 +2,7 @@
 
     metadata.db                   rebuilt, if its log was removed
     trash/  ingest/  content/     removals finished; what was to replace a file, or never got its data, removed
+    prefect/                      drafts of records of steps and runs removed
     content/index.json            written, if a process died between a name and that
     snapshots/                    what no row names; shared mounts without use; attempts of the probe
     looks/                        views without use, with their mounts
@@ -104,6 +105,7 @@ def _remove_files(home: Path) -> None:
     with translated(f"tidying {home}"):
         remove_abandoned(home)
         remove_abandoned(home / "snapshots")
+        remove_abandoned(home / "prefect")  # drafts of records of steps and runs
     if (home / "snapshots").is_dir():
         end_probes(home / "snapshots")
 

@@ -1,6 +1,7 @@
 """The flow ``bundle``: what a container sees is what ``umoci unpack`` makes of the same image, entry by entry."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from flows.pull import pull
 from prestow.containers.create import remove_container
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError
+from prestow.oci.lookup import find_image
+from prestow.platforms import host
 from prestow.runtime.bundle import FILLING
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.store.node import open_node
@@ -103,6 +106,23 @@ def test_a_bundle_does_not_pull_unless_told_to(home: str, tmp_path: Path, demo_l
     bundle(reference, str(tmp_path / "bundle"), copied=True, pull="missing", home=home)
 
     assert json.loads((tmp_path / "bundle/config.json").read_text())["process"]["args"] == ["/bin/hello"]
+
+
+def test_a_bundle_ends_the_lease_of_a_killed_pull_of_this_image_and_not_that_of_an_update(
+    home: str, tmp_path: Path, demo: str
+) -> None:
+    node = open_node(home)
+    record = node.image(demo)
+    for extra in ((), (Digest.of(b"an update"),)):
+        with suppress(KeyboardInterrupt), node.unfinished(f"pull {record.name}") as lease:
+            node.protect(lease, find_image(node.content, record.target, host()))
+            node.leases.add(lease, "content", extra)
+            raise KeyboardInterrupt
+
+    bundle(demo, str(tmp_path / "bundle"), copied=True, pull="missing", home=home)
+
+    (left,) = node.leases.list()
+    assert Digest.of(b"an update") in node.leases.resources(left.id)["content"]
 
 
 def test_layers_that_are_stored_but_not_unpacked_are_unpacked_and_not_fetched(

@@ -14,7 +14,7 @@ from prestow.gc.collect import sweep
 from prestow.gc.survey import survey
 from prestow.metadata.database import Database
 from prestow.metadata.images import Images
-from prestow.metadata.layout_index import read_index
+from prestow.metadata.layout_index import read_index, write_index
 from prestow.metadata.publish import catch_up, publish_names
 from prestow.metadata.tag import recover_names, tag, untag
 from tests.conformance.crash import EVERY, failing_at_each_call, killed_at_each_call
@@ -114,6 +114,39 @@ def test_a_killed_untag_is_done_or_not_and_done_again(tmp_path: Path, every: int
             catch_up(home.db, home.content)
             assert names(home) == ([], [])
         run_tag(tmp_path, image)
+
+
+def replace_index(path: Path) -> None:
+    """Replace ``index.json`` as another tool does, or as a copy of the store is: the same names in another file."""
+    index = path / "content/index.json"
+    shutil.copy(index, path / "other")
+    (path / "other").replace(index)
+
+
+@pytest.mark.parametrize("every", EVERY)
+def test_recovery_publishes_a_killed_untag_although_index_json_was_replaced(tmp_path: Path, every: int) -> None:
+    image = prepared(tmp_path, b"1")
+    run_tag(tmp_path, image)
+    replace_index(tmp_path)
+    behind = 0
+    for _ in killed_at_each_call(lambda: run_untag(tmp_path), every):
+        with opened(tmp_path) as home:
+            in_database, in_index = names(home)
+            behind += in_database != in_index
+            catch_up(home.db, home.content)
+            assert names(home) == (in_database, in_database)
+        run_tag(tmp_path, image)
+        replace_index(tmp_path)
+
+    assert behind > 0, "some kill must have come between the two"
+
+
+def test_recovery_leaves_what_another_tool_wrote_if_no_change_waits(tmp_path: Path) -> None:
+    run_tag(tmp_path, prepared(tmp_path, b"1"))
+    with opened(tmp_path) as home:
+        write_index(home.content.root, [])
+        catch_up(home.db, home.content)
+        assert names(home) == ([NAME], [])
 
 
 @pytest.mark.parametrize("every", EVERY)

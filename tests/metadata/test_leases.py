@@ -147,6 +147,20 @@ def test_finished_work_ends_what_earlier_tries_left_and_not_what_others_do(home:
     assert {lease.id for lease in living.list()} == {lease.id for lease in stay}
 
 
+def test_what_earlier_tries_left_stays_if_it_holds_more_than_a_certain_lease(home: Home, clocks: Clocks) -> None:
+    dead, living = clocks.leases(home), Leases(home.db)
+    mine = living.create("bundle a", 60).id
+    living.add(mine, "content", ["x", "y"])
+    lesser, more, other = (dead.create("pull a", 60).id for _ in range(3))
+    dead.add(lesser, "content", ["x"])
+    dead.add(more, "content", ["x", "z"])
+    dead.add(other, "ingest", ["x"])
+
+    living.delete_unfinished("pull a", within=mine)
+
+    assert {lease.id for lease in living.list()} == {mine, more, other}
+
+
 def test_work_that_came_through_ends_what_killed_tries_of_it_left(home: Home, clocks: Clocks) -> None:
     clocks.leases(home).create("bundle a", 60)
     leases = Leases(home.db)

@@ -8,7 +8,7 @@ from prestow.content.process_identity import owned_name
 from prestow.store.node import Node, open_node
 from tests.crash.apart import forked
 
-PLACES = (".store.json", "content/.index.json", "snapshots/.probe.json")
+PLACES = (".store.json", "content/.index.json", "snapshots/.probe.json", "prefect/.record")
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def test_a_store_in_order_is_not_touched(node: Node) -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_what_a_dead_process_was_about_to_name_goes_and_what_a_living_one_is_stays(node: Node, place: str) -> None:
     mine, dead = node.home / owned_name(place), node.home / abandoned_name(place)
+    mine.parent.mkdir(exist_ok=True)
     for path in (mine, dead):
         path.write_bytes(b"half")
 

@@ -19,11 +19,13 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.local_server.ensure import Server
+from prestow.content.disk import remove_abandoned
 from prestow.digest import Digest
 from prestow.errors import InvalidError, MismatchError, NotFoundError, UnavailableError
 from tasks.journal import Line, journal, listening
-from tasks.policy import NOWHERE, records, step
+from tasks.policy import NOWHERE, _Record, records, step
 from tasks.retries import Retries
+from tests.conformance.crash import killed_at_each_call
 from tests.prefect_records import flow_run_id, log_lines, task_runs
 
 AT_ONCE = Retries(first=0.001)
@@ -250,6 +252,24 @@ def test_a_record_that_cannot_be_kept_fails_no_step(prefect_server: Server, home
     records(home).parent.mkdir()
     records(home).touch()
     assert [made(home).name, made(home).name] == ["Completed", "Completed"]
+
+
+def test_a_process_killed_while_it_keeps_a_record_leaves_nothing_that_stays(home: str) -> None:
+    inputs = {"home": home, "what": "a", "labels": {}}
+
+    def keep() -> None:
+        record = _Record(step=make, home=home)
+        record.write_path(str(record.begin(inputs)), b'{"result": "{}"}')
+
+    drafts = 0
+    for _ in killed_at_each_call(keep):
+        files = {path for path in records(home).parent.rglob("*") if path.is_file()}
+        remove_abandoned(records(home).parent)  # as recovery does
+        stays = {path for path in records(home).parent.rglob("*") if path.is_file()}
+        drafts += len(files - stays)
+        assert stays <= {records(home) / str(make.key_of(home, inputs))}
+        assert all(path.read_text() == "{}" for path in stays)
+    assert drafts > 0
 
 
 def test_a_transient_error_is_tried_again(prefect_server: Server, home: str) -> None:

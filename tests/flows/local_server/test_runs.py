@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from flows.local_server.runs import noting, registered, unfinished
+from prestow.content.disk import remove_abandoned
+from tests.conformance.crash import killed_at_each_call
 
 
 def _killed_in(home: Path, *runs: uuid.UUID) -> None:
@@ -27,6 +29,24 @@ def test_runs_whose_process_has_ended_are_told_once_to_the_api_that_knows_them(t
     assert list(unfinished(tmp_path, "http://elsewhere/api")) == []
     assert set(unfinished(tmp_path, "local")) == {one, other}
     assert list(unfinished(tmp_path, "local")) == []
+
+
+def test_a_process_killed_while_it_notes_a_run_leaves_nothing_that_stays(tmp_path: Path) -> None:
+    run = uuid.uuid4()
+
+    def begin() -> None:
+        with noting(tmp_path, "local"):
+            registered(run).__enter__()
+
+    drafts = 0
+    for _ in killed_at_each_call(begin):
+        files = {path for path in tmp_path.rglob("*") if path.is_file()}
+        remove_abandoned(tmp_path / "prefect")  # as recovery does
+        stays = {path for path in tmp_path.rglob("*") if path.is_file()}
+        drafts += len(files - stays)
+        assert stays <= {tmp_path / f"prefect/runs/{run}"}
+        assert list(unfinished(tmp_path, "local")) == [run] * len(stays)
+    assert drafts > 0
 
 
 def test_runs_of_a_living_process_and_foreign_files_are_left_alone(tmp_path: Path) -> None:
