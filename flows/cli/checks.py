@@ -176,6 +176,9 @@ def _registries(node: Node, registries: Sequence[str]) -> Iterator[Finding]:
     for mirror in node.health.every():
         found = f"set aside for another {mirror.until - time.time():.0f} s: {mirror.why}"
         yield Finding(f"mirror {mirror.origin}", works=False, found=found)
+    for rest in node.pacing.every():
+        found = f"asked to be left alone for another {rest.until - time.time():.0f} s: {rest.why}"
+        yield Finding(f"server {rest.server}", works=False, found=found, advice="pulls wait until then")
 
 
 def _runtime() -> Iterator[Finding]:

@@ -115,6 +115,12 @@ class Pacing:
         found = self._rest(endpoint)
         return found if found is not None and found.until > self._clock() else None
 
+    def every(self) -> tuple[Rest, ...]:
+        """Return all rests that are not over, by server."""
+        paths = self._directory.glob("*/rest") if self._directory is not None else ()
+        found = [rest for path in paths if (rest := self._parse(path)) and rest.until > self._clock()]
+        return tuple(sorted(found, key=lambda rest: rest.server))
+
     def rest(self, endpoint: Endpoint, seconds: float, why: str) -> UnavailableError:
         """Leave a server alone for as long as it asked, and return the error that says so."""
         folder, now, before = self._folder(endpoint), self._clock(), self.resting(endpoint)
@@ -216,12 +222,13 @@ class Pacing:
             raise found.error(self._clock())
 
     def _rest(self, endpoint: Endpoint) -> Rest | None:
-        """Return what the file says; ``None`` for one that is not there, or makes no sense."""
+        """Return the rest of a server, over or not; ``None`` if the file is not there, or makes no sense."""
         folder = self._folder(endpoint)
-        if folder is None:
-            return None
+        return None if folder is None else self._parse(folder / "rest")
+
+    def _parse(self, path: Path) -> Rest | None:
         try:
-            with (folder / "rest").open("rb") as file:
+            with path.open("rb") as file:
                 record = Rest(**json.loads(file.read(_LARGEST)))
             believable = record.until - self._clock() <= LONGEST_WAIT and 0 <= record.asked <= LONGEST_WAIT
         except (OSError, ValueError, TypeError):

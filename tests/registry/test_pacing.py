@@ -224,11 +224,13 @@ def test_a_rest_that_makes_no_sense_is_none(directory: Path, text: bytes) -> Non
     pacing = Pacing(directory)
     pacing.rest(SERVER, 100, "enough")
     assert pacing.resting(SERVER) is not None
+    assert [rest.server for rest in pacing.every()] == [SERVER.name]
     (file,) = directory.glob("*/rest")
 
     file.write_bytes(text)
 
     assert pacing.resting(SERVER) is None
+    assert pacing.every() == ()
 
 
 def test_a_disk_that_takes_no_files_costs_the_limits_and_no_request(directory: Path) -> None:
