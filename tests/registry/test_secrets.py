@@ -117,7 +117,7 @@ def test_no_token_service_s_failure_shows_a_secret_from_anywhere(
     caplog.set_level(logging.INFO)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     fault_registry.access = Access(fault_registry.url + "/token")
-    fault_registry.on("/token", Fault(status=401, body=ECHO), method="GET", times=1)
+    fault_registry.on("/token", Fault(status=401, body=ECHO), method="POST", times=1)
     fault_registry.on("/token", fault)
     files = origin(tmp_path, fault_registry.domain)
     options = Options(timeouts=replace(Timeouts(), document=0.3, blob=0.3, idle=0.2))
