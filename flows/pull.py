@@ -10,7 +10,19 @@
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
-from flows.forms.parameters import Driver, Home, Name, Namespace, Platform, PullDryRun, PullHold, PullStop, Source
+from flows.discreet import discreet
+from flows.forms.parameters import (
+    Credentials,
+    Driver,
+    Home,
+    Name,
+    Namespace,
+    Platform,
+    PullDryRun,
+    PullHold,
+    PullStop,
+    Source,
+)
 from flows.forms.results import Pulled
 from flows.runs.cancelling import cancellable
 from flows.runs.pulling import in_turns, pulling
@@ -27,6 +39,7 @@ from tasks.verify import verify
 
 
 @cancellable
+@discreet
 @flow(
     flow_run_name="pull {reference}",
     task_runner=THREADS,
@@ -43,6 +56,7 @@ def pull(
     home: Home = None,
     namespace: Namespace = None,
     dry_run: PullDryRun = False,
+    credentials: Credentials = None,
 ) -> Pulled:
     """Pull an image: fetch it, verify it, unpack it, and tag it last of all.
 
@@ -51,24 +65,28 @@ def pull(
     With ``dry_run`` it only reports what would be fetched.
     """
     home, namespace = home_or_default(home), namespace_or_default(namespace)
-    with pulling(home, reference, name, stop_after, hold_after, namespace, dry_run=dry_run) as run:
-        run.target = target = resolve(home, run.name, reference)
+    with pulling(home, reference, name, stop_after, hold_after, namespace, credentials, dry_run=dry_run) as run:
+        run.target = target = resolve(home, run.name, reference, credentials)
         run.reached("resolved")
-        run.image = image = fetch_manifest(home, run.name, reference, target, platform)
+        run.image = image = fetch_manifest(home, run.name, reference, target, platform, credentials)
         run.reached("manifest-stored")
         run.expect(driver)
         layers = image.largest_first
         fetched = in_turns(
             admit(run.node, run.lease, image, driver),
             layers,
-            lambda layer, before: fetch_layer.submit(home, run.name, reference, layer, wait_for=before),
+            lambda layer, before: fetch_layer.submit(home, run.name, reference, layer, credentials, wait_for=before),
         )
         run.reached("layer-fetched", fetched)
         stored = [verify.submit(home, run.name, *each) for each in zip(layers, fetched, strict=True)]
         run.reached("layer-stored", fetched, stored)
-        applied = [apply.submit(home, run.name, reference, *each) for each in zip(layers, stored, strict=True)]
+        applied = [
+            apply.submit(home, run.name, reference, *each, credentials) for each in zip(layers, stored, strict=True)
+        ]
         run.reached("layer-applied", fetched, stored, applied)
-        committed = commit_snapshots(home, run.name, reference, image, tuple(a.result() for a in applied), driver)
+        committed = commit_snapshots(
+            home, run.name, reference, image, tuple(a.result() for a in applied), driver, credentials
+        )
         run.reached("unpacked")
         tag(home, run.name, reference, target, committed, namespace)
         run.reached("tagged")

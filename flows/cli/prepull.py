@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_verb, count, source
+from flows.cli.arguments import Parser, Verbs, add_credentials, add_driver, add_platform, add_verb, count, source
 from flows.cli.output import emit, say, size, table
 from flows.cli.session import session
 from prestow.errors import InvalidError
@@ -25,6 +25,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         "--parallel", type=count, metavar="N", help="images pulled at the same time (default: parallel_images)"
     )
     add_platform(verb)
+    add_credentials(verb)
     add_driver(verb)
 
 
@@ -39,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
         from flows.prepull import prepull
 
         try:
-            result = prepull(args.references, args.platform, args.parallel, args.driver, args.home, args.namespace)
+            result = prepull(
+                args.references, args.platform, args.parallel, args.driver, args.home, args.namespace, args.credentials
+            )
         except PrepullError as error:
             result = error.result
             say(f"prestow: {error}")

@@ -29,8 +29,9 @@ from prestow.oci.image import Image, Layer
 from prestow.oci.lookup import holds_documents
 from prestow.reference import image_name
 from prestow.registry.fetch import fetch_manifest
-from prestow.store.node import Node, open_node
+from prestow.store.node import Node
 from tasks.journal import Journal, journal, note_expected
+from tasks.opened import open_node
 
 
 class _Stop(Exception):  # noqa: N818 - not an error: the run was asked to end here
@@ -48,6 +49,7 @@ class Pulling:
     hold_after: Checkpoint | None
     journal: Journal
     lease: str
+    credentials: str | None = None
     began: float = field(default_factory=time.monotonic)
     checkpoint: str = ""
     target: Descriptor | None = None
@@ -102,7 +104,9 @@ class Pulling:
     def _fetch_pruned(self, image: Image) -> None:
         """Fetch the documents again, if a prune took one that it met before the lease held it."""
         if not holds_documents(self.node.content, image.target, image.platform):
-            fetch_manifest(self.node.source(self.reference), self.node.content, image.target, image.platform)
+            fetch_manifest(
+                self.node.source(self.reference, self.credentials), self.node.content, image.target, image.platform
+            )
 
     def _hold(self, checkpoint: Checkpoint) -> None:
         """Wait for a person to approve of what is known by now."""
@@ -168,21 +172,28 @@ def pulling(
     stop_after: Checkpoint | None,
     hold_after: Checkpoint | None,
     namespace: str | None,
+    credentials: str | None,
     *,
     dry_run: bool = False,
 ) -> Iterator[Pulling]:
     """Begin a pull: check the reference, take a lease, open the journal, publish the progress.
 
     Raises:
-        InvalidError: the reference or the name breaks the grammar, or a dry run is to be held or to stop elsewhere.
+        InvalidError: reference or name breaks the grammar, or the credentials a rule, or a dry run is to be held or to
+            stop elsewhere.
+        NotFoundError: there are no such credentials.
     """
     known_as = image_name(reference, name)
     if dry_run and (stop_after or hold_after):
         raise InvalidError("a dry run ends after manifest-stored: leave out stop_after and hold_after")
     node = open_node(home, namespace)
+    if credentials:
+        node.sources.check_named(credentials, bound=False)
     # what leaves the block before its end, a stop too, shows the lease that the pull is unfinished; a dry run has one
     # for its own time only: what it stored may go
     lease_for = node.lease(f"dry run {known_as}") if dry_run else node.unfinished(f"pull {known_as}")
     with journal() as book, suppress(_Stop), published(book, known_as), lease_for as lease:
-        yield Pulling(node, reference, known_as, stop_after, hold_after, book, lease, dry_run=dry_run)
+        yield Pulling(
+            node, reference, known_as, stop_after, hold_after, book, lease, credentials=credentials, dry_run=dry_run
+        )
         node.images.use(known_as)

@@ -46,6 +46,7 @@ class Endpoint:
             none, ``"default"`` the one that ``Options.proxies`` choose.
         connections: most requests to it at one time, of all processes of the store.
         rate: most bytes of blobs that come from it in a second, likewise; ``None`` for any.
+        credentials: name of those for this server alone; empty for those of its ``name`` in the host's files.
     """
 
     base: Url
@@ -58,6 +59,7 @@ class Endpoint:
     proxy: ProxyChoice = "default"
     connections: int = 8
     rate: int | None = None
+    credentials: str = ""
 
     @property
     def is_mirror(self) -> bool:
