@@ -2,10 +2,10 @@
 
 import traceback
 from collections.abc import Iterator
+from contextvars import Context
 
 import pytest
 from prefect import get_client
-from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr, ValidationError
@@ -107,12 +107,12 @@ def test_a_name_of_no_block_is_said(name: str, error: type[PrestowError]) -> Non
 def test_an_api_that_fails_makes_the_step_try_again(fault_registry: FaultRegistry) -> None:
     fault_registry.on("/api/", Fault(status=500, body=CANARY.encode()))
 
-    with (
-        temporary_settings({PREFECT_API_URL: f"{fault_registry.url}/api"}),
-        SyncClientContext(),
-        pytest.raises(UnavailableError, match=f"block:{NAME}: the Prefect API fails") as failed,
-    ):
-        find_named(f"block:{NAME}")
+    def find() -> None:
+        with temporary_settings({PREFECT_API_URL: f"{fault_registry.url}/api"}):
+            find_named(f"block:{NAME}")
+
+    with pytest.raises(UnavailableError, match=f"block:{NAME}: the Prefect API fails") as failed:
+        Context().run(find)  # in ours, Prefect has a client of the server of the tests
 
     assert failed.value.transient
     assert CANARY not in str(failed.value)
