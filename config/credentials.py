@@ -5,6 +5,7 @@
     ${XDG_RUNTIME_DIR}/containers/auth.json             without the variable /run/containers/<uid>/auth.json
     ${XDG_CONFIG_HOME:-~/.config}/containers/auth.json
     ${DOCKER_CONFIG:-~/.docker}/config.json
+    ~/.dockercfg                                        in docker's oldest form
 
 The order of the files is that of containers-auth.json(5).
 """
@@ -25,11 +26,13 @@ class CredentialPlaces:
         files: in order.
         text: a document that is asked before the files; empty for none.
         required: the variable that names the one file, which then must not be missing; empty for none.
+        dockercfg: a file of docker's oldest form, after the others.
     """
 
     files: tuple[Path, ...]
     text: str = field(default="", repr=False)
     required: str = ""
+    dockercfg: Path | None = None
 
 
 def credential_places(chosen: Path | None, environment: Mapping[str, str] = os.environ) -> CredentialPlaces:
@@ -46,4 +49,6 @@ def credential_places(chosen: Path | None, environment: Mapping[str, str] = os.e
         f"{environment.get('XDG_CONFIG_HOME') or '~/.config'}/containers/auth.json",
         f"{environment.get('DOCKER_CONFIG') or '~/.docker'}/config.json",
     )
-    return CredentialPlaces(tuple(Path(file).expanduser() for file in files), text)
+    return CredentialPlaces(
+        tuple(Path(file).expanduser() for file in files), text, dockercfg=Path("~/.dockercfg").expanduser()
+    )

@@ -95,8 +95,8 @@ class Settings(BaseSettings):
     )
     deployed_secrets: tuple[str, ...] = Field(
         (),
-        description="Sources on this host that deployed runs may pass to containers as secrets; * matches anything: "
-        "env:DB_*, file:/run/secrets/*",
+        description="Sources on this host that deployed runs may pass to containers as secrets (env:DB_*, "
+        "file:/run/secrets/*), and blocks whose registry credentials they may use (block:team-*); * matches anything",
     )
     keep_blobs: bool = Field(
         default=True,

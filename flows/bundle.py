@@ -11,6 +11,7 @@ from config.home import home_or_default, namespace_or_default
 from flows.discreet import discreet
 from flows.forms.parameters import (
     Copied,
+    Credentials,
     Cwd,
     Directory,
     Driver,
@@ -68,6 +69,7 @@ def bundle(
     home: Home = None,
     namespace: Namespace = None,
     secrets: Secrets = (),
+    credentials: Credentials = None,
 ) -> Bundled:
     """Make ``config.json`` and ``rootfs`` of an image: mounted, or with ``copied`` a full copy.
 
@@ -80,7 +82,9 @@ def bundle(
             rootless=rootless(),
         )  # fmt: skip
         if run.must_pull(pull):
-            pull_image.fn(reference, platform=platform, driver=driver, home=home, namespace=namespace)
+            pull_image.fn(
+                reference, platform=platform, driver=driver, home=home, namespace=namespace, credentials=credentials
+            )
         name, image = run.find()
         admit(run.node, run.lease, image, driver, root=not copied)
         applied = [apply.submit(home, name, None, layer, None) for layer in image.layers]

@@ -1,5 +1,7 @@
 """The deployments at the Prefect API, as ``deployments/prefect.yaml`` describes them: made once, then kept in step.
 
+The type of blocks with credentials is registered beside them, so that the UI has a form for it.
+
 Of a deployment that is there only what belongs to the code is changed: where it is, what it is for, which parameters
 it takes. Schedules, default parameters, limits, tags, the pool and its job template belong to the people who may have
 changed them since. Prefect's own ``prefect deploy`` sets all of that back to what the file says, so a schedule that
@@ -33,6 +35,7 @@ from prefect.workers.process import ProcessWorker
 from flows.dead_runs import crash_dead_runs
 from prestow.errors import PreconditionError, printable
 from prestow.project import module
+from tasks.registry_credentials import RegistryCredentials
 
 Entry: TypeAlias = Mapping[str, Any]
 
@@ -69,6 +72,7 @@ def deploy(project: Path) -> tuple[Deployed, ...]:
     document = yaml.safe_load((project / "deployments" / "prefect.yaml").read_text("utf-8"))
     entries = document["deployments"]
     steps = _filled(document["pull"], project)
+    RegistryCredentials.register_type_and_schema(_sync=True)  # type: ignore[call-arg]  # Prefect's decorator takes it
     with get_client(sync_client=True) as client:
         for pool in {entry["work_pool"]["name"] for entry in entries}:
             _make_pool(client, pool)

@@ -9,16 +9,16 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 
-from flows.variables import recorded
+from flows.variables import check_value, recorded
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-HIDDEN = ("args", "env", "secrets")
+HIDDEN = ("args", "env", "secrets", "credentials")
 
 
 class _Discreet(Flow[P, R]):
-    """A flow with the parameters ``args``, ``env`` and ``secrets``."""
+    """A flow with some of the parameters ``args``, ``env``, ``secrets`` and ``credentials``."""
 
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return what is recorded."""
@@ -27,7 +27,10 @@ class _Discreet(Flow[P, R]):
 
     def validate_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters as the function takes them; Prefect's own check never sees what is hidden."""
-        hidden = {name: _texts(name, value) for name, value in parameters.items() if name in HIDDEN}
+        try:
+            hidden = {name: check_value(name, value) for name, value in parameters.items() if name in HIDDEN}
+        except TypeError as error:
+            raise ParameterTypeError(f"Flow run received invalid parameters:\n - {error}") from None
         shown = {name: value for name, value in parameters.items() if name not in HIDDEN}
         return super().validate_parameters(shown) | hidden
 
@@ -37,12 +40,6 @@ class _Discreet(Flow[P, R]):
 
 
 def discreet(flow: Flow[P, R]) -> Flow[P, R]:
-    """Record only what every user may see of the words, variables and secrets of a flow's runs; above ``@flow``."""
+    """Record only what every user may see of such parameters of a flow's runs; above ``@flow``."""
     flow.__class__ = _Discreet  # `with_options` makes plain flows, so it has to be done to one that is there
     return flow
-
-
-def _texts(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value):
-        return tuple(value)
-    raise ParameterTypeError(f"Flow run received invalid parameters:\n - {name}: expected a list of texts")

@@ -12,7 +12,7 @@ from flows.forms.results import Prepulled, PrepulledImage, Pulled
 from flows.pull import pull
 from prestow.cancellation import check, current
 from prestow.errors import PrestowError, printable
-from prestow.store.node import open_node
+from tasks.opened import open_node
 from tasks.threads import waited
 
 _KEY = "prestow-prepull"
@@ -42,16 +42,24 @@ def pull_each(
     driver: str,
     namespace: str | None = None,
     unpack: bool = True,
+    credentials: str | None = None,
 ) -> Prepulled:
     """Pull all, and publish the table; an image named twice is pulled once.
 
     Raises:
         PrepullError: some are not here; all were tried.
         CancelledError: the pre-pull was cancelled.
+        InvalidError: the credentials do not say which registry they are for, and there may be several.
+        NotFoundError: there are no such credentials.
     """
     node = open_node(home, namespace)
+    if credentials:
+        node.sources.check_named(credentials, bound=True)
     wanted = list(dict.fromkeys(references))
-    options = {"platform": platform, "driver": driver, "home": home, "namespace": namespace, "unpack": unpack}
+    options = {
+        "platform": platform, "driver": driver, "home": home, "namespace": namespace, "unpack": unpack,
+        "credentials": credentials,
+    }  # fmt: skip
     pool = ThreadPoolExecutor(parallel or node.settings.parallel_images)
     runs: list[Future[PrepulledImage]] = []
     try:

@@ -3,8 +3,9 @@
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
+from flows.discreet import discreet
 from flows.forms.fsck_table import publish_table
-from flows.forms.parameters import Home, ImageNameOrAll, Namespace, Repair
+from flows.forms.parameters import Credentials, Home, ImageNameOrAll, Namespace, Repair
 from flows.runs.cancelling import cancellable
 from prestow.fsck.run import FsckResult
 from tasks.fsck import fsck as check_and_repair
@@ -13,13 +14,19 @@ from tasks.policy import NOWHERE
 
 
 @cancellable
+@discreet
 @flow(result_storage=NOWHERE, persist_result=False)
 def fsck(
-    image: ImageNameOrAll = None, repair: Repair = False, home: Home = None, namespace: Namespace = None
+    image: ImageNameOrAll = None,
+    repair: Repair = False,
+    home: Home = None,
+    namespace: Namespace = None,
+    credentials: Credentials = None,
 ) -> FsckResult:
     """Hash and compare all that is stored of an image, or of every image and of the store's own records.
 
     The run publishes what is damaged as a table artifact. It fails at the end if anything is still damaged.
     """
     with journal():
-        return publish_table(check_and_repair(home_or_default(home), namespace_or_default(namespace), image, repair))
+        home, namespace = home_or_default(home), namespace_or_default(namespace)
+        return publish_table(check_and_repair(home, namespace, image, repair, credentials))

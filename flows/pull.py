@@ -12,7 +12,9 @@ Without unpacking, fetch_artifact comes instead of fetch_manifest, and *tag* aft
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
+from flows.discreet import discreet
 from flows.forms.parameters import (
+    Credentials,
     Driver,
     Home,
     Name,
@@ -42,6 +44,7 @@ from tasks.verify import verify
 
 
 @cancellable
+@discreet
 @flow(
     flow_run_name="pull {reference}",
     task_runner=THREADS,
@@ -59,6 +62,7 @@ def pull(
     namespace: Namespace = None,
     dry_run: PullDryRun = False,
     unpack: Unpack = True,
+    credentials: Credentials = None,
 ) -> Pulled:
     """Pull an image: fetch it, verify it, unpack it, and tag it last of all.
 
@@ -70,29 +74,33 @@ def pull(
     """
     home, namespace = home_or_default(home), namespace_or_default(namespace)
     with pulling(
-        home, reference, name, stop_after, hold_after, namespace, platform=platform, unpack=unpack, dry_run=dry_run
-    ) as run:
-        run.target = target = resolve(home, run.name, reference)
+        home, reference, name, stop_after, hold_after, namespace, credentials,
+        platform=platform, unpack=unpack, dry_run=dry_run,
+    ) as run:  # fmt: skip
+        run.target = target = resolve(home, run.name, reference, credentials)
         run.reached("resolved")
         fetch = fetch_manifest if unpack else fetch_artifact
-        run.image = image = fetch(home, run.name, reference, target, platform)
+        run.image = image = fetch(home, run.name, reference, target, platform, credentials)
         run.reached("manifest-stored")
         run.expect(driver)
         blobs = image.largest_first
         fetched = in_turns(
             admit(run.node, run.lease, image, driver),
             blobs,
-            lambda blob, before: fetch_layer.submit(home, run.name, reference, blob, wait_for=before),
+            lambda blob, before: fetch_layer.submit(home, run.name, reference, blob, credentials, wait_for=before),
         )
         run.reached("layer-fetched", fetched)
         stored = [verify.submit(home, run.name, *each) for each in zip(blobs, fetched, strict=True)]
         run.reached("layer-stored", fetched, stored)
         if isinstance(image, Image):
-            applied = [apply.submit(home, run.name, reference, *each) for each in zip(blobs, stored, strict=True)]
+            applied = [
+                apply.submit(home, run.name, reference, *each, credentials) for each in zip(blobs, stored, strict=True)
+            ]
             run.reached("layer-applied", fetched, stored, applied)
             layers = tuple(each.result() for each in applied)
-            complete: tuple[object, ...] = (commit_snapshots(home, run.name, reference, image, layers, driver),)
+            committed = commit_snapshots(home, run.name, reference, image, layers, driver, credentials)
             run.reached("unpacked")
+            complete: tuple[object, ...] = (committed,)
         else:
             complete = tuple(each.result() for each in stored)
         tag(home, run.name, reference, target, complete, namespace)

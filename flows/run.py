@@ -12,6 +12,7 @@ from flows.bundle import bundle
 from flows.discreet import discreet
 from flows.forms.parameters import (
     Check,
+    Credentials,
     Cwd,
     Driver,
     Environment,
@@ -65,6 +66,7 @@ def run(
     home: Home = None,
     namespace: Namespace = None,
     secrets: Secrets = (),
+    credentials: Credentials = None,
 ) -> Ran:
     """Run a container of an image until its process ends; with ``rm`` nothing of it stays.
 
@@ -76,7 +78,7 @@ def run(
         made = bundle.fn(
             reference, id=container.id, copied=rootless() is not None, pull=pull, args=args, env=env, user=user,
             cwd=cwd, tty=tty, read_only=read_only, platform=platform, driver=driver, home=home, namespace=namespace,
-            secrets=secrets,
+            secrets=secrets, credentials=credentials,
         )  # fmt: skip
         names = by_reference(env, secrets)
         ended = run_container(home, made.image, made.digest, made.id, interactive or tty, namespace, names)

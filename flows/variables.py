@@ -9,6 +9,8 @@
                NAME=file:PATH     the text of a file, without its last newline    NAME=file:PATH
                NAME=block:BLOCK   the value of a Secret block of the Prefect API  NAME=block:BLOCK
 
+Of ``credentials`` the name of a block (``block:NAME``) is recorded, and ******** for anything else.
+
 A reference is what is recorded, and each run resolves it where it executes: a retried, resumed or deployed run gets its
 values from its own host. What the container writes is recorded without the values that were given by reference. A mask
 has no way back: a run that is made of a record is refused, and told to name a source.
@@ -22,6 +24,7 @@ from typing import Any
 
 from config.variables import variable
 from prestow.errors import InvalidError, NotFoundError, PreconditionError, StorageError, printable
+from prestow.registry.credentials import NAME
 from prestow.runtime.masking import MASK
 
 REFERENCE = r"^[A-Za-z_][A-Za-z0-9_.-]*(=(env|file|block):.+)?$"
@@ -45,10 +48,31 @@ def check_reference(text: str) -> str:
 
 
 def recorded(parameter: str, value: Any) -> Any:
-    """Return what may be recorded of the ``value`` of ``args``, ``env`` or ``secrets``, whatever it is."""
+    """Return what may be recorded of ``args``, ``env``, ``secrets`` or ``credentials``, whatever their value is."""
+    if parameter == "credentials":
+        return value if value is None or _is_name(value) else MASK
     if not isinstance(value, list | tuple):
         return MASK
     return [_recorded(parameter, entry) for entry in value]
+
+
+def check_value(parameter: str, value: Any) -> Any:
+    """Return a value of ``args``, ``env``, ``secrets`` or ``credentials`` as its flow takes it.
+
+    Raises:
+        TypeError: it is of another type, or no name of credentials; nothing of it is shown.
+    """
+    if parameter == "credentials":
+        if value is None or _is_name(value):
+            return value
+        raise TypeError(f"{parameter}: expected block:NAME, the name of a RegistryCredentials block")
+    if isinstance(value, list | tuple) and all(isinstance(entry, str) for entry in value):
+        return tuple(value)
+    raise TypeError(f"{parameter}: expected a list of texts")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(NAME, value) is not None
 
 
 def _recorded(parameter: str, entry: object) -> str:

@@ -19,6 +19,7 @@ from flows.pull import pull
 from flows.run import run
 from prestow.fsck.run import FsckResult
 from prestow.gc.prune import Pruned
+from tasks.registry_credentials import RegistryCredentials
 
 __all__ = [
     "Bundled",
@@ -31,6 +32,7 @@ __all__ = [
     "Pulled",
     "PulledLayer",
     "Ran",
+    "RegistryCredentials",
     "bundle",
     "connected",
     "fsck",

@@ -202,6 +202,14 @@ def has_domain(text: str) -> bool:
     return bool(slash) and (first == "localhost" or "." in first or ":" in first or first != first.lower())
 
 
+def is_domain(text: str) -> bool:
+    """Whether a text is the domain of a registry, as references have it: ``host[:port]``."""
+    try:
+        return Reference.parse(f"{text}/image").domain == text
+    except InvalidError:
+        return False
+
+
 def _split_domain(name: str) -> tuple[str, str]:
     """Split a name without tag and digest, and complete the familiar forms."""
     domain, path = DEFAULT_DOMAIN, name

@@ -5,9 +5,9 @@ from prestow.fsck.retry import retry_with_sound_blobs
 from prestow.layers import apply as engine
 from prestow.layers.apply import Applied
 from prestow.oci.image import Layer
-from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import recorded_step
+from tasks.opened import open_node
 from tasks.policy import step
 
 
@@ -17,7 +17,14 @@ from tasks.policy import step
     key=lambda layer: layer.diff_id,
     hit=lambda home, layer: open_node(home).content.has(layer.diff_id),
 )
-def apply(home: str, name: str, reference: str | None, layer: Layer, verified: Verified | None) -> Applied:  # noqa: ARG001 - as in verify
+def apply(
+    home: str,
+    name: str,
+    reference: str | None,
+    layer: Layer,
+    verified: Verified | None,  # noqa: ARG001 - as in verify
+    credentials: str | None = None,
+) -> Applied:
     """Decompress, hash and scan the layer; nothing of it is extracted. A blob that rotted comes from ``reference``."""
     node = open_node(home)
     with recorded_step("apply", layer.diff_id, layer.descriptor.size) as advance:
@@ -27,6 +34,7 @@ def apply(home: str, name: str, reference: str | None, layer: Layer, verified: V
             [layer],
             reference,
             lambda: engine.apply(node.content, layer, scans=node.scans, keep_blob=keep_blob, progress=advance),
+            credentials,
         )
     reached("layer-applied", node, name, layer.diff_id)
     return applied

@@ -5,9 +5,9 @@ from prestow.oci.descriptor import Descriptor
 from prestow.oci.lookup import holds_artifact
 from prestow.platforms import platform_or_host
 from prestow.registry import artifact as engine
-from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import recorded_step
+from tasks.opened import open_node
 from tasks.policy import step
 
 
@@ -17,10 +17,14 @@ from tasks.policy import step
     key=lambda target, platform: f"{target.digest} {platform_or_host(platform)}",
     hit=lambda home, target, platform: holds_artifact(open_node(home).content, target, platform_or_host(platform)),
 )
-def fetch_artifact(home: str, name: str, reference: str, target: Descriptor, platform: str | None) -> Artifact:
+def fetch_artifact(
+    home: str, name: str, reference: str, target: Descriptor, platform: str | None, credentials: str | None = None
+) -> Artifact:
     """Fetch and store index and manifests, and tell the blobs that they refer to."""
     node = open_node(home)
     with recorded_step("fetch_artifact", target.digest):
-        artifact = engine.fetch_artifact(node.source(reference), node.content, target, platform_or_host(platform))
+        artifact = engine.fetch_artifact(
+            node.source(reference, credentials), node.content, target, platform_or_host(platform)
+        )
     reached("manifest-stored", node, name, target.digest)
     return artifact

@@ -4,9 +4,9 @@ from prestow.content.plan import holds_download
 from prestow.oci.image import Blob, Layer
 from prestow.registry import fetch as engine
 from prestow.registry.blob import Fetched, fetch_blob
-from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import recorded_step
+from tasks.opened import open_node
 from tasks.policy import step
 
 
@@ -18,11 +18,11 @@ from tasks.policy import step
         open_node(home).content, layer, keep_blobs=open_node(home).settings.keep_blobs
     ),
 )
-def fetch_layer(home: str, name: str, reference: str, layer: Blob) -> Fetched:
+def fetch_layer(home: str, name: str, reference: str, layer: Blob, credentials: str | None = None) -> Fetched:
     """Fetch what is missing of a blob, resuming what an earlier attempt left; decompress a layer meanwhile."""
     node, blob = open_node(home), layer.descriptor
     with recorded_step("fetch_layer", blob.digest, blob.size) as advance:
-        source, keep_blob = node.source(reference), node.settings.keep_blobs
+        source, keep_blob = node.source(reference, credentials), node.settings.keep_blobs
         if isinstance(layer, Layer):
             fetched = engine.fetch_layer(
                 source, node.content, layer, scans=node.scans, keep_blob=keep_blob, progress=advance

@@ -3,17 +3,17 @@
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import parse_source
 from prestow.registry import resolve as engine
-from prestow.store.node import open_node
 from tasks.checkpoint import reached
 from tasks.journal import note_answers, recorded_step
+from tasks.opened import open_node
 from tasks.policy import step
 
 
 @step(lambda reference: f"resolve {reference}", version=1)
-def resolve(home: str, name: str, reference: str) -> Descriptor:
+def resolve(home: str, name: str, reference: str, credentials: str | None = None) -> Descriptor:
     """Ask the source; a tag is always asked, a digest only if its blob is not in the store."""
     node = open_node(home)
-    source = node.source(reference)
+    source = node.source(reference, credentials)
     with recorded_step("resolve", reference):
         target = engine.resolve(source, node.content, parse_source(reference))
     note_answers(source)

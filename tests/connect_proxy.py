@@ -129,6 +129,7 @@ class ConnectProxy:
             else:
                 lines = [line for line in head.split(b"\r\n")[1:] if not line.startswith(b"Proxy-")]
                 first = f"{method} {slash}{path} HTTP/1.1".encode()
+                body += _rest(client, head, len(body))
                 server.sendall(b"\r\n".join([first, *lines, b"Connection: close"]) + b"\r\n\r\n" + body)
                 status, _, rest = _head(server).partition(b"\r\n")
                 self._send(client, status + b"\r\nConnection: close\r\n" + rest)
@@ -163,6 +164,14 @@ def _head(client: socket.socket) -> bytes:
             break
         received += data
     return received
+
+
+def _rest(client: socket.socket, head: bytes, received: int) -> bytes:
+    """Read what is left of a request's body, whose length the head says."""
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    left = int(lengths[0].partition(b":")[2]) - received if lengths else 0
+    with client.makefile("rb") as file:
+        return file.read(left)
 
 
 @contextmanager

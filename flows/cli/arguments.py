@@ -166,10 +166,9 @@ def image_name(text: str) -> str:
 
 def registry(text: str) -> str:
     """Check the domain of a registry, ``host[:port]``."""
-    from prestow.reference import Reference
+    from prestow.reference import is_domain
 
-    _checked(f"{text}/image", Reference.parse)
-    if Reference.parse(f"{text}/image").domain != text:
+    if not is_domain(text):
         raise argparse.ArgumentTypeError(f"expected the domain of a registry, such as docker.io, found {text!r}")
     return text
 
@@ -187,6 +186,21 @@ def secret(text: str) -> str:
 
     name, _, path = _checked(text, check_reference).partition("=file:")
     return f"{name}=file:{os.path.abspath(path)}" if path else text  # noqa: PTH100 - a text for a parameter
+
+
+def add_credentials(verb: argparse.ArgumentParser) -> None:
+    """Let a verb name the credentials of a registry."""
+    verb.add_argument(
+        "--credentials", metavar="block:NAME", type=credentials,
+        help="the Prefect block with the registry's credentials (default: the login of podman or docker)",
+    )  # fmt: skip
+
+
+def credentials(text: str) -> str:
+    """Check the name of credentials."""
+    from prestow.registry.credentials import check_name
+
+    return _checked(text, check_name)
 
 
 def container_id(text: str) -> str:

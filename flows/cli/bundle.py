@@ -7,6 +7,7 @@ import os
 from flows.cli.arguments import (
     Parser,
     Verbs,
+    add_credentials,
     add_driver,
     add_platform,
     add_pull,
@@ -32,6 +33,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb.add_argument("--copy", action="store_true", help="create rootfs as a full copy instead of a mount")
     add_pull(verb, "never")
     add_platform(verb)
+    add_credentials(verb)
     add_driver(verb)
 
 
@@ -50,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
             driver=args.driver,
             home=args.home,
             namespace=args.namespace,
+            credentials=args.credentials,
         )
     for warning in made.warnings:
         say(f"warning: {warning}")

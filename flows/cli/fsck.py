@@ -4,15 +4,18 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.cli.arguments import Parser, Verbs, add_verb, source
+from flows.cli.arguments import Parser, Verbs, add_credentials, add_verb, source
 from flows.cli.output import emit, say, size, table
 from prestow.errors import InvalidError, MismatchError
 
 if TYPE_CHECKING:
     from prestow.fsck.repair import RepairResult
     from prestow.fsck.run import FsckResult
+    from prestow.registry.credentials import Named
     from prestow.snapshots.damage import Damage
 
 _SECONDS = 5.0  # between two lines about a long one
@@ -38,6 +41,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         "--repair", action="store_true",
         help="move what is damaged to quarantine, and rebuild it or fetch it again; names stay",
     )  # fmt: skip
+    add_credentials(verb)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,8 +51,12 @@ def run(args: argparse.Namespace) -> int:
 
     if (args.name is None) != args.all:
         raise InvalidError("fsck: expected the name of an image, or --all; see `prestow fsck --help`")
+    if args.credentials and not args.repair:
+        raise InvalidError("fsck: --credentials are for what --repair fetches; add --repair, or leave them out")
     node = open_node(args.home, args.namespace)
-    result = fsck(node, args.name, repair=args.repair, progress=_progress)
+    if args.repair:
+        node.sources.find_named = partial(_find_named, Path(args.home))
+    result = fsck(node, args.name, repair=args.repair, progress=_progress, credentials=args.credentials)
     document = {
         "images": [_entry(each) for each in result.images],
         "store": _entry(result.store) if result.store else None,
@@ -57,6 +65,16 @@ def run(args: argparse.Namespace) -> int:
     }
     emit(document, _page(result), as_json=args.json)
     return MismatchError.exit_code if result.damaged else 0
+
+
+def _find_named(home: Path, name: str) -> "Named":
+    """Read named credentials from the Prefect API, which nothing else of this verb needs."""
+    from flows.connection import using_api
+
+    with using_api(home, announce=say):
+        from tasks.registry_credentials import find_named
+
+        return find_named(name)
 
 
 def _entry(each: "RepairResult") -> dict[str, Any]:

@@ -4,7 +4,17 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_unpack, add_verb, count, source
+from flows.cli.arguments import (
+    Parser,
+    Verbs,
+    add_credentials,
+    add_driver,
+    add_platform,
+    add_unpack,
+    add_verb,
+    count,
+    source,
+)
 from flows.cli.output import emit, say, size, table
 from flows.cli.session import session
 from prestow.errors import InvalidError
@@ -25,6 +35,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         "--parallel", type=count, metavar="N", help="images pulled at the same time (default: parallel_images)"
     )
     add_platform(verb)
+    add_credentials(verb)
     add_driver(verb)
     add_unpack(verb)
 
@@ -41,8 +52,9 @@ def run(args: argparse.Namespace) -> int:
 
         try:
             result = prepull(
-                args.references, args.platform, args.parallel, args.driver, args.home, args.namespace, args.unpack
-            )
+                args.references, args.platform, args.parallel, args.driver, args.home, args.namespace, args.unpack,
+                args.credentials,
+            )  # fmt: skip
         except PrepullError as error:
             result = error.result
             say(f"prestow: {error}")

@@ -5,7 +5,17 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from flows.cli.arguments import Parser, Verbs, add_driver, add_platform, add_unpack, add_verb, image_name, source
+from flows.cli.arguments import (
+    Parser,
+    Verbs,
+    add_credentials,
+    add_driver,
+    add_platform,
+    add_unpack,
+    add_verb,
+    image_name,
+    source,
+)
 from flows.cli.output import emit, page, size, table
 from flows.cli.session import session
 from flows.forms.figures import duration
@@ -44,6 +54,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         choices=checkpoints,
         help="show the image after this checkpoint, and wait for approval, here or in the Prefect UI",
     )
+    add_credentials(verb)
     add_driver(verb)
     verb.add_argument(
         "--dry-run",
@@ -64,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         with asking(person()):
             pulled = pull(
                 args.reference, args.platform, args.name, args.stop_after, args.hold_after, args.driver, args.home,
-                args.namespace, args.dry_run, args.unpack,
+                args.namespace, args.dry_run, args.unpack, args.credentials,
             )  # fmt: skip
     emit(dataclasses.asdict(pulled), _page(pulled), as_json=args.json)
     return 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prestow.errors import PrestowError
 from prestow.registry.endpoints import every_endpoint
-from prestow.registry.hosts import Options
+from prestow.registry.hosts import Endpoint, Options
 from prestow.registry.hosts_file import find_hosts_file, registries
 
 
@@ -31,7 +31,7 @@ def decisions(options: Options, domains: Sequence[str] = ()) -> Iterator[Decisio
     for domain in domains or sorted(registries(options.directories)):
         try:
             file = find_hosts_file(domain, options.directories)
-            servers = ", then ".join(str(endpoint.base) for endpoint in every_endpoint(domain, options))
+            servers = ", then ".join(map(_shown, every_endpoint(domain, options)))
         except PrestowError as error:
             yield Decision(domain, works=False, found=str(error))
         else:
@@ -39,3 +39,8 @@ def decisions(options: Options, domains: Sequence[str] = ()) -> Iterator[Decisio
             yield Decision(
                 domain, works=True, found=f"{file.path if file else 'no hosts file'}: {servers}", advice=ignored
             )
+
+
+def _shown(endpoint: Endpoint) -> str:
+    """Return where a server is, and the name of its credentials, if the file names any."""
+    return f"{endpoint.base} with credentials {endpoint.credentials}" if endpoint.credentials else str(endpoint.base)

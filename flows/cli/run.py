@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from flows.cli.arguments import (
     Parser,
     Verbs,
+    add_credentials,
     add_driver,
     add_platform,
     add_pull,
@@ -50,6 +51,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb.add_argument("--read-only", action="store_true", help="make the root file system read-only")
     add_pull(verb, "missing")
     add_platform(verb)
+    add_credentials(verb)
     add_driver(verb)
     verb.usage = "%(prog)s [OPTIONS] REF [-- ARGS ...]"
     verb.failure = RuntimeFailedError
@@ -93,4 +95,5 @@ def _ran(args: argparse.Namespace) -> "Ran":
             home=args.home,
             namespace=args.namespace,
             secrets=tuple(args.secret),
+            credentials=args.credentials,
         )

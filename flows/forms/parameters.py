@@ -9,6 +9,7 @@ from pydantic import Field
 
 from config.drivers import DriverChoice
 from flows.variables import REFERENCE
+from prestow.registry.credentials import NAME
 
 MOST_IMAGES = 1000
 """Images of one pre-pull: its parameters, its table and its message stay within what Prefect's API takes."""
@@ -98,6 +99,15 @@ Secrets = Annotated[
         "Secrets",
         "Variables whose values are read where the run executes and are never recorded: NAME=env:VARIABLE, "
         "NAME=file:PATH, NAME=block:BLOCK, or NAME alone for the variable of that name",
+    ),
+]
+Credentials = Annotated[
+    str | None,
+    _field(
+        "Credentials",
+        "block:NAME, a RegistryCredentials block of the Prefect API for the image's registry; its values are never "
+        "recorded; default: the logins of the host",
+        pattern=NAME,
     ),
 ]
 User = Annotated[str | None, _field("User", "user[:group], by name or number; default: the image's")]

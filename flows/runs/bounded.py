@@ -21,6 +21,7 @@ def bounds(home: str) -> Bounds:
         directories=(Path(home, "bundles"), Path(home, "namespaces"), *settings.deployed_directories),
         layouts=settings.deployed_layouts,
         registries=settings.deployed_registries,
+        secrets=settings.deployed_secrets,
     )
 
 
@@ -36,6 +37,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     allowed.check_home(home)
     if parameters.get("directory"):
         allowed.check_directory(parameters["directory"])
+    if parameters.get("credentials"):
+        allowed.check_credentials(parameters["credentials"])
     for source in _sources(parameters):
         allowed.check_source(source)
 

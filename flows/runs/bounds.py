@@ -1,4 +1,4 @@
-"""Bounds on what a run may name that others start: stores, directories for bundles, layouts on disk, registries.
+"""Bounds on what a run may name that others start: stores, directories, layouts on disk, registries, credentials.
 
     Bounds(homes=(Path("/var/lib/prestow"),), registries=("registry.example", "docker.io/library/*")).check_source(…)
 
@@ -27,12 +27,14 @@ class Bounds:
         directories: where bundles may be made.
         layouts: where images may be read from, with ``oci:PATH``.
         registries: patterns of registries and repositories.
+        secrets: patterns of names of credentials, among others.
     """
 
     homes: tuple[Path, ...] = ()
     directories: tuple[Path, ...] = ()
     layouts: tuple[Path, ...] = ()
     registries: tuple[str, ...] = ("*",)
+    secrets: tuple[str, ...] = ()
 
     def check_home(self, home: str) -> None:
         """Check the directory of a store.
@@ -66,6 +68,18 @@ class Bounds:
             raise OutOfBoundsError(
                 f"image {source}: deployed runs on this host may pull only from: {expected}; "
                 "choose another image, or add the registry to the host's setting deployed_registries"
+            )
+
+    def check_credentials(self, name: str) -> None:
+        """Check the name of credentials: the registry of the run's image gets what it stands for.
+
+        Raises:
+            OutOfBoundsError: it is not allowed.
+        """
+        if not any(fnmatchcase(name, pattern) for pattern in self.secrets):
+            raise OutOfBoundsError(
+                f"credentials {printable(name)}: deployed runs on this host may not name them; "
+                "name others, or add them to the host's setting deployed_secrets"
             )
 
 

@@ -32,8 +32,9 @@ from prestow.platforms import platform_or_host
 from prestow.reference import image_name
 from prestow.registry.artifact import fetch_artifact
 from prestow.registry.fetch import fetch_manifest
-from prestow.store.node import Node, open_node
+from prestow.store.node import Node
 from tasks.journal import Journal, journal, note_expected
+from tasks.opened import open_node
 
 
 class _Stop(Exception):  # noqa: N818 - not an error: the run was asked to end here
@@ -51,6 +52,7 @@ class Pulling:
     hold_after: Checkpoint | None
     journal: Journal
     lease: str
+    credentials: str | None = None
     began: float = field(default_factory=time.monotonic)
     checkpoint: str = ""
     target: Descriptor | None = None
@@ -107,7 +109,7 @@ class Pulling:
 
     def _fetch_pruned(self, image: Image | Artifact) -> None:
         """Fetch the documents again, if a prune took one that it met before the lease held it."""
-        source, content = self.node.source(self.reference), self.node.content
+        source, content = self.node.source(self.reference, self.credentials), self.node.content
         if isinstance(image, Artifact):
             platform = platform_or_host(self.platform)
             if not holds_artifact(content, image.target, platform):
@@ -185,6 +187,7 @@ def pulling(
     stop_after: Checkpoint | None,
     hold_after: Checkpoint | None,
     namespace: str | None,
+    credentials: str | None,
     *,
     platform: str | None = None,
     unpack: bool = True,
@@ -193,8 +196,9 @@ def pulling(
     """Begin a pull: check the reference, take a lease, open the journal, publish the progress.
 
     Raises:
-        InvalidError: the reference or the name breaks the grammar, a checkpoint is none of this pull's, or a dry run is
-            to be held or to stop elsewhere.
+        InvalidError: reference or name breaks the grammar, or the credentials a rule; a checkpoint is none of this
+            pull's, or a dry run is to be held or to stop elsewhere.
+        NotFoundError: there are no such credentials.
     """
     known_as = image_name(reference, name)
     if dry_run and (stop_after or hold_after):
@@ -205,12 +209,14 @@ def pulling(
                 f"a pull without unpacking does not reach {checkpoint!r}; choose another checkpoint, or unpack"
             )
     node = open_node(home, namespace)
+    if credentials:
+        node.sources.check_named(credentials, bound=False)
     # what leaves the block before its end, a stop too, shows the lease that the pull is unfinished; a dry run has one
     # for its own time only: what it stored may go
     lease_for = node.lease(f"dry run {known_as}") if dry_run else node.unfinished(f"pull {known_as}")
     with journal() as book, suppress(_Stop), published(book, known_as), lease_for as lease:
         yield Pulling(
             node, reference, known_as, stop_after, hold_after, book, lease,
-            platform=platform, unpack=unpack, dry_run=dry_run,
+            credentials=credentials, platform=platform, unpack=unpack, dry_run=dry_run,
         )  # fmt: skip
         node.images.use(known_as)

@@ -81,13 +81,16 @@ class RepairResult:
     containers: tuple[Affected, ...] = ()
 
 
-def repair_image(node: Node, record: ImageRecord, *, progress: Progress | None = None) -> RepairResult:
+def repair_image(
+    node: Node, record: ImageRecord, *, progress: Progress | None = None, credentials: str | None = None
+) -> RepairResult:
     """Look at everything that is stored of an image, and make right what is damaged.
 
     Args:
         node: the store.
         record: the image's name and target.
         progress: told of bytes as they are read and fetched.
+        credentials: name of those for the registries that the image came from.
 
     Raises:
         UnavailableError: another repair has been under way all the time.
@@ -97,7 +100,7 @@ def repair_image(node: Node, record: ImageRecord, *, progress: Progress | None =
     if not found.damaged:
         return RepairResult(found)
     with repair_lock(node), node.lease(f"repair {record.name}") as lease:
-        work = _Work(node, record, lease, progress)
+        work = _Work(node, record, lease, progress, credentials)
         left = found.damaged
         while work.learn(left):  # below a document that was damaged, more may come to light
             work.run()
@@ -122,6 +125,7 @@ class _Work:
     record: ImageRecord
     lease: str
     progress: Progress | None
+    credentials: str | None
     damaged: dict[Subject, Damage] = field(default_factory=dict)
     done: dict[Subject, str] = field(default_factory=dict)
     failed: dict[Subject, str] = field(default_factory=dict)
@@ -251,7 +255,7 @@ class _Work:
         names = [self.record, *(record for record in self.node.images.every() if record.target == self.record.target)]
         for reference in dict.fromkeys(source for record in names for source in record.sources):
             try:
-                return fetch(self.node.source(reference))
+                return fetch(self.node.source(reference, self.credentials))
             except CancelledError:
                 raise
             except PrestowError as error:

@@ -31,7 +31,13 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 
-def retry_with_sound_blobs(node: Node, layers: Sequence[Layer], reference: str | None, work: Callable[[], _T]) -> _T:
+def retry_with_sound_blobs(
+    node: Node,
+    layers: Sequence[Layer],
+    reference: str | None,
+    work: Callable[[], _T],
+    credentials: str | None = None,
+) -> _T:
     """Do a step; if it fails and a blob of its layers has rotted, make that again and do the step again.
 
     Args:
@@ -39,6 +45,7 @@ def retry_with_sound_blobs(node: Node, layers: Sequence[Layer], reference: str |
         layers: what the step reads.
         reference: where their blobs can be fetched; None if nothing is to be fetched.
         work: the step.
+        credentials: name of those for the registry of ``reference``.
 
     Raises:
         MismatchError: a blob rotted, is in quarantine now, and is not to be fetched.
@@ -53,8 +60,9 @@ def retry_with_sound_blobs(node: Node, layers: Sequence[Layer], reference: str |
         rotten = {digest for digest in before if digest in set_aside or now.get(digest) != before[digest]}
         if not rotten:
             raise
+    source = None if reference is None else node.source(reference, credentials)
     for layer in layers:
-        _make_again(node, layer, reference, rotten)
+        _make_again(node, layer, source, rotten)
     return work()
 
 
@@ -96,17 +104,17 @@ def _set_aside(node: Node, digests: Collection[Digest]) -> Iterator[Digest]:
                 yield digest
 
 
-def _make_again(node: Node, layer: Layer, reference: str | None, rotten: Collection[Digest]) -> None:
+def _make_again(node: Node, layer: Layer, source: Fetcher | None, rotten: Collection[Digest]) -> None:
     """Make again what rotted of a layer, if a step has to find it: the blob only where there is no diff blob."""
     content, blob = node.content, layer.descriptor
     if not {blob.digest, layer.diff_id} & set(rotten) or content.has(layer.diff_id):
         return
     if not content.has(blob.digest, blob.size):
-        if reference is None:
+        if source is None:
             raise MismatchError(
                 f"layer {layer.index + 1} of {layer.count}, {blob.digest}, was corrupt on disk, and is in "
                 "quarantine now; pull the image again"
             )
-        refetch(node.source(reference), node, blob)
+        refetch(source, node, blob)
     if layer.diff_id in rotten and layer.diff_id != blob.digest:
         apply(content, layer, scans=node.scans, keep_blob=node.settings.keep_blobs)

@@ -6,6 +6,7 @@ no name      the store's own books, which are names, rows and the disk; and then
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from prestow.containers.process import Orphan, orphans_if_known
 from prestow.content.store import Progress
@@ -45,7 +46,12 @@ class FsckResult:
 
 
 def fsck(
-    node: Node, name: str | None, *, repair: bool = False, progress: Callable[[str], Progress] | None = None
+    node: Node,
+    name: str | None,
+    *,
+    repair: bool = False,
+    progress: Callable[[str], Progress] | None = None,
+    credentials: str | None = None,
 ) -> FsckResult:
     """Verify an image, or everything; with ``repair`` make right what is damaged.
 
@@ -56,23 +62,29 @@ def fsck(
         name: of the image; None for all of them, and for the store's books.
         repair: whether to repair.
         progress: gives for each name, empty for the books, what is told of bytes as they are read.
+        credentials: name of those for a repair to fetch with; they must say which registry they are for, since images
+            may have come from others.
 
     Raises:
-        NotFoundError: no such name.
+        NotFoundError: no such name, nor such credentials.
+        InvalidError: the credentials are for any registry.
         UnavailableError: another repair has been under way all the time.
         StorageError: the disk or the database failed.
     """
+    if credentials:
+        node.sources.check_named(credentials, bound=True)
+    repair_one = partial(repair_image, credentials=credentials) if repair else None
     node.recover(whole=name is None)
     orphaned = orphans_if_known(node)
     if name is not None:
-        return FsckResult(_images(node, (node.image(name),), repair=repair, progress=progress), None, orphaned)
+        return FsckResult(_images(node, (node.image(name),), repair_one, progress), None, orphaned)
     books = _for(progress, "")
     if not repair:
         found = fsck_store(node, progress=books)
         store = RepairResult(found, left=found.damaged)
-        return FsckResult(_images(node, _records(node, store), repair=False, progress=progress), store, orphaned)
+        return FsckResult(_images(node, _records(node, store), None, progress), store, orphaned)
     first = repair_names(node)
-    images = _images(node, _records(node, first), repair=True, progress=progress)
+    images = _images(node, _records(node, first), repair_one, progress)
     # Only now: what a damaged image consists of was not known before, and is nothing to clear away.
     rest = repair_store(node, unsure=any(image.left for image in images), progress=books)
     return FsckResult(images, joined(first, rest), orphaned)
@@ -85,17 +97,18 @@ def _records(node: Node, store: RepairResult) -> tuple[ImageRecord, ...]:
 
 
 def _images(
-    node: Node, records: Iterable[ImageRecord], *, repair: bool, progress: Callable[[str], Progress] | None
+    node: Node,
+    records: Iterable[ImageRecord],
+    repair: Callable[..., RepairResult] | None,
+    progress: Callable[[str], Progress] | None,
 ) -> tuple[RepairResult, ...]:
     return tuple(
-        _image(node, record, repair=repair, progress=_for(progress, qualified(record.namespace, record.name)))
+        (repair or _report)(node, record, progress=_for(progress, qualified(record.namespace, record.name)))
         for record in records
     )
 
 
-def _image(node: Node, record: ImageRecord, *, repair: bool, progress: Progress | None) -> RepairResult:
-    if repair:
-        return repair_image(node, record, progress=progress)
+def _report(node: Node, record: ImageRecord, *, progress: Progress | None) -> RepairResult:
     found = fsck_image(node, record, progress=progress)
     told = affected(node, damaged_chains(node, found.damaged), repaired=False) if found.damaged else ()
     return RepairResult(found, left=found.damaged, containers=tuple(told))

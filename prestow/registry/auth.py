@@ -8,7 +8,8 @@ Three things keep credentials at home. A realm is a URL that the registry names,
 are given our credentials (realms.py), any other one is asked anonymously. A realm cannot lie deeper in our networks
 than the registry. And it has to use TLS, unless the operator said so or all is on loopback.
 
-Tokens are kept for one origin and repository until they expire, counted from their receipt by our own monotonic clock.
+Tokens are kept for one origin, repository and name of credentials until they expire, counted from their receipt by our
+own monotonic clock.
 One thread fetches, others wait for it. A token that the registry refuses is replaced once; the second refusal is final.
 """
 
@@ -20,10 +21,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from prestow.errors import InvalidError, UnauthorizedError, UnavailableError, printable
 from prestow.registry.challenge import Challenge
-from prestow.registry.credentials import Credentials
+from prestow.registry.credentials import Credential, Credentials
 from prestow.registry.hosts import Endpoint
 from prestow.registry.http import Connections
 from prestow.registry.network import Reach
@@ -32,6 +34,8 @@ from prestow.registry.tokens import Question, Tokens
 from prestow.registry.url import Url, is_loopback
 
 _log = logging.getLogger(__name__)
+
+_Key: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,12 @@ class Authoriser:
         self._credentials = credentials
         self._clock = clock
         self._tokens = Tokens(connections)
-        self._grants: dict[tuple[str, str], Grant] = {}
-        self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+        self._grants: dict[_Key, Grant] = {}
+        self._locks: defaultdict[_Key, threading.Lock] = defaultdict(threading.Lock)
 
     def known(self, endpoint: Endpoint, repository: str) -> Grant | None:
         """Return what is known to serve for a repository, if it has not expired."""
-        grant = self._grants.get((endpoint.base.origin, repository))
+        grant = self._grants.get(_key(endpoint, repository))
         return grant if grant and grant.expires > self._clock() else None
 
     def answer(self, endpoint: Endpoint, repository: str, refusal: Refusal) -> Grant:
@@ -95,7 +99,7 @@ class Authoriser:
             InvalidError: the challenge breaks its grammar, or leads where it must not.
             UnavailableError: the token service does not answer.
         """
-        key = (endpoint.base.origin, repository)
+        key = _key(endpoint, repository)
         with self._alone(key, endpoint):
             known = self.known(endpoint, repository)
             if known is not None and known.header != refusal.sent:
@@ -107,7 +111,7 @@ class Authoriser:
             return grant
 
     @contextmanager
-    def _alone(self, key: tuple[str, str], endpoint: Endpoint) -> Iterator[None]:
+    def _alone(self, key: _Key, endpoint: Endpoint) -> Iterator[None]:
         lock = self._locks[key]
         if not lock.acquire(timeout=2 * self._connections.options.timeouts.document):
             raise UnavailableError(f"{endpoint.name}: its token service is taking too long")
@@ -126,9 +130,8 @@ class Authoriser:
             raise UnauthorizedError(
                 f"{endpoint.name}: wants {names} for authentication; supported are Bearer and Basic"
             )
-        credential = self._credentials.find(endpoint.name, repository)
+        credential, advice = self._credential(endpoint, repository)
         if credential is None or not credential.username:
-            advice = "" if credential else self._where_to_log_in(endpoint, repository)
             raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; {advice or 'log in to it'}")
         return Grant(credential.basic, math.inf)
 
@@ -141,8 +144,7 @@ class Authoriser:
             raise InvalidError(
                 f"{endpoint.name}: its token service {realm.origin} is plain HTTP; name that host insecure to allow it"
             )
-        credential = self._credentials.find(endpoint.name, repository)
-        advice = "" if credential else self._where_to_log_in(endpoint, repository)
+        credential, advice = self._credential(endpoint, repository)
         if credential and not may_have_credentials(endpoint, realm, options):
             advice = (
                 f"its token service {realm.origin} was not given the credentials of {endpoint.name}: "
@@ -158,6 +160,20 @@ class Authoriser:
         token = self._tokens.fetch(question, credential)
         return Grant(token.header, self._clock() + token.seconds, advice, credential is None)
 
+    def _credential(self, endpoint: Endpoint, repository: str) -> tuple[Credential | None, str]:
+        """Return the credential for an endpoint; else why there is none, and the remedy."""
+        withheld = ""
+        if endpoint.credentials:
+            named = self._credentials.find_named(endpoint.credentials)
+            if named.fits(endpoint.name):
+                return named.credential, ""
+            withheld = (
+                f"credentials {endpoint.credentials} are for {named.registry} and were not given to {endpoint.name}: "
+                "name others, or change the registry in them"
+            )
+        found = self._credentials.find(endpoint.name, repository)
+        return found, "" if found else withheld or self._where_to_log_in(endpoint, repository)
+
     def _where_to_log_in(self, endpoint: Endpoint, repository: str) -> str:
         """Return where no credential was found, and the remedy; a registry may answer so for a repository it lacks."""
         places = self._credentials.places
@@ -167,6 +183,11 @@ class Authoriser:
             f"no credentials for {endpoint.name}/{repository} were found in {', '.join(places)}: "
             f"check the name, or log in with `docker login {endpoint.name}` or `podman login {endpoint.name}`"
         )
+
+
+def _key(endpoint: Endpoint, repository: str) -> _Key:
+    """Return what a grant is kept for: with other credentials, the same repository may be another's."""
+    return (endpoint.base.origin, repository, endpoint.credentials)
 
 
 def _realm(endpoint: Endpoint, challenge: Challenge) -> Url:

@@ -50,7 +50,7 @@ class Client:
         self.health = health
         self.pacing = pacing or Pacing()
         self._connections = Connections(options)
-        self._places: dict[tuple[str, str], Request] = {}
+        self._places: dict[tuple[str, str, str], Request] = {}
         self._authoriser = Authoriser(self._connections, credentials, clock=clock)
         self._strangers = Authoriser(self._connections, ANONYMOUS, clock=clock)
 
@@ -85,7 +85,7 @@ class Client:
 
         A blob's place on another server, to which the registry redirected, is asked again until it refuses.
         """
-        known = (endpoint.base.origin, request.url.target)
+        known = (endpoint.base.origin, endpoint.credentials, request.url.target)
         if request.streams and (place := self._places.get(known)) is not None:
             try:
                 with follow(self._connections, replace(place, headers=request.headers)) as response:

@@ -1,4 +1,4 @@
-"""Credentials: who we are to a registry, from docker's ``config.json`` and podman's ``auth.json``.
+"""Credentials: who we are to a registry, by a name, or from docker's ``config.json`` and podman's ``auth.json``.
 
     {
       "auths":       {"registry.example/team": {"auth": base64 of "user:password"} or {"identitytoken": …}},
@@ -9,27 +9,38 @@
 A key is one exact ``host[:port]``, alone or with a namespace or a repository: what was meant for ``a.example`` goes to
 no other host and no other port. The most specific key that fits is used (containers-auth.json(5), "FORMAT"); among
 those that are equally specific, ``credHelpers`` is asked first, then ``credsStore`` (for the whole host), then
-``auths``. (Old keys are URLs, ``https://host/v1/``; Docker Hub's is ``https://index.docker.io/v1/``.) Secrets never
-reach a message: neither a helper's words nor a document's are shown.
+``auths``. (Old keys are URLs, ``https://host/v1/``; Docker Hub's is ``https://index.docker.io/v1/``.) The oldest file,
+``.dockercfg``, is what ``auths`` has, and a key in it is a whole host, whatever path is in it. Secrets never reach a
+message: neither a helper's words nor a document's are shown.
+
+Named credentials (``block:NAME``) are for one endpoint that a run or a hosts file names them for. The engine does not
+know where their values are: a function :data:`FindNamed` reads them each time.
 """
 
 import base64
 import binascii
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prestow.errors import InvalidError, NotFoundError, StorageError, printable
+from prestow.errors import InvalidError, NotFoundError, StorageError, UnsupportedError, printable
 from prestow.oci.document import Record, load
 from prestow.reference import DEFAULT_DOMAIN
 from prestow.registry.helper import ask_helper
+
+_log = logging.getLogger(__name__)
+
+NAME = r"^block:[a-z0-9-]+$"
+"""Grammar of the name of credentials; parameters have it, so that the API refuses a value in its place unrecorded."""
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = frozenset({DEFAULT_DOMAIN, "index.docker.io", "registry-1.docker.io"})
 _KEY = re.compile(r"(?P<host>[^/]+)(?:/(?P<path>.+))?", re.ASCII)
 _OLD_KEY = re.compile(r"https?://(?P<host>[^/]+)(?:/|/v[12]/?)?|(?P<bare>[^/]+)/(?:v[12]/)?", re.ASCII)
+_DOCKERCFG_KEY = re.compile(r"(?:https?://)?(?P<host>[^/]*)(?:/.*)?", re.ASCII | re.DOTALL)
 _NOBODY = "<token>"  # the user name by which helpers mark an identity token
 _LARGEST = 1 << 20
 _VARIABLE = "DOCKER_AUTH_CONFIG"
@@ -65,16 +76,59 @@ def anonymous(_name: str, _repository: str) -> Credential | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """What a name of credentials stands for.
+
+    Attributes:
+        credential: user and password, or an identity token.
+        registry: exact ``host[:port]`` that alone may have it; empty for any.
+    """
+
+    credential: Credential
+    registry: str = ""
+
+    def fits(self, name: str) -> bool:
+        """Whether a registry, by its exact ``host[:port]``, may have the credential."""
+        return not self.registry or _exact(self.registry) == _exact(name)
+
+
+FindNamed = Callable[[str], Named]
+"""Gives what a name of credentials stands for; raises a ``PrestowError`` where there is nothing of that name."""
+
+
+def nothing_named(name: str) -> Named:
+    """Refuse a name, where no function that knows names was given.
+
+    Raises:
+        UnsupportedError: always.
+    """
+    raise UnsupportedError(f"credentials {name}: only flows read blocks; run the flow, or log in")
+
+
+def check_name(text: str) -> str:
+    """Return the name of credentials if it is one.
+
+    Raises:
+        InvalidError: it is none; nothing of it is shown, for it may be a secret.
+    """
+    if not re.fullmatch(NAME, text, re.ASCII):
+        raise InvalidError("credentials: expected block:NAME, the name of a RegistryCredentials block")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """Where the credentials of registries come from.
 
     Attributes:
         find: gives the credential of a registry and a repository.
         places: where ``find`` looks, for errors; none of them is a secret.
+        find_named: gives what a name stands for.
     """
 
     find: FindCredential = anonymous
     places: tuple[str, ...] = ()
+    find_named: FindNamed = nothing_named
 
 
 ANONYMOUS = Credentials()
@@ -89,43 +143,51 @@ class CredentialFiles:
         files: a file that is missing has no credentials.
         text: a document in the variable ``DOCKER_AUTH_CONFIG``, asked first; empty where it is not set.
         required: the variable that names the one file, which must not be missing then; empty where none does.
+        dockercfg: a file of the oldest form, asked last.
         helper_timeout: seconds that a helper may take.
     """
 
     files: tuple[Path, ...]
     text: str = field(default="", repr=False)
     required: str = ""
+    dockercfg: Path | None = None
     helper_timeout: float = 30
 
     @property
     def places(self) -> tuple[str, ...]:
         """Where the documents are: paths, and the name of the variable."""
-        return (*([_VARIABLE] if self.text else ()), *map(str, self.files))
+        return (*([_VARIABLE] if self.text else ()), *map(str, filter(None, (*self.files, self.dockercfg))))
 
     def find(self, name: str, repository: str) -> Credential | None:
         """Return the credential for one exact ``host[:port]`` and a repository, or ``None``.
 
+        A variable that breaks the grammar is a warning, as it is for docker: it may not be of this user's making.
+
         Raises:
-            InvalidError: a document breaks the grammar above.
+            InvalidError: a file breaks the grammar above.
             NotFoundError: the required file is missing, or a helper is not installed.
             StorageError: a file cannot be read.
             UnavailableError: a helper failed, or did not answer in time.
         """
-        for what, raw in self._documents():
-            record = Record.of(load(raw, what), what, _FIELDS)
-            found = next(self._candidates(record, name, repository), None)
-            if found is not None:
+        try:
+            if self.text and (
+                found := self._find_in(_VARIABLE, self.text.encode("utf-8", "surrogateescape"), name, repository)
+            ):
+                return found
+        except InvalidError as error:
+            _log.warning("%s; it is ignored: correct the variable, or unset it", error)
+        for file in filter(None, (*self.files, self.dockercfg)):
+            raw = self._read(file)
+            if raw is not None and (found := self._find_in(file, raw, name, repository)):
                 return found
         return None
 
-    def _documents(self) -> Iterator[tuple[str, bytes]]:
-        """Yield the documents that are there, each after its name."""
-        if self.text:
-            yield _VARIABLE, self.text.encode("utf-8", "surrogateescape")
-        for file in self.files:
-            raw = self._read(file)
-            if raw is not None:
-                yield str(file), raw
+    def _find_in(self, place: str | Path, raw: bytes, name: str, repository: str) -> Credential | None:
+        """Return what one document has for a registry and a repository."""
+        fields = load(raw, str(place))
+        if place == self.dockercfg:
+            fields = {"auths": {_DOCKERCFG_KEY.sub(r"\g<host>", key, 1): entry for key, entry in fields.items()}}
+        return next(self._candidates(Record.of(fields, str(place), _FIELDS), name, repository), None)
 
     def _read(self, file: Path) -> bytes | None:
         try:

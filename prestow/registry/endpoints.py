@@ -10,6 +10,7 @@ setting ``insecure_registries``.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from prestow.errors import InvalidError
 from prestow.reference import DEFAULT_DOMAIN
@@ -22,8 +23,10 @@ _API = "/v2"
 _TLS_PORT = ":443"
 
 
-def endpoints(domain: str, options: Options, capability: Capability) -> tuple[Endpoint, ...]:
+def endpoints(domain: str, options: Options, capability: Capability, credentials: str = "") -> tuple[Endpoint, ...]:
     """Return the servers to ask for ``domain``, in order.
+
+    ``credentials`` are the name of those for the domain's own server, in the place of those that its hosts file names.
 
     Raises:
         InvalidError: the domain is no address of a server, or its hosts file breaks a rule or has no server for this.
@@ -32,7 +35,9 @@ def endpoints(domain: str, options: Options, capability: Capability) -> tuple[En
     found = tuple(endpoint for endpoint in every_endpoint(domain, options) if capability in endpoint.capabilities)
     if not found:
         raise InvalidError(f"{domain}: its hosts file has no server with capability {capability!r}; add one there")
-    return found
+    return tuple(
+        replace(each, credentials=credentials) if credentials and not each.is_mirror else each for each in found
+    )
 
 
 def every_endpoint(domain: str, options: Options) -> Iterator[Endpoint]:
@@ -57,6 +62,7 @@ def _endpoint(domain: str, entry: HostEntry, options: Options) -> Endpoint:
         proxy=entry.proxy,
         connections=entry.connections or options.connections,
         rate=entry.rate or options.rate,
+        credentials=entry.credentials,
     )
 
 

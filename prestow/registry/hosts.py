@@ -47,6 +47,7 @@ class Endpoint:
         connections: most requests to it at one time, of all processes of the store.
         rate: most bytes of blobs that come from it in a second, likewise; ``None`` for any.
         foreign: whether ``base`` is the URL of one blob, which an image names, see ``foreign``.
+        credentials: name of those for this server alone; empty for those of its ``name`` in the host's files.
     """
 
     base: Url
@@ -60,6 +61,7 @@ class Endpoint:
     connections: int = 8
     rate: int | None = None
     foreign: bool = False
+    credentials: str = ""
 
     @property
     def is_mirror(self) -> bool:

@@ -13,7 +13,8 @@
     dial_timeout = "10s"
     [header]                                  NAME = "value" or ["value", …], for this server alone
     [prestow]                                 ours: proxy, a URL, or "none" whatever the environment says;
-                                              connections at one time; rate, in bytes a second
+                                              connections at one time; rate, in bytes a second;
+                                              credentials, the name of those for this server alone: "block:NAME"
     [prestow.timeouts]                        ours: connect, document, blob, idle as durations; least_rate
     [host."https://mirror.example"]           asked before the server, in the order of the file; the same keys
 
@@ -33,18 +34,14 @@ from typing import Any
 from prestow.errors import InvalidError, StorageError, printable
 from prestow.oci.document import Record
 from prestow.registry.hosts import Capability, Timeouts, Tls
-from prestow.registry.proxy import Proxy, ProxyChoice
+from prestow.registry.own_keys import own_keys, seconds
+from prestow.registry.proxy import ProxyChoice
 
 _log = logging.getLogger(__name__)
 
 HOSTS_FILE = "hosts.toml"
 _KEYS = frozenset({"capabilities", "ca", "client", "skip_verify", "header", "override_path", "dial_timeout", "prestow"})
-_OURS = frozenset({"proxy", "timeouts", "connections", "rate"})
-_WAITS = {"connect", "document", "blob", "idle"}
 _CAPABILITIES: dict[str, Capability | None] = {"pull": "pull", "resolve": "resolve", "push": None, "referrers": None}
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:h|ms|m|s))+", re.ASCII)
-_PART = re.compile(r"([0-9.]+)(h|ms|m|s)", re.ASCII)
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _LARGEST = 1 << 20
 DEFAULT = "_default"
 _WITH_PORT = re.compile(r"(.+)_([0-9]+)_", re.ASCII)
@@ -64,6 +61,7 @@ class HostEntry:
         proxy: for this server's origin alone.
         connections: most requests to this server at one time; ``None`` for the setting.
         rate: most bytes a second from this server; ``None`` for the setting.
+        credentials: name of those for this server alone; empty for none.
     """
 
     url: str = ""
@@ -75,6 +73,7 @@ class HostEntry:
     proxy: ProxyChoice = "default"
     connections: int | None = None
     rate: int | None = None
+    credentials: str = ""
 
     def bounded(self, timeouts: Timeouts) -> Timeouts:
         """Return the waits for this server, given those of all registries."""
@@ -201,10 +200,8 @@ def _parsed(table: dict[str, Any], path: Path) -> HostsFile:
 
 
 def _entry(url: str, record: Record, directory: Path) -> HostEntry:
-    ours = Record.of(record.fields.get("prestow") or {}, record.at("prestow"), _OURS)
-    if wrong := ours.fields.keys() - _OURS:
-        raise InvalidError(f"{ours.at(printable(min(wrong)))}: no such key; known are {', '.join(sorted(_OURS))}")
-    connect = {"connect": _seconds(record, "dial_timeout")} if record.has("dial_timeout") else {}
+    ours = own_keys(record)
+    connect = {"connect": seconds(record, "dial_timeout")} if record.has("dial_timeout") else {}
     return HostEntry(
         url=f"https://{url}" if url and "://" not in url else url,
         capabilities=_capabilities(record),
@@ -215,10 +212,11 @@ def _entry(url: str, record: Record, directory: Path) -> HostEntry:
         ),
         headers=tuple(_headers(record)),
         override_path=_flag(record, "override_path"),
-        timeouts=tuple({**connect, **_timeouts(ours)}.items()),
-        proxy=_proxy(ours),
-        connections=_positive(ours, "connections"),
-        rate=_positive(ours, "rate"),
+        timeouts=tuple({**connect, **ours.timeouts}.items()),
+        proxy=ours.proxy,
+        connections=ours.connections,
+        rate=ours.rate,
+        credentials=ours.credentials,
     )
 
 
@@ -257,42 +255,8 @@ def _headers(record: Record) -> Iterator[tuple[str, str]]:
         yield from ((name, value) for value in _one_or_more(headers, name))
 
 
-def _timeouts(ours: Record) -> dict[str, float]:
-    known = frozenset({*_WAITS, "least_rate"})
-    record = Record.of(ours.fields.get("timeouts") or {}, ours.at("timeouts"), known)
-    if wrong := record.fields.keys() - known:
-        raise InvalidError(f"{record.at(printable(min(wrong)))}: no such key; known are {', '.join(sorted(known))}")
-    found: dict[str, float] = {name: _seconds(record, name) for name in record.fields.keys() & _WAITS}
-    return {**found, "rate": record.whole("least_rate")} if record.has("least_rate") else found
-
-
-def _proxy(ours: Record) -> ProxyChoice:
-    text = ours.text("proxy", "")
-    if text == "none":
-        return None
-    return Proxy.parse(text, ours.at("proxy")) if text else "default"
-
-
-def _positive(ours: Record, name: str) -> int | None:
-    if not ours.has(name):
-        return None
-    value = ours.whole(name)
-    if value < 1:
-        raise InvalidError(f"{ours.at(name)}: expected a number above 0, found {value}")
-    return value
-
-
 def _flag(record: Record, name: str) -> bool:
     value = record.fields.get(name, False)
     if not isinstance(value, bool):
         raise InvalidError(f"{record.at(name)}: expected true or false")
     return value
-
-
-def _seconds(record: Record, name: str) -> float:
-    """Return the seconds of a duration as Go writes them: ``1m30s``, ``500ms``."""
-    text = record.text(name)
-    total = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
-    if not _DURATION.fullmatch(text) or total <= 0:
-        raise InvalidError(f"{record.at(name)}: expected a duration such as 10s or 1m30s, found {printable(text)!r}")
-    return total

@@ -16,7 +16,7 @@ from prestow.registry.hosts import Options
 from prestow.registry.http import Connections, Request, Response
 from prestow.registry.network import Reach
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_HOPS = 10
 
 
@@ -31,7 +31,7 @@ def follow(connections: Connections, request: Request) -> Iterator[Response]:
     start = request.url
     for _ in range(1 + MAX_HOPS):
         with connections.exchange(request) as response:
-            if response.status not in _REDIRECTS or request.method == "POST":
+            if response.status not in REDIRECTS or request.method == "POST":
                 yield response
                 return
             request = next_hop(request, response.header("Location"), response.reach, connections.options)

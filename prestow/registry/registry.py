@@ -58,14 +58,16 @@ class RegistrySource:
     Args:
         reference: what to pull; a digest in it counts, and its tag does not.
         client: the process's client.
+        credentials: name of those for the registry itself, in the place of those that its hosts file names.
     """
 
-    def __init__(self, reference: Reference, client: Client) -> None:
+    def __init__(self, reference: Reference, client: Client, credentials: str = "") -> None:
         """Ask nothing yet."""
         self._reference = reference
         self._client = client
         self.server: str | None = None
         self.quota: Quota | None = None
+        self._credentials = credentials
         self._gave: dict[Digest, list[Endpoint]] = {}
         self._rejected: set[str] = set()
 
@@ -170,7 +172,7 @@ class RegistrySource:
 
     def _in_order(self, capability: Capability) -> list[Endpoint]:
         """Return the servers to ask; mirrors that are set aside come last, behind the registry itself."""
-        found = endpoints(self._reference.domain, self._client.options, capability)
+        found = endpoints(self._reference.domain, self._client.options, capability, self._credentials)
         found = tuple(each for each in found if not (each.is_mirror and each.base.origin in self._rejected))
         return sorted(found, key=lambda endpoint: endpoint.is_mirror and self._is_aside(endpoint))
 

@@ -9,11 +9,13 @@ Two implementations: a registry over HTTP (``registry.py``), and an OCI image la
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, Self
 
+from prestow.errors import InvalidError
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import LayoutReference, Reference
-from prestow.registry.credentials import ANONYMOUS, Credentials
+from prestow.registry.credentials import ANONYMOUS, Credentials, FindNamed, Named
 from prestow.registry.health import Health
 from prestow.registry.hosts import Options
 from prestow.registry.layout import LayoutSource
@@ -83,6 +85,9 @@ class Sources:
         credentials: who we are to them.
         health: which mirrors are set aside.
         pacing: what each server is asked to bear.
+
+    Attributes:
+        find_named: reads named credentials; the edge sets it, since these are blocks at the Prefect API.
     """
 
     def __init__(
@@ -95,14 +100,18 @@ class Sources:
     ) -> None:
         """Open nothing yet."""
         self._options = options
-        self._credentials = credentials
+        self._credentials = replace(credentials, find_named=self._find_named)
         self._health = health
         self._pacing = pacing
+        self.find_named: FindNamed = credentials.find_named
         self._lock = threading.Lock()
         self._client: Client | None = None
 
-    def open(self, reference: Reference | LayoutReference) -> Source:
-        """Return the source of a reference; nothing is asked yet."""
+    def open(self, reference: Reference | LayoutReference, credentials: str | None = None) -> Source:
+        """Return the source of a reference; nothing is asked yet.
+
+        ``credentials`` are a name, for the reference's own registry and for none of its mirrors.
+        """
         if isinstance(reference, LayoutReference):
             return LayoutSource(reference)
         from prestow.registry.client import Client
@@ -113,7 +122,23 @@ class Sources:
                 self._client = Client(
                     self._options, credentials=self._credentials, health=self._health, pacing=self._pacing
                 )
-            return RegistrySource(reference, self._client)
+            return RegistrySource(reference, self._client, credentials or "")
+
+    def check_named(self, credentials: str, *, bound: bool) -> None:
+        """Check that there are credentials of a name; if ``bound``, that they say which registry they are for.
+
+        Raises:
+            PrestowError: as ``find_named``.
+            InvalidError: they do not say which registry they are for.
+        """
+        if not self.find_named(credentials).registry and bound:
+            raise InvalidError(
+                f"credentials {credentials} are for any registry, and several may be asked here: "
+                "set their registry, so that no other one gets them"
+            )
+
+    def _find_named(self, name: str) -> Named:
+        return self.find_named(name)
 
     def close(self) -> None:
         """Close all connections."""

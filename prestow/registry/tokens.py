@@ -1,14 +1,16 @@
 """Tokens: what a token service is asked, and how (distribution: "Token" and "OAuth2 Token Authentication").
 
-    no credential         GET  realm?service=…&scope=…
-    user and password     GET  realm?service=…&scope=…, Authorization: Basic …
-      where that fails    POST realm, grant_type=password&service=…&scope=…&username=…&password=…
-    identity token        POST realm, grant_type=refresh_token&service=…&scope=…&refresh_token=…
+    no credential         GET   realm?service=…&scope=…
+    user and password     POST  realm, grant_type=password&service=…&scope=…&username=…&password=…
+    identity token        POST  realm, grant_type=refresh_token&service=…&scope=…&refresh_token=…
+      not by POST here    GET   realm?service=…&scope=…, Authorization: Basic …
 
-``GET`` goes first, although containerd begins with ``POST`` (``core/remotes/docker/auth/fetch.go``): docker and podman
-send passwords by ``GET`` only, so every service knows it, while GCR, Artifactory and ACR refuse the ``POST``, which
-would cost a request more. A service that answers 400, 401, 404 or 405 is asked the other way once; the way that works
-is used for this realm as long as the process lives. A ``POST`` is never redirected: its body has the secret.
+A secret goes by ``POST`` first, as containerd sends it (``core/remotes/docker/auth/fetch.go``), so that it is in no
+header that a service or a proxy writes down. Some services know ``GET`` only, and answer a ``POST`` with 400 (ACR), 401
+(Artifactory), 404 (GCR) or 405: they are asked by ``GET`` once more. The way that works is the first one for this
+service as long as the process lives; should it take ``GET`` no longer (404, 405), it is asked by ``POST`` again. A
+``POST`` is never redirected: its body has the secret. A service that redirects it is asked by ``GET``, whose secret
+stays behind at the first redirect to another origin.
 """
 
 import re
@@ -25,7 +27,7 @@ from prestow.registry.hosts import Timeouts, Tls
 from prestow.registry.http import Connections, Request
 from prestow.registry.network import Reach
 from prestow.registry.proxy import ProxyChoice
-from prestow.registry.redirects import follow
+from prestow.registry.redirects import REDIRECTS, follow
 from prestow.registry.url import Url
 
 _CLIENT = "prestow"
@@ -35,7 +37,10 @@ _LONGEST_TOKEN = 1 << 16
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750, section 2.1
 _SHORTEST, _LONGEST = 60.0, 3600.0  # seconds that a token is used
 _ANSWER_FIELDS = frozenset({"token", "access_token", "expires_in", "issued_at", "refresh_token"})
-_ASK_OTHERWISE = frozenset({400, 401, 404, 405})  # containerd's statuses after which it asks by GET
+_NOT_BY = {  # statuses after which a service is asked the other way; of a POST containerd's, and redirects
+    "POST": REDIRECTS | {400, 401, 404, 405},
+    "GET": frozenset({404, 405}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Tokens:
     def __init__(self, connections: Connections) -> None:
         """Know no service yet."""
         self._connections = connections
-        self._methods: dict[Url, str] = {}
+        self._methods: dict[tuple[Url, bool], str] = {}
 
     def fetch(self, question: Question, credential: Credential | None) -> Token:
         """Return a token; the credential is sent, so the service must be one that may have it.
@@ -104,35 +109,36 @@ class Tokens:
             InvalidError: its answer is no token, or breaks a rule.
             UnavailableError: it does not answer.
         """
-        requests = list(_requests(question, credential))
-        known = [request for request in requests if request.method == self._methods.get(question.realm)]
+        service = (question.realm, bool(credential and credential.username))
+        requests = sorted(_requests(question, credential), key=lambda each: each.method != self._methods.get(service))
         errors: list[PrestowError] = []
-        for request in known or requests:
+        for request in requests:
             with follow(self._connections, request) as response:
                 if response.status == HTTPStatus.OK:
                     kind = printable(response.media_type) or "no type"
                     what = f"token for {question.registry} from {question.realm.origin} ({kind})"
                     token = _read(response.read(_LARGEST_ANSWER), what)
-                    if len(requests) > 1:
-                        self._methods[question.realm] = request.method
+                    if credential is not None:
+                        self._methods[service] = request.method
                     return token
                 response.advice = question.advice
                 errors.append(failure(response, f"token for {question.registry}"))
-                if response.status not in _ASK_OTHERWISE:
+                if response.status not in _NOT_BY[request.method]:
                     raise errors[-1]
         # A service that refuses the password says more than one that does not know how it was asked.
-        raise next((error for error in errors if isinstance(error, UnauthorizedError)), errors[0])
+        raise next((error for error in errors if isinstance(error, UnauthorizedError)), errors[-1])
 
 
 def _requests(question: Question, credential: Credential | None) -> Iterator[Request]:
-    """Yield the ways to ask, the first one first."""
+    """Yield the ways to ask, the usual first one first."""
     if credential is None:
         yield question.get()
-    elif not credential.username:
-        yield question.post(grant_type="refresh_token", refresh_token=credential.secret)
-    else:
-        yield question.get(("Authorization", credential.basic))
+        return
+    if credential.username:
         yield question.post(grant_type="password", username=credential.username, password=credential.secret)
+    else:
+        yield question.post(grant_type="refresh_token", refresh_token=credential.secret)
+    yield question.get(("Authorization", credential.basic))
 
 
 def _read(raw: bytes, what: str) -> Token:

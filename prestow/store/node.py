@@ -65,7 +65,7 @@ class Node(OpenedStore):
         from prestow.registry.source import Sources
 
         places = credential_places(self.settings.docker_config)
-        files = CredentialFiles(places.files, places.text, places.required)
+        files = CredentialFiles(places.files, places.text, places.required, places.dockercfg)
         credentials = Credentials(files.find, files.places)
         return Sources(self.registry_options, credentials=credentials, health=self.health, pacing=self.pacing)
 
@@ -109,13 +109,13 @@ class Node(OpenedStore):
             chunk=settings.registry_chunk_bytes,
         )
 
-    def source(self, reference: str) -> "Source":
-        """Return the source that a reference names.
+    def source(self, reference: str, credentials: str | None = None) -> "Source":
+        """Return the source that a reference names; ``credentials`` are a name, see :meth:`Sources.open`.
 
         Raises:
             InvalidError: neither a reference nor a layout.
         """
-        return self.sources.open(parse_source(reference))
+        return self.sources.open(parse_source(reference), credentials)
 
     @cached_property
     def snapshotters(self) -> "tuple[Maintained, ...]":

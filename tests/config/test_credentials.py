@@ -30,6 +30,7 @@ def test_files_are_those_of_podman_and_then_of_docker(environment: dict[str, str
 
     assert places.files == tuple(Path(file).expanduser() for file in expected)
     assert places.required == ("REGISTRY_AUTH_FILE" if len(expected) == 1 else "")
+    assert places.dockercfg == (None if len(expected) == 1 else Path("~/.dockercfg").expanduser())
 
 
 def test_the_file_of_the_setting_is_used_alone() -> None:
@@ -38,6 +39,7 @@ def test_the_file_of_the_setting_is_used_alone() -> None:
     places = credential_places(Path("/chosen.json"), environment)
 
     assert (places.files, places.text, places.required) == ((Path("/chosen.json"),), "", "")
+    assert places.dockercfg is None
 
 
 def test_a_document_in_a_variable_is_taken_and_not_shown() -> None:

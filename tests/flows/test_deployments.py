@@ -19,6 +19,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from flows.deploying import deploy
 from flows.local_server.ensure import Server, environment
 from prestow.errors import PreconditionError
+from tasks.registry_credentials import RegistryCredentials
 from tests.prefect_records import events, log_lines, task_runs
 from tests.registries import DockerRegistry
 from tests.wheels import ROOT, Installed
@@ -111,6 +112,17 @@ def test_deploying_makes_a_pool_of_processes_and_all_deployments(deployed: dict[
     with get_client(sync_client=True) as client:
         assert client.read_work_pool("prestow").type == "process"
         assert len([each for each in client.read_deployments() if each.work_pool_name == "prestow"]) == len(NAMES)
+
+
+@pytest.mark.usefixtures("deployed")
+def test_deploying_registers_the_form_of_registry_credentials() -> None:
+    with get_client(sync_client=True) as client:
+        kind = client.read_block_type_by_slug("registry-credentials")
+        schema = client.read_block_schema_by_checksum(RegistryCredentials._calculate_schema_checksum())
+
+    assert (kind.name, schema.block_type_id) == ("Registry Credentials", kind.id)
+    assert sorted(schema.fields["secret_fields"]) == ["identity_token", "password"]
+    assert set(schema.fields["properties"]) == {"username", "password", "identity_token", "registry"}
 
 
 def test_schedules_are_there_and_wait_to_be_switched_on(deployed: dict[str, Any]) -> None:

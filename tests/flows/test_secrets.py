@@ -13,6 +13,7 @@ from flows.prune import prune
 from flows.pull import pull
 from flows.run import run
 from flows.variables import REFERENCE
+from prestow.registry.credentials import NAME
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -25,6 +26,8 @@ def test_no_flow_takes_a_secret_but_by_reference(flow: "Flow[..., object]") -> N
     schema = parameter_schema(flow).model_dump_for_openapi()
 
     named = {name for name in schema["properties"] if any(word in name.lower() for word in WORDS)}
-    assert named == ({"secrets"} if flow.name in {"bundle", "run"} else set())
-    assert all(schema["properties"][name]["items"]["pattern"] == REFERENCE for name in named)
+    secrets = {"secrets"} if flow.name in {"bundle", "run"} else set()
+    assert named == secrets | (set() if flow.name == "prune" else {"credentials"})
+    assert all(schema["properties"][name]["items"]["pattern"] == REFERENCE for name in secrets)
+    assert all(schema["properties"][name]["anyOf"][0]["pattern"] == NAME for name in named - secrets)
     assert '"format": "password"' not in json.dumps(schema)

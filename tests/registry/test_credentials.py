@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from prestow.errors import InvalidError, NotFoundError, PrestowError, UnavailableError
 from prestow.registry.credentials import Credential, CredentialFiles, anonymous
 from prestow.registry.helper import ask_helper
+from tests.registries import PASSWORD, USER, docker_registry
 
 WriteConfig = Callable[[object], CredentialFiles]
 InstallHelper = Callable[[str, str], str]
@@ -155,11 +158,65 @@ def test_documents_are_asked_in_order_and_the_variable_first(tmp_path: Path) -> 
     assert credentials.places == ("DOCKER_AUTH_CONFIG", str(tmp_path / "none"), str(first), str(second))
 
 
-def test_a_broken_document_in_the_variable_is_named_and_not_shown() -> None:
-    for text in (CANARY, json.dumps({"auths": {"a.example": {"auth": CANARY + "!"}}}), "\udcff" + CANARY):
-        with pytest.raises(InvalidError, match="DOCKER_AUTH_CONFIG") as caught:
-            CredentialFiles((), text).find("a.example", "app")
-        assert CANARY not in str(caught.value)
+@pytest.mark.parametrize(
+    "text",
+    [
+        CANARY,
+        f"[{CANARY!r}",
+        json.dumps([CANARY]),
+        json.dumps({"auths": CANARY}),
+        json.dumps({"auths": {"a.example": {"auth": CANARY + "!"}}}),
+        "\udcff" + CANARY,
+    ],
+)
+def test_a_broken_document_in_the_variable_is_a_warning_that_names_it_and_the_files_are_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    (tmp_path / "auth.json").write_text(json.dumps({"auths": {"a.example": {"auth": encoded("me:secret")}}}))
+    credentials = CredentialFiles((tmp_path / "auth.json",), text)
+
+    assert credentials.find("a.example", "app") == Credential("me", "secret")
+
+    (record,) = caplog.records
+    assert (record.levelname, record.name) == ("WARNING", "prestow.registry.credentials")
+    assert record.getMessage().startswith("DOCKER_AUTH_CONFIG: ")
+    assert "it is ignored: correct the variable, or unset it" in record.getMessage()
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("a.example", "a.example"),
+        ("https://a.example/v1/", "a.example"),
+        ("http://a.example:5000/any/thing", "a.example:5000"),
+        ("a.example/team", "a.example"),
+    ],
+)
+def test_docker_s_oldest_file_has_hosts_at_its_top_and_comes_last(tmp_path: Path, key: str, name: str) -> None:
+    (tmp_path / ".dockercfg").write_text(json.dumps({key: {"auth": encoded("old:secret"), "email": "me@a.example"}}))
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {"both.example": {"auth": encoded("new:secret")}}}))
+    credentials = CredentialFiles((tmp_path / "config.json",), dockercfg=tmp_path / ".dockercfg")
+
+    assert credentials.find(name, "team/app") == Credential("old", "secret")
+    assert credentials.find("other.example", "team/app") is None
+    assert credentials.find("both.example", "team/app") == Credential("new", "secret")
+    assert credentials.places == (str(tmp_path / "config.json"), str(tmp_path / ".dockercfg"))
+
+
+def test_skopeo_reads_docker_s_oldest_file_in_the_same_way(tmp_path: Path, demo_layout: Path) -> None:
+    with docker_registry(tmp_path / "registry", password=True) as registry:
+        registry.push(demo_layout, "demo", "team/app:demo")
+        login = encoded(f"{USER}:{PASSWORD}")
+        (tmp_path / ".dockercfg").write_text(json.dumps({f"http://{registry.domain}/v1/": {"auth": login}}))
+        command = ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{registry.domain}/team/app:demo"]
+        env = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(tmp_path)}
+
+        subprocess.run(command, env=env, check=True, capture_output=True, timeout=120)
+
+    found = CredentialFiles((), dockercfg=tmp_path / ".dockercfg").find(registry.domain, "team/app")
+    assert found == Credential(USER, PASSWORD)
 
 
 def test_a_required_file_must_not_be_missing(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ idle = "1.5s"
 least_rate = 100
 
 [host."http://plain.example/team/proxy"]
-prestow = { proxy = "none" }
+prestow = { proxy = "none", credentials = "block:plain-1" }
 override_path = true
 capabilities = ["resolve", "referrers"]
 """
@@ -79,6 +79,9 @@ def test_every_key_counts_in_each_of_its_forms(tmp_path: Path) -> None:
         "z.example": "default", "a.example:5000": "http://proxy.example:3128", "plain.example": "None",
         "registry.example": "default",
     }  # fmt: skip
+    assert {name: endpoint.credentials for name, endpoint in found.items() if endpoint.credentials} == {
+        "plain.example": "block:plain-1"
+    }
     assert [endpoint.is_mirror for endpoint in found.values()] == [True, True, False, True]
 
 
@@ -163,7 +166,12 @@ def test_the_server_is_where_the_file_says(tmp_path: Path, domain: str, text: st
         ("[header]\nX = 1", "X: expected"),
         ("host = 'a.example'", "host: expected tables"),
         ("[host]\n'a.example' = 1", "host.'a.example': expected an object"),
-        ("[prestow]\nspeed = 1", "prestow: speed: no such key; known are connections, proxy, rate, timeouts"),
+        (
+            "[prestow]\nspeed = 1",
+            "prestow: speed: no such key; known are connections, credentials, proxy, rate, timeouts",
+        ),
+        ('[prestow]\ncredentials = "canary"', "prestow: credentials: expected block:NAME"),
+        ('[host."https://a.example".prestow]\ncredentials = 1', "prestow: credentials: expected a string"),
         ("[prestow]\nproxy = 'socks5://user:canary@p.example'", "prestow: proxy: SOCKS proxies are not supported"),
         ("[prestow]\nproxy = 1", "prestow: proxy: expected a string"),
         ("[prestow.timeouts]\nwait = '1s'", "timeouts: wait: no such key; known are blob"),

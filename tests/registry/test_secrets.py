@@ -28,6 +28,7 @@ from tests.registries import Access, Fault, FaultRegistry
 AMD64 = Platform("linux", "amd64")
 CANARY = "canary-9f3c"
 LOGIN = base64.b64encode(f"{CANARY}:{CANARY}".encode()).decode()
+PATIENT = Timeouts()
 ECHO = b'{"errors":[{"code":"DENIED","message":"' + CANARY.encode() + b'"}]}'
 FAULTS = [
     Fault(status=401, body=ECHO),
@@ -66,7 +67,7 @@ def test_no_failure_tells_a_secret(
     fault_registry.access = Access(fault_registry.url + "/token")
     layer = put_blob(fault_registry.layout, b"x" * 1000, OCI_LAYER)
     content = LocalStore(tmp_path / "content", tmp_path / "ingest", durable=False)
-    options = Options(timeouts=replace(Timeouts(), document=0.3, blob=0.3, idle=0.2))
+    options = Options(timeouts=PATIENT if not fault.silent else replace(PATIENT, document=1, blob=1, idle=1))
     reference = Reference.parse(f"{fault_registry.domain}/team/app:demo")
 
     with Sources(options, credentials=Credentials(lambda *_: Credential(CANARY, CANARY))) as sources:
@@ -118,10 +119,10 @@ def test_no_token_service_s_failure_shows_a_secret_from_anywhere(
     caplog.set_level(logging.INFO)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     fault_registry.access = Access(fault_registry.url + "/token")
-    fault_registry.on("/token", Fault(status=401, body=ECHO), method="GET", times=1)
+    fault_registry.on("/token", Fault(status=401, body=ECHO), method="POST", times=1)
     fault_registry.on("/token", fault)
     files = origin(tmp_path, fault_registry.domain)
-    options = Options(timeouts=replace(Timeouts(), document=0.3, blob=0.3, idle=0.2))
+    options = Options(timeouts=PATIENT if not fault.silent else replace(PATIENT, document=1, blob=1, idle=1))
 
     with Sources(options, credentials=Credentials(files.find, files.places)) as sources:
         source = sources.open(Reference.parse(f"{fault_registry.domain}/team/app:demo"))

@@ -1,16 +1,20 @@
 """The verb ``fsck``: a table or a document, and an exit status."""
 
 import os
+import secrets
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from flows.pull import pull
 from prestow.digest import Digest
 from prestow.store.node import open_node
+from tasks.registry_credentials import RegistryCredentials
 from tests.conformance.snapshotter_damage import flip
 from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.flows.cli.test_reading import loaded
+from tests.registries import PASSWORD, USER, Access, FaultRegistry
 
 
 @pytest.fixture
@@ -72,6 +76,37 @@ def test_what_is_damaged_is_repaired(called: Called, layer: Path) -> None:
     assert "decompressed again" in done.out
     assert "2 repaired" in done.out
     assert "damaged" not in again.out
+
+
+def test_a_repair_reads_the_block_that_it_names_and_needs_prefect_for_nothing_else(
+    called: Called, home: Path, fault_registry: FaultRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRESTOW_DOCKER_CONFIG", str(home.parent / "none.json"))
+    name = f"test-{secrets.token_hex(4)}"
+    block = RegistryCredentials(username=USER, password=SecretStr(PASSWORD), registry=fault_registry.domain)
+    block.save(name)
+    reference = f"{fault_registry.own}/demo:demo"
+    found = pull(reference, driver="native", home=str(home), credentials=f"block:{name}").layers[1]
+    fault_registry.access = Access(None)
+    for digest in (found.digest, found.diff_id):
+        flip(open_node(str(home)).content.path(Digest(digest)))
+
+    refused = called("fsck", "--all", "--repair")
+    done = called("fsck", "--all", "--repair", "--credentials", f"block:{name}")
+    block.delete(name)
+    gone = called("fsck", "--all", "--repair", "--credentials", f"block:{name}")
+
+    assert (refused.status, done.status, gone.status) == (5, 0, 3)
+    assert "wants a user name and a password" in refused.out
+    assert "fetched again" in done.out
+    assert "create it there, or name another" in gone.err
+    assert PASSWORD not in f"{refused}{done}{gone}"
+
+
+def test_credentials_are_for_a_repair(called: Called) -> None:
+    done = called("fsck", "--all", "--credentials", "block:a")
+
+    assert (done.status, "add --repair" in done.err) == (2, True)
 
 
 @pytest.mark.long

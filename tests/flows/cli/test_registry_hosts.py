@@ -53,14 +53,18 @@ def test_a_pull_with_a_broken_hosts_file_names_file_and_key(called: Called, host
 
 
 def test_doctor_says_which_file_decides_for_a_registry(called: Called, hosts: Path) -> None:
-    hub = write(hosts, "docker.io", '[host."https://mirror.example"]\nspeed = 1')
+    hub = write(
+        hosts,
+        "docker.io",
+        '[prestow]\ncredentials = "block:hub"\n[host."https://mirror.example"]\nspeed = 1',
+    )
     port = write(hosts, "r.example_5000_", "ca = 1")
     default = write(hosts, "_default", 'server = "https://cache.example"')
 
     assert checks(called) == {
         "registry docker.io": (
             True,
-            f"{hub}: https://mirror.example/v2, then https://registry-1.docker.io/v2",
+            f"{hub}: https://mirror.example/v2, then https://registry-1.docker.io/v2 with credentials block:hub",
             "unknown keys, ignored: host.'https://mirror.example'.speed",
         ),
         "registry r.example:5000": (False, f"{port}: ca: expected an array of strings, found a number", ""),

@@ -19,7 +19,11 @@ from tests.prefect_records import ended
 from tests.wheels import ROOT
 from tests.workers import created, without_prefect, worker
 
-OWN = {"PRESTOW_DEPLOYED_HOMES": "[]", "PRESTOW_DEPLOYED_REGISTRIES": json.dumps(["registry.example/team/*"])}
+OWN = {
+    "PRESTOW_DEPLOYED_HOMES": "[]",
+    "PRESTOW_DEPLOYED_REGISTRIES": json.dumps(["registry.example/team/*"]),
+    "PRESTOW_DEPLOYED_SECRETS": json.dumps(["env:OTHER", "block:team-*"]),
+}
 
 
 FLOWS = ("bundle", "prepull", "prune", "pull", "run", "fsck")
@@ -67,6 +71,11 @@ def executed(flow: str, **parameters: object) -> State:
         ("prepull", {"images": ["registry.example/team/app", "ubuntu"]}, "deployed_registries"),
         ("run", {"reference": "ubuntu"}, "deployed_registries"),
         ("bundle", {"reference": "ubuntu", "directory": "{}/bundle"}, "deployed_directories"),
+        ("pull", {"reference": "registry.example/team/app", "credentials": "block:other"}, "deployed_secrets"),
+        ("prepull", {"images": ["registry.example/team/app"], "credentials": "block:other"}, "deployed_secrets"),
+        ("bundle", {"reference": "registry.example/team/app", "credentials": "block:other"}, "deployed_secrets"),
+        ("run", {"reference": "registry.example/team/app", "credentials": "block:other"}, "deployed_secrets"),
+        ("fsck", {"credentials": "block:other"}, "deployed_secrets"),
     ],
 )
 def test_a_deployed_run_fails_with_the_setting_that_does_not_allow_it(
@@ -85,6 +94,14 @@ def test_a_deployed_run_fails_with_the_setting_that_does_not_allow_it(
 def test_the_hosts_own_store_is_allowed(own_store: Path) -> None:
     assert executed("prune", home=str(own_store)).is_completed()
     assert executed("prune").is_completed()
+
+
+def test_credentials_that_the_host_allows_are_looked_for(own_store: Path) -> None:
+    reference = "registry.example/team/app"
+
+    state = executed("pull", reference=reference, credentials="block:team-none-such")
+
+    assert "no Registry Credentials block 'team-none-such'" in str(state.message)
 
 
 def test_an_image_that_is_not_to_be_pulled_may_have_any_name(own_store: Path) -> None:

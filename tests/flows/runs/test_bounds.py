@@ -28,6 +28,28 @@ def test_nothing_else_is_allowed(tmp_path: Path, outside: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("patterns", "name", "allowed"),
+    [
+        ((), "block:a", False),
+        (("env:*", "file:*"), "block:a", False),
+        (("block:a",), "block:a", True),
+        (("block:a",), "block:ab", False),
+        (("block:team-*",), "block:team-a", True),
+        (("block:*",), "block:a", True),
+    ],
+)
+def test_credentials_are_allowed_by_a_pattern_and_none_by_default(
+    patterns: tuple[str, ...], name: str, *, allowed: bool
+) -> None:
+    bounds = Bounds(secrets=patterns)
+    if allowed:
+        bounds.check_credentials(name)
+        return
+    with pytest.raises(OutOfBoundsError, match=f"{name}.*setting deployed_secrets"):
+        bounds.check_credentials(name)
+
+
+@pytest.mark.parametrize(
     ("pattern", "image", "allowed"),
     [
         ("*", "ubuntu", True),

@@ -1,0 +1,79 @@
+"""Blocks with the credentials of registries: what a name ``block:NAME`` of credentials stands for.
+
+A block is read from the API that records the run, each time that a registry asks who we are: a changed password counts
+at once, and its value goes to nothing but the engine.
+"""
+
+from typing import Any, ClassVar
+
+from httpx import TransportError
+from prefect.blocks.core import Block
+from prefect.exceptions import PrefectHTTPStatusError
+from pydantic import ConfigDict, Field, SecretStr
+
+from prestow.errors import InvalidError, NotFoundError, UnavailableError
+from prestow.reference import is_domain
+from prestow.registry.credentials import Credential, Named, check_name
+
+
+class RegistryCredentials(Block):
+    """User and password, or an identity token, for a container registry; prestow's flows name them as block:NAME."""
+
+    _block_type_name: ClassVar[str | None] = "Registry Credentials"
+    _block_type_slug: ClassVar[str | None] = "registry-credentials"
+    _code_example: ClassVar[str | None] = (
+        "```python\nfrom prestow.flows import pull\n\n"
+        'pull("registry.example/team/app:1.0", credentials="block:BLOCK_NAME")\n```'
+    )
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # a password is among the input
+
+    username: str | None = Field(default=None, description="User name; leave it empty with an identity token")
+    password: SecretStr | None = Field(default=None, description="Password or access token of the user")
+    identity_token: SecretStr | None = Field(default=None, description="Identity token, in the place of a password")
+    registry: str | None = Field(
+        default=None,
+        description="The one registry that may have them, as host[:port] such as registry.example; empty for any",
+    )
+
+    def named(self, name: str) -> Named:
+        """Return what the block has, checked here: Prefect's UI checks no more than the types.
+
+        Raises:
+            InvalidError: it has not exactly one of both kinds, or its registry is none.
+        """
+        username = self.username or ""
+        password, token = (
+            "" if secret is None else secret.get_secret_value() for secret in (self.password, self.identity_token)
+        )
+        if bool(token) == bool(password) or bool(password) != bool(username):
+            raise InvalidError(
+                f"credentials {name}: set username and password in the block, or the identity token alone"
+            )
+        if self.registry and not is_domain(self.registry):
+            raise InvalidError(f"credentials {name}: set registry in the block to a host[:port], such as docker.io")
+        return Named(Credential(username, password or token), self.registry or "")
+
+
+def find_named(name: str) -> Named:
+    """Return what a name of credentials stands for at this process's Prefect API.
+
+    Raises:
+        InvalidError: the name or the block breaks a rule.
+        NotFoundError: there is no such block.
+        UnavailableError: the API does not answer.
+    """
+    block_name = check_name(name).removeprefix("block:")
+    try:
+        block: Any = RegistryCredentials.load(block_name, _sync=True)  # type: ignore[call-arg]  # Prefect's decorator takes it
+    except ValueError:
+        raise NotFoundError(
+            f"credentials {name}: the Prefect API has no Registry Credentials block {block_name!r}; "
+            "create it there, or name another"
+        ) from None
+    except RuntimeError:  # of a block whose fields have other types
+        raise InvalidError(f"credentials {name}: the block is not valid; save it again") from None
+    except (TransportError, PrefectHTTPStatusError) as error:
+        raise UnavailableError(f"credentials {name}: the Prefect API fails ({type(error).__name__})") from error
+    named: Named = block.named(name)
+    return named
