@@ -77,7 +77,8 @@ class Client:
             except UnavailableError as error:
                 if not error.retry_after:
                     raise
-                raise self.pacing.rest(endpoint, error.retry_after, str(error)) from error
+                why = str(error).partition(": ")[2]  # without what was asked for
+                raise self.pacing.rest(endpoint, error.retry_after, why or str(error)) from error
 
     @contextmanager
     def _answered(self, endpoint: Endpoint, request: Request, repository: str) -> Iterator[Response]:

@@ -21,7 +21,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -62,10 +62,11 @@ class Rest:
 
     def error(self, now: float) -> UnavailableError:
         """Return the error of a request that is not sent, given the seconds since 1970."""
-        left, end = max(self.until - now, 0.0), datetime.fromtimestamp(self.until, UTC)
-        shown = f"{end:%H:%M:%S}" if left <= PATIENCE else f"{end:%Y-%m-%d %H:%M:%S}"
+        end = (
+            f", until {datetime.fromtimestamp(self.until, UTC):%Y-%m-%d %H:%M:%S} UTC" if self.asked > PATIENCE else ""
+        )
         return UnavailableError(
-            f"{self.server} asked for {self.asked:.0f} s, until {shown} UTC: {self.why}", retry_after=left
+            f"{self.server} asked for {self.asked:.0f} s{end}: {self.why}", retry_after=max(self.until - now, 0.0)
         )
 
 
@@ -122,10 +123,15 @@ class Pacing:
         return tuple(sorted(found, key=lambda rest: rest.server))
 
     def rest(self, endpoint: Endpoint, seconds: float, why: str) -> UnavailableError:
-        """Leave a server alone for as long as it asked, and return the error that says so."""
+        """Leave a server alone for as long as it asked, and return the error that says so.
+
+        Answers that were under way may ask for the same again: then the first of them is quoted.
+        """
         folder, now, before = self._folder(endpoint), self._clock(), self.resting(endpoint)
         record = Rest(endpoint.name, seconds, now + seconds, printable(why, _WHY))
-        if folder is not None and (before is None or before.until < record.until):
+        if before is not None and before.asked >= seconds:
+            record = replace(before, until=max(before.until, record.until))
+        if folder is not None and record != before:
             with _harmless(folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 replace_file(folder / "rest", json.dumps(asdict(record)).encode(), durable=False)

@@ -34,12 +34,12 @@ _TABLES = ("images", "generations", "containers", "snapshots", "leases", "lease_
 _PERMANENT = (
     "*.json", "names.log", "metadata.db", "metadata.db-*", "*.lock", "content/oci-layout", "content/index.json",
     "ingest/.locks/*", "prefect/results/*", "snapshots/*.json", "snapshots/*/.lock", "snapshots/*/.locks/*",
-    "snapshots/*/.looked",
+    "snapshots/*/.looked", "registries/*/*",
 )  # fmt: skip
 _FOLDERS = (
     "bundles", "bundles/.running", "bundles/.underway", "containers",
     "content", "content/blobs", "content/blobs/sha256", "ingest", "ingest/.locks", "looks",
-    "prefect", "prefect/results", "prefect/runs", "runtime", "snapshots",
+    "prefect", "prefect/results", "prefect/runs", "registries", "registries/*", "runtime", "snapshots",
     "snapshots/*", "snapshots/*/.locks", "snapshots/*/.new", "snapshots/*/.mounts", "trash",
 )  # fmt: skip
 

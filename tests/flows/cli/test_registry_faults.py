@@ -155,7 +155,7 @@ def test_a_wait_that_one_pull_is_asked_for_is_kept_by_all(prestow: Prestow, faul
     said = [process.communicate()[1] for process in pulls]
 
     assert [process.returncode for process in pulls] == [0, 0], said
-    assert f"{fault_registry.domain} asked for 2 s" in "".join(said)
+    assert f"{fault_registry.domain} asked for 2 s: " in "".join(said)
     refused, *_ = fault_registry.requests("/blobs/")
     assert not [seen for seen in fault_registry.seen if 0 < seen.at - refused.at < 2]
 
