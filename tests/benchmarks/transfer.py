@@ -2,15 +2,17 @@
 
     --size MIB   of the blob (1024)          --limit RATE   nginx's limit_rate of each connection, such as 20m
     --rounds N   after one that warms up (3) --folder DIR   a tmpfs (/dev/shm)
+    --kills N    prestow alone, killed N times within 0.1 to 0.6 s of its first byte, then left to end
 
 Prints, as JSON, the seconds of each contestant and of its processors, the medians as ratios to curl's and skopeo's, and
 the most memory that each took. prestow fetches, hashes, verifies and commits; curl only writes; skopeo copies the image
-to a directory.
+to a directory. With kills: the MiB that nginx sent beyond the blob's.
 """
 
 import argparse
 import json
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -30,6 +32,7 @@ from prestow.registry.hosts import Options
 from prestow.registry.pacing import Pacing
 from prestow.registry.source import Sources
 from tests.nginx import nginx
+from tests.processes import Child
 
 _FETCH = "fetch"
 _SERVER = f"""
@@ -84,6 +87,24 @@ def measured(command: list[str]) -> tuple[float, float, int]:
     return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
 
 
+def killed(command: list[str], home: Path, times: int) -> None:
+    """Run a command and kill it so many times, each soon after its first bytes came; then let it end."""
+    home.mkdir()
+    for _ in range(times):
+        before = _written(home)
+        with Child(command) as process:
+            while process.poll() is None and _written(home) == before:
+                time.sleep(0.005)
+            time.sleep(random.uniform(0.1, 0.6))
+            process.kill()
+    subprocess.run(command, check=True)
+
+
+def _written(home: Path) -> int:
+    """Return the bytes that the store takes."""
+    return sum(path.stat().st_blocks for path in home.rglob("*") if path.is_file())
+
+
 def main() -> None:
     """Let them take turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,6 +112,7 @@ def main() -> None:
     parser.add_argument("--limit", default="")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", default="/dev/shm")
+    parser.add_argument("--kills", type=int, default=0)
     args = parser.parse_args()
     times: dict[str, list[float]] = {}
     processors: dict[str, list[float]] = {}
@@ -103,6 +125,13 @@ def main() -> None:
             url = f"http://{server.domain}/v2/bench/app/blobs/{blob.digest}"
             ours = [sys.executable, "-m", "tests.benchmarks.transfer", _FETCH, str(home), server.domain]
             ours += [blob.digest, str(blob.size)]
+            if args.kills:
+                killed([*ours, "8"], home, args.kills)
+                server.process.terminate()
+                server.process.wait()
+                sent = sum(int(line["sent"]) for line in server.seen(blob.digest))
+                print(json.dumps({"MiB beyond the blob's": round((sent - blob.size) / (1 << 20), 1)}))
+                return
             skopeo = ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{server.domain}/bench/app:1"]
             contestants = {
                 "curl": ["curl", "-sf", "-o", str(home / "blob"), url],
