@@ -139,6 +139,8 @@ def test_a_wait_that_is_too_long_is_not_begun(prestow: Prestow, fault_registry: 
     assert [seen.method for seen in fault_registry.seen] == ["HEAD", "GET"]  # an answer to HEAD has no words
     assert prestow("pull", f"{fault_registry.own}:other").status == done.status
     assert len(fault_registry.seen) == 2
+    assert f"server {fault_registry.domain}" in (said := prestow("doctor").out)
+    assert "asked to be left alone for another" in said
 
 
 @pytest.mark.long
