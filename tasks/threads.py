@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from functools import wraps
 from threading import Semaphore
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from prefect.futures import PrefectConcurrentFuture
 from prefect.states import Pending
@@ -109,9 +109,16 @@ class Threads(ThreadPoolTaskRunner[R]):
     def __init__(self, max_workers: int | None = None) -> None:
         """Take the greatest number of threads."""
         super().__init__(max_workers)
-        self._places = Semaphore(PARALLEL_STEPS)
+        self._places: Semaphore | None = (
+            None  # made where the flow runs: a flow that is served is pickled with its runner
+        )
         self._begun: list[Future[Any]] = []
         self._token: Token | None = None
+
+    def __enter__(self) -> Self:
+        """Start, with all places free."""
+        self._places = Semaphore(PARALLEL_STEPS)
+        return super().__enter__()
 
     def submit(self, *args: Any, **kwargs: Any) -> Any:
         """Run a step in a thread, and remember by which token it may be told to end."""

@@ -177,7 +177,7 @@ def failures(secrets: str, signature: str, stranger: str) -> dict[str, Failure]:
         "b44-stalls": at("blobs/", Fault(stall_after=1)),
         "b45-silent": at("blobs/", Fault(silent=True)),
         "b46-length": at("blobs/", Fault(headers={"Content-Length": "-1"})),
-        "b47-encoding": at("blobs/", Fault(headers={"Content-Encoding": encoding})),
+        "b47-encoding": at("blobs/", Fault(headers={"Content-Encoding": encoding}, body=b"encoded")),
         "b48-headers": at("blobs/", Fault(raw=b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 30_000)),
         "b48-no-http": at("blobs/", Fault(raw=f"HTTP/1.1 {secrets}\r\n\r\n".encode())),
         "b48-no-header": at("blobs/", Fault(raw=f"HTTP/1.1 200 OK\r\n{secrets}\r\n\r\n".encode())),

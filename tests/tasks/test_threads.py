@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import cloudpickle
 import pytest
 from prefect import flow, task
 
@@ -72,6 +73,10 @@ def test_steps_that_wait_for_a_registry_keep_no_other_step_from_running(tmp_path
 
     assert run() <= PARALLEL_STEPS
     assert len(ATTEMPTS) == 2 * PARALLEL_STEPS
+
+
+def test_a_flow_with_these_threads_can_be_pickled_as_one_that_is_served_is() -> None:
+    assert cloudpickle.loads(cloudpickle.dumps(THREADS)).duplicate() is not THREADS
 
 
 class CaughtError(Exception):
