@@ -35,7 +35,7 @@ from prefect.workers.process import ProcessWorker
 from flows.dead_runs import crash_dead_runs
 from prestow.errors import PreconditionError, printable
 from prestow.project import module
-from tasks.registry_credentials import RegistryCredentials
+from tasks.registry_credentials import register
 
 Entry: TypeAlias = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ def deploy(project: Path) -> tuple[Deployed, ...]:
     document = yaml.safe_load((project / "deployments" / "prefect.yaml").read_text("utf-8"))
     entries = document["deployments"]
     steps = _filled(document["pull"], project)
-    RegistryCredentials.register_type_and_schema(_sync=True)  # type: ignore[call-arg]  # Prefect's decorator takes it
+    register()
     with get_client(sync_client=True) as client:
         for pool in {entry["work_pool"]["name"] for entry in entries}:
             _make_pool(client, pool)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from httpx import TransportError
 from prefect.blocks.core import Block
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
 from pydantic import ConfigDict, Field, SecretStr
 
 from prestow.errors import InvalidError, NotFoundError, UnavailableError
@@ -53,6 +53,14 @@ class RegistryCredentials(Block):
         if self.registry and not is_domain(self.registry):
             raise InvalidError(f"credentials {name}: set registry in the block to a host[:port], such as docker.io")
         return Named(Credential(username, password or token), self.registry or "")
+
+
+def register() -> None:
+    """Register the type of the blocks at the API, so that its UI has a form for them; again makes it up to date."""
+    try:
+        RegistryCredentials.register_type_and_schema(_sync=True)  # type: ignore[call-arg]  # Prefect's decorator takes it
+    except ObjectAlreadyExists:  # another process was here between Prefect's question and its answer
+        RegistryCredentials.register_type_and_schema(_sync=True)  # type: ignore[call-arg]  # likewise
 
 
 def find_named(name: str) -> Named:

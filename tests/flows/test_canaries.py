@@ -23,10 +23,11 @@ from tests.contents import contents
 from tests.flows.cli.conftest import Prestow
 from tests.image_factory import write_demo_image
 from tests.prefect_records import events, runs_of
-from tests.registries import Access, Fault, FaultRegistry
+from tests.registries import USER, Access, Fault, FaultRegistry
+from tests.registry_blocks import saved
 
 ROOT = Path(__file__).parents[2]
-KINDS = ("docker", "auth-file", "variable", "helper", "identity")
+KINDS = ("docker", "auth-file", "variable", "helper", "identity", "block")
 BUSY = ("b39-wait", "b39-nonsense")
 """Failures with names of the registry to themselves: who was asked to wait for a name asks it nothing more."""
 OTHERS = (*BUSY, "own-proxy", "refusing", "other-key")
@@ -98,7 +99,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, prefect_server: Server) -> Iterator[World]:
     ca = authority(tmp_path / "ca")
     names = ",".join(f"DNS:{name}.test" for name in ("*.registry", "mirror", "stranger"))
     certificate, key = ca.issue("server", f"subjectAltName={names}", "basicConstraints=critical,CA:FALSE")
@@ -135,7 +136,14 @@ def world(tmp_path: Path) -> Iterator[World]:
         found.proxy.name(stranger, "docker.registry.test")
         found.proxy.name(registry, "other.test")
         found.refusing.fault = ProxyFault(raw=answer(407, b"X-Echo: " + WANTED + b"\r\n") + PASSWORD.encode())
-        hosts(tmp_path / "hosts", found, f'ca = "{ca.certificate}"\nclient = [["{mine}", "{my_key}"]]\n', elsewhere[0])
+        block = stack.enter_context(saved(username=USER, password=logins["block"]))
+        hosts(
+            tmp_path / "hosts",
+            found,
+            block,
+            f'ca = "{ca.certificate}"\nclient = [["{mine}", "{my_key}"]]\n',
+            elsewhere[0],
+        )
         found.variables = {
             **credentials(tmp_path / "credentials", found, elsewhere[0]),
             "HTTPS_PROXY": found.proxy.url_with_password,
@@ -145,14 +153,15 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield found
 
 
-def hosts(directory: Path, world: World, keys: str, mirror: str) -> None:
-    """Write hosts files: one for all, one with a proxy, and one with a proxy that refuses."""
+def hosts(directory: Path, world: World, block: str, keys: str, mirror: str) -> None:
+    """Write hosts files: one for all, one with a proxy, one with a proxy that refuses, one that names credentials."""
     header = f'[header]\nX-Canary = "{world.headers[0]}"\n'
     ca = keys.splitlines()[0]
     mirrored = f'[host."https://{mirror}"]\n{ca}\nheader = {{ X-Canary = "{world.headers[1]}" }}\n'
     written = {
         "_default": keys + mirrored,
         **{world.domain(kind): keys + header + mirrored for kind in (*KINDS, *BUSY)},
+        world.domain("block"): f'{keys}prestow = {{ credentials = "{block}" }}\n{header}{mirrored}',
         world.domain("own-proxy"): f'{keys}prestow = {{ proxy = "{world.own_proxy.url_with_password}" }}\n{header}',
         world.domain("refusing"): f'{keys}prestow = {{ proxy = "{world.refusing.url_with_password}" }}\n{header}',
         world.domain("other-key"): keys.replace("me.key", "server.key") + header,
@@ -164,7 +173,7 @@ def hosts(directory: Path, world: World, keys: str, mirror: str) -> None:
 
 def credentials(folder: Path, world: World, mirror: str) -> dict[str, str]:
     """Write the files of docker and podman, and a helper; return the variables that lead to them."""
-    auths = {kind: {"auth": login(secret)} for kind, secret in world.logins.items()}
+    auths = {kind: {"auth": login(secret)} for kind, secret in world.logins.items() if kind != "block"}
     docker = {world.domain(kind): auths["docker"] for kind in ("docker", *OTHERS)}
     docker |= {mirror: auths["mirror"], world.domain("identity"): {"identitytoken": world.logins["identity"]}}
     helpers = {world.domain("helper"): "canary", world.domain("broken-helper"): "broken"}
@@ -259,11 +268,12 @@ def test_no_failure_writes_a_secret_down_or_sends_it_to_another_server(
     assert raised - ours <= {"PrepullError"}, "those of the pulls are the engine's"
     assert len(raised) > 5
     at_registry, at_mirror, at_stranger = sent(world.registry), sent(world.mirror), sent(world.stranger)
-    basic = {login(world.logins[kind]) for kind in KINDS if kind != "identity"}
-    assert [each for each in (*basic, world.logins["identity"], world.headers[0]) if each not in at_registry] == []
+    basic = {login(world.logins[kind]) for kind in KINDS if kind not in {"identity", "block"}}
+    others = (world.logins["identity"], world.logins["block"], world.headers[0])
+    assert [each for each in (*basic, *others) if each not in at_registry] == []
     assert f"Bearer {world.token}" in at_registry
     assert [each for each in world.secrets - world.registry_s if each in at_registry] == []
-    assert [each for each in (login(world.logins["mirror"]), world.headers[1]) if each not in at_mirror] == []
+    assert [each for each in (world.logins["mirror"], world.headers[1]) if each not in at_mirror] == []
     assert [each for each in world.secrets - world.mirror_s if each in at_mirror] == []
     assert world.signature in at_stranger, "it was redirected to"
     assert [each for each in world.secrets - {world.signature} if each in at_stranger] == []

@@ -4,13 +4,13 @@ import base64
 import json
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect import get_client
 from prefect.exceptions import ParameterTypeError, PrefectHTTPStatusError
-from pydantic import SecretStr
 
 from flows.bundle import bundle
 from flows.fsck import fsck
@@ -23,13 +23,13 @@ from prestow.errors import InvalidError, NotFoundError, UnauthorizedError
 from prestow.registry.credentials import Credential
 from prestow.runtime.masking import MASK
 from prestow.store.node import open_node
-from tasks.registry_credentials import RegistryCredentials
 from tests.conformance.snapshotter_damage import flip
 from tests.contents import contents
 from tests.flows.cli.conftest import Prestow
 from tests.hosts_files import write_hosts
 from tests.prefect_records import events, flow_run_id, log_lines, runs_of, task_runs
 from tests.registries import PASSWORD, USER, Access, Fault, FaultRegistry
+from tests.registry_blocks import saved
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -48,18 +48,8 @@ def registry(fault_registry: FaultRegistry, monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.fixture
 def save() -> Iterator[Save]:
     """Save a block, and return the name of the credentials in it; it is deleted after the test."""
-    saved = []
-
-    def block(username: str = USER, password: str = PASSWORD, **fields: str) -> str:
-        name = f"test-{secrets.token_hex(4)}"
-        RegistryCredentials(username=username, password=SecretStr(password), **fields).save(name)
-        saved.append(name)
-        return f"block:{name}"
-
-    yield block
-    with get_client(sync_client=True) as client:
-        for name in saved:
-            client.delete_block_document(client.read_block_document_by_name(name, "registry-credentials").id)
+    with ExitStack() as stack:
+        yield lambda **fields: stack.enter_context(saved(**{"username": USER, "password": PASSWORD, **fields}))
 
 
 def logins(registry: FaultRegistry) -> set[str]:

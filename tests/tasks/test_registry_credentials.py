@@ -1,56 +1,47 @@
 """Blocks with the credentials of registries, at a real Prefect API: what they give, and what is never shown of them."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextvars import Context
 
 import pytest
 from prefect import get_client
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from prestow.errors import InvalidError, NotFoundError, PrestowError, UnavailableError
 from prestow.registry.credentials import Credential, Named
-from tasks.registry_credentials import RegistryCredentials, find_named
+from tasks.registry_credentials import RegistryCredentials, find_named, register
 from tests.registries import Fault, FaultRegistry
+from tests.registry_blocks import saved
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
-NAME = "test-registry-credentials"
 CANARY = "canary-5d2e"
 
 
-@pytest.fixture(autouse=True)
-def _removed() -> Iterator[None]:
-    yield
-    with get_client(sync_client=True) as client:
-        try:
-            client.delete_block_document(client.read_block_document_by_name(NAME, "registry-credentials").id)
-        except ObjectNotFound:
-            return
+def at(api: FaultRegistry, function: Callable[..., object], *arguments: str) -> None:
+    """Call a function at another API, in a context in which Prefect has no client of the server of the tests."""
+    with temporary_settings({PREFECT_API_URL: f"{api.url}/api"}):
+        function(*arguments)
 
 
 @pytest.mark.parametrize(
-    ("block", "expected"),
+    ("fields", "expected"),
     [
+        ({"username": "me", "password": CANARY}, Named(Credential("me", CANARY))),
         (
-            RegistryCredentials(username="me", password=SecretStr(CANARY)),
-            Named(Credential("me", CANARY)),
-        ),
-        (
-            RegistryCredentials(identity_token=SecretStr(CANARY), registry="registry.example:5000"),
+            {"identity_token": CANARY, "registry": "registry.example:5000"},
             Named(Credential("", CANARY), "registry.example:5000"),
         ),
     ],
 )
-def test_a_block_gives_a_password_or_an_identity_token(block: RegistryCredentials, expected: Named) -> None:
-    block.save(NAME)
-
-    found = find_named(f"block:{NAME}")
+def test_a_block_gives_a_password_or_an_identity_token(fields: dict[str, str], expected: Named) -> None:
+    with saved(**fields) as name:
+        found = find_named(name)
 
     assert found == expected
-    assert CANARY not in f"{block!r}{found!r}"
+    assert CANARY not in f"{RegistryCredentials(**fields)!r}{found!r}"  # type: ignore[arg-type]  # of texts
 
 
 @pytest.mark.parametrize(
@@ -69,25 +60,20 @@ def test_a_block_gives_a_password_or_an_identity_token(block: RegistryCredential
     ],
 )
 def test_a_block_that_people_filled_in_wrongly_is_named_and_not_shown(fields: dict[str, str], complaint: str) -> None:
-    RegistryCredentials(**fields).save(NAME)  # type: ignore[arg-type]  # pydantic makes secrets of texts
+    with saved(**fields) as name, pytest.raises(InvalidError, match=complaint) as refused:
+        find_named(name)
 
-    with pytest.raises(InvalidError, match=complaint) as refused:
-        find_named(f"block:{NAME}")
-
-    assert f"block:{NAME}" in str(refused.value)
+    assert name in str(refused.value)
     assert CANARY not in "".join(traceback.format_exception(refused.value))
 
 
 def test_a_block_of_other_types_is_named_and_not_shown() -> None:
-    RegistryCredentials(username="me", password=SecretStr(CANARY)).save(NAME)
-    with get_client(sync_client=True) as client:
-        document = client.read_block_document_by_name(NAME, "registry-credentials")
-        client._client.patch(
-            f"/block_documents/{document.id}", json={"data": {"username": [CANARY], "password": {CANARY: 1}}}
-        )
-
-    with pytest.raises(InvalidError, match="save it again") as refused:
-        find_named(f"block:{NAME}")
+    with saved(username="me", password=CANARY) as name, get_client(sync_client=True) as client:
+        document = client.read_block_document_by_name(name.removeprefix("block:"), "registry-credentials")
+        wrong_types = {"username": [CANARY], "password": {CANARY: 1}}
+        client._client.patch(f"/block_documents/{document.id}", json={"data": wrong_types})
+        with pytest.raises(InvalidError, match="save it again") as refused:
+            find_named(name)
 
     assert CANARY not in "".join(traceback.format_exception(refused.value))
     with pytest.raises(ValidationError) as wrong:
@@ -107,12 +93,23 @@ def test_a_name_of_no_block_is_said(name: str, error: type[PrestowError]) -> Non
 def test_an_api_that_fails_makes_the_step_try_again(fault_registry: FaultRegistry) -> None:
     fault_registry.on("/api/", Fault(status=500, body=CANARY.encode()))
 
-    def find() -> None:
-        with temporary_settings({PREFECT_API_URL: f"{fault_registry.url}/api"}):
-            find_named(f"block:{NAME}")
-
-    with pytest.raises(UnavailableError, match=f"block:{NAME}: the Prefect API fails") as failed:
-        Context().run(find)  # in ours, Prefect has a client of the server of the tests
+    with pytest.raises(UnavailableError, match="block:any: the Prefect API fails") as failed:
+        Context().run(at, fault_registry, find_named, "block:any")
 
     assert failed.value.transient
     assert CANARY not in str(failed.value)
+
+
+def test_a_type_that_another_process_registers_meanwhile_is_registered(fault_registry: FaultRegistry) -> None:
+    register()
+    with get_client(sync_client=True) as client:
+        kind = client.read_block_type_by_slug("registry-credentials")
+        schema = client.read_block_schema_by_checksum(RegistryCredentials._calculate_schema_checksum())
+    fault_registry.on("/block_types/slug/", Fault(status=404), times=1)
+    fault_registry.on("/block_types/", Fault(status=409), method="POST")
+    fault_registry.on("/block_types/slug/", Fault(status=200, body=kind.model_dump_json().encode()))
+    fault_registry.on("/block_schemas/", Fault(status=200, body=schema.model_dump_json().encode()))
+
+    Context().run(at, fault_registry, register)
+
+    assert [seen.method for seen in fault_registry.requests("/block_")] == ["GET", "POST", "GET", "GET"]

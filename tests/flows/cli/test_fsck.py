@@ -1,20 +1,18 @@
 """The verb ``fsck``: a table or a document, and an exit status."""
 
 import os
-import secrets
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from flows.pull import pull
 from prestow.digest import Digest
 from prestow.store.node import open_node
-from tasks.registry_credentials import RegistryCredentials
 from tests.conformance.snapshotter_damage import flip
 from tests.flows.cli.conftest import Called, Prestow, opened
 from tests.flows.cli.test_reading import loaded
 from tests.registries import PASSWORD, USER, Access, FaultRegistry
+from tests.registry_blocks import saved
 
 
 @pytest.fixture
@@ -82,19 +80,15 @@ def test_a_repair_reads_the_block_that_it_names_and_needs_prefect_for_nothing_el
     called: Called, home: Path, fault_registry: FaultRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRESTOW_DOCKER_CONFIG", str(home.parent / "none.json"))
-    name = f"test-{secrets.token_hex(4)}"
-    block = RegistryCredentials(username=USER, password=SecretStr(PASSWORD), registry=fault_registry.domain)
-    block.save(name)
-    reference = f"{fault_registry.own}/demo:demo"
-    found = pull(reference, driver="native", home=str(home), credentials=f"block:{name}").layers[1]
+    found = pull(f"{fault_registry.own}/demo:demo", driver="native", home=str(home)).layers[1]
     fault_registry.access = Access(None)
     for digest in (found.digest, found.diff_id):
         flip(open_node(str(home)).content.path(Digest(digest)))
 
     refused = called("fsck", "--all", "--repair")
-    done = called("fsck", "--all", "--repair", "--credentials", f"block:{name}")
-    block.delete(name)
-    gone = called("fsck", "--all", "--repair", "--credentials", f"block:{name}")
+    with saved(username=USER, password=PASSWORD, registry=fault_registry.domain) as name:
+        done = called("fsck", "--all", "--repair", "--credentials", name)
+    gone = called("fsck", "--all", "--repair", "--credentials", name)
 
     assert (refused.status, done.status, gone.status) == (5, 0, 3)
     assert "wants a user name and a password" in refused.out
