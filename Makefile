@@ -33,7 +33,7 @@ long: packages setup ## the tests that wait for workers, servers and schedules, 
 large: packages setup ## the tests with large real images, and crashes at many more calls, which take half an hour
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m large -n 2 $(SPREAD)
 
-matrix: packages setup ## crashes and faults at every single system call of every verb, which takes 40 minutes
+matrix: packages setup ## crashes and faults at every system call of every verb, and at 40 of each command, which takes two hours
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m matrix -n 3 --maxschedchunk 1 -v
 
 soak: packages setup ## 200 clients of `prestow serve` for ten minutes, with slow and hostile ones beside them
