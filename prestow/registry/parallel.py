@@ -61,7 +61,9 @@ class _Transfer:
         self._connections, self._window, self._progress = parts.connections, _WINDOW * parts.length, progress
         self._chunks = writer.scatter(descriptor.size, parts.length)
         self._left = self._chunks.missing()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)  # the hash waits for bytes, and for the end of all threads
+        self._room = threading.Condition(self._lock)  # threads wait for the first part, and for the hash
         self._hashed = 0
         self._before = writer.offset  # bytes that an earlier process left
         self._working = 0
@@ -83,12 +85,12 @@ class _Transfer:
             while self._waits():
                 self._hashed = self._writer.catch_up(_STEP)
                 arrived(self._hashed)
-                with self._changed:
-                    self._changed.notify_all()
+                with self._lock:
+                    self._room.notify_all()
         finally:
             self._token.cancel("the transfer has ended")
-            with self._changed:
-                self._changed.notify_all()
+            with self._lock:
+                self._room.notify_all()
             for thread in threads:
                 thread.join()
         if isinstance(self._failure, RangeError):
@@ -99,13 +101,13 @@ class _Transfer:
 
     def _waits(self) -> bool:
         """Wait for bytes to hash; False if there will be none."""
-        with self._changed:
+        with self._lock:
             while self._failure is None:
                 if self._hashed < self._writer.offset:
                     return True
                 if not self._working:
                     return False
-                self._changed.wait()
+                self._arrived.wait()
         return False
 
     def _work(self) -> None:
@@ -115,18 +117,19 @@ class _Transfer:
                 while (chunk := self._next()) is not None:
                     self._fetch(chunk)
         except BaseException as error:  # noqa: BLE001 - it is raised by the thread that waits for this one
-            with self._changed:
+            with self._lock:
                 ours = isinstance(error, CancelledError) and self._failure is not None
                 self._failure = self._failure if ours else self._failure or error
             self._token.cancel("another part of the transfer failed")
         finally:
-            with self._changed:
+            with self._lock:
                 self._working -= 1
-                self._changed.notify_all()
+                self._arrived.notify()
+                self._room.notify_all()
 
     def _next(self) -> int | None:
         """Return the next chunk, once it is near enough to the hash; none but the first before that begins to come."""
-        with self._changed:
+        with self._lock:
             while self._begun and not self._proven:
                 self._wait()
             self._begun = True
@@ -137,7 +140,7 @@ class _Transfer:
 
     def _wait(self) -> None:
         self._token.check()
-        self._changed.wait()
+        self._room.wait()
         self._token.check()
 
     def _fetch(self, chunk: int) -> None:
@@ -147,7 +150,7 @@ class _Transfer:
             try:
                 self._receive(chunk, at, end)
             except RangeError as error:
-                with self._changed:
+                with self._lock:
                     self._wrong += 1
                     if error.ignored or self._wrong >= _WRONG:
                         raise
@@ -160,14 +163,16 @@ class _Transfer:
         """Receive the rest of a chunk over one connection."""
         what = f"layer {self._descriptor.digest}: bytes {at} to {end}"
         with self._source.fetch(self._descriptor, at, end) as pieces:
-            self._proven = True
+            with self._lock:
+                self._proven = True
+                self._room.notify_all()
             for piece in pieces:
                 at += len(piece)
                 if at > end:
                     raise RangeError(f"{what}: found more", ignored=False)
                 self._writer.write_chunk(chunk, piece)
                 self._progress(len(piece))
-                with self._changed:
-                    self._changed.notify_all()
+                with self._lock:
+                    self._arrived.notify()
         if at < end:
             raise UnavailableError(f"{what}: ended at {at}")
