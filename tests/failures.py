@@ -192,7 +192,7 @@ def failures(secrets: str, signature: str, stranger: str) -> dict[str, Failure]:
         "b31-no-token": Fault(body=json.dumps({"token": f"{secrets}\r\nX: y"}).encode()),
         "b31-redirect": Fault(redirect=f"https://{stranger}/token?X-Amz-Signature={signature}"),
         "b31-ends": Fault(drop_after=1),
-        "b33-refused": Fault(body=b'{"token":"of-nobody"}'),
+        "b33-refused": Fault(body=b'{"token":"unknown"}'),
         "b45-token": Fault(silent=True),
     }
     return found | {name: of_token(fault) for name, fault in tokens.items()}

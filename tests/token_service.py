@@ -31,7 +31,7 @@ class Asked:
 
     Attributes:
         method: of the request.
-        user: who asked; ``None`` for nobody.
+        user: who asked; ``None`` if it was anonymous.
         scope: what for.
         status: of the answer.
     """

@@ -78,11 +78,12 @@ class ChunkMap:
         return cls(path, start, size, length, counts)
 
     def open(self) -> None:
-        """Open the file, so that :meth:`add` can be called.
+        """Open the file, so that :meth:`add` can be called; opening it twice does no harm.
 
         Raises:
             StorageError: the disk failed.
         """
+        self.close()
         with translated(f"opening {self._path}"):
             self._fd = os.open(self._path, FILE | os.O_RDWR)
 

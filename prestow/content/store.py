@@ -92,7 +92,7 @@ class Writer(Protocol):
         """
 
     def scatter(self, size: int, length: int) -> Chunks:
-        """Begin to fill the ingest by chunks of a length, or go on with it, and return how far each of them is.
+        """Begin or resume filling the ingest by chunks of a length, and return how far each of them is.
 
         What lies behind a gap counts again when the ingest is opened the next time; :meth:`write` and :meth:`seal` drop
         it.

@@ -107,7 +107,7 @@ class LocalWriter:
                 rest = rest[count:]
 
     def scatter(self, size: int, length: int) -> ChunkMap:
-        """Begin to fill the ingest by chunks, or go on with it, and return how far each of them is."""
+        """Begin or resume filling the ingest by chunks, and return how far each of them is."""
         self._open()
         self._unseal()
         if self._chunks is None or self._chunks.size != size:

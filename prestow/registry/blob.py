@@ -127,7 +127,7 @@ class _Fetching:
         self._resume()
 
     def _resume(self) -> None:
-        """Fetch the rest, going on after a broken connection while that leads anywhere."""
+        """Fetch the rest, resuming after a broken connection as long as that brings more bytes."""
         writer, size = self._writer, self._descriptor.size
         resumes, mark = _RESUMES, writer.offset
         while writer.offset < size:

@@ -182,7 +182,7 @@ class Pacing:
         finally:
             with self._changed:
                 self._here[origin] -= 1
-                self._changed.notify()
+                self._changed.notify_all()  # some threads wait for another server
 
     @contextmanager
     def _shared(self, endpoint: Endpoint, folder: Path | None) -> Iterator[None]:

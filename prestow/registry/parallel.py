@@ -74,14 +74,13 @@ class _Transfer:
 
     def run(self, arrived: Callable[[int], None]) -> bool:
         """Fetch and hash; the result is that of :func:`fetch_chunks`."""
-        threads = [
-            threading.Thread(target=copy_context().run, args=(self._work,), daemon=True)
-            for _ in range(self._connections)
-        ]
-        self._working = len(threads)
-        for thread in threads:
-            thread.start()
+        threads: list[threading.Thread] = []
+        self._working = self._connections
         try:
+            for _ in range(self._connections):
+                thread = threading.Thread(target=copy_context().run, args=(self._work,), daemon=True)
+                thread.start()
+                threads.append(thread)
             while self._waits():
                 self._hashed = self._writer.catch_up(_STEP)
                 arrived(self._hashed)
