@@ -78,7 +78,8 @@ class _Transfer:
         self._working = self._connections
         try:
             for _ in range(self._connections):
-                thread = threading.Thread(target=copy_context().run, args=(self._work,), daemon=True)
+                name = f"part of {self._descriptor.digest.short}"
+                thread = threading.Thread(target=copy_context().run, args=(self._work,), name=name, daemon=True)
                 thread.start()
                 threads.append(thread)
             while self._waits():
