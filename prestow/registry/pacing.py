@@ -3,6 +3,7 @@
     <home>/registries/<hash>/
       connection-0 … -7    locked by a request under way: so many at one time
       rest                 {"server": …, "asked": …, "until": …, "why": …}; the server asked to be left alone
+      rest.lock            locked while that is replaced
       first                locked by the one request with which it begins after that
       rate                 moment at which all bytes received so far are paid for; where there is a rate
 
@@ -40,7 +41,7 @@ _log = logging.getLogger(__name__)
 _LARGEST = 4096
 _WHY = 400  # characters
 _POLL = 0.05  # seconds between two looks whether another process has let a connection go
-_RATE_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCKED_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOMENT = struct.Struct("<d")
 
 
@@ -127,14 +128,17 @@ class Pacing:
 
         Answers that were under way may ask for the same again: then the first of them is quoted.
         """
-        folder, now, before = self._folder(endpoint), self._clock(), self.resting(endpoint)
+        folder, now = self._folder(endpoint), self._clock()
         record = Rest(endpoint.name, seconds, now + seconds, printable(why, _WHY))
-        if before is not None and before.asked >= seconds:
-            record = replace(before, until=max(before.until, record.until))
-        if folder is not None and record != before:
+        if folder is not None:
             with _harmless(folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                replace_file(folder / "rest", json.dumps(asdict(record)).encode(), durable=False)
+                with _locked(folder / "rest.lock"):  # or the shorter of two waits could replace the longer one
+                    before = self.resting(endpoint)
+                    if before is not None:
+                        longer = before if before.asked >= seconds else record
+                        record = replace(longer, until=max(before.until, record.until))
+                    replace_file(folder / "rest", json.dumps(asdict(record)).encode(), durable=False)
         return record.error(now)
 
     def end_rest(self, endpoint: Endpoint) -> None:
@@ -159,8 +163,7 @@ class Pacing:
     def _wait(self, folder: Path, seconds: float) -> float:
         """Book the time that bytes take, and return how long to wait until it begins."""
         begins = now = self._clock()
-        with _harmless(folder), opened(folder / "rate", _RATE_FILE) as fd:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        with _harmless(folder), _locked(folder / "rate") as fd:
             raw = os.pread(fd, _MOMENT.size, 0)
             paid = _MOMENT.unpack(raw)[0] if len(raw) == _MOMENT.size else now
             begins = max(paid, now) if paid - now < PATIENCE else now
@@ -253,6 +256,14 @@ def _any_lock(folder: Path, endpoint: Endpoint) -> FileLock | None:
         with suppress(UnavailableError):
             return FileLock(folder / f"connection-{number}", timeout=0, what=f"connection to {endpoint.name}")
     return None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Open a file, made if missing, that other processes open one after the other."""
+    with opened(path, _LOCKED_FILE) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield fd
 
 
 @contextmanager

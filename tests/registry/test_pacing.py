@@ -217,6 +217,16 @@ def test_a_wait_too_long_to_begin_is_told_with_its_end_and_the_words_of_the_regi
     assert [seen.method for seen in fault_registry.seen] == ["HEAD", "GET"]
 
 
+def test_the_longer_of_two_waits_counts_whichever_is_told_first(directory: Path, clock: Clock) -> None:
+    for waits in ((40, 10), (10, 40)):
+        server = replace(SERVER, base=Url.parse(f"https://r{waits[0]}.example/v2"))
+        for seconds in waits:
+            Pacing(directory, clock=lambda: clock.now).rest(server, seconds, "enough")
+        found = Pacing(directory, clock=lambda: clock.now).resting(server)
+        assert found is not None
+        assert (found.asked, found.until) == (40, clock.now + 40)
+
+
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"[1]", b'{"server": "x", "asked": 1, "until": 1e300, "why": ""}', b'{"until": "soon"}']
 )
