@@ -1,5 +1,6 @@
 """Which servers answer for a domain, and how they are spoken to."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,18 @@ def test_mirrors_come_first_and_only_for_what_they_can(tmp_path: Path) -> None:
     assert [endpoint.name for endpoint in endpoints("docker.io", options, "resolve")] == ["docker.io"]
     assert [endpoint.name for endpoint in endpoints("ghcr.io", options, "pull")] == ["ghcr.io"]
     assert [endpoint.is_mirror for endpoint in endpoints("docker.io", options, "pull")] == [True, False]
+
+
+def test_a_server_s_own_limits_replace_those_of_all_registries(tmp_path: Path) -> None:
+    text = '[prestow]\nconnections = 2\nrate = 1000\n[host."https://mirror.example"]\n'
+    hosts = write_hosts(tmp_path, "registry.example", text)
+
+    found = endpoints("registry.example", replace(hosts, connections=5, rate=7), "pull")
+
+    assert [(each.name, each.connections, each.rate) for each in found] == [
+        ("mirror.example", 5, 7),
+        ("registry.example", 2, 1000),
+    ]
 
 
 def test_a_domain_that_is_no_address_is_refused() -> None:

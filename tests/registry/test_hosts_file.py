@@ -175,6 +175,8 @@ def test_the_server_is_where_the_file_says(tmp_path: Path, domain: str, text: st
         ("[prestow]\nproxy = 'socks5://user:canary@p.example'", "prestow: proxy: SOCKS proxies are not supported"),
         ("[prestow]\nproxy = 1", "prestow: proxy: expected a string"),
         ("[prestow.timeouts]\nwait = '1s'", "timeouts: wait: no such key; known are blob"),
+        ("[prestow]\nconnections = 0", "prestow: connections: expected a number above 0, found 0"),
+        ("[prestow]\nrate = -5", "prestow: rate: expected"),
         ("[prestow.timeouts]\nleast_rate = -1", "least_rate: expected an integer"),
         ("x = ", "not TOML"),
         ("\xff\x00", "not TOML"),

@@ -162,6 +162,18 @@ def test_a_wait_that_one_pull_is_asked_for_is_kept_by_all(prestow: Prestow, faul
     assert not [seen for seen in fault_registry.seen if 0 < seen.at - refused.at < 2]
 
 
+@pytest.mark.long
+def test_blobs_come_no_faster_than_the_setting_allows(prestow: Prestow, fault_registry: FaultRegistry) -> None:
+    layer = Tar().file("f", random.Random(3).randbytes(400_000)).to_bytes()
+    write_image(fault_registry.layout, [layer], ref="large", compression="none")
+    rate, most_at_once = 200_000, 1 << 16
+
+    done = prestow("pull", f"{fault_registry.own}:large", "--json", env={"PRESTOW_REGISTRY_RATE": str(rate)})
+
+    assert done.status == 0, done.err
+    assert done.document["seconds"]["fetch_layer"] >= (len(layer) - most_at_once) / rate
+
+
 @contextmanager
 def speechless(kind: str) -> Iterator[str]:
     """Listen, and never answer: as a server that accepts, one whose headers do not end, or one that does not accept."""
