@@ -46,13 +46,13 @@ class Grant:
         header: its value.
         expires: by the authoriser's clock.
         advice: why there is no credential behind it, and the remedy; empty if there is one.
-        anonymous: whether there is no credential behind it.
+        secret: of the credential behind it; empty if there is none.
     """
 
     header: str = field(repr=False)
     expires: float
     advice: str = ""
-    anonymous: bool = False
+    secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Authoriser:
         credential, advice = self._credential(endpoint, repository)
         if credential is None or not credential.username:
             raise UnauthorizedError(f"{endpoint.name}: wants a user name and a password; {advice or 'log in to it'}")
-        return Grant(credential.basic, math.inf)
+        return Grant(credential.basic, math.inf, secret=credential.secret)
 
     def _token(self, endpoint: Endpoint, challenge: Challenge, repository: str, refusal: Refusal) -> Grant:
         options = self._connections.options
@@ -158,7 +158,7 @@ class Authoriser:
         limit = refusal.limit if known else refusal.reach
         question = Question(endpoint.name, realm, parameters, tls, limit, endpoint.timeouts, proxy, advice)
         token = self._tokens.fetch(question, credential)
-        return Grant(token.header, self._clock() + token.seconds, advice, credential is None)
+        return Grant(token.header, self._clock() + token.seconds, advice, credential.secret if credential else "")
 
     def _credential(self, endpoint: Endpoint, repository: str) -> tuple[Credential | None, str]:
         """Return the credential for an endpoint; else why there is none, and the remedy."""

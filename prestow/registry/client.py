@@ -150,7 +150,8 @@ def _inform(response: Response, endpoint: Endpoint, grant: Grant | None) -> None
     """Add to an answer what an error of it may say; an anonymous token is no secret."""
     if grant is not None:
         response.advice = grant.advice
-        response.knows_secrets = not grant.anonymous or bool(endpoint.headers)
+        response.secret = grant.secret
+        response.knows_secrets = bool(grant.secret or endpoint.headers)
 
 
 def _proved(endpoint: Endpoint, request: Request, proof: Grant | None) -> Request:

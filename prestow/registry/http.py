@@ -106,9 +106,10 @@ class Response:
         reach: where the server lies; behind a proxy, see ``tunnel.py``.
         advice: why no credential was sent, and the remedy; for an error of this answer.
         knows_secrets: whether the server was given anything that its words must not repeat.
+        secret: the password or identity token behind the request; its token service may have been given it instead.
     """
 
-    advice = ""
+    advice = secret = ""
 
     def __init__(self, request: Request, answer: httpx.Response) -> None:
         """Take an answer whose body has not been read."""

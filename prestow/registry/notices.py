@@ -23,8 +23,8 @@ _SHOWN = 300  # characters of one
 
 
 def report_warnings(response: Response, name: str) -> None:
-    """Log what a registry warns of in an answer, except for a text that repeats a secret of the request."""
-    secrets = list(_secrets(response.request))
+    """Log what a registry warns of in an answer, except for a text that repeats a secret behind the request."""
+    secrets = [*_secrets(response.request), *([response.secret] if response.secret else [])]
     for text in warnings(response.every("Warning")):
         if not any(secret in text for secret in secrets):
             _log.warning("%s warns: %s", name, printable(text, _SHOWN), extra={"once": True})

@@ -12,6 +12,7 @@ from prestow.digest import Digest
 from prestow.errors import ExhaustedError, InvalidError, NotFoundError
 from prestow.registry.quota import Quota
 from prestow.store.node import open_node
+from tests.artifacts import helm_chart, write_artifact
 from tests.hosts_files import mirrored
 from tests.registries import Fault, FaultRegistry
 
@@ -51,6 +52,19 @@ def test_a_dry_run_fetches_no_layer_names_nothing_and_says_what_the_pull_then_fe
     assert (pulled.fetched_bytes, pulled.reused_bytes) == (outlook.fetch_bytes, 0)
     assert pulled.foreseen is None
     assert [layer.missing_bytes for layer in pulled.layers] == [0, 0, 0]
+
+
+def test_a_dry_run_without_unpacking_foresees_an_artifact_too(home: str, fault_registry: FaultRegistry) -> None:
+    write_artifact(fault_registry.layout, helm_chart, ref="chart")
+    reference = f"{fault_registry.own}/app:chart"
+
+    told = pull(reference, home=home, dry_run=True, unpack=False)
+    pulled = pull(reference, home=home, unpack=False)
+
+    assert told.foreseen is not None
+    assert told.foreseen.fits
+    assert told.foreseen.fetch_bytes == pulled.fetched_bytes == sum(layer.size for layer in told.layers)
+    assert pull(reference, home=home, dry_run=True, unpack=False).foreseen.fetch_bytes == 0  # type: ignore[union-attr]
 
 
 def test_what_a_dry_run_stored_goes_with_the_next_prune(home: str, fault_registry: FaultRegistry) -> None:
