@@ -1,0 +1,292 @@
+"""The fleet file: hosts, image sets, and how each set gets onto its hosts.
+
+    hosts:
+      - {name: gpu-01, labels: {role: gpu}}
+    sets:
+      nightly:
+        images: [docker.io/library/redis:7.2, registry.example/serve:1.8.*]
+        hosts: {labels: {role: gpu}}
+        schedule: {cron: "30 2 * * *", zone: Europe/Berlin, window: 3h}
+        rollout: {seed: 1, waves: [10%, 100%]}
+
+Hosts are written here, or come from a file, a command, or the workers of the pool (``inventory``). In a tag, ``*``
+stands for the parts of a version that may move (``versions``).
+"""
+
+import zoneinfo
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
+
+from prestow.errors import PrestowError
+from prestow.fleet.document import Document
+from prestow.fleet.quantities import Duration, Share, Size
+from prestow.platforms import Platform
+from prestow.reference import Reference
+
+MOST_IMAGES = 200
+"""Images of one set."""
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?"
+
+
+def _platform(text: str) -> str:
+    try:
+        return str(Platform.parse(text).normalised())
+    except PrestowError as error:
+        raise ValueError(str(error)) from error
+
+
+def _image(text: str) -> str:
+    """Check an image of a set; a tag may have ``*`` for parts of a version."""
+    try:
+        Reference.parse(text.replace("*", "0") if "@" not in text else text)
+    except PrestowError as error:
+        raise ValueError(str(error)) from error
+    if "*" in text.rpartition(":")[0]:
+        raise ValueError("* may stand for parts of a version in the tag only")
+    return text
+
+
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$")]
+"""Name of a host; its queue and its worker have the same."""
+SetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
+"""Name of an image set."""
+PlatformName = Annotated[str, AfterValidator(_platform)]
+ImageReference = Annotated[str, StringConstraints(max_length=512), AfterValidator(_image)]
+Label = Annotated[str, StringConstraints(pattern=f"^{_LABEL}$")]
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+"""A shell pattern."""
+
+
+class Limits(Document):
+    """What one host may be asked to bear; it goes before what the rollout says.
+
+    Attributes:
+        parallel: images that it pulls at the same time.
+        timeout: seconds that its run may take.
+        free: bytes of its disk that stay free.
+    """
+
+    parallel: int | None = Field(None, ge=1, le=32)
+    timeout: Duration | None = None
+    free: Size | None = None
+
+
+class Host(Document):
+    """A machine of the fleet.
+
+    Attributes:
+        platform: which image of an index it gets; default: what it reports.
+        store: directory of its store; default: its own default.
+    """
+
+    name: HostName
+    labels: Mapping[Label, str] = Field(default_factory=dict)
+    platform: PlatformName | None = None
+    store: str | None = Field(None, pattern="^/", max_length=1024)
+    limits: Limits = Limits()
+
+    @property
+    def key(self) -> str:
+        """The name as keys of artifacts may have it."""
+        return self.name.replace(".", "-")
+
+
+class HostsFile(Document):
+    """More hosts: a YAML file with a list of them; its path counts from the directory of the fleet file."""
+
+    file: str = Field(min_length=1, max_length=1024)
+
+
+class HostsCommand(Document):
+    """More hosts: a program that prints such a list; no shell reads its words."""
+
+    command: tuple[str, ...] = Field(min_length=1)
+    timeout: Duration = 30.0
+
+
+class HostsWorkers(Document):
+    """More hosts: those whose workers the work pool knows (``prestow node up``), with these labels."""
+
+    workers: Literal[True]
+    labels: Mapping[Label, str] = Field(default_factory=dict)
+    platform: PlatformName | None = None
+
+
+class Selector(Document):
+    """Which hosts a set is for: those that have all labels and one of the names, and none of ``exclude``.
+
+    Attributes:
+        labels: a value, or a list of values of which the host has one.
+        names: shell patterns; empty: any.
+        exclude: shell patterns of names.
+    """
+
+    labels: Mapping[Label, str | tuple[str, ...]] = Field(default_factory=dict)
+    names: tuple[Pattern, ...] = ()
+    exclude: tuple[Pattern, ...] = ()
+
+
+class Schedule(Document):
+    """When the set is applied.
+
+    Attributes:
+        cron: five fields.
+        zone: IANA name of the time zone.
+        window: seconds after the scheduled time in which a run may begin; one that would begin later does nothing.
+        jitter: seconds up to which the beginning is put off, so that not all sets begin at once.
+        active: whether the schedule is switched on when it is made.
+    """
+
+    cron: str = Field(min_length=9, max_length=200)
+    zone: str = "UTC"
+    window: Duration = 3600.0
+    jitter: Duration = 0.0
+    active: bool = True
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in zoneinfo.available_timezones():
+            raise ValueError("expected the IANA name of a time zone, such as Europe/Berlin")
+        return value
+
+    @field_validator("cron")
+    @classmethod
+    def _valid_cron(cls, value: str) -> str:
+        try:
+            CronSim(value, datetime.now(UTC))
+        except CronSimError as error:
+            raise ValueError('expected the five fields of cron, such as "30 2 * * *"') from error
+        return value
+
+
+class Rollout(Document):
+    """How a set gets onto its hosts, wave after wave.
+
+    Attributes:
+        seed: hosts of the first wave, from whose pulls mirrors get warm; none: no such wave.
+        waves: how many hosts have been asked after each wave, of all; the last one is all hosts in any case.
+        max_failed: failed hosts above which no further wave begins.
+        max_offline: offline and slow hosts above which no further wave begins.
+        hold: between waves: ``none``, ``approve`` (a person decides), or a pause.
+        timeout: seconds that a host's run may take before the host counts as slow.
+        retries: how often a failed host is asked again.
+        parallel: images that a host pulls at the same time.
+    """
+
+    seed: Share | None = None
+    waves: tuple[Share, ...] = (Share(100, percent=True),)
+    max_failed: Share = Share(10, percent=True)
+    max_offline: Share = Share(50, percent=True)
+    hold: Literal["none", "approve"] | Duration = "none"
+    timeout: Duration = 3600.0
+    retries: int = Field(1, ge=0, le=10)
+    parallel: int = Field(2, ge=1, le=32)
+
+
+class Disk(Document):
+    """What must be left of a host's disk.
+
+    Attributes:
+        free: bytes, or a part of the disk, that stay free.
+        factor: bytes on disk for each compressed byte of a layer, before it was unpacked anywhere.
+    """
+
+    free: Share | Size = Share(10, percent=True)
+    factor: float = Field(2.5, ge=1, le=20)
+
+    @field_validator("free", mode="before")
+    @classmethod
+    def _share_or_size(cls, value: object) -> object:
+        return Share.parse(value) if isinstance(value, str) and value.endswith("%") else value
+
+
+class Retention(Document):
+    """How long images of earlier generations stay on hosts.
+
+    Attributes:
+        generations: of the set, the present one included.
+        unused_for: seconds without use after which an image of an earlier generation goes although it is among these.
+        pin: whether no other cleaning of the host removes the images of the present generation.
+    """
+
+    generations: int = Field(2, ge=1, le=100)
+    unused_for: Duration | None = None
+    pin: bool = True
+
+
+class ImageSet(Document):
+    """Images that belong together on the same hosts.
+
+    Attributes:
+        images: references with a tag, a digest, or a tag such as ``1.8.*``.
+        registries: shell patterns of registries, ``ghcr.io``, and repositories, ``docker.io/library/*``, that the
+            images may come from; empty: any.
+    """
+
+    images: tuple[ImageReference, ...] = Field(min_length=1, max_length=MOST_IMAGES)
+    hosts: Selector = Selector()
+    schedule: Schedule | None = None
+    rollout: Rollout = Rollout()
+    disk: Disk = Disk()
+    retention: Retention = Retention()
+    registries: tuple[Pattern, ...] = ()
+
+    @field_validator("images")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = [text.partition("@")[0] for text in value]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"expected each image once: {', '.join(sorted(twice))}")
+        return value
+
+
+def _kind(entry: Any) -> str:
+    """Return what an entry of ``hosts`` is, by the key that only such an entry has."""
+    if isinstance(entry, Document):
+        return type(entry).__name__
+    kinds = {"file": "HostsFile", "command": "HostsCommand", "workers": "HostsWorkers"}
+    return next((kind for key, kind in kinds.items() if isinstance(entry, Mapping) and key in entry), "Host")
+
+
+HostsEntry = Annotated[
+    Annotated[Host, Tag("Host")]
+    | Annotated[HostsFile, Tag("HostsFile")]
+    | Annotated[HostsCommand, Tag("HostsCommand")]
+    | Annotated[HostsWorkers, Tag("HostsWorkers")],
+    Discriminator(_kind),
+]
+
+
+class FleetFile(Document):
+    """The whole file; the default name is ``fleet.yaml``."""
+
+    hosts: tuple[HostsEntry, ...] = Field(min_length=1)
+    sets: Mapping[SetName, ImageSet] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_host_a_name(self) -> Self:
+        check_names([host for host in self.hosts if isinstance(host, Host)])
+        return self
+
+
+def check_names(hosts: list[Host]) -> None:
+    """Check that no two hosts share a name, or what Prefect makes of it.
+
+    Raises:
+        ValueError: two do.
+    """
+    seen: dict[str, str] = {}
+    for host in hosts:
+        if host.key in seen:
+            other = seen[host.key]
+            raise ValueError(
+                f"two hosts are called {host.name}" if other == host.name
+                else f"the hosts {other} and {host.name} differ in . and - only: rename one"
+            )  # fmt: skip
+        seen[host.key] = host.name

@@ -1,0 +1,76 @@
+"""What a host reports: which images are there and verified, what is free, and how fast it pulls.
+
+It travels as the payload of the event ``prestow.host.report`` and as the data of the artifact ``prestow-host-<name>``.
+A host decides what is in it, so whoever reads it trusts no text of it.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import AwareDatetime, Field
+
+from prestow.fleet.document import Document
+from prestow.fleet.file import HostName, PlatformName, SetName
+from prestow.fleet.lock import DigestText
+
+EVENT = "prestow.host.report"
+"""Name of the event; its resource is ``prestow.host.<name>``."""
+
+
+class ReportedImage(Document):
+    """A name in the host's store.
+
+    Attributes:
+        digest: its target.
+        verified: when all of its data was last compared with its digests: pulled, or checked by fsck.
+        complete: whether all that the host needs of it is there, unpacked.
+        bytes: compressed bytes of its layers.
+    """
+
+    name: str = Field(max_length=600)
+    digest: DigestText
+    verified: AwareDatetime
+    complete: bool
+    bytes: int = Field(0, ge=0)
+
+
+class ReportedFailure(Document):
+    """An image that the host's last run could not bring there."""
+
+    image: str = Field(max_length=1200)
+    error: str = Field(max_length=2000)
+    at: AwareDatetime
+
+
+class Report(Document):
+    """What one host says of itself.
+
+    Attributes:
+        store: ID of its store, which tells two hosts with one name apart.
+        at: when the report was made, by the host's clock.
+        interval: seconds until the next one at the latest.
+        version: of prestow.
+        generations: of each set, the one whose run ended last on this host.
+        layers: of each unpacked layer, the first hex digits of its diff ID (:func:`prestow.fleet.lock.short`).
+        free_bytes: that images may still take.
+        disk_bytes: size of the store's file system.
+        rate: compressed bytes per second of the last pulls, over time; None if nothing was fetched yet.
+    """
+
+    host: HostName
+    store: str = Field(max_length=100)
+    at: AwareDatetime
+    interval: float = Field(gt=0)
+    version: str = Field(max_length=50)
+    platform: PlatformName
+    generations: Mapping[SetName, int] = Field(default_factory=dict)
+    images: tuple[ReportedImage, ...] = ()
+    layers: frozenset[str] = frozenset()
+    free_bytes: int = Field(ge=0)
+    disk_bytes: int = Field(ge=0)
+    rate: float | None = Field(None, gt=0)
+    failures: tuple[ReportedFailure, ...] = ()
+
+    def is_current(self, now: datetime) -> bool:
+        """Return whether it is not older than two intervals; of an older one nothing may be concluded."""
+        return (now - self.at).total_seconds() <= 2 * self.interval
