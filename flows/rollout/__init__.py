@@ -1,0 +1,1 @@
+"""The fleet around Prefect: reads and writes what ``prestow.fleet`` decides about."""
