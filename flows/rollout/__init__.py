@@ -1,1 +1,1 @@
-"""The fleet around Prefect: reads and writes what ``prestow.fleet`` decides about."""
+"""The fleet at the Prefect API: what a rollout makes, counts, holds and shows there; its rules are ``prestow.fleet``."""
