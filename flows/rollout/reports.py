@@ -1,0 +1,2 @@
+def latest(client, hosts):
+    return {}
