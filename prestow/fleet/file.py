@@ -275,6 +275,11 @@ class FleetFile(Document):
         return self
 
 
+def schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of fleet files."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **FleetFile.model_json_schema()}
+
+
 def check_names(hosts: list[Host]) -> None:
     """Check that no two hosts share a name, or what Prefect makes of it.
 
