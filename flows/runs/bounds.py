@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from prestow.errors import PreconditionError, printable
-from prestow.reference import LayoutReference, Reference, parse_source
+from prestow.reference import LayoutReference, parse_source
 
 
 class OutOfBoundsError(PreconditionError):
@@ -73,7 +73,7 @@ class Bounds:
         source = parse_source(text)
         if isinstance(source, LayoutReference):
             _check_path("layout", str(source.path), self.layouts, "deployed_layouts")
-        elif not any(_matches(source, pattern) for pattern in self.registries):
+        elif not any(map(source.is_from, self.registries)):
             expected = ", ".join(self.registries) or "none"
             raise OutOfBoundsError(
                 f"image {source}: deployed runs on this host may pull only from: {expected}; "
@@ -91,10 +91,6 @@ class Bounds:
                 f"credentials {printable(name)}: deployed runs on this host may not name them; "
                 "name others, or add them to the host's setting deployed_secrets"
             )
-
-
-def _matches(source: Reference, pattern: str) -> bool:
-    return fnmatchcase(f"{source.domain}/{source.path}" if "/" in pattern else source.domain, pattern)
 
 
 def _check_path(what: str, text: str, roots: tuple[Path, ...], setting: str) -> None:

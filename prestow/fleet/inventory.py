@@ -1,6 +1,6 @@
 """All hosts of a fleet: those written in the file, and those that files, commands and workers add."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import RootModel, TypeAdapter, ValidationError
 
@@ -18,7 +18,7 @@ class HostList(RootModel[tuple[Host, ...]]):
 _HOST_NAME: TypeAdapter[str] = TypeAdapter(HostName)
 
 
-def combine(file: FleetFile, read: ReadHosts, workers: Callable[[], Sequence[str]]) -> tuple[Host, ...]:
+def combine(file: FleetFile, read: ReadHosts, workers: Callable[[], Iterable[str]]) -> tuple[Host, ...]:
     """Return all hosts of a file, sorted by name.
 
     A host that is listed has a worker, too: the workers add those whose names are not listed.
