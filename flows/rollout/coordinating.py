@@ -205,7 +205,8 @@ def coordinating(file: str | None, image_set: str | None, *, again: bool) -> Ite
                 yield found
                 return
             pause(delay(chosen.schedule, name, due))
-        found.begin(client, own, select(name, chosen.hosts, read_hosts(path, document, lambda: sorted(workers.names()))), again=again)
+        hosts = select(name, chosen.hosts, read_hosts(path, document, lambda: sorted(workers.names())))
+        found.begin(client, own, hosts, again=again)
     if held_back is not None:
         get_run_logger().warning(
             "generation %d of %s is held back by a rollback to %d", held_back, name, locked.generation
