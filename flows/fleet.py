@@ -12,6 +12,7 @@ from flows.forms.parameters import FleetPath, Home, RetryFailed, SetChoice
 from flows.forms.results import RolledOut
 from flows.rollout.coordinating import coordinating
 from flows.runs.cancelling import cancellable
+from tasks.journal import journal
 from tasks.policy import NOWHERE
 from tasks.wave import wave
 
@@ -30,7 +31,7 @@ def fleet(
     failure budget was used up; with ``retry_failed`` only the hosts that lack something are asked again.
     """
     home = home_or_default(home)
-    with coordinating(file, image_set, again=retry_failed) as run:
+    with journal(), coordinating(file, image_set, again=retry_failed) as run:
         for each in run.waves():
             run.judged(each, wave(home, each, run.watch))
     return run.result()

@@ -6,6 +6,7 @@ A run that was suspended, or started again after its death, comes here again fro
 tag what has happened: waves that are over end at the first look.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ from prestow.fleet.schedule import delay, missed
 from prestow.fleet.select import choose_set, select
 from prestow.fleet.verdict import HostVerdict, Verdict, retry_failed, skip, stop_after
 from prestow.fleet.waves import Wave, waves
+from tasks.journal import note_said
 
 _DEPLOYMENT = "prepull/prepull"
 _NAMES: Mapping[End, str] = {
@@ -77,6 +79,7 @@ class Coordinator:
         self._end: End | None = None
         self._reason = ""
         self._rollout = ""
+        self._said = ""
 
     def miss(self, reason: str) -> None:
         """End without having done anything, because it is too late."""
@@ -162,7 +165,14 @@ class Coordinator:
             pause(float(hold))
 
     def _show(self, wave: Wave, verdicts: Sequence[HostVerdict]) -> None:
-        """Bring the page of the set up to date."""
+        """Say how the wave gets on, when that has changed."""
+        counts = Counter(str(each.verdict) for each in verdicts)
+        text = f"wave {wave.number} of {wave.of}: {len(verdicts)} of {len(wave.hosts)} hosts decided"
+        text += f" ({', '.join(f'{count} {verdict}' for verdict, count in sorted(counts.items()))})" if counts else ""
+        if text != self._said:
+            self._said = text
+            note_said(text)
+            get_run_logger().info("%s", text)
 
     def result(self) -> RolledOut:
         """Return what came of it; as a state with a name of its own where not all is well, or nothing was to be done.
