@@ -27,7 +27,7 @@ from flows.rollout import generations, holding, identity, runs, tags, workers
 from flows.rollout.approving import approve
 from flows.rollout.inventory import read_hosts
 from flows.rollout.orders import Orders
-from flows.rollout.reports import latest
+from flows.rollout.reports import read_reports
 from flows.rollout.watching import Watch
 from prestow.cancellation import pause
 from prestow.errors import NotFoundError, PreconditionError, PrestowError
@@ -89,8 +89,12 @@ class Coordinator:
         """Plan the rollout, and make ready for its waves; without anything to do there are none."""
         name, locked = self._name, self._locked
         generations.publish(client, name, locked)
-        reports = latest(client, [host.name for host in hosts])
-        planned = plan(name, self._set, locked, hosts, reports, datetime.now(UTC), None)
+        now = datetime.now(UTC)
+        found = read_reports(client, hosts, now)
+        for warning in found.warnings:
+            get_run_logger().warning("%s", warning)
+        reports = found.of
+        planned = plan(name, self._set, locked, hosts, reports, now, None)
         resumed = tags.rollout(own.tags) is not None
         self._rollout = rollout = identity.rollout_of(client, own, name, locked.generation, again=again)
         _end_older(client, name, rollout)
