@@ -233,7 +233,7 @@ def test_a_second_rollout_of_a_set_that_is_under_way_is_refused(
         fleet(name, str(file), home=home, return_state=True)
     person.join()
 
-    assert f"a rollout of {name} is under way, in state Paused" in refused[0]
+    assert f"a rollout of {name} is in progress, in state Paused" in refused[0]
 
 
 @pytest.mark.long
