@@ -6,9 +6,11 @@ Its control characters are escaped, and there is only so much of it. Figures are
 import re
 
 from prestow.errors import printable
+from prestow.sizes import size
+
+__all__ = ["code", "size"]
 
 _TEXT = 200  # characters
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def code(text: str, limit: int = _TEXT) -> str:
@@ -18,12 +20,3 @@ def code(text: str, limit: int = _TEXT) -> str:
         return "none"
     fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
     return f"{fence} {shown} {fence}" if "`" in shown or shown != shown.strip() else f"{fence}{shown}{fence}"
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as people read it: ``12.3 MiB``."""
-    for unit in _UNITS:
-        if count < 1024 or unit == _UNITS[-1]:  # noqa: PLR2004 - the step between binary units
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

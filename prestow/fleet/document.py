@@ -30,7 +30,7 @@ _WORDS = {
 }  # fmt: skip
 
 Key = str | int
-T = TypeVar("T", bound="Document")
+T = TypeVar("T", bound=BaseModel)
 
 
 class Document(BaseModel):
