@@ -166,7 +166,7 @@ def test_a_run_that_a_person_cancels_is_skipped() -> None:
 
 
 def test_a_failure_without_a_message_has_a_cause() -> None:
-    assert only(look(run("failed", 2))).cause == "the run failed without a message"
+    assert only(look(run("failed", 2))).cause == "failed, without a message"
 
 
 def test_a_host_cannot_pass_a_failure_off_as_its_absence() -> None:
