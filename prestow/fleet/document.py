@@ -95,6 +95,8 @@ def parse(text: str | bytes, model: type[T], name: str) -> T:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         raise InvalidError(f"{place(name, error.problem_mark)}: {error.problem or 'not YAML'}") from error
+    except yaml.reader.ReaderError as error:
+        raise InvalidError(f"{name}: not YAML: {error.reason} (at position {error.position})") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidError(f"{name}: not YAML: {printable(str(error))}") from error
     try:

@@ -42,24 +42,26 @@ class _Fault:
 
     Attributes:
         keys: they lead to it.
+        mark: where it is.
         where: the place, and the keys, as a person reads them.
         expected: what is expected there; empty if ``said`` is a sentence of its own.
         said: what stands there instead, or the sentence.
     """
 
     keys: tuple[Key, ...]
+    mark: yaml.Mark | None
     where: str
     expected: str
     said: str
 
 
 def describe(error: ValidationError, model: type[BaseModel], root: yaml.Node | None, name: str) -> list[str]:
-    """Return the faults of a document, in the order of its keys; ``name`` is that of the file."""
+    """Return the faults of a document, in its order; ``name`` is that of the file."""
     faults = [_fault(name, root, each, model) for each in error.errors(include_url=False)]
     # What is wrong with a part is not said of the whole again: that it has too few parts, or is of no other choice.
     wholes = {fault.keys[:depth] for fault in faults for depth in range(len(fault.keys))}
     places: dict[str, list[_Fault]] = {}
-    for fault in faults:
+    for fault in sorted(faults, key=lambda fault: fault.mark.index if fault.mark else -1):
         if fault.keys not in wholes:
             places.setdefault(fault.where, []).append(fault)
     return [_line(where, each) for where, each in places.items()]
@@ -83,13 +85,13 @@ def _fault(name: str, root: yaml.Node | None, error: Mapping[str, Any], model: t
     where = f"{place(name, mark)}: {printable(path) + ': ' if path else ''}"
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return _Fault(keys, where, "", f"there is no such key{_advice(model, error['loc'])}")
+        return _Fault(keys, mark, where, "", f"there is no such key{_advice(model, error['loc'])}")
     if kind == "missing":
-        return _Fault(keys, where, "", "this key is missing; add it")
+        return _Fault(keys, mark, where, "", "this key is missing; add it")
     if kind in _SIMPLE:
         expected = _SIMPLE[kind]
         if kind == "string_type" and isinstance(found, int | float | date):
-            return _Fault(keys, where, expected, f"{_shown(found)}; put it in quotes")
+            return _Fault(keys, mark, where, expected, f"{_shown(found)}; put it in quotes")
     elif kind in _BOUNDS:
         expected = _BOUNDS[kind].format(**context).replace("True", "true")
     elif kind == "too_short":
@@ -98,8 +100,10 @@ def _fault(name: str, root: yaml.Node | None, error: Mapping[str, Any], model: t
         text = error["msg"].removeprefix("Value error, ")
         expected = text.removeprefix("expected ") if text.startswith("expected ") else ""
         if not expected:
-            return _Fault(keys, where, "", text)
-    return _Fault(keys, where, expected, "" if isinstance(found, Mapping | list | tuple) and found else _shown(found))
+            return _Fault(keys, mark, where, "", text)
+    return _Fault(
+        keys, mark, where, expected, "" if isinstance(found, Mapping | list | tuple) and found else _shown(found)
+    )
 
 
 def _shown(found: object) -> str:

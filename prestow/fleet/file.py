@@ -35,7 +35,7 @@ from prestow.fleet.quantities import Duration, Share, Size, parse_size
 __all__ = [
     "Disk", "FleetFile", "Host", "HostName", "HostsCommand", "HostsEntry", "HostsFile", "HostsWorkers",
     "ImageReference", "ImageSet", "Label", "Limits", "Pattern", "PlatformName", "Retention", "Rollout", "Schedule",
-    "Selector", "SetName", "check_names", "schema",
+    "Selector", "SetName", "check_names",
 ]  # fmt: skip
 
 MOST_IMAGES = 200
@@ -264,11 +264,6 @@ class FleetFile(Document):
     def _one_host_a_name(cls, value: tuple[HostsEntry, ...]) -> tuple[HostsEntry, ...]:
         check_names([host for host in value if isinstance(host, Host)])
         return value
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON schema (draft 2020-12) of fleet files."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **FleetFile.model_json_schema()}
 
 
 def check_names(hosts: list[Host]) -> None:
