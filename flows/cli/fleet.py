@@ -5,7 +5,7 @@ from importlib import import_module
 from flows.cli.arguments import Parser, Verbs, add_verb
 from prestow.project import module
 
-PARTS = ("fleet_hosts", "fleet_schema")
+PARTS = ("fleet_lock", "fleet_apply", "fleet_hold", "fleet_hosts", "fleet_schema")
 """The modules of the sub-verbs, in the order of the help; ``add`` of each declares one or more."""
 
 
@@ -14,7 +14,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb = add_verb(
         verbs, common, "fleet", None,
         help="bring the images of a fleet file onto many hosts",
-        example="prestow fleet hosts nightly",
+        example="prestow fleet lock\nprestow fleet hosts nightly",
     )  # fmt: skip
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB", required=True)
     for part in PARTS:

@@ -6,14 +6,12 @@ hosts = chosen.hosts(pool(args))        those that the set selects
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.arguments import folder
-from prestow.project import module
 
 if TYPE_CHECKING:
     from prestow.fleet.file import FleetFile, Host, ImageSet
@@ -64,8 +62,8 @@ class Chosen:
         """
         return read_lock(self.path).of(self.name, self.set)
 
-    def hosts(self, workers: Callable[[], Sequence[str]]) -> "tuple[Host, ...]":
-        """Return the hosts that the set selects, sorted by name; ``workers`` as of ``read_hosts``.
+    def hosts(self, workers: Callable[[], Iterable[str]]) -> "tuple[Host, ...]":
+        """Return the hosts that the set selects, in the order of the file; ``workers`` as of ``read_hosts``.
 
         Raises:
             PrestowError: a list of hosts cannot be read or is wrong, or the set selects none.
@@ -105,7 +103,7 @@ def read_lock(path: Path) -> "Lock":
         NotFoundError: there is none.
         InvalidError: it cannot be read, or breaks a rule.
     """
-    from prestow.errors import NotFoundError
+    from prestow.errors import InvalidError, NotFoundError
     from prestow.fleet.document import read
     from prestow.fleet.lock import Lock, lock_path
 
@@ -113,17 +111,20 @@ def read_lock(path: Path) -> "Lock":
         return read(lock_path(path), Lock)
     except NotFoundError as error:
         raise NotFoundError(f"{error}; run `prestow fleet lock` to write it") from error
+    except InvalidError as error:  # such as a merge that was not resolved
+        raise InvalidError(f"{error}\nrestore the lock, from git for example: its generations count on") from error
 
 
-def pool(args: argparse.Namespace) -> Callable[[], Sequence[str]]:
+def pool(args: argparse.Namespace) -> Callable[[], Iterable[str]]:
     """Return what asks Prefect for the names of the work pool's workers, when it is called."""
 
-    def names() -> Sequence[str]:
+    def names() -> Iterable[str]:
         from flows.cli.session import connection
 
         with connection(args):
-            found: Sequence[str] = import_module(module("flows.rollout.workers")).names()
-            return found
+            from flows.rollout.workers import names as found
+
+            return found()
 
     return names
 

@@ -5,7 +5,7 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,8 @@ _SHOWN = 500  # characters of a command's complaint
 _CHUNK = 1 << 16
 
 
-def read_hosts(path: Path, file: FleetFile, workers: Callable[[], Sequence[str]]) -> tuple[Host, ...]:
-    """Return all hosts of a fleet file, sorted by name.
+def read_hosts(path: Path, file: FleetFile, workers: Callable[[], Iterable[str]]) -> tuple[Host, ...]:
+    """Return all hosts of a fleet file, in the order of the file.
 
     Args:
         path: of the fleet file: paths in it count from its directory, in which its commands run as well.

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Ta
 from prestow.errors import PrestowError
 from prestow.fleet.document import Document
 from prestow.fleet.quantities import Duration, Share, Size
+from prestow.fleet.versions import TagPattern
 from prestow.platforms import Platform
 from prestow.reference import Reference
 
@@ -42,12 +43,15 @@ def _platform(text: str) -> str:
 
 def _image(text: str) -> str:
     """Check an image of a set; a tag may have ``*`` for parts of a version."""
+    name, _, tag = text.rpartition(":")
+    if "*" in (name if "/" not in tag else text):
+        raise ValueError("expected * in the tag only, for parts of a version, such as registry.example/app:1.8.*")
     try:
-        Reference.parse(text.replace("*", "0") if "@" not in text else text)
+        Reference.parse(f"{name}:0" if "*" in tag else text)
+        if "*" in tag:
+            TagPattern.parse(tag)
     except PrestowError as error:
         raise ValueError(str(error)) from error
-    if "*" in text.rpartition(":")[0]:
-        raise ValueError("* may stand for parts of a version in the tag only")
     return text
 
 
