@@ -12,6 +12,7 @@ from flows.forms.parameters import FleetPath, Home, RetryFailed, SetChoice
 from flows.forms.results import RolledOut
 from flows.rollout.coordinating import coordinating
 from flows.runs.cancelling import cancellable
+from tasks.journal import journal
 from tasks.policy import NOWHERE
 from tasks.wave import wave
 
@@ -26,11 +27,11 @@ def fleet(
 ) -> RolledOut:
     """Bring the images of a set onto its hosts, as the fleet file and its lock say.
 
-    Hosts that have all images are not asked. A rollout whose coordinator died is gone on with. Fails at the end if the
+    Hosts that have all images are not asked. The rollout of a coordinator that died is resumed. Fails at the end if the
     failure budget was used up; with ``retry_failed`` only the hosts that lack something are asked again.
     """
     home = home_or_default(home)
-    with coordinating(file, image_set, again=retry_failed) as run:
+    with journal(), coordinating(file, image_set, again=retry_failed) as run:
         for each in run.waves():
             run.judged(each, wave(home, each, run.watch))
     return run.result()

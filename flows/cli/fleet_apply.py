@@ -3,15 +3,19 @@
 import argparse
 import dataclasses
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb
-from flows.cli.fleet_arguments import add_file, add_set, choose
+from flows.cli.fleet_arguments import Chosen, add_file, add_set, choose
 from flows.cli.output import emit, say, table
 from flows.cli.session import connection
+from prestow.errors import PreconditionError
 
 if TYPE_CHECKING:
     from flows.forms.results import RolledOut
+
+_TOLD = 10  # sentences of what has moved
 
 INCOMPLETE = 1
 """Exit status: some hosts lack something."""
@@ -46,9 +50,7 @@ def run(args: argparse.Namespace) -> int:
         from flows.runs.approval import asking
 
         if args.plan:
-            from flows.rollout.plans import check_saved
-
-            check_saved(args.plan, chosen)
+            _check_plan(Path(args.plan), chosen)
         try:
             with asking(person()):
                 result = fleet(chosen.name, str(chosen.path.resolve()), args.retry_failed, args.home)
@@ -57,6 +59,27 @@ def run(args: argparse.Namespace) -> int:
             say(f"prestow: {error}")
     emit(dataclasses.asdict(result), _page(result), as_json=args.json)
     return {"complete": 0, "nothing-to-do": NOTHING_TO_DO}.get(result.end, INCOMPLETE)
+
+
+def _check_plan(path: Path, chosen: Chosen) -> None:
+    """Refuse a saved plan that is not of this set, or since which anything has moved."""
+    from datetime import UTC, datetime
+
+    from prefect import get_client
+
+    from flows.rollout.reports import read_reports
+    from flows.rollout.workers import names
+    from prestow.fleet.document import read
+    from prestow.fleet.plan import Plan, stale
+
+    saved = read(path, Plan)
+    if saved.set != chosen.name:
+        raise PreconditionError(f"{path} is a plan of {saved.set}, not of {chosen.name}; name that set")
+    with get_client(sync_client=True) as client:
+        reports = read_reports(client, chosen.hosts(lambda: sorted(names())), datetime.now(UTC)).of
+    if moved := stale(saved, chosen.locked, reports):
+        said = "; ".join(moved[:_TOLD]) + (f"; and {len(moved) - _TOLD} more" if len(moved) > _TOLD else "")
+        raise PreconditionError(f"{path} is stale: {said}; make a new one with `prestow fleet plan --out {path}`")
 
 
 def _page(result: "RolledOut") -> str:

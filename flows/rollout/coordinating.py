@@ -6,6 +6,7 @@ A run that was suspended, or started again after its death, comes here again fro
 tag what has happened: waves that are over end at the first look.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from flows.rollout import generations, holding, identity, runs, tags, workers
 from flows.rollout.approving import approve
 from flows.rollout.inventory import read_hosts
 from flows.rollout.orders import Orders
-from flows.rollout.reports import latest
+from flows.rollout.reports import read_reports
 from flows.rollout.watching import Watch
 from prestow.cancellation import pause
 from prestow.errors import NotFoundError, PreconditionError, PrestowError
@@ -40,6 +41,7 @@ from prestow.fleet.schedule import delay, missed
 from prestow.fleet.select import choose_set, select
 from prestow.fleet.verdict import HostVerdict, Verdict, retry_failed, skip, stop_after
 from prestow.fleet.waves import Wave, waves
+from tasks.journal import note_said
 
 _DEPLOYMENT = "prepull/prepull"
 _NAMES: Mapping[End, str] = {
@@ -77,6 +79,7 @@ class Coordinator:
         self._end: End | None = None
         self._reason = ""
         self._rollout = ""
+        self._said = ""
 
     def miss(self, reason: str) -> None:
         """End without having done anything, because it is too late."""
@@ -86,8 +89,12 @@ class Coordinator:
         """Plan the rollout, and make ready for its waves; without anything to do there are none."""
         name, locked = self._name, self._locked
         generations.publish(client, name, locked)
-        reports = latest(client, [host.name for host in hosts])
-        planned = plan(name, self._set, locked, hosts, reports, datetime.now(UTC), None)
+        now = datetime.now(UTC)
+        found = read_reports(client, hosts, now)
+        for warning in found.warnings:
+            get_run_logger().warning("%s", warning)
+        reports = found.of
+        planned = plan(name, self._set, locked, hosts, reports, now, None)
         resumed = tags.rollout(own.tags) is not None
         self._rollout = rollout = identity.rollout_of(client, own, name, locked.generation, again=again)
         _end_older(client, name, rollout)
@@ -162,7 +169,14 @@ class Coordinator:
             pause(float(hold))
 
     def _show(self, wave: Wave, verdicts: Sequence[HostVerdict]) -> None:
-        """Bring the page of the set up to date."""
+        """Say how the wave gets on, when that has changed."""
+        counts = Counter(str(each.verdict) for each in verdicts)
+        text = f"wave {wave.number} of {wave.of}: {len(verdicts)} of {len(wave.hosts)} hosts decided"
+        text += f" ({', '.join(f'{count} {verdict}' for verdict, count in sorted(counts.items()))})" if counts else ""
+        if text != self._said:
+            self._said = text
+            note_said(text)
+            get_run_logger().info("%s", text)
 
     def result(self) -> RolledOut:
         """Return what came of it; as a state with a name of its own where not all is well, or nothing was to be done.
@@ -223,7 +237,7 @@ def _own_run() -> FlowRun:
 
 def _applied(client: SyncPrefectClient, path: Path, name: str, image_set: ImageSet) -> tuple[LockedSet, int | None]:
     """Return the generation to apply, and the number of that which a rollback holds back."""
-    hold = holding.held(client, name)
+    hold = holding.read_hold(client, name)
     lock = read(lock_path(path), Lock)
     if hold is None:
         return lock.of(name, image_set), None
@@ -234,7 +248,7 @@ def _applied(client: SyncPrefectClient, path: Path, name: str, image_set: ImageS
 
 def _end_older(client: SyncPrefectClient, name: str, rollout: str) -> None:
     """Cancel what earlier rollouts of the set left in queues."""
-    older = runs.left_behind(client, name, rollout)
+    older = runs.unfinished_before(client, name, rollout)
     runs.cancel(client, [(run.id, "a newer rollout of the image set has begun") for run in older])
 
 

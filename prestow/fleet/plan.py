@@ -166,9 +166,9 @@ def age(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def has(report: Report, image: LockedImage) -> bool:
-    """Whether an image is there under its name: its digest, and all of it."""
-    return any(each.name == image.name and each.digest == image.digest and each.complete for each in report.images)
+def present(report: Report) -> frozenset[tuple[str, str]]:
+    """Return name and digest of each image that is there with all that the host needs of it."""
+    return frozenset((image.name, image.digest) for image in report.images if image.complete)
 
 
 def stale(made: Plan, locked: LockedSet, reports: Mapping[str, Report]) -> tuple[str, ...]:
@@ -219,9 +219,13 @@ class _Missing:
         """Compare a set with the report of a host."""
         self.report = report
         self.platform = host.platform or report.platform
-        there = [image for image in locked.images if has(report, image)]
-        seen = {*report.layers, *(short(layer.diff_id) for image in there for layer in self._of(image) or ())}
-        self.images = [image for image in locked.images if image not in there]
+        found, seen = present(report), {*report.layers}
+        self.images = []
+        for image in locked.images:
+            if (image.name, image.digest) in found:
+                seen.update(short(layer.diff_id) for layer in self._of(image) or ())
+            else:
+                self.images.append(image)
         self.foreign = [image for image in self.images if self._of(image) is None]
         self.layers: list[list[LockedLayer]] = []
         for image in self.images:

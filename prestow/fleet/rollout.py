@@ -288,7 +288,9 @@ def _against(act: list[tuple[str, str]], run: Run, verdict: Verdict, cause: str)
 
 def _cause(run: Run) -> str:
     """Return the message of a run as one harmless line, without our mark."""
-    return printable(run.message.removeprefix(f"{run.mark}: "), _SHOWN) if run.state != "completed" else ""
+    if run.state == "completed":
+        return ""
+    return printable(run.message.removeprefix(f"{run.mark}: "), _SHOWN) or f"the run {run.state} without a message"
 
 
 def _moment(time: datetime) -> str:

@@ -49,14 +49,14 @@ class Case(NamedTuple):
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    some = st.lists(st.sampled_from(LAYERS), max_size=4, unique=True)
+    some = st.lists(st.sampled_from(LAYERS), max_size=4, unique_by=lambda each: each.digest)
     images = [image(f"r.io/app-{number}:1", *draw(some)) for number in range(draw(st.integers(1, 4)))]
     named = hosts(draw(st.integers(1, 4)))
     reports = {}
     for host in named:
         if draw(st.booleans()):
             reports[host.name] = report(
-                host.name, draw(st.lists(st.sampled_from(images), unique=True)), draw(some),
+                host.name, draw(st.lists(st.sampled_from(images), unique_by=lambda each: each.name)), draw(some),
                 at=NOW - timedelta(seconds=draw(st.sampled_from([0, 1800, 1801]))),
                 rate=draw(st.none() | st.floats(1, 1e10)), free_bytes=draw(st.integers(0, 60 * GIB)),
                 generations={"nightly": draw(st.sampled_from([11, 12]))},

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -54,6 +56,12 @@ def advance(client: SyncPrefectClient, name: str) -> bool:
     return False
 
 
+def open_or_over(name: str, process: "subprocess.Popen[str]") -> list[object]:
+    """Return the runs to advance; the process, if it has ended."""
+    runs = [run for run in runs_of(name) if run.state is not None and not run.state.is_final()]
+    return [*runs, *([process] if process.poll() is not None else [])]
+
+
 def _next(run: FlowRun) -> object:
     whose = tags.host_and_attempt(run.tags)
     assert whose is not None
@@ -76,11 +84,7 @@ def test_started_again_it_comes_to_the_same_verdicts_and_asks_no_host_twice(
         while True:
             beat(*hosts)
             process = coordinator(file, name, home)
-            open_or_over = lambda: [  # noqa: E731
-                *(run for run in runs_of(name) if run.state is not None and not run.state.is_final()),
-                *([process] if process.poll() is not None else []),
-            ]
-            until(open_or_over, 1, "a run to advance, or the end")
+            until(partial(open_or_over, name, process), 1, "a run to advance, or the end")
             if process.poll() is not None:
                 break
             advance(client, name)
@@ -100,3 +104,26 @@ def test_started_again_it_comes_to_the_same_verdicts_and_asks_no_host_twice(
     assert len(asked) == _HOSTS + 1  # the broken one twice
     assert len({tags.rollout(run.tags) for run in runs_of(name)}) == 1
     assert killed == 3 * (_HOSTS + 1)
+
+
+def test_cancelled_it_takes_its_hosts_runs_along(tmp_path: Path, home: str, prefect_server: object) -> None:
+    name = f"s{uuid4().hex[:8]}"
+    hosts = [f"h{number}-{name}" for number in range(3)]
+    file = write_fleet(tmp_path, hosts, name)
+    beat(*hosts)
+    with get_client(sync_client=True) as client:
+        process = coordinator(file, name, home)
+        until(lambda: runs_of(name), len(hosts), "the runs of all hosts")
+        for state in (Pending(), Running()):
+            client.set_flow_run_state(next(run for run in runs_of(name) if run.work_queue_name == hosts[0]).id, state)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+
+        def told() -> list[FlowRun]:
+            return [run for run in runs_of(name) if run.state_name in ("Cancelling", "Cancelled")]
+
+        states = {str(run.work_queue_name)[:2]: run.state_name for run in until(told, len(hosts), "all to be told")}
+
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "prestow: interrupted; run the same command again to resume"
+    assert states == {"h0": "Cancelling", "h1": "Cancelled", "h2": "Cancelled"}
