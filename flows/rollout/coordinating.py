@@ -202,6 +202,8 @@ class Coordinator:
         lacking = [host for host in self._verdicts if host.verdict is not Verdict.DONE]
         reason = self._reason or self._stopped or _sentence(self._verdicts, lacking)
         end: End = self._end or ("stopped" if self._stopped else "incomplete" if lacking else "complete")
+        if self._showing is not None and self._waves:
+            self._showing.publish(self._waves, self._verdicts, self.watch.runs, urgent=True)
         found = RolledOut(
             self._name,
             self._locked.generation,
