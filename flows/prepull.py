@@ -15,6 +15,7 @@ from flows.fanout import pull_each
 from flows.forms.parameters import Credentials, Driver, Home, Images, Namespace, Parallel, Platform, Unpack
 from flows.forms.results import Prepulled
 from flows.runs.cancelling import cancellable
+from prestow.fleet.order import Order
 from tasks.policy import NOWHERE
 
 
@@ -30,6 +31,7 @@ def prepull(
     namespace: Namespace = None,
     unpack: Unpack = True,
     credentials: Credentials = None,
+    order: Order | None = None,
 ) -> Prepulled:
     """Pull every image of a list, a few at a time, and report as a table artifact what is here.
 

@@ -5,7 +5,7 @@ from importlib import import_module
 from flows.cli.arguments import Parser, Verbs, add_verb
 from prestow.project import module
 
-PARTS = ("fleet_lock", "fleet_hosts", "fleet_schema")
+PARTS = ("fleet_lock", "fleet_apply", "fleet_hold", "fleet_hosts", "fleet_schema")
 """The modules of the sub-verbs, in the order of the help; ``add`` of each declares one or more."""
 
 

@@ -63,7 +63,7 @@ class Chosen:
         return read_lock(self.path).of(self.name, self.set)
 
     def hosts(self, workers: Callable[[], Iterable[str]]) -> "tuple[Host, ...]":
-        """Return the hosts that the set selects, sorted by name; ``workers`` as of ``read_hosts``.
+        """Return the hosts that the set selects, in the order of the file; ``workers`` as of ``read_hosts``.
 
         Raises:
             PrestowError: a list of hosts cannot be read or is wrong, or the set selects none.

@@ -1,1 +1,1 @@
-"""The fleet at the Prefect API: what a rollout makes, counts, holds and shows; its rules are ``prestow.fleet``."""
+"""The fleet at the Prefect API: what a rollout makes, counts and shows there; its rules are ``prestow.fleet``."""

@@ -21,7 +21,7 @@ _CHUNK = 1 << 16
 
 
 def read_hosts(path: Path, file: FleetFile, workers: Callable[[], Iterable[str]]) -> tuple[Host, ...]:
-    """Return all hosts of a fleet file, sorted by name.
+    """Return all hosts of a fleet file, in the order of the file.
 
     Args:
         path: of the fleet file: paths in it count from its directory, in which its commands run as well.

@@ -26,6 +26,7 @@ class Bounds:
         homes: directories of stores.
         directories: where bundles may be made.
         layouts: where images may be read from, with ``oci:PATH``.
+        fleets: where fleet files may be read from.
         registries: patterns of registries and repositories.
         secrets: patterns of names of credentials, among others.
     """
@@ -33,6 +34,7 @@ class Bounds:
     homes: tuple[Path, ...] = ()
     directories: tuple[Path, ...] = ()
     layouts: tuple[Path, ...] = ()
+    fleets: tuple[Path, ...] = ()
     registries: tuple[str, ...] = ("*",)
     secrets: tuple[str, ...] = ()
 
@@ -51,6 +53,14 @@ class Bounds:
             OutOfBoundsError: it is not allowed.
         """
         _check_path("bundle directory", directory, self.directories, "deployed_directories")
+
+    def check_fleet(self, file: str) -> None:
+        """Check the path of a fleet file.
+
+        Raises:
+            OutOfBoundsError: it is not allowed.
+        """
+        _check_path("fleet file", file, self.fleets, "deployed_fleets")
 
     def check_source(self, text: str) -> None:
         """Check where an image is to come from.

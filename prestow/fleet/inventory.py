@@ -19,7 +19,7 @@ _HOST_NAME: TypeAdapter[str] = TypeAdapter(HostName)
 
 
 def combine(file: FleetFile, read: ReadHosts, workers: Callable[[], Iterable[str]]) -> tuple[Host, ...]:
-    """Return all hosts of a file, sorted by name.
+    """Return all hosts of a file, in its order: the first ones get their images first.
 
     A host that is listed has a worker, too: the workers add those whose names are not listed.
 
@@ -51,7 +51,7 @@ def combine(file: FleetFile, read: ReadHosts, workers: Callable[[], Iterable[str
     for entry in pool:
         found = (Host(name=name, labels=entry.labels, platform=entry.platform) for name in workers() if _is_name(name))
         listed += [host for host in found if host.key not in taken]
-    return tuple(sorted(listed, key=lambda host: host.name))
+    return tuple(listed)
 
 
 def _is_name(text: str) -> bool:

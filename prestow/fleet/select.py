@@ -29,12 +29,12 @@ def choose_set(file: FleetFile, name: str | None) -> str:
 
 
 def select(name: str, selector: Selector, hosts: Sequence[Host]) -> tuple[Host, ...]:
-    """Return the hosts of set ``name``, sorted by name: those that match its selector.
+    """Return the hosts of set ``name``, in the order given: those that match its selector.
 
     Raises:
         NotFoundError: no host does.
     """
-    found = tuple(sorted((host for host in hosts if matches(selector, host)), key=lambda host: host.name))
+    found = tuple(host for host in hosts if matches(selector, host))
     if found:
         return found
     labels = sorted({f"{key}={value}" for host in hosts for key, value in host.labels.items()})
