@@ -27,7 +27,7 @@ def fleet(
 ) -> RolledOut:
     """Bring the images of a set onto its hosts, as the fleet file and its lock say.
 
-    Hosts that have all images are not asked. A rollout whose coordinator died is gone on with. Fails at the end if the
+    Hosts that have all images are not asked. The rollout of a coordinator that died is resumed. Fails at the end if the
     failure budget was used up; with ``retry_failed`` only the hosts that lack something are asked again.
     """
     home = home_or_default(home)

@@ -237,7 +237,7 @@ def _own_run() -> FlowRun:
 
 def _applied(client: SyncPrefectClient, path: Path, name: str, image_set: ImageSet) -> tuple[LockedSet, int | None]:
     """Return the generation to apply, and the number of that which a rollback holds back."""
-    hold = holding.held(client, name)
+    hold = holding.read_hold(client, name)
     lock = read(lock_path(path), Lock)
     if hold is None:
         return lock.of(name, image_set), None
@@ -248,7 +248,7 @@ def _applied(client: SyncPrefectClient, path: Path, name: str, image_set: ImageS
 
 def _end_older(client: SyncPrefectClient, name: str, rollout: str) -> None:
     """Cancel what earlier rollouts of the set left in queues."""
-    older = runs.left_behind(client, name, rollout)
+    older = runs.unfinished_before(client, name, rollout)
     runs.cancel(client, [(run.id, "a newer rollout of the image set has begun") for run in older])
 
 

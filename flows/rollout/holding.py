@@ -30,7 +30,7 @@ class Hold:
     reason: str
 
 
-def held(client: SyncPrefectClient, image_set: str) -> Hold | None:
+def read_hold(client: SyncPrefectClient, image_set: str) -> Hold | None:
     """Return the hold on a set; None if the lock decides.
 
     Raises:

@@ -67,7 +67,7 @@ def _others(client: SyncPrefectClient, own: FlowRun, image_set: str) -> Sequence
     for run in others:
         if run.state is not None and (run.state.type in _UNDER_WAY or run.state.name in _SUSPENDED):
             raise PreconditionError(
-                f"a rollout of {image_set} is under way, in state {run.state.name}: {_shown(run.id, run.name)}; "
+                f"a rollout of {image_set} is in progress, in state {run.state.name}: {_shown(run.id, run.name)}; "
                 "wait for its end, answer it, or cancel it"
             )
     return others

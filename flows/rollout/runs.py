@@ -115,7 +115,7 @@ def unfinished(client: SyncPrefectClient, rollout: str) -> Iterator[Run]:
     return _hosts_runs(client, _having(tags.of_rollout(rollout), _OPEN))
 
 
-def left_behind(client: SyncPrefectClient, image_set: str, rollout: str) -> list[Run]:
+def unfinished_before(client: SyncPrefectClient, image_set: str, rollout: str) -> list[Run]:
     """Return the runs of a set that still wait or run though another rollout made them."""
     found = [
         each

@@ -78,6 +78,7 @@ def test_every_host_gets_one_run_wave_after_wave(tmp_path: Path, name: str, host
     assert tags.rollout(own.tags) == result.rollout
 
 
+@pytest.mark.long
 def test_a_host_that_fails_is_asked_again_and_others_go_on(
     tmp_path: Path, name: str, hosts: list[str], home: str
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_host_without_a_worker_gets_no_queue_and_stops_nobody(
     assert hosts[3] not in {run.work_queue_name for run in runs_of(name)}
 
 
+@pytest.mark.long
 def test_a_rollback_holds_until_it_is_released(tmp_path: Path, name: str, hosts: list[str], home: str) -> None:
     from flows.cli.main import main
 
@@ -165,6 +167,7 @@ def test_a_lock_that_does_not_fit_the_file_starts_no_rollout(
     assert runs_of(name) == []
 
 
+@pytest.mark.long
 def test_between_waves_a_person_decides_and_may_leave_hosts_out(
     tmp_path: Path, name: str, hosts: list[str], home: str
 ) -> None:
@@ -189,6 +192,7 @@ def test_between_waves_a_person_decides_and_may_leave_hosts_out(
     assert len(runs_of(name)) == 2
 
 
+@pytest.mark.long
 def test_a_person_who_refuses_ends_the_rollout_as_cancelled(
     tmp_path: Path, name: str, hosts: list[str], home: str
 ) -> None:
@@ -210,6 +214,7 @@ def test_a_person_who_refuses_ends_the_rollout_as_cancelled(
     assert len(runs_of(name)) == 1
 
 
+@pytest.mark.long
 def test_a_second_rollout_of_a_set_that_is_under_way_is_refused(
     tmp_path: Path, name: str, hosts: list[str], home: str
 ) -> None:
@@ -228,9 +233,10 @@ def test_a_second_rollout_of_a_set_that_is_under_way_is_refused(
         fleet(name, str(file), home=home, return_state=True)
     person.join()
 
-    assert f"a rollout of {name} is under way, in state Paused" in refused[0]
+    assert f"a rollout of {name} is in progress, in state Paused" in refused[0]
 
 
+@pytest.mark.long
 def test_part_of_another_flow_it_gives_its_typed_result(tmp_path: Path, name: str, hosts: list[str], home: str) -> None:
     from prestow.flows import fleet as exported
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -55,6 +56,12 @@ def advance(client: SyncPrefectClient, name: str) -> bool:
     return False
 
 
+def open_or_over(name: str, process: "subprocess.Popen[str]") -> list[object]:
+    """Return the runs to advance; the process, if it has ended."""
+    runs = [run for run in runs_of(name) if run.state is not None and not run.state.is_final()]
+    return [*runs, *([process] if process.poll() is not None else [])]
+
+
 def _next(run: FlowRun) -> object:
     whose = tags.host_and_attempt(run.tags)
     assert whose is not None
@@ -77,11 +84,7 @@ def test_started_again_it_comes_to_the_same_verdicts_and_asks_no_host_twice(
         while True:
             beat(*hosts)
             process = coordinator(file, name, home)
-            open_or_over = lambda: [  # noqa: E731
-                *(run for run in runs_of(name) if run.state is not None and not run.state.is_final()),
-                *([process] if process.poll() is not None else []),
-            ]
-            until(open_or_over, 1, "a run to advance, or the end")
+            until(partial(open_or_over, name, process), 1, "a run to advance, or the end")
             if process.poll() is not None:
                 break
             advance(client, name)

@@ -8,7 +8,7 @@ from prefect import get_client
 from prefect.client.schemas.actions import VariableCreate
 
 from flows.local_server.ensure import Server
-from flows.rollout.holding import Hold, held, hold, release
+from flows.rollout.holding import Hold, hold, read_hold, release
 from prestow.errors import InvalidError
 
 
@@ -22,12 +22,12 @@ def test_a_hold_stays_until_it_is_released(name: str) -> None:
     first = Hold(11, datetime(2026, 11, 30, 2, 30, tzinfo=UTC), "12 does not start")
     second = Hold(10, datetime(2026, 11, 30, 2, 40, tzinfo=UTC), "")
     with get_client(sync_client=True) as client:
-        assert held(client, name) is None
+        assert read_hold(client, name) is None
         for each in (first, second):
             hold(client, name, each)
-            assert held(client, name) == each
+            assert read_hold(client, name) == each
         assert release(client, name)
-        assert held(client, name) is None
+        assert read_hold(client, name) is None
         assert not release(client, name)
 
 
@@ -38,4 +38,4 @@ def test_a_variable_that_is_no_hold_is_an_error_with_the_way_out(name: str, valu
         client.create_variable(variable)
 
         with pytest.raises(InvalidError, match=f"prestow fleet release {name}"):
-            held(client, name)
+            read_hold(client, name)
