@@ -9,6 +9,7 @@ from pydantic import Field
 
 from config.drivers import DriverChoice
 from flows.variables import REFERENCE
+from prestow.fleet.order import Order
 from prestow.registry.credentials import NAME
 
 MOST_IMAGES = 1000
@@ -152,4 +153,12 @@ Above = Annotated[
 ]
 Below = Annotated[
     float | None, _field("Until", "Disk usage (percent) at which no more names are removed", gt=0, le=100)
+]
+Ordered = Annotated[
+    Order | None,
+    _field(
+        "Order",
+        "Order of the fleet for this host, set by `prestow fleet apply`: images then have digests, and a lease "
+        "protects them until the set drops them",
+    ),
 ]
