@@ -8,7 +8,6 @@ tag what has happened: waves that are over end at the first look.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -23,7 +22,8 @@ from prefect.states import Completed
 
 from config.home import fleet_file
 from flows.forms.results import End, RolledOut
-from flows.rollout import generations, holding, identity, runs, tags, workers
+from flows.rollout import generations, identity, runs, tags, workers
+from flows.rollout.applied import Applied, applied
 from flows.rollout.approving import approve
 from flows.rollout.inventory import read_hosts
 from flows.rollout.orders import Orders
@@ -34,8 +34,6 @@ from prestow.cancellation import pause
 from prestow.errors import NotFoundError, PreconditionError, PrestowError
 from prestow.fleet.document import read
 from prestow.fleet.file import FleetFile, Host, ImageSet
-from prestow.fleet.hold import Hold
-from prestow.fleet.lock import Lock, LockedSet, lock_path
 from prestow.fleet.plan import Plan, plan
 from prestow.fleet.report import Report
 from prestow.fleet.rollout import Rules, begun
@@ -59,20 +57,6 @@ class RolloutError(PrestowError):
         """Keep the result."""
         super().__init__(f"{result.image_set} · generation {result.generation}: {result.reason}")
         self.result = result
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What a rollout applies.
-
-    Attributes:
-        hold: the rollback that decided it; None if the lock did.
-        held_back: the newer generation of the lock, if a rollback holds that back.
-    """
-
-    locked: LockedSet
-    hold: Hold | None
-    held_back: int | None
 
 
 class Coordinator:
@@ -233,8 +217,8 @@ def coordinating(file: str | None, image_set: str | None, *, again: bool) -> Ite
     name = choose_set(document, image_set)
     chosen = document.sets[name]
     with get_client(sync_client=True) as client:
-        applied = _applied(client, path, name, chosen)
-        found = Coordinator(name, chosen, applied)
+        now = applied(client, path, name, chosen)
+        found = Coordinator(name, chosen, now)
         if own.auto_scheduled and own.expected_start_time and chosen.schedule:
             due: datetime = own.expected_start_time
             if missed(chosen.schedule, due, datetime.now(UTC)):
@@ -243,9 +227,9 @@ def coordinating(file: str | None, image_set: str | None, *, again: bool) -> Ite
                 return
             pause(delay(chosen.schedule, name, due))
         hosts = select(name, chosen.hosts, read_hosts(path, document, lambda: sorted(workers.names())))
-        if applied.held_back is not None:
+        if now.held_back is not None:
             note = "generation %d of %s is held back by a rollback to %d"
-            get_run_logger().warning(note, applied.held_back, name, applied.locked.generation)
+            get_run_logger().warning(note, now.held_back, name, now.locked.generation)
         found.begin(client, own, hosts, again=again)
         yield found
 
@@ -255,17 +239,6 @@ def _own_run() -> FlowRun:
     if context is None or context.flow_run is None:
         raise PreconditionError("a rollout is a flow run: call the flow itself, not its function")
     return context.flow_run
-
-
-def _applied(client: SyncPrefectClient, path: Path, name: str, image_set: ImageSet) -> Applied:
-    """Find out which generation is to be applied."""
-    hold = holding.read_hold(client, name)
-    lock = read(lock_path(path), Lock)
-    if hold is None:
-        return Applied(lock.of(name, image_set), None, None)
-    newest = lock.sets[name].generation if name in lock.sets else None
-    held_back = newest if newest is not None and newest > hold.generation else None
-    return Applied(generations.read(client, name, hold.generation), hold, held_back)
 
 
 def _end_older(client: SyncPrefectClient, name: str, rollout: str) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from flows.local_server.ensure import ensure, environment, stop
 from tests.image_factory import put_image, tag
-from tests.prefect_records import client, until
+from tests.prefect_records import until
 from tests.registries import DockerRegistry
 from tests.tar_builder import Tar
 from tests.workers import without_prefect
