@@ -25,6 +25,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Crashed
 
 from flows.rollout import tags
+from flows.runs.cancelling import REFUSED
 from prestow.errors import PreconditionError, printable
 from prestow.fleet.rollout import Run
 
@@ -46,8 +47,6 @@ _STATES: Mapping[StateType, Literal["waiting", "running", "completed", "failed",
     StateType.CRASHED: "crashed",
     StateType.CANCELLED: "cancelled",
 }
-REFUSED = "Refused"
-"""Name of the failed state of a run that its host refused because of its disk."""
 
 
 @dataclass(frozen=True, slots=True)
