@@ -7,6 +7,7 @@ from pathlib import Path
 from config.chosen import chosen
 
 DEFAULT_FILE = "/etc/prestow/config.toml"
+DEFAULT_FLEET = "/etc/prestow/fleet.yaml"
 
 
 def default_home(environment: Mapping[str, str] = os.environ) -> Path:
@@ -44,6 +45,11 @@ def server_variables(environment: Mapping[str, str] = os.environ) -> dict[str, s
 def config_file(environment: Mapping[str, str] = os.environ) -> str:
     """Return the file with the settings: ``PRESTOW_CONFIG``, else the host's; it need not be there."""
     return environment.get("PRESTOW_CONFIG") or DEFAULT_FILE
+
+
+def fleet_file(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the host's fleet file: ``PRESTOW_FLEET``, else ``/etc/prestow/fleet.yaml``; it need not be there."""
+    return environment.get("PRESTOW_FLEET") or DEFAULT_FLEET
 
 
 def cold(environment: Mapping[str, str] = os.environ) -> bool:

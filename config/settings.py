@@ -168,6 +168,9 @@ class Settings(BaseSettings):
         description="Patterns of registries that deployed runs may pull from: registry.example, *.example:5000, "
         "docker.io/library/*",
     )
+    deployed_fleets: tuple[Path, ...] = Field(
+        (Path("/etc/prestow"),), description="Directories below which deployed runs of `fleet` may read fleet files"
+    )
     max_layer_bytes: int = Field(64 << 30, gt=0, description="Maximum size of one layer, decompressed (bytes)")
     max_layer_ratio: int = Field(1032, gt=0, description="Maximum compression ratio of a layer beyond its first 64 MiB")
     max_layer_entries: int = Field(2_000_000, gt=0, description="Maximum number of entries in one layer")

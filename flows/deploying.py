@@ -26,6 +26,7 @@ from prefect.client.schemas.actions import (
     DeploymentUpdate,
     WorkPoolCreate,
 )
+from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
@@ -61,22 +62,26 @@ class Deployed:
     active: tuple[str, ...]
 
 
-def deploy(project: Path) -> tuple[Deployed, ...]:
+def deploy(project: Path, more: Sequence[Entry] = ()) -> tuple[Deployed, ...]:
     """Make the work pools and the deployments, or bring them up to date, in the order of the file.
 
-    ``project`` is the folder that holds ``flows/`` and ``deployments/``; workers run the flows from there.
+    Args:
+        project: the folder that holds ``flows/`` and ``deployments/``; workers run the flows from there.
+        more: further entries as the file has them; the times of their schedules follow them at each deploy.
 
     Raises:
         PreconditionError: what people have set is not allowed by the code as it is now.
     """
     document = yaml.safe_load((project / "deployments" / "prefect.yaml").read_text("utf-8"))
-    entries = document["deployments"]
+    entries = [*document["deployments"], *more]
     steps = _filled(document["pull"], project)
     register()
     with get_client(sync_client=True) as client:
         for pool in {entry["work_pool"]["name"] for entry in entries}:
             _make_pool(client, pool)
         deployed = tuple(_deploy(client, entry, steps) for entry in entries)
+        for entry in more:
+            _follow(client, entry)
         crash_dead_runs(client, (client.read_flow_by_name(each.name.partition("/")[0]).id for each in deployed))
     return deployed
 
@@ -123,12 +128,17 @@ def _found(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
 
 def _create(client: SyncPrefectClient, flow: Flow[..., Any], entry: Entry, code: dict[str, Any]) -> None:
     """Make a deployment, with everything that the file says of it."""
+    limit = entry.get("concurrency_limit", {})
     client.create_deployment(
         client.create_flow(flow),
         name=entry["name"],
         work_pool_name=entry["work_pool"]["name"],
+        work_queue_name=entry["work_pool"].get("work_queue_name"),
         parameters=entry.get("parameters", {}),
         schedules=_schedules(entry),
+        tags=entry.get("tags"),
+        concurrency_limit=limit.get("limit"),
+        concurrency_options=ConcurrencyOptions(collision_strategy=limit["collision_strategy"]) if limit else None,
         enforce_parameter_schema=True,
         job_variables={"command": _command()},
         **code,
@@ -177,6 +187,17 @@ def _update(client: SyncPrefectClient, found: DeploymentResponse, entry: Entry, 
     known = {schedule.slug for schedule in found.schedules}
     if missing := [schedule for schedule in _schedules(entry) if schedule.slug not in known]:
         client.create_deployment_schedules(found.id, missing)
+
+
+def _follow(client: SyncPrefectClient, entry: Entry) -> None:
+    """Bring parameters and times of schedules to what the entry says; not whether they are on."""
+    found = client.read_deployment_by_name(f"{_flow(entry['entrypoint']).name}/{entry['name']}")
+    if found.parameters != entry["parameters"]:
+        client.update_deployment(found.id, DeploymentUpdate(parameters=entry["parameters"]))
+    wanted = {schedule.slug: schedule.schedule for schedule in _schedules(entry)}
+    for schedule in found.schedules:
+        if schedule.slug in wanted and schedule.schedule != wanted[schedule.slug]:
+            client.update_deployment_schedule(found.id, schedule.id, schedule=wanted[schedule.slug])
 
 
 def _command() -> str:

@@ -11,11 +11,13 @@ other flows. Without a ``home`` of their own they work on the store of the inner
 from flows.bundle import bundle
 from flows.connection import connected
 from flows.fanout import PrepullError
-from flows.forms.results import Bundled, Foreseen, Prepulled, PrepulledImage, Pulled, PulledLayer, Ran
+from flows.fleet import fleet
+from flows.forms.results import Bundled, Foreseen, Prepulled, PrepulledImage, Pulled, PulledLayer, Ran, RolledOut
 from flows.fsck import fsck
 from flows.prepull import prepull
 from flows.prune import prune
 from flows.pull import pull
+from flows.rollout.coordinating import RolloutError
 from flows.run import run
 from prestow.fsck.run import FsckResult
 from prestow.gc.prune import Pruned
@@ -33,8 +35,11 @@ __all__ = [
     "PulledLayer",
     "Ran",
     "RegistryCredentials",
+    "RolledOut",
+    "RolloutError",
     "bundle",
     "connected",
+    "fleet",
     "fsck",
     "prepull",
     "prune",

@@ -19,6 +19,7 @@ tag is ``latest``.
 import ipaddress
 import re
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self
 
@@ -109,6 +110,10 @@ class Reference:
     def name(self) -> str:
         """The repository with its domain, ``domain/path``."""
         return f"{self.domain}/{self.path}"
+
+    def is_from(self, pattern: str) -> bool:
+        """Whether a shell pattern matches the domain, or, if it has a slash, the repository with its domain."""
+        return fnmatchcase(self.name if "/" in pattern else self.domain, pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +213,11 @@ def is_domain(text: str) -> bool:
         return Reference.parse(f"{text}/image").domain == text
     except InvalidError:
         return False
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text is a tag."""
+    return _TAG.fullmatch(text) is not None
 
 
 def _split_domain(name: str) -> tuple[str, str]:

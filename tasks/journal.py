@@ -30,17 +30,18 @@ class Line:
 
     Attributes:
         what: ``expected`` to begin later; ``began``, ``moved`` (``count`` more bytes), ``ended``, ``failed``;
-            ``waiting`` for another attempt; ``held`` after a checkpoint; ``warning``, by the engine.
+            ``waiting`` for another attempt; ``held`` after a checkpoint; ``warning``, by the engine; ``said``: how a
+            long run gets on.
         step: the step's word; the title of a task run that is ``waiting`` and did not come to its step; the checkpoint
-            where the run is ``held``; empty for a ``warning``.
+            where the run is ``held``; empty for a ``warning``, or what is ``said``.
         subject: what it works on: a digest, a name, a container ID.
         total: bytes in all, where the step knows; of one that is ``expected``, those that are to be moved.
         count: bytes moved since the last line.
         seconds: duration, when it ended; how long it waits, when it is tried again.
-        why: why it failed, or is tried again; the text of a warning.
+        why: why it failed, or is tried again; the text of a warning, or of what is said.
     """
 
-    what: Literal["expected", "began", "moved", "ended", "failed", "waiting", "held", "warning"]
+    what: Literal["expected", "began", "moved", "ended", "failed", "waiting", "held", "warning", "said"]
     step: str
     subject: str
     total: int | None = None
@@ -147,6 +148,11 @@ def note_answers(source: "Source") -> None:
     """Write down what the servers of a source have said of themselves."""
     book = _open_journal()
     book.server, book.quota = source.server or book.server, source.quota or book.quota
+
+
+def note_said(text: str) -> None:
+    """Write down how a long run gets on, in a sentence."""
+    _open_journal().write(Line("said", "", "", why=text))
 
 
 def note_hold(checkpoint: str) -> None:

@@ -38,7 +38,8 @@ from pydantic import Field, PrivateAttr
 from prestow.content.disk import replace_file
 from prestow.errors import printable
 from tasks import values
-from tasks.retries import USUAL, Retries, retry_condition
+from tasks.delays import USUAL, Retries
+from tasks.retries import retry_condition
 from tasks.threads import placed
 
 P = ParamSpec("P")

@@ -16,9 +16,9 @@ from prestow.runtime.output import Limits, OutputLog
 from prestow.runtime.runc import Exit
 from prestow.store.node import Node, open_node
 from tasks.checkpoint import reached
+from tasks.delays import Retries
 from tasks.journal import recorded_step
 from tasks.policy import step
-from tasks.retries import Retries
 
 _PART_BYTES = 16384  # of a line in one record
 _GROWTH, _ENVELOPE = 6, 1000  # bytes that Prefect counts for each of ours, at most, and for the rest of a record

@@ -139,7 +139,7 @@ class Transfers:
 
     def take(self, line: Line, now: float) -> None:
         """Take a line of a journal."""
-        if line.what in ("held", "warning"):
+        if line.what in ("held", "warning", "said"):
             return
         with self._lock:
             where = (line.step, line.subject)

@@ -31,7 +31,7 @@ def main(reference: str | None) -> int:
             if reference is not None:
                 return _show(reference, folder)
             write_demo_image(folder / "layout", ref="demo:1")
-            with _served(folder / "layout") as address:
+            with served(folder / "layout") as address:
                 return _show(f"{address}/demo:1", folder)
         finally:
             for verb in ("warm", "server"):
@@ -76,7 +76,7 @@ def _json(*arguments: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _served(layout: Path) -> Iterator[str]:
+def served(layout: Path) -> Iterator[str]:
     """Serve a layout on loopback for the block, and give its address."""
     command = [*PRESTOW, "serve", "--json", "--listen", "127.0.0.1:0", "--layout", str(layout)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:

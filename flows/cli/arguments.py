@@ -68,13 +68,13 @@ def add_verb(
     verbs: Verbs,
     common: Parser,
     name: str,
-    run: Verb,
+    run: Verb | None,
     *,
     help: str,  # noqa: A002 - argparse's word
     example: str,
     aliases: Sequence[str] = (),
 ) -> Parser:
-    """Declare a verb; ``run`` takes the parsed arguments and returns the exit status."""
+    """Declare a verb; ``run`` takes the parsed arguments and returns the exit status; None: a sub-verb must follow."""
     verb = verbs.add_parser(
         name,
         aliases=aliases,

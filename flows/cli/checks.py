@@ -36,6 +36,7 @@ _NO_SETTINGS = {
     "PRESTOW_HOME",
     "PRESTOW_NAMESPACE",
     "PRESTOW_CONFIG",
+    "PRESTOW_FLEET",
     "PRESTOW_PROJECT",
 }  # variables that are none of the file's keys
 

@@ -5,18 +5,23 @@ Doing it again brings them up to date with the code, and leaves alone what peopl
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 
-from flows.cli.arguments import Parser, Verbs, add_verb
-from flows.cli.output import emit, table
+from flows.cli.arguments import Parser, Verbs, add_verb, folder
+from flows.cli.output import emit, say, table
 from flows.cli.session import connection
 
 
 def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
-    add_verb(
+    verb = add_verb(
         verbs, common, "deploy", run,
         help="create or update the work pool and the deployments through the Prefect API",
-        example="prestow deploy\nprefect worker start --pool prestow",
+        example="prestow deploy\nprestow deploy --fleet /etc/prestow/fleet.yaml",
+    )  # fmt: skip
+    verb.add_argument(
+        "--fleet", metavar="FILE", type=folder,
+        help="also a deployment with a schedule for each image set of this fleet file that has one",
     )  # fmt: skip
 
 
@@ -25,10 +30,20 @@ def run(args: argparse.Namespace) -> int:
     from prestow.project import root
 
     project = root()
+    file = None if args.fleet is None else Path(args.fleet).resolve()
     with connection(args) as api:
-        from flows.deploying import deploy
+        from prefect import get_client
 
-        deployments = deploy(project)
+        from flows.deploying import deploy
+        from flows.rollout.schedules import entries, gone
+
+        sets = () if file is None else tuple(entries(file))
+        deployments = deploy(project, sets)
+        if file is not None:
+            with get_client(sync_client=True) as client:
+                for each in gone(client, file, {entry["name"] for entry in sets}):
+                    client.delete_deployment(each.id)
+                    say(f"prestow: deployment fleet/{each.name} was removed: {file} has no schedule for it any more")
     rows = [(d.name, "created" if d.created else "up to date", d.pool, ", ".join(d.active) or "-") for d in deployments]
     text = table(("DEPLOYMENT", "STATE", "POOL", "ACTIVE SCHEDULES"), rows)
     workers = "\n".join(f"  prefect worker start --pool {pool}" for pool in sorted({d.pool for d in deployments}))

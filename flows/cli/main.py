@@ -18,7 +18,7 @@ from prestow.metadata.namespace import check_namespace
 from prestow.project import module
 
 VERBS = (
-    "pull", "bundle", "run", "prepull", "images", "snapshots", "containers", "fsck", "prune", "explain",
+    "pull", "bundle", "run", "prepull", "fleet", "images", "snapshots", "containers", "fsck", "prune", "explain",
     "doctor", "serve", "deploy", "node", "server", "warm", "engine",
 )  # fmt: skip
 """The verbs, in the order of the help; each is a module beside this one."""

@@ -63,7 +63,7 @@ def _total(whole: Whole) -> str:
 
 def _said(line: Line) -> str | None:
     """Return the sentence that a line is for a person, if it is one."""
-    if line.what == "warning":
+    if line.what in ("warning", "said"):
         return line.why
     if line.what != "waiting":
         return None

@@ -6,9 +6,11 @@ Its control characters are escaped, and there is only so much of it. Figures are
 import re
 
 from prestow.errors import printable
+from prestow.sizes import size
+
+__all__ = ["cell", "code", "size"]
 
 _TEXT = 200  # characters
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def code(text: str, limit: int = _TEXT) -> str:
@@ -20,10 +22,6 @@ def code(text: str, limit: int = _TEXT) -> str:
     return f"{fence} {shown} {fence}" if "`" in shown or shown != shown.strip() else f"{fence}{shown}{fence}"
 
 
-def size(count: float) -> str:
-    """Return a number of bytes as people read it: ``12.3 MiB``."""
-    for unit in _UNITS:
-        if count < 1024 or unit == _UNITS[-1]:  # noqa: PLR2004 - the step between binary units
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+def cell(text: str, limit: int = _TEXT) -> str:
+    """Set foreign text as code within a table; readers disagree on bars there (GFM 0.29, 4.10), so it has none."""
+    return code(text, limit).replace("|", r"\x7c")

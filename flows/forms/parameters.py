@@ -154,6 +154,22 @@ Above = Annotated[
 Below = Annotated[
     float | None, _field("Until", "Disk usage (percent) at which no more names are removed", gt=0, le=100)
 ]
+SetChoice = Annotated[
+    str | None,
+    _field("Image set", "Name of the image set; default: the only one of the fleet file", max_length=40),
+]
+FleetPath = Annotated[
+    str | None,
+    _field(
+        "Fleet file",
+        "Path of the fleet file, whose lock is beside it; default: PRESTOW_FLEET, or /etc/prestow/fleet.yaml",
+        max_length=1024,
+    ),
+]
+RetryFailed = Annotated[
+    bool,
+    _field("Retry failed", "Ask only the hosts again that lacked something at the end of the latest rollout"),
+]
 Ordered = Annotated[
     Order | None,
     _field(

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+from prestow.fleet.verdict import HostVerdict
 from prestow.registry.health import Aside
 from prestow.registry.quota import Quota
 
@@ -136,3 +138,32 @@ class Prepulled:
     def failed(self) -> int:
         """Number of images that are not here."""
         return sum(image.error is not None for image in self.images)
+
+
+End = Literal["complete", "nothing-to-do", "incomplete", "stopped", "missed-window"]
+"""How a rollout ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolledOut:
+    """What a rollout did.
+
+    Attributes:
+        image_set: name of the set.
+        generation: that was applied.
+        rollout: its ID; empty if none was needed.
+        end: ``complete``: every host has all images; ``nothing-to-do``: they had them before; ``incomplete``: some are
+            offline or slow, within the bounds; ``stopped``: the failure budget was used up, and hosts of later waves
+            were not asked; ``missed-window``: it would have begun too late, and did nothing.
+        hosts: verdicts, host by host, in the order of the waves.
+        held_back: the newer generation of the lock, which a rollback holds back; None if there is none.
+        reason: why it ended so, in a sentence.
+    """
+
+    image_set: str
+    generation: int
+    rollout: str
+    end: End
+    hosts: tuple[HostVerdict, ...]
+    held_back: int | None
+    reason: str

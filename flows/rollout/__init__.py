@@ -1,1 +1,1 @@
-"""The fleet at Prefect: which workers a pool has, and what their hosts report."""
+"""The fleet at the Prefect API: what a rollout makes, counts and shows there; its rules are ``prestow.fleet``."""

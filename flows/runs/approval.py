@@ -10,7 +10,7 @@ the digest that was shown: when a tag has moved meanwhile, the run is held again
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, cast
 from uuid import UUID
 
 from prefect import get_client, suspend_flow_run
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 _SECONDS = 1.0  # between two looks at the API
+_TIMEOUT = 3600  # seconds for the answer to a suspended run, Prefect's default
 
 
 class Approval(RunInput):
@@ -42,6 +43,9 @@ class Approval(RunInput):
         title="Decision", description="approve: the run continues; refuse: it ends as cancelled"
     )
     reason: str = Field(default="", title="Reason", description="Why, for the record", max_length=1000)
+
+
+A = TypeVar("A", bound=Approval)
 
 
 class Person(Protocol):
@@ -84,7 +88,28 @@ def asking(person: Person) -> Iterator[None]:
 
 
 def hold(checkpoint: Checkpoint, digest: Digest, description: str) -> None:
-    """Hold the present flow run after a checkpoint until a person approves of the image ``digest``.
+    """Hold the present flow run after a checkpoint until a person has approved the image ``digest``.
+
+    Raises:
+        CancelledError: the person refused, or the run was cancelled meanwhile.
+        PreconditionError: the API does not hold this run, or it is not a run.
+        Pause: Prefect's signal, which ends the process of a suspended run.
+    """
+    answered(Approval, f"{checkpoint}-{digest.encoded[:32]}", description, f"after {checkpoint}", checkpoint)
+
+
+def answered(
+    form: type[A], key: str, description: str, when: str, checkpoint: str, timeout_seconds: int = _TIMEOUT
+) -> A:
+    """Hold the present flow run until a person has filled a form in, and return it; an answer counts for its ``key``.
+
+    Args:
+        form: what the person fills in.
+        key: what the answer is for; held again under the same key, the run has it at once.
+        description: Markdown above the form.
+        when: completes the sentence "refused by a person …".
+        checkpoint: what the terminal's progress shows as the place where the run is held.
+        timeout_seconds: after which a suspended run ends without an answer.
 
     Raises:
         CancelledError: the person refused, or the run was cancelled meanwhile.
@@ -93,20 +118,20 @@ def hold(checkpoint: Checkpoint, digest: Digest, description: str) -> None:
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
-        raise PreconditionError("hold_after works in a flow run only: call the flow itself, not its function")
-    form = Approval.with_initial_data(description=description)
-    key = f"{checkpoint}-{digest.encoded[:32]}"
+        raise PreconditionError("only a flow run can be held: call the flow itself, not its function")
+    shown = form.with_initial_data(description=description)
     if context.flow_run.deployment_id is not None:
-        answer = suspend_flow_run(wait_for_input=form, key=key)
+        answer = suspend_flow_run(wait_for_input=shown, key=key, timeout=timeout_seconds)
     else:
         note_hold(checkpoint)
-        answer = _paused(context.flow_run.id, form, key, description)
+        answer = _paused(context.flow_run.id, shown, key, description)
     if answer.decision == "refuse":
         reason = f": {printable(answer.reason, 1000)}" if answer.reason else ""
-        raise CancelledError(f"refused by a person after {checkpoint}{reason}")
+        raise CancelledError(f"refused by a person {when}{reason}")
+    return answer
 
 
-def _paused(run: UUID, form: type[Approval], key: str, description: str) -> Approval:
+def _paused(run: UUID, form: type[A], key: str, description: str) -> A:
     """Wait for the answer in this process, wherever it comes from."""
     person = _person.get() or _Nobody()
     with get_client(sync_client=True) as client:
@@ -118,7 +143,7 @@ def _paused(run: UUID, form: type[Approval], key: str, description: str) -> Appr
                 client.resume_flow_run(run, run_input=answer.model_dump())
             state = client.read_flow_run(run).state
             if state is not None and state.is_running():
-                return cast("Approval", form.load(keys, flow_run_id=run))  # a coroutine only in an event loop
+                return cast("A", form.load(keys, flow_run_id=run))  # a coroutine only in an event loop
             check()
 
 

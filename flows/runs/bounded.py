@@ -20,6 +20,7 @@ def bounds(home: str) -> Bounds:
         homes=(default_home(), *settings.deployed_homes),
         directories=(Path(home, "bundles"), Path(home, "namespaces"), *settings.deployed_directories),
         layouts=settings.deployed_layouts,
+        fleets=settings.deployed_fleets,
         registries=settings.deployed_registries,
         secrets=settings.deployed_secrets,
     )
@@ -39,6 +40,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         allowed.check_directory(parameters["directory"])
     if parameters.get("credentials"):
         allowed.check_credentials(parameters["credentials"])
+    if parameters.get("file"):
+        allowed.check_fleet(parameters["file"])
     for source in _sources(parameters):
         allowed.check_source(source)
 

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from prestow.errors import PreconditionError, printable
-from prestow.reference import LayoutReference, Reference, parse_source
+from prestow.reference import LayoutReference, parse_source
 
 
 class OutOfBoundsError(PreconditionError):
@@ -26,6 +26,7 @@ class Bounds:
         homes: directories of stores.
         directories: where bundles may be made.
         layouts: where images may be read from, with ``oci:PATH``.
+        fleets: where fleet files may be read from.
         registries: patterns of registries and repositories.
         secrets: patterns of names of credentials, among others.
     """
@@ -33,6 +34,7 @@ class Bounds:
     homes: tuple[Path, ...] = ()
     directories: tuple[Path, ...] = ()
     layouts: tuple[Path, ...] = ()
+    fleets: tuple[Path, ...] = ()
     registries: tuple[str, ...] = ("*",)
     secrets: tuple[str, ...] = ()
 
@@ -52,6 +54,14 @@ class Bounds:
         """
         _check_path("bundle directory", directory, self.directories, "deployed_directories")
 
+    def check_fleet(self, file: str) -> None:
+        """Check the path of a fleet file.
+
+        Raises:
+            OutOfBoundsError: it is not allowed.
+        """
+        _check_path("fleet file", file, self.fleets, "deployed_fleets")
+
     def check_source(self, text: str) -> None:
         """Check where an image is to come from.
 
@@ -63,7 +73,7 @@ class Bounds:
         source = parse_source(text)
         if isinstance(source, LayoutReference):
             _check_path("layout", str(source.path), self.layouts, "deployed_layouts")
-        elif not any(_matches(source, pattern) for pattern in self.registries):
+        elif not any(map(source.is_from, self.registries)):
             expected = ", ".join(self.registries) or "none"
             raise OutOfBoundsError(
                 f"image {source}: deployed runs on this host may pull only from: {expected}; "
@@ -81,10 +91,6 @@ class Bounds:
                 f"credentials {printable(name)}: deployed runs on this host may not name them; "
                 "name others, or add them to the host's setting deployed_secrets"
             )
-
-
-def _matches(source: Reference, pattern: str) -> bool:
-    return fnmatchcase(f"{source.domain}/{source.path}" if "/" in pattern else source.domain, pattern)
 
 
 def _check_path(what: str, text: str, roots: tuple[Path, ...], setting: str) -> None:

@@ -20,15 +20,16 @@ set whose images change gets the next generation; a set that stays as it was kee
 
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, Field
 
 from prestow.digest import Digest
-from prestow.errors import PrestowError
+from prestow.errors import NotFoundError, PreconditionError, PrestowError
 from prestow.fleet.document import Document
-from prestow.fleet.file import ImageReference, PlatformName, SetName
+from prestow.fleet.file import ImageReference, ImageSet, PlatformName, SetName
 from prestow.reference import Reference
 
 _HEADER = "# Written by `prestow fleet lock`; keep it in git beside the fleet file.\n"
@@ -59,6 +60,11 @@ ImageName = Annotated[str, AfterValidator(_name)]
 def short(diff_id: str) -> str:
     """Return the first hex digits of a digest, by which reports name layers."""
     return diff_id.partition(":")[2][:_SHORT]
+
+
+def lock_path(path: Path) -> Path:
+    """Return where the lock of a fleet file is: ``fleet.lock.yaml`` beside ``fleet.yaml``."""
+    return path.with_name(f"{path.stem}.lock.yaml")
 
 
 class LockedLayer(Document):
@@ -112,6 +118,22 @@ class Lock(Document):
 
     version: Literal[1] = 1
     sets: Mapping[SetName, LockedSet] = Field(default_factory=dict)
+
+    def of(self, name: str, image_set: ImageSet) -> LockedSet:
+        """Return the set ``name``, of which the file says ``image_set``.
+
+        Raises:
+            NotFoundError: it is not locked.
+            PreconditionError: the file has other images now than those that were locked.
+        """
+        locked = self.sets.get(name)
+        if locked is None:
+            raise NotFoundError(f"image set {name} is not in the lock; run `prestow fleet lock`")
+        if [image.reference for image in locked.images] != list(image_set.images):
+            raise PreconditionError(
+                f"image set {name}: the lock has other images than the fleet file; run `prestow fleet lock`"
+            )
+        return locked
 
     def text(self) -> str:
         """Return it as the file has it: the same value is the same text."""

@@ -6,6 +6,8 @@ A host decides what is in it, so whoever reads it trusts no text of it.
 
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import sha256
+from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
@@ -15,6 +17,11 @@ from prestow.fleet.lock import DigestText
 
 EVENT = "prestow.host.report"
 """Name of the event; its resource is ``prestow.host.<name>``."""
+
+
+Bytes = Annotated[int, Field(ge=0, lt=1 << 62)]
+
+_LONGEST = 7 * 86400  # seconds between two reports
 
 
 class ReportedImage(Document):
@@ -31,7 +38,7 @@ class ReportedImage(Document):
     digest: DigestText
     verified: AwareDatetime
     complete: bool
-    bytes: int = Field(0, ge=0)
+    bytes: Bytes = 0
 
 
 class ReportedFailure(Document):
@@ -60,17 +67,24 @@ class Report(Document):
     host: HostName
     store: str = Field(max_length=100)
     at: AwareDatetime
-    interval: float = Field(gt=0)
+    interval: float = Field(gt=0, le=_LONGEST)
     version: str = Field(max_length=50)
     platform: PlatformName
     generations: Mapping[SetName, int] = Field(default_factory=dict)
     images: tuple[ReportedImage, ...] = ()
     layers: frozenset[str] = frozenset()
-    free_bytes: int = Field(ge=0)
-    disk_bytes: int = Field(ge=0)
-    rate: float | None = Field(None, gt=0)
+    free_bytes: Bytes
+    disk_bytes: Bytes
+    rate: float | None = Field(None, gt=0, allow_inf_nan=False)
     failures: tuple[ReportedFailure, ...] = ()
 
     def is_current(self, now: datetime) -> bool:
-        """Return whether it is not older than two intervals; of an older one nothing may be concluded."""
-        return (now - self.at).total_seconds() <= 2 * self.interval
+        """Whether it is at most two intervals old, and no more ahead: nothing may be concluded from another one."""
+        return abs((now - self.at).total_seconds()) <= 2 * self.interval
+
+    @property
+    def digest(self) -> str:
+        """A digest of what a plan rests on: images and layers; time, rate and free space differ in each report."""
+        images = sorted((image.name, image.digest, image.complete) for image in self.images)
+        content = (self.store, self.platform, sorted(self.generations.items()), images, sorted(self.layers))
+        return f"sha256:{sha256(repr(content).encode()).hexdigest()}"

@@ -5,6 +5,7 @@ An answer that says 206 and then sends other bytes than were asked for is how pa
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from prestow.errors import UnsupportedError
@@ -67,3 +68,11 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
         if last and int(last) < start:
             return 0, size  # not a range at all, the RFC says
     return (start, end) if start < end else None
+
+
+def without(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """Yield what comes after the first ``count`` bytes."""
+    for chunk in chunks:
+        if count < len(chunk):
+            yield chunk[count:] if count else chunk
+        count = max(count - len(chunk), 0)

@@ -1,6 +1,7 @@
 """A registry as a source (distribution-spec 1.1, "Pull").
 
     resolve   HEAD /v2/<repository>/manifests/<tag or digest>      GET where HEAD does not tell enough
+    tags      GET  /v2/<repository>/tags/list                      page after page
     fetch     GET  /v2/<repository>/manifests/<digest>
               GET  /v2/<repository>/blobs/<digest>                 Range: bytes=<offset>-<end> for a part
 
@@ -39,8 +40,9 @@ from prestow.registry.hosts import Capability, Endpoint
 from prestow.registry.http import Headers, Request, Response
 from prestow.registry.notices import report_warnings
 from prestow.registry.quota import Quota, parse_quota
-from prestow.registry.ranges import Parts, RangeError, is_part
+from prestow.registry.ranges import Parts, RangeError, is_part, without
 from prestow.registry.statuses import PATIENCE
+from prestow.registry.tags import list_tags
 
 if TYPE_CHECKING:
     from prestow.digest import Digest
@@ -76,6 +78,12 @@ class RegistrySource:
         endpoint, found = self._first("resolve", self._resolve_at, set())
         self._succeeded(endpoint)
         self.server = endpoint.name
+        return found
+
+    def tags(self) -> tuple[str, ...]:
+        """List the tags of the repository: those of the first server that has any; raises as :func:`list_tags`."""
+        endpoint, found = self._first("resolve", self._tags_at, set())
+        self._succeeded(endpoint)
         return found
 
     @contextmanager
@@ -212,6 +220,11 @@ class RegistrySource:
             self._hear(response)
             return read(response, pinned)
 
+    def _tags_at(self, endpoint: Endpoint) -> tuple[str, ...]:
+        return list_tags(
+            lambda place: self._ask(endpoint, "GET", place, ()), self._reference.name, required=endpoint.is_mirror
+        )
+
     def _hear(self, response: Response) -> None:
         """Take note of what an answer says of the quota."""
         self.quota = parse_quota(response.every) or self.quota
@@ -232,12 +245,12 @@ class RegistrySource:
                 )
             if start is not None:
                 chunks = response.stored((end or descriptor.size) - start)
-                yield self._client.pacing.paced(endpoint, _without(chunks, offset - start))
+                yield self._client.pacing.paced(endpoint, without(chunks, offset - start))
                 return
         _log.info("%s gives no proper parts of %s; it is fetched whole", endpoint.name, descriptor.digest.short)
         with self._get(endpoint, descriptor, ()) as response:
             self._start(response, descriptor, 0, None)
-            yield self._client.pacing.paced(endpoint, _without(response.stored(descriptor.size), offset))
+            yield self._client.pacing.paced(endpoint, without(response.stored(descriptor.size), offset))
 
     def _start(self, response: Response, descriptor: Descriptor, offset: int, end: int | None) -> int | None:
         """Return the offset at which the answer's bytes begin; ``None`` if they are not the part asked for."""
@@ -282,11 +295,3 @@ class RegistrySource:
             if response.request.url.origin == url.origin:
                 report_warnings(response, endpoint.name)
             yield response
-
-
-def _without(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
-    """Yield what comes after the first ``count`` bytes."""
-    for chunk in chunks:
-        if count < len(chunk):
-            yield chunk[count:] if count else chunk
-        count = max(count - len(chunk), 0)

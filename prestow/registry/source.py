@@ -25,6 +25,7 @@ from prestow.registry.ranges import Parts
 
 if TYPE_CHECKING:
     from prestow.registry.client import Client
+    from prestow.registry.registry import RegistrySource
 
 
 class Resolver(Protocol):
@@ -112,8 +113,17 @@ class Sources:
 
         ``credentials`` are a name, for the reference's own registry and for none of its mirrors.
         """
-        if isinstance(reference, LayoutReference):
-            return LayoutSource(reference)
+        return (
+            LayoutSource(reference)
+            if isinstance(reference, LayoutReference)
+            else self._registry(reference, credentials)
+        )
+
+    def tags(self, reference: Reference) -> tuple[str, ...]:
+        """List the tags of a reference's repository; raises as :func:`prestow.registry.tags.list_tags`."""
+        return self._registry(reference).tags()
+
+    def _registry(self, reference: Reference, credentials: str | None = None) -> "RegistrySource":
         from prestow.registry.client import Client
         from prestow.registry.registry import RegistrySource
 

@@ -22,9 +22,9 @@ from flows.local_server.ensure import Server
 from prestow.content.disk import remove_abandoned
 from prestow.digest import Digest
 from prestow.errors import InvalidError, MismatchError, NotFoundError, UnavailableError
+from tasks.delays import Retries
 from tasks.journal import Line, journal, listening
 from tasks.policy import NOWHERE, _Record, records, step
-from tasks.retries import Retries
 from tests.conformance.crash import killed_at_each_call
 from tests.prefect_records import flow_run_id, log_lines, task_runs
 

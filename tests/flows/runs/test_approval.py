@@ -181,5 +181,5 @@ def test_what_was_approved_is_what_is_pulled_though_its_tag_moves_meanwhile(
 
 
 def test_outside_a_run_nobody_can_be_asked() -> None:
-    with pytest.raises(PreconditionError, match="hold_after works in a flow run only"):
+    with pytest.raises(PreconditionError, match="only a flow run can be held"):
         hold("resolved", Digest.of(b""), "an image")

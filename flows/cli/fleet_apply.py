@@ -1,0 +1,93 @@
+"""Sub-verb ``fleet apply``: bring an image set onto its hosts, wave after wave."""
+
+import argparse
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.cli.arguments import Parser, Verbs, add_verb
+from flows.cli.fleet_arguments import Chosen, add_file, add_set, choose
+from flows.cli.output import emit, say, table
+from flows.cli.session import connection
+from prestow.errors import PreconditionError
+
+if TYPE_CHECKING:
+    from flows.forms.results import RolledOut
+
+_TOLD = 10  # sentences of what has moved
+
+INCOMPLETE = 1
+"""Exit status: some hosts lack something."""
+
+NOTHING_TO_DO = 20
+"""Exit status: every host had all images before."""
+
+
+def add(parts: Verbs, common: Parser) -> None:
+    """Declare the sub-verb."""
+    verb = add_verb(
+        parts, common, "apply", run,
+        help="bring the locked images of a set onto its hosts, wave after wave",
+        example="prestow fleet apply nightly\nprestow fleet apply --plan plan.json\nprestow fleet apply --retry-failed",
+    )  # fmt: skip
+    add_set(verb)
+    add_file(verb)
+    verb.add_argument("--plan", metavar="FILE", help="refuse if anything has moved since this plan was made")
+    verb.add_argument(
+        "--retry-failed", action="store_true", help="ask only the hosts again that lacked something at the end"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Apply, and tell of the hosts that lack something."""
+    chosen = choose(args)
+    _ = chosen.locked
+    with connection(args):
+        from flows.cli.person import person
+        from flows.fleet import fleet
+        from flows.rollout.coordinating import RolloutError
+        from flows.runs.approval import asking
+
+        if args.plan:
+            _check_plan(Path(args.plan), chosen)
+        try:
+            with asking(person()):
+                result = fleet(chosen.name, str(chosen.path.resolve()), args.retry_failed, args.home)
+        except RolloutError as error:
+            result = error.result
+            say(f"prestow: {error}")
+    emit(dataclasses.asdict(result), _page(result), as_json=args.json)
+    return {"complete": 0, "nothing-to-do": NOTHING_TO_DO}.get(result.end, INCOMPLETE)
+
+
+def _check_plan(path: Path, chosen: Chosen) -> None:
+    """Refuse a saved plan that is not of this set, or since which anything has moved."""
+    from datetime import UTC, datetime
+
+    from prefect import get_client
+
+    from flows.rollout.reports import read_reports
+    from flows.rollout.workers import names
+    from prestow.fleet.document import read
+    from prestow.fleet.plan import Plan, stale
+
+    saved = read(path, Plan)
+    if saved.set != chosen.name:
+        raise PreconditionError(f"{path} is a plan of {saved.set}, not of {chosen.name}; name that set")
+    with get_client(sync_client=True) as client:
+        reports = read_reports(client, chosen.hosts(lambda: sorted(names())), datetime.now(UTC)).of
+    if moved := stale(saved, chosen.locked, reports):
+        said = "; ".join(moved[:_TOLD]) + (f"; and {len(moved) - _TOLD} more" if len(moved) > _TOLD else "")
+        raise PreconditionError(f"{path} is stale: {said}; make a new one with `prestow fleet plan --out {path}`")
+
+
+def _page(result: "RolledOut") -> str:
+    head = f"{result.image_set} · generation {result.generation}: {result.reason}"
+    if result.held_back is not None:
+        head += f"\ngeneration {result.held_back} is held back: `prestow fleet release {result.image_set}` lets it go"
+    lacking = [host for host in result.hosts if host.verdict != "done"]
+    counts = Counter(str(host.verdict) for host in result.hosts)
+    head += "\n" + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    rows = [(host.host, str(host.verdict), str(host.attempts), host.cause) for host in lacking]
+    return f"{head}\n\n{table(('HOST', 'VERDICT', 'ATTEMPTS', 'CAUSE'), rows)}" if rows else head

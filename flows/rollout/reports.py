@@ -1,0 +1,117 @@
+"""The last report of each host at the Prefect API.
+
+    events      prestow.host.report, the newest of each host within the last hours, 50 a page
+    artifacts   prestow-host-<key>, for hosts without one: it says what changed last, however long ago
+
+What stands there was written by hosts, or by anyone who can reach the API: a report that breaks its rules, or speaks
+for another host, is skipped with a warning.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
+from pydantic import ValidationError
+
+from prestow.errors import printable
+from prestow.fleet.file import Host
+from prestow.fleet.report import EVENT, Report
+
+RECENT = timedelta(hours=1)
+"""How old the newest event of a host is, as a rule: two intervals and more."""
+
+_LONG_AGO = timedelta(days=1)
+_AHEAD = timedelta(days=1)  # of a host's clock
+_EVENTS, _ARTIFACTS = 50, 200  # a page, at most
+_RESOURCE = "prestow.host."
+_DATA = re.compile(r"^```json\n(.*)\n```\s*\Z", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What hosts report.
+
+    Attributes:
+        of: the last report of each host that has one, by name.
+        warnings: a sentence for each host whose report was skipped.
+    """
+
+    of: Mapping[str, Report]
+    warnings: tuple[str, ...]
+
+
+def read_reports(client: SyncPrefectClient, hosts: Sequence[Host], now: datetime) -> Reports:
+    """Return the last report of each of these hosts: a request for 50 hosts, and two for the first 200 without events.
+
+    Raises:
+        httpx.HTTPError: the API does not answer, or refuses.
+    """
+    wanted = {host.name: host.key for host in hosts}
+    found: dict[str, Report] = {}
+    faults: dict[str, str] = {}
+    for since, some in ((RECENT, None), (_LONG_AGO, _EVENTS)):
+        missing = [name for name in wanted if name not in found and name not in faults][:some]
+        for name, text in _newest(client, missing, now - since, now + _AHEAD) if missing else ():
+            if name in wanted and name not in found:
+                _take(name, text, found, faults)
+    names = {key: name for name, key in wanted.items() if name not in found}
+    for begin in range(0, len(names), _ARTIFACTS):
+        for key, page in _artifacts(client, [*names][begin : begin + _ARTIFACTS]):
+            if key in names:
+                _take(names[key], page, found, faults)
+    warnings = (f"{name}: its report was skipped: {printable(why, 300)}" for name, why in faults.items())
+    return Reports(found, tuple(warnings))
+
+
+def _take(name: str, content: object, found: dict[str, Report], faults: dict[str, str]) -> None:
+    """Check what stands for the report of a host."""
+    try:
+        if isinstance(content, str):
+            data = _DATA.search(content)
+            report = Report.model_validate_json(data[1] if data else "")
+        else:
+            report = Report.model_validate(content)
+    except (ValidationError, RecursionError) as error:
+        faults[name] = _first(error)
+        return
+    if report.host != name:
+        faults[name] = f"it speaks for {report.host}"
+        return
+    found[name] = report
+
+
+def _first(error: Exception) -> str:
+    """Return the first fault of a report, without what it has there."""
+    if not isinstance(error, ValidationError):
+        return "too deep"
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+
+
+def _newest(
+    client: SyncPrefectClient, hosts: Sequence[str], since: datetime, until: datetime
+) -> Iterator[tuple[str, object]]:
+    """Yield name and payload of the newest event of each host; of all hosts there are, if these are many."""
+    named = [f"{_RESOURCE}{name}" for name in hosts] if len(hosts) <= _EVENTS else None
+    wanted = EventFilter(
+        occurred=EventOccurredFilter(since=since, until=until),
+        event=EventNameFilter(name=[EVENT]),
+        resource=EventResourceFilter(id=named, id_prefix=None if named else [_RESOURCE], distinct=True),
+    )
+    page = client.read_events(wanted, limit=_EVENTS)
+    while True:
+        yield from ((event.resource.id.removeprefix(_RESOURCE), event.payload) for event in page.events)
+        if page.next_page is None:
+            return
+        page = client.read_events_page(str(page.next_page))
+
+
+def _artifacts(client: SyncPrefectClient, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield key and page of the latest artifact under each key."""
+    wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[f"prestow-host-{key}" for key in keys]))
+    for each in client.read_latest_artifacts(artifact_filter=wanted, limit=_ARTIFACTS):
+        yield str(each.key).removeprefix("prestow-host-"), str(each.data)

@@ -1,0 +1,218 @@
+"""A fleet on one machine: a registry, a mirror of it, a Prefect server on PostgreSQL, and hosts, each in namespaces.
+
+    registry ◀── mirror ◀── h0, h1, …          server ◀── h0, h1, …, coordinator, desk
+
+The desk is where a person types: ``fleet.typed("fleet", "apply", …)``. Needs root.
+"""
+
+import json
+import os
+import shutil
+import subprocess  # noqa: TC003 - a dataclass has its type
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.local_server.ensure import Server
+from prestow.digest import Digest
+from tests.machines import Machine, network
+from tests.postgres import postgres
+from tests.prefect_records import until
+from tests.registries import DockerRegistry, docker_registry
+
+PRESTOW = (sys.executable, "-P", "-m", "prestow")
+_API_PORT, _REGISTRY_PORT = 4200, 5000
+
+
+@dataclass
+class PrefectServer:
+    """Prefect's own server on a machine; after ``stop`` it can start again with what it knew."""
+
+    machine: Machine
+    folder: Path
+    database: str
+
+    @property
+    def url(self) -> str:
+        """The URL of its API."""
+        return f"http://{self.machine.address}:{_API_PORT}/api"
+
+    def start(self) -> None:
+        """Switch its machine on, and wait until it answers."""
+        self.machine.on()
+        environment = {
+            **_plain(self.folder),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database,
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+        }
+        where = ["--host", self.machine.address, "--port", str(_API_PORT)]
+        log = self.folder / "log"
+        server = self.machine.start(
+            log, sys.executable, "-m", "prefect", "server", "start", *where, environment=environment
+        )
+
+        def answers() -> list[bytes]:
+            assert server.poll() is None, log.read_text()
+            try:
+                with self.machine.reached(), _DIRECT.open(f"{self.url}/health", timeout=10) as answer:
+                    return [answer.read()]
+            except OSError:
+                return []
+
+        until(answers, 1, "the Prefect server")
+
+    def stop(self) -> None:
+        """Switch its machine off."""
+        self.machine.off()
+
+
+@dataclass
+class FleetHost:
+    """A host: its machine, its files, and the settings with which ``prestow node up`` runs there."""
+
+    machine: Machine
+    folder: Path
+    environment: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """Its name in the fleet."""
+        return self.machine.name
+
+    @property
+    def store(self) -> Path:
+        """Its store."""
+        return self.folder / "store"
+
+    def up(self, *arguments: str, **more: str) -> None:
+        """Switch its machine on if it is off, and run ``prestow node up`` with more variables."""
+        if not self.machine.is_on:
+            self.machine.on()
+        command = [*PRESTOW, "node", "up", *arguments]
+        self.machine.start(self.folder / "log", *command, environment={**self.environment, **more})
+
+    def mirrors(self, domain: str, server: str, *mirrors: str) -> None:
+        """Write the hosts file of a registry: who answers for it, and what is asked before."""
+        hosts = self.folder / "certs.d" / domain / "hosts.toml"
+        hosts.parent.mkdir(parents=True, exist_ok=True)
+        asked = "".join(f'[host."http://{mirror}"]\n' for mirror in mirrors)
+        hosts.write_text(f'server = "http://{server}"\n{asked}')
+
+    def log(self) -> str:
+        """What ``prestow node up`` said there."""
+        return (self.folder / "log").read_text(errors="replace")
+
+
+@dataclass
+class Fleet:
+    """All of it.
+
+    Attributes:
+        registry: on the machine whose ``sent_bytes`` count what leaves it.
+        mirror: the pull-through cache of the registry.
+        liar: a registry with the same images, whose blobs a test may damage.
+        desk: a host that takes no runs.
+        hosts: those of the fleet, all off at first.
+    """
+
+    server: PrefectServer
+    registry: DockerRegistry
+    registry_machine: Machine
+    mirror: DockerRegistry
+    liar: DockerRegistry
+    desk: FleetHost
+    coordinator: FleetHost
+    hosts: Mapping[str, FleetHost]
+    _damaged: dict[Path, bytes] = field(default_factory=dict)
+
+    def write(self, hosts: Sequence[str], name: str, images: Sequence[str], **image_set: Any) -> Path:
+        """Write a fleet file with one set; return its path."""
+        document = {
+            "hosts": [{"name": host} for host in hosts],
+            "sets": {name: {"images": [*images], **image_set}},
+        }
+        path = self.desk.folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        return path
+
+    def typed(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run a verb at the desk, as a person types it."""
+        return self.desk.machine.run(*PRESTOW, *words, environment=self.desk.environment)
+
+    def told(self, *words: str, status: int = 0) -> Any:
+        """Run a verb at the desk with ``--json``, check its exit status, and return the document."""
+        done = self.typed(*words, "--json")
+        assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return json.loads(done.stdout)
+
+    @property
+    def api(self) -> Server:
+        """The server as ``tests.prefect_records`` wants it; ask within ``desk.machine.reached()``."""
+        return Server(self.server.url, "", self.server.folder)
+
+    def lie(self, digest: Digest) -> None:
+        """Let the liar send other bytes for a blob, as many."""
+        copied = self.liar.data.parent
+        if not self.liar.data.exists():
+            shutil.copytree(self.registry.data, self.liar.data)
+        blob = copied / f"data/docker/registry/v2/blobs/{digest.algorithm}/{digest.encoded[:2]}/{digest.encoded}/data"
+        self._damaged[blob] = right = blob.read_bytes()
+        blob.write_bytes(right[:-9] + bytes(byte ^ 1 for byte in right[-9:]))
+
+    def tell_the_truth(self) -> None:
+        """Let the liar send the right bytes again."""
+        for blob, right in self._damaged.items():
+            blob.write_bytes(right)
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _plain(folder: Path) -> dict[str, str]:
+    """Return the environment of a machine with its home in a folder: none of the tests' own, and no proxies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": str(folder)}
+
+
+@contextmanager
+def real_fleet(folder: Path, names: Sequence[str]) -> Iterator[Fleet]:
+    """Run all but the hosts, whose names are given, and make the deployments."""
+    with postgres() as database, network() as net, ExitStack() as registries:
+
+        def registry(name: str, **sections: object) -> tuple[DockerRegistry, Machine]:
+            machine = net.machine(name)
+            address = f"{machine.address}:{_REGISTRY_PORT}"
+            running = docker_registry(folder / name, address=address, inside=machine.inside, **sections)
+            return registries.enter_context(running), machine
+
+        def host(name: str, *, on: bool) -> FleetHost:
+            own = folder / name
+            environment = {
+                **_plain(own),
+                "PREFECT_API_URL": server.url,
+                "PRESTOW_HOME": str(own / "store"),
+                "PRESTOW_HOSTS_DIRS": json.dumps([str(own / "certs.d")]),
+            }
+            made = FleetHost(net.machine(name, on=on), own, environment)
+            made.mirrors(origin.domain, origin.domain, mirror.domain)
+            return made
+
+        origin, machine = registry("registry")
+        mirror, _ = registry("mirror", proxy={"remoteurl": f"http://{origin.domain}"})
+        liar, _ = registry("liar")
+        server = PrefectServer(net.machine("server", on=False), folder / "server", database)
+        server.start()
+        desk = host("desk", on=True)
+        desk.mirrors(origin.domain, origin.domain)
+        hosts = {name: host(name, on=False) for name in names}
+        fleet = Fleet(server, origin, machine, mirror, liar, desk, host("coordinator", on=False), hosts)
+        fleet.told("deploy")
+        yield fleet
