@@ -8,7 +8,7 @@ The desk is where a person types: ``fleet.typed("fleet", "apply", …)``. Needs 
 import json
 import os
 import shutil
-import subprocess
+import subprocess  # noqa: TC003 - a dataclass has its type
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence

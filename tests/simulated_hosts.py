@@ -17,8 +17,8 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Completed, Failed, Pending, Running
 
 from flows.rollout import tags
-from flows.rollout.runs import REFUSED
 from flows.rollout.workers import POOL
+from flows.runs.cancelling import REFUSED
 
 Act = Callable[[SyncPrefectClient, FlowRun, int], None]
 """What a host does with a run, of one attempt, that it takes."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from flows.forms.figures import duration
 from flows.forms.fleet_map import fleet_map
-from flows.forms.markdown import cell, size
+from flows.forms.markdown import cell, code, size
 from prestow.errors import printable
 from prestow.fleet.status import Cell, HostStatus, Status
 from prestow.fleet.verdict import ABSENCES, FAILURES, HostVerdict, Verdict
@@ -19,12 +19,16 @@ from prestow.fleet.waves import Wave
 MATRIX = 50
 """Hosts up to which the page shows each image on each host."""
 
-_LISTED = 50  # hosts that lack something
+_CAUSES = 30  # for which hosts lack something
+_NAMED = 20  # hosts with the same one
 _CAUSE = 300
 _BAR = 40
-_SIGNS: Mapping[Cell, str] = {
-    Cell.PRESENT: "●", Cell.INCOMPLETE: "◐", Cell.OTHER: "◌", Cell.ABSENT: "○", Cell.UNKNOWN: "?",
+SIGNS: Mapping[Cell, str] = {
+    Cell.PRESENT: "#", Cell.INCOMPLETE: "/", Cell.OTHER: "~", Cell.ABSENT: ".", Cell.UNKNOWN: "?",
 }  # fmt: skip
+"""Signs of a matrix: of ASCII, because browsers take others from fonts in which they are wider."""
+LEGEND = "# verified   / not complete   ~ another digest   . not there   ? unknown"
+
 _REMEDIES: Mapping[Verdict, str] = {
     Verdict.FAILED: "mend that, then run `prestow fleet apply {set} --retry-failed`",
     Verdict.REFUSED: "run `prestow prune` on it, or exclude it from the set",
@@ -64,9 +68,10 @@ def fleet_page(status: Status, progress: Progress | None = None) -> str:
         *_hold(status),
         "",
         *_waves(progress, verdicts),
+        *([] if hosts <= MATRIX else [_map(status, verdicts), ""]),
         *_lacking(status, progress, verdicts),
         *_images(status),
-        *(_matrix(status) if hosts <= MATRIX else ["## Hosts", "", _map(status, verdicts)]),
+        *(["## Hosts", "", "```text", matrix(status), "```"] if hosts <= MATRIX else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -74,7 +79,7 @@ def fleet_page(status: Status, progress: Progress | None = None) -> str:
 def _hold(status: Status) -> list[str]:
     if status.hold is None:
         return []
-    reason = f" ({cell(status.hold.reason, _CAUSE)})" if status.hold.reason else ""
+    reason = f" ({code(status.hold.reason, _CAUSE)})" if status.hold.reason else ""
     since = f"since {status.hold.since:%Y-%m-%d %H:%M} UTC{reason}"
     held = f"**A rollback to generation {status.hold.generation} holds** {since}"
     return ["", f"{held}; `prestow fleet release {status.set}` ends it."]
@@ -98,22 +103,33 @@ def _waves(progress: Progress, verdicts: Mapping[str, HostVerdict]) -> Iterator[
 
 
 def _lacking(status: Status, progress: Progress, verdicts: Mapping[str, HostVerdict]) -> Iterator[str]:
-    """Yield the hosts that lack something, those that failed first; hosts whose turn comes are counted."""
+    """Yield why hosts lack something, what failed first; hosts whose turn comes are counted.
+
+    It is a list: of a table, Prefect's page cuts off what is at the right, and that is the remedy.
+    """
     waiting = {host for wave in progress.waves for host in wave.hosts} - verdicts.keys()
+    groups: dict[tuple[str, str], list[str]] = {}
     lacking = [host for host in status.lacking if host.host not in waiting]
     lacking.sort(key=lambda host: host.host not in verdicts or verdicts[host.host].verdict not in FAILURES)
-    if lacking:
-        yield from ("## Hosts that lack something", "", "| host | why | what to do |", "|---|---|---|")
-        for host in lacking[:_LISTED]:
-            why, remedy = _why(status, host, verdicts.get(host.host))
-            yield f"| {cell(host.host)} | {cell(why, _CAUSE)} | {remedy} |"
+    for host in lacking:
+        groups.setdefault(_why(status, host, verdicts.get(host.host)), []).append(host.host)
+    if groups:
+        yield from ("## Hosts that lack something", "")
+    for (why, remedy), hosts in [*groups.items()][:_CAUSES]:
+        more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
+        count = "" if len(hosts) == 1 else f" ({len(hosts)} hosts)"
+        yield f"- {', '.join(code(host) for host in hosts[:_NAMED])}{more}{count}: {code(why, _CAUSE)}; {remedy}"
+    yield ""
+    if rest := sum(len(hosts) for hosts in [*groups.values()][_CAUSES:]):
+        yield f"… and {_hosts(rest)} more: `prestow fleet status {status.set}` lists them."
         yield ""
-    if len(lacking) > _LISTED:
-        yield f"… and {len(lacking) - _LISTED} more: `prestow fleet status {status.set}` lists them."
+    if coming := sum(host.host in waiting for host in status.lacking):
+        yield f"{_hosts(coming)} more: their wave runs, or comes."
         yield ""
-    if count := sum(host.host in waiting for host in status.lacking):
-        yield f"{count} host{'s' if count > 1 else ''} more: their wave runs, or comes."
-        yield ""
+
+
+def _hosts(count: int) -> str:
+    return f"{count} host{'s' if count > 1 else ''}"
 
 
 def _why(status: Status, host: HostStatus, verdict: HostVerdict | None) -> tuple[str, str]:
@@ -134,18 +150,17 @@ def _images(status: Status) -> list[str]:
     return ["## Images", "", head, "|---|---|---|---|---|---|---|", *rows, ""]
 
 
-def _matrix(status: Status) -> list[str]:
-    """Return each image on each host, an image a column; a table would end after the ninth."""
+def matrix(status: Status) -> str:
+    """Return each image on each host, an image a column, with a legend; no name can break its lines."""
     wide = len(str(len(status.images))) + 1
     names = [printable(host.host) for host in status.hosts]
     left = max(map(len, names), default=0)
-    head = " " * left + "".join(f"{number:>{wide}}" for number in range(1, len(status.images) + 1))
     rows = [
-        f"{name.ljust(left)}{''.join(f'{_SIGNS[each]:>{wide}}' for each in host.images)}"
+        f"{name.ljust(left)}{''.join(f'{SIGNS[each]:>{wide}}' for each in host.images)}"
         for name, host in zip(names, status.hosts, strict=True)
     ]
-    legend = "● verified  ◐ not complete  ◌ another digest  ○ not there  ? unknown"
-    return ["## Hosts", "", "```text", head, *rows, "", legend, "```"]
+    head = " " * left + "".join(f"{number:>{wide}}" for number in range(1, len(status.images) + 1))
+    return "\n".join([head, *rows, "", LEGEND])
 
 
 def _map(status: Status, verdicts: Mapping[str, HostVerdict]) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from config.drivers import DriverChoice
 from flows.variables import REFERENCE
+from prestow.fleet.order import Order
 from prestow.registry.credentials import NAME
 
 MOST_IMAGES = 1000
@@ -161,11 +162,19 @@ FleetPath = Annotated[
     str | None,
     _field(
         "Fleet file",
-        "Path of the fleet file, whose lock is beside it; default: the setting fleet_file of the coordinator's host",
+        "Path of the fleet file, whose lock is beside it; default: PRESTOW_FLEET, or /etc/prestow/fleet.yaml",
         max_length=1024,
     ),
 ]
 RetryFailed = Annotated[
     bool,
     _field("Retry failed", "Ask only the hosts again that lacked something at the end of the latest rollout"),
+]
+Ordered = Annotated[
+    Order | None,
+    _field(
+        "Order",
+        "Order of the fleet for this host, set by `prestow fleet apply`: images then have digests, and a lease "
+        "protects them until the set drops them",
+    ),
 ]
