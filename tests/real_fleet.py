@@ -22,12 +22,13 @@ import yaml
 from flows.local_server.ensure import Server
 from prestow.digest import Digest
 from tests.machines import Machine, network
+from tests.nginx import CACHE, Nginx, nginx, once
 from tests.postgres import postgres
 from tests.prefect_records import until
 from tests.registries import DockerRegistry, docker_registry
 
 PRESTOW = (sys.executable, "-P", "-m", "prestow")
-_API_PORT, _REGISTRY_PORT = 4200, 5000
+_PORT = 4200  # in a namespace of the server's own
 
 
 @dataclass
@@ -41,7 +42,7 @@ class PrefectServer:
     @property
     def url(self) -> str:
         """The URL of its API."""
-        return f"http://{self.machine.address}:{_API_PORT}/api"
+        return f"http://{self.machine.address}:{_PORT}/api"
 
     def start(self) -> None:
         """Switch its machine on, and wait until it answers."""
@@ -52,7 +53,7 @@ class PrefectServer:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }
-        where = ["--host", self.machine.address, "--port", str(_API_PORT)]
+        where = ["--host", self.machine.address, "--port", str(_PORT)]
         log = self.folder / "log"
         server = self.machine.start(
             log, sys.executable, "-m", "prefect", "server", "start", *where, environment=environment
@@ -116,7 +117,8 @@ class Fleet:
 
     Attributes:
         registry: on the machine whose ``sent_bytes`` count what leaves it.
-        mirror: the pull-through cache of the registry.
+        mirror: a pull-through cache of the registry. It is nginx: Debian's docker-registry, as a proxy, fetches each
+            blob twice, once for its client and once to keep it.
         liar: a registry with the same images, whose blobs a test may damage.
         desk: a host that takes no runs.
         hosts: those of the fleet, all off at first.
@@ -125,12 +127,17 @@ class Fleet:
     server: PrefectServer
     registry: DockerRegistry
     registry_machine: Machine
-    mirror: DockerRegistry
+    mirror: Nginx
     liar: DockerRegistry
     desk: FleetHost
     coordinator: FleetHost
     hosts: Mapping[str, FleetHost]
     _damaged: dict[Path, bytes] = field(default_factory=dict)
+
+    def push(self, layout: Path, tag: str) -> str:
+        """Push an image of a layout to the registry, and return its reference there."""
+        with self.registry_machine.reached():
+            return self.registry.push(layout, tag, f"team/{tag}:1")
 
     def write(self, hosts: Sequence[str], name: str, images: Sequence[str], **image_set: Any) -> Path:
         """Write a fleet file with one set; return its path."""
@@ -187,11 +194,16 @@ def real_fleet(folder: Path, names: Sequence[str]) -> Iterator[Fleet]:
     """Run all but the hosts, whose names are given, and make the deployments."""
     with postgres() as database, network() as net, ExitStack() as registries:
 
-        def registry(name: str, **sections: object) -> tuple[DockerRegistry, Machine]:
+        def registry(name: str) -> tuple[DockerRegistry, Machine]:
             machine = net.machine(name)
-            address = f"{machine.address}:{_REGISTRY_PORT}"
-            running = docker_registry(folder / name, address=address, inside=machine.inside, **sections)
-            return registries.enter_context(running), machine
+            with machine.reached():
+                return registries.enter_context(docker_registry(folder / name, host=machine.address)), machine
+
+        def cache(name: str, registry: str) -> Nginx:
+            machine, http = net.machine(name), CACHE.format(folder=folder / name)
+            with machine.reached():
+                running = nginx(folder / name, once(registry), host=machine.address, http=http)
+                return registries.enter_context(running)
 
         def host(name: str, *, on: bool) -> FleetHost:
             own = folder / name
@@ -206,7 +218,7 @@ def real_fleet(folder: Path, names: Sequence[str]) -> Iterator[Fleet]:
             return made
 
         origin, machine = registry("registry")
-        mirror, _ = registry("mirror", proxy={"remoteurl": f"http://{origin.domain}"})
+        mirror = cache("mirror", origin.domain)
         liar, _ = registry("liar")
         server = PrefectServer(net.machine("server", on=False), folder / "server", database)
         server.start()

@@ -93,9 +93,7 @@ class Watch:
                 judgement = self.judged(wave, closed=wave.number < self.last)
                 self._act(client, judgement)
         except TransportError as error:
-            get_run_logger().warning(
-                "the Prefect API does not answer; the hosts continue; trying again: %s", error
-            )
+            get_run_logger().warning("the Prefect API does not answer; the hosts continue; trying again: %s", error)
             return None
         except PrefectHTTPStatusError as error:
             if error.response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
