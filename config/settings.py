@@ -22,6 +22,8 @@ _TRUSTED = re.compile(rf"(?:(?:{_HOST}|\[{_ADDRESS}\])(?::[0-9]{{1,5}})?=)?(?:{_
 """An entry of ``trusted_hosts``; a token service is known by its host alone."""
 _FOREIGN = re.compile(rf"{_HOST}|{_ADDRESS}", re.ASCII)
 """An entry of ``foreign_layer_hosts``."""
+HOST_NAME = r"^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$"
+"""A host of the fleet, as its file has it."""
 _FAULTS = {"extra_forbidden": "there is no such setting"}
 
 
@@ -137,6 +139,15 @@ class Settings(BaseSettings):
         "seconds' worth at most; beyond that, the last 200 lines are kept and one line says how many are missing",
     )
     log_bytes: int = Field(16 << 20, ge=0, description="Bytes of a container's output in the log of a worker's run")
+    node_name: str | None = Field(
+        None,
+        pattern=HOST_NAME,
+        description="Name of this host in the fleet: small letters, digits, . and -; the host's queue and worker have "
+        "it, too; default: the machine's host name",
+    )
+    report_minutes: float = Field(
+        15.0, gt=0, le=1440, description="Minutes between two reports of a host to the Prefect API (`prestow node up`)"
+    )
     server_idle_hours: float = Field(
         4.0,
         ge=0,

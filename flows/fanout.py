@@ -1,23 +1,26 @@
-"""Many pulls on one host: a few at a time, each a flow run of its own, and a table of what came of them."""
+"""Many pulls on one host: a few at a time, each a flow run of its own, and a report of what is here then."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
-from prefect.artifacts import create_table_artifact
-
-from flows.forms.markdown import code
 from flows.forms.results import Prepulled, PrepulledImage, Pulled
 from flows.pull import pull
+from flows.rollout.reporting import report_from_run
 from prestow.cancellation import check, current
 from prestow.errors import PrestowError, printable
+from prestow.store.node import Node
 from tasks.opened import open_node
 from tasks.threads import waited
 
-_KEY = "prestow-prepull"
+W = TypeVar("W")
+R = TypeVar("R")
+
 _REASON = 500  # characters of why an image is not here
-_TOLD = 10  # images that are named when some are not here; the table names all
+_TOLD = 10  # images that are named when some are not here; the report names all
 _LAST = 1.0  # seconds that the pulls of a pre-pull that is to end have, to tell the API so
 
 
@@ -33,67 +36,87 @@ class PrepullError(PrestowError):
         self.result = result
 
 
-def pull_each(
-    home: str,
-    references: Sequence[str],
-    *,
-    platform: str | None,
-    parallel: int | None,
-    driver: str,
-    namespace: str | None = None,
-    unpack: bool = True,
-    credentials: str | None = None,
-) -> Prepulled:
-    """Pull all, and publish the table; an image named twice is pulled once.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How all images of a run are pulled; see the parameters of :mod:`flows.pull`."""
+
+    home: str
+    namespace: str | None = None
+    platform: str | None = None
+    driver: str = "auto"
+    unpack: bool = True
+    credentials: str | None = None
+    parallel: int | None = None
+
+    def open(self) -> Node:
+        """Open the store, and check the credentials.
+
+        Raises:
+            InvalidError: the credentials do not say which registry they are for, and there may be several.
+            NotFoundError: there are no such credentials.
+        """
+        node = open_node(self.home, self.namespace)
+        if self.credentials:
+            node.sources.check_named(self.credentials, bound=True)
+        return node
+
+    def pull(self, reference: str, name: str | None = None) -> PrepulledImage:
+        """Pull one image in a run of its own; a failure is a result."""
+        state = pull(
+            reference, self.platform, name, driver=self.driver, home=self.home, namespace=self.namespace,
+            unpack=self.unpack, credentials=self.credentials, return_state=True,
+        )  # fmt: skip
+        if state.is_completed():
+            found: Pulled = state.result()
+            return PrepulledImage(reference, found.name, found.digest, found.fetched_bytes, None)
+        return PrepulledImage(reference, None, None, 0, printable(str(state.result(raise_on_failure=False)), _REASON))
+
+
+def pull_each(references: Sequence[str], options: Options) -> Prepulled:
+    """Pull all, and report what is here; an image named twice is pulled once.
 
     Raises:
         PrepullError: some are not here; all were tried.
         CancelledError: the pre-pull was cancelled.
-        InvalidError: the credentials do not say which registry they are for, and there may be several.
-        NotFoundError: there are no such credentials.
+        InvalidError: as :meth:`Options.open`.
+        NotFoundError: as there.
     """
-    node = open_node(home, namespace)
-    if credentials:
-        node.sources.check_named(credentials, bound=True)
+    node = options.open()
     wanted = list(dict.fromkeys(references))
-    options = {
-        "platform": platform, "driver": driver, "home": home, "namespace": namespace, "unpack": unpack,
-        "credentials": credentials,
-    }  # fmt: skip
+    result = Prepulled(node.host, in_parallel(node, wanted, options.pull, options.parallel))
+    conclude(node, "", result)
+    return result
+
+
+def in_parallel(node: Node, wanted: Sequence[W], work: Callable[[W], R], parallel: int | None = None) -> tuple[R, ...]:
+    """Do the same with several images of a run, a few at a time, and return the results in their order.
+
+    Raises:
+        CancelledError: the run is to end.
+    """
     pool = ThreadPoolExecutor(parallel or node.settings.parallel_images)
-    runs: list[Future[PrepulledImage]] = []
+    runs: list[Future[R]] = []
     try:
-        runs += [pool.submit(copy_context().run, partial(_pulled, reference, **options)) for reference in wanted]
-        result = Prepulled(node.host, tuple(waited(run) for run in runs))
+        runs += [pool.submit(copy_context().run, partial(work, each)) for each in wanted]
+        results = tuple(waited(run) for run in runs)
         check()
-    except BaseException:
-        if (token := current()) is not None:
+    except BaseException as error:
+        if (token := current()) is not None and not isinstance(error, Exception):
             token.cancel("the pre-pull was interrupted")
         wait(runs, timeout=_LAST)
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # who is interrupted does not wait for a silent registry
-    create_table_artifact(
-        table=[_row(image) for image in result.images], key=_KEY, description=f"Images on {node.host}"
-    )
+    return results
+
+
+def conclude(node: Node, of: str, result: Prepulled) -> None:
+    """Note what a run for a set, or for none, could not bring here, and report the host.
+
+    Raises:
+        PrepullError: there is such an image.
+    """
+    node.sets.fail(of, [(image.reference, image.error) for image in result.images if image.error is not None])
+    report_from_run(node)
     if result.failed:
         raise PrepullError(result)
-    return result
-
-
-def _pulled(reference: str, **options: object) -> PrepulledImage:
-    state = pull(reference, return_state=True, **options)
-    if state.is_completed():
-        pulled: Pulled = state.result()
-        return PrepulledImage(reference, pulled.name, pulled.digest, pulled.fetched_bytes, None)
-    return PrepulledImage(reference, None, None, 0, printable(str(state.result(raise_on_failure=False)), _REASON))
-
-
-def _row(image: PrepulledImage) -> dict[str, str | int]:
-    """Lay one image out for the artifact, where text is Markdown: as code it stays what it is."""
-    return {
-        "image": code(image.reference),
-        "digest": image.digest or "-",
-        "fetched bytes": image.fetched_bytes,
-        "state": f"not here: {code(image.error, _REASON)}" if image.error else "here",
-    }

@@ -1,27 +1,27 @@
 """Flow ``prepull``: a list of images onto this host, before containers need them.
 
     pull ─┐
-    pull ─┼▶ table of what is here now
+    pull ─┼▶ report of what is here now
     pull ─┘
 
-Each is a flow run of its own, and one that fails stops no other.
+Each is a flow run of its own, and one that fails stops no other. With an order of the fleet, see :mod:`flows.delivery`.
 """
 
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
+from flows.delivery import deliver, run_name
 from flows.discreet import discreet
-from flows.fanout import pull_each
-from flows.forms.parameters import Credentials, Driver, Home, Images, Namespace, Parallel, Platform, Unpack
+from flows.fanout import Options, pull_each
+from flows.forms.parameters import Credentials, Driver, Home, Images, Namespace, Ordered, Parallel, Platform, Unpack
 from flows.forms.results import Prepulled
 from flows.runs.cancelling import cancellable
-from prestow.fleet.order import Order
 from tasks.policy import NOWHERE
 
 
 @cancellable
 @discreet
-@flow(result_storage=NOWHERE, persist_result=False)
+@flow(flow_run_name=run_name, result_storage=NOWHERE, persist_result=False)
 def prepull(
     images: Images,
     platform: Platform = None,
@@ -31,20 +31,16 @@ def prepull(
     namespace: Namespace = None,
     unpack: Unpack = True,
     credentials: Credentials = None,
-    order: Order | None = None,
+    order: Ordered = None,
 ) -> Prepulled:
-    """Pull every image of a list, a few at a time, and report as a table artifact what is here.
+    """Pull every image of a list, a few at a time, and report what is on this host.
 
     Fails at the end, when all were tried, if any of them is not here.
+
+    With an order, which the fleet sets, images have digests, get a lease and their names, and replace those of earlier
+    generations; if they do not fit on the disk, nothing is fetched and the run ends as Refused.
     """
-    home, namespace = home_or_default(home), namespace_or_default(namespace)
-    return pull_each(
-        home,
-        images,
-        platform=platform,
-        parallel=parallel,
-        driver=driver,
-        namespace=namespace,
-        unpack=unpack,
-        credentials=credentials,
+    options = Options(
+        home_or_default(home), namespace_or_default(namespace), platform, driver, unpack, credentials, parallel
     )
+    return pull_each(images, options) if order is None else deliver(images, order, options)

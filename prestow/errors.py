@@ -10,6 +10,7 @@
     ├── UnavailableError      the other side or a resource is busy or down: try again (``retry_after`` seconds)
     ├── UnsupportedError      well formed, but not something that works here
     ├── ExhaustedError        a limit or the disk is full: the message names the limit and its setting
+    │   └── RefusedError      images of a set that do not fit together; nothing of them was fetched
     ├── StorageError          the store's own disk or database failed
     ├── RuntimeFailedError    runc could not do what it was asked
     ├── ContainerFailedError  a container's process ended with a status other than 0
@@ -93,6 +94,10 @@ class ExhaustedError(PrestowError):
     """A limit was reached; the message names the limit, the value and the setting."""
 
     exit_code = 10
+
+
+class RefusedError(ExhaustedError):
+    """The images that an order wants do not fit on the disk; no layer of them was fetched."""
 
 
 class StorageError(PrestowError):

@@ -8,13 +8,13 @@ The desk is where a person types: ``fleet.typed("fleet", "apply", …)``. Needs 
 import json
 import os
 import shutil
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import yaml
@@ -149,7 +149,7 @@ class Fleet:
         path.write_text(yaml.safe_dump(document, sort_keys=False))
         return path
 
-    def typed(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def typed(self, *words: str) -> CompletedProcess[str]:
         """Run a verb at the desk, as a person types it."""
         return self.desk.machine.run(*PRESTOW, *words, environment=self.desk.environment)
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from config.drivers import DriverChoice
 from flows.variables import REFERENCE
+from prestow.fleet.order import Order
 from prestow.registry.credentials import NAME
 
 MOST_IMAGES = 1000
@@ -168,4 +169,12 @@ FleetPath = Annotated[
 RetryFailed = Annotated[
     bool,
     _field("Retry failed", "Ask only the hosts again that lacked something at the end of the latest rollout"),
+]
+Ordered = Annotated[
+    Order | None,
+    _field(
+        "Order",
+        "Order of the fleet for this host, set by `prestow fleet apply`: images then have digests, and a lease "
+        "protects them until the set drops them",
+    ),
 ]

@@ -27,10 +27,13 @@ from prefect.states import Cancelled, Failed
 from flows.local_server.runs import registered
 from flows.runs.bounded import check_parameters
 from prestow.cancellation import Token, current, watched
-from prestow.errors import CancelledError, ContainerFailedError
+from prestow.errors import CancelledError, ContainerFailedError, RefusedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+REFUSED = "Refused"
+"""Name of the state of a run whose images do not fit on the host's disk."""
 
 INTERRUPTED = "interrupted by a person or a signal"
 
@@ -112,6 +115,8 @@ def _cancellable(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) ->
             return cast("R", Cancelled(message=str(error)))
         except ContainerFailedError as error:  # whose traceback says nothing about the container
             return cast("R", Failed(message=str(error), data=error))
+        except RefusedError as error:  # of a set: a rollout tells it from a failure by the name
+            return cast("R", Failed(name=REFUSED, message=str(error), data=error))
         except Exception:
             if token.cancelled:  # one step stopped, and so others failed
                 return cast("R", Cancelled(message=token.reason))

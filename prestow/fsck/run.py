@@ -5,15 +5,18 @@ no name      the store's own books, which are names, rows and the disk; and then
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from prestow.containers.process import Orphan, orphans_if_known
 from prestow.content.store import Progress
+from prestow.errors import ExhaustedError, StorageError
 from prestow.fsck.affected import affected, damaged_chains
 from prestow.fsck.image import fsck_image
 from prestow.fsck.repair import RepairResult, repair_image
 from prestow.fsck.store import fsck_store, joined, repair_names, repair_store
+from prestow.metadata.checks import Checks
 from prestow.metadata.images import ImageRecord
 from prestow.metadata.namespace import qualified
 from prestow.snapshots.damage import DamageKind
@@ -102,10 +105,14 @@ def _images(
     repair: Callable[..., RepairResult] | None,
     progress: Callable[[str], Progress] | None,
 ) -> tuple[RepairResult, ...]:
-    return tuple(
-        (repair or _report)(node, record, progress=_for(progress, qualified(record.namespace, record.name)))
-        for record in records
-    )
+    results = []
+    for record in records:
+        results.append(
+            (repair or _report)(node, record, progress=_for(progress, qualified(record.namespace, record.name)))
+        )
+        with suppress(ExhaustedError, StorageError):  # the disk is full or read-only; what was found is shown anyway
+            Checks(node.database).put(record.target.digest, sound=not results[-1].left)
+    return tuple(results)
 
 
 def _report(node: Node, record: ImageRecord, *, progress: Progress | None) -> RepairResult:

@@ -5,6 +5,7 @@ stays, the layers of those, and whatever is younger than ``grace`` among ingests
 were not finished.
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -25,6 +26,7 @@ from prestow.metadata.failure import damaged
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Lease, Leases
 from prestow.metadata.namespace import DEFAULT
+from prestow.metadata.sets import Sets
 from prestow.metadata.soundness import require_sound
 from prestow.oci.descriptor import Descriptor
 from prestow.snapshots.maintained import Maintained
@@ -113,6 +115,7 @@ def last_used(image: ImageRecord) -> float:
 
 def _names(db: Database, marker: Marker) -> tuple[Name, ...]:
     used = {(container.namespace, container.image): container.id for container in Containers(db).every()}
+    pinned = {(each.namespace, each.name, each.digest) for each in Sets(db).every() if each.lease is not None}
     names = []
     for image in Images(db).every():
         shown = title(image.namespace, image.name)
@@ -120,6 +123,8 @@ def _names(db: Database, marker: Marker) -> tuple[Name, ...]:
         marker.follow(thing, image.target.digest, image.target)
         container = used.get((image.namespace, image.name))
         kept = f"container {printable(container)} is made of it" if container is not None else ""
+        if (image.namespace, image.name, image.target.digest) in pinned:
+            kept = "an image set of the fleet has it"
         if image.labels.get(KEEP) == "true":
             kept = f"it has the label {KEEP}=true"
         names.append(Name(thing, image.namespace, image.name, image.target, last_used(image), kept))
@@ -145,7 +150,9 @@ def _containers(db: Database, marker: Marker) -> None:
 
 
 def _lease(leases: Leases, lease: Lease, marker: Marker) -> None:
-    works = f"process {lease.pid} works" if lease.pid else f"{duration(leases.remaining(lease))} left"
+    remaining = leases.remaining(lease)
+    lasts = "until it is dropped" if math.isinf(remaining) else f"{duration(remaining)} left"
+    works = f"process {lease.pid} works" if lease.pid else lasts
     root = marker.holds.root(Thing("lease", lease.id), f"lease {lease.id} of {printable(lease.owner)}, {works}")
     held = leases.resources(lease.id)
     marker.holds.add(root, [Thing("ingest", ref) for ref in held["ingest"]])

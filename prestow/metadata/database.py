@@ -32,7 +32,11 @@ Row: TypeAlias = sqlite3.Row
 T = TypeVar("T")
 
 _REFERENCES = "PRAGMA foreign_key_check"
-_NOWHERE_ELSE = ("generations", "leases", "lease_resources", "announcements")  # tables of which no file tells
+_NOWHERE_ELSE = (
+    "generations", "leases", "lease_resources", "announcements",
+    "set_images", "set_generations", "set_failures", "checks", "fetched",
+)  # fmt: skip
+"""Tables of which no file tells."""
 _OF_LEASES = ("lease_resources", "announcements")
 _OUTER = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
 _NESTED = ("SAVEPOINT inner", "RELEASE inner", ("ROLLBACK TO inner", "RELEASE inner"))
@@ -220,6 +224,7 @@ class Database:
                         cursor.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", row)  # noqa: S608 - ours
             for table in _OF_LEASES:
                 cursor.execute(f"DELETE FROM {table} WHERE lease NOT IN (SELECT id FROM leases)")  # noqa: S608 - ours
+            cursor.execute("UPDATE set_images SET lease = NULL WHERE lease NOT IN (SELECT id FROM leases)")
 
     def _readable(self, table: str) -> list[Row]:
         """Return the rows of a table; none if it is damaged."""

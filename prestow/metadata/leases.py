@@ -2,6 +2,7 @@
 
     create ──▶ add(content | ingest | snapshot) … ─┬▶ delete, when a name or a container holds the result
                                                    ├▶ leave, when it is to be gone on with later ─▶ expires
+                                                   ├▶ pin, when it is to last until it is deleted
                                                    └▶ expires, when its process has died
 
 Take the lease first, and look for the thing afterwards: the garbage collection decides in one transaction, so what is
@@ -11,6 +12,7 @@ which cannot be set; only after a reboot does the wall clock.
 """
 
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -156,6 +158,10 @@ class Leases:
                 ),
             )
 
+    def pin(self, lease_id: str) -> None:
+        """Let a lease last until it is deleted, whether its process lives or not; success if it has ended."""
+        self.leave(lease_id, math.inf)
+
     def add(self, lease_id: str, kind: Kind, keys: Iterable[str]) -> None:
         """Hold things, whether they are there yet or not.
 
@@ -264,8 +270,11 @@ def _works(row: Row) -> bool:
 
 
 def _is_left(row: Row) -> bool:
-    """Whether no process works under a lease: it was left on purpose, or its process is known to have ended."""
-    return row["pid"] is None or _process(row).ended()
+    """Whether no process works under a lease: it was left on purpose, or its process is known to have ended.
+
+    One that is pinned waits for no process.
+    """
+    return not math.isinf(row["expires_at"]) and (row["pid"] is None or _process(row).ended())
 
 
 def _process(row: Row) -> Process:

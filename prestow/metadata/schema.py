@@ -9,6 +9,11 @@
     announcements    lease ──▶ leases, manifest, driver       the image that will take room on the disk
     name_changes     seq ──▶ namespace, name                  what index.json may lack yet; triggers write it
     published        file ──▶ which file was written last     so that one that is older or newer is known
+    set_images       namespace + set + name + digest ──▶ generation, lease    images that the fleet's sets wanted
+    set_generations  namespace + set + generation ──▶ when it ended here      and whether all of it is here since
+    set_failures     namespace + set + image ──▶ error        what the last run of a set could not bring here
+    checks           digest of a target ──▶ when fsck looked, and whether it was sound
+    fetched          bytes, seconds                           of the last runs of sets, older ones weigh less
 
 Times are seconds since the epoch, but ``ends_at``: seconds since the boot of ``boot_id``; and ``started``: when the
 process ``pid``, counted in ``pid_namespace``, began, in clock ticks since that boot. ``labels`` is a JSON object of
@@ -186,7 +191,45 @@ _NAME_CHANGES = (
     """,
 )
 
-STEPS = (_FIRST, _NAMESPACES_AND_LABELS, _ANNOUNCEMENTS, _NAME_CHANGES)
+_SETS = (
+    """
+    CREATE TABLE set_images (
+        namespace   TEXT NOT NULL,
+        set_name    TEXT NOT NULL,
+        name        TEXT NOT NULL,
+        digest      TEXT NOT NULL,
+        generation  INTEGER NOT NULL,
+        wanted_at   REAL NOT NULL,
+        ours        INTEGER NOT NULL CHECK (ours IN (0, 1)),
+        lease       TEXT REFERENCES leases (id) ON DELETE SET NULL,
+        PRIMARY KEY (namespace, set_name, name, digest)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE set_generations (
+        namespace   TEXT NOT NULL,
+        set_name    TEXT NOT NULL,
+        generation  INTEGER NOT NULL,
+        ended_at    REAL NOT NULL,
+        complete    INTEGER NOT NULL CHECK (complete IN (0, 1)),
+        PRIMARY KEY (namespace, set_name, generation)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE set_failures (
+        namespace  TEXT NOT NULL,
+        set_name   TEXT NOT NULL,
+        image      TEXT NOT NULL,
+        error      TEXT NOT NULL,
+        at         REAL NOT NULL,
+        PRIMARY KEY (namespace, set_name, image)
+    ) STRICT
+    """,
+    "CREATE TABLE checks (digest TEXT PRIMARY KEY, at REAL NOT NULL, sound INTEGER NOT NULL) STRICT",
+    "CREATE TABLE fetched (id INTEGER PRIMARY KEY CHECK (id = 1), bytes REAL NOT NULL, seconds REAL NOT NULL) STRICT",
+)
+
+STEPS = (_FIRST, _NAMESPACES_AND_LABELS, _ANNOUNCEMENTS, _NAME_CHANGES, _SETS)
 """Statements that make each version of the one before it."""
 
 VERSION = len(STEPS)

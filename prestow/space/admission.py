@@ -82,9 +82,9 @@ def outlook(node: Node, image: Image | Artifact, driver: str = "auto") -> Outloo
     """
     keep_blobs = node.settings.keep_blobs or isinstance(image, Artifact)
     if isinstance(image, Artifact):
-        found, announced = of_blobs(image.blobs, node.content), _announced(node)
+        found, announced = of_blobs(image.blobs, node.content), announced_space(node)
     else:
-        found, announced = _needs(node, image, node.snapshotter(driver)), _announced(node, "", image)
+        found, announced = needs_of(node, image, node.snapshotter(driver)), announced_space(node, "", image)
     room = _Room(node.home, free_space(node.home), node.settings.min_free_bytes, announced)
     at_once = _at_once(found, room, keep_blobs=keep_blobs)
     return Outlook(
@@ -116,10 +116,10 @@ def admit(node: Node, lease: str, image: Image | Artifact, driver: str = "auto",
     if not settings.check_space:
         return len(image.layers)
     with node.database.transaction():
-        found = _needs(node, image, snapshotter)
+        found = needs_of(node, image, snapshotter)
         if root and snapshotter.copies:
             found = _sum(found, of_root(image))
-        room = _Room(node.home, free_space(node.home), settings.min_free_bytes, _announced(node, lease, image))
+        room = _Room(node.home, free_space(node.home), settings.min_free_bytes, announced_space(node, lease, image))
         at_once = _at_once(found, room, keep_blobs=settings.keep_blobs)
         if at_once is None:
             raise ExhaustedError(_refusal(image, found, room, keep_blobs=settings.keep_blobs))
@@ -134,7 +134,7 @@ def _admit_artifact(node: Node, lease: str, artifact: Artifact) -> int:
     if settings.check_space:
         with node.database.transaction():
             found = of_blobs(artifact.blobs, node.content)
-            room = _Room(node.home, free_space(node.home), settings.min_free_bytes, _announced(node, lease))
+            room = _Room(node.home, free_space(node.home), settings.min_free_bytes, announced_space(node, lease))
             if not room.fits(found.bytes, found.inodes):
                 raise ExhaustedError(_refusal(artifact, found, room, keep_blobs=True))
             if found.bytes:
@@ -154,7 +154,7 @@ def admit_copy(node: Node, tree: Inode, folder: Path) -> None:
     with translated(f"looking at {disk}"):
         ours = disk.stat().st_dev == node.home.stat().st_dev
     found = of_tree(tree)
-    room = _Room(disk, free_space(disk), node.settings.min_free_bytes, _announced(node) if ours else (0, 0))
+    room = _Room(disk, free_space(disk), node.settings.min_free_bytes, announced_space(node) if ours else (0, 0))
     if not room.fits(found.bytes, found.inodes):
         raise ExhaustedError(
             f"a copy of the image does not fit on the disk of {folder}: it needs {_mib(found.bytes)} and "
@@ -175,7 +175,8 @@ def _limit(node: Node, image: Image) -> None:
     node.scans.share(missing, budget)
 
 
-def _needs(node: Node, image: Image, snapshotter: Maintained, counted: Collection[Digest] = ()) -> Needs:
+def needs_of(node: Node, image: Image, snapshotter: Maintained, counted: Collection[Digest] = ()) -> Needs:
+    """Estimate what an image takes in a store, but for the layers that are ``counted`` elsewhere."""
     return needs(
         image,
         node.content,
@@ -190,7 +191,7 @@ def _sum(found: Needs, more: Needs) -> Needs:
     return replace(found, files=found.files + more.files, inodes=found.inodes + more.inodes)
 
 
-def _announced(node: Node, lease: str = "", image: Image | None = None) -> tuple[int, int]:
+def announced_space(node: Node, lease: str = "", image: Image | None = None) -> tuple[int, int]:
     """Return the bytes and inodes that others still take, but for the layers that they share with an image."""
     size = inodes = 0
     counted = {layer.diff_id for layer in image.layers} if image is not None else set()
@@ -199,7 +200,7 @@ def _announced(node: Node, lease: str = "", image: Image | None = None) -> tuple
             found = of_blobs(other.blobs, node.content)
         else:
             snapshotter = next(found for found in node.snapshotters if found.driver == announced.driver)
-            found = _needs(node, other, snapshotter, counted)
+            found = needs_of(node, other, snapshotter, counted)
             counted |= {layer.diff_id for layer in other.layers}
         size, inodes = size + found.at_most(announced.at_once), inodes + found.inodes
     return size, inodes

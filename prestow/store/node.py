@@ -43,6 +43,11 @@ class Node(OpenedStore):
         except SettingsError as error:
             raise InvalidError(str(error)) from error
 
+    @property
+    def host(self) -> str:
+        """Name of this host in the fleet."""
+        return self.settings.node_name or super().host
+
     @cached_property
     def scans(self) -> "Scans":
         """What the layers mean, remembered for a while, and what one may be at most."""

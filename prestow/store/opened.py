@@ -14,6 +14,7 @@
 It is enough for verbs that only read, and imports neither settings nor clients.
 """
 
+import re
 import socket
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,10 +29,22 @@ from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Leases
 from prestow.metadata.namespace import DEFAULT
 from prestow.metadata.reserve import Reserve
+from prestow.metadata.sets import Sets
 from prestow.oci.artifact import Artifact
 from prestow.oci.image import Image
 from prestow.snapshots.catalog import every_snapshot
 from prestow.snapshots.snapshotter import Info
+
+_LONGEST_NAME = 63
+
+
+def host_name(text: str) -> str:
+    """Return the name of a machine as the fleet's grammar has it: small letters, digits, ``.`` and ``-``.
+
+    >>> host_name("GPU_01.example.")
+    'gpu-01.example'
+    """
+    return re.sub("[^a-z0-9.-]", "-", text.lower()).strip(".-")[:_LONGEST_NAME].rstrip(".-") or "host"
 
 
 @dataclass(frozen=True)
@@ -50,8 +63,8 @@ class OpenedStore:
 
     @property
     def host(self) -> str:
-        """Name of this machine, as the fleet knows it."""
-        return socket.gethostname()
+        """Name of this machine, as the fleet knows it, if no other was chosen."""
+        return host_name(socket.gethostname())
 
     @cached_property
     def content(self) -> LocalStore:
@@ -78,6 +91,11 @@ class OpenedStore:
     def containers(self) -> Containers:
         """The containers."""
         return Containers(self.database, self.namespace)
+
+    @cached_property
+    def sets(self) -> Sets:
+        """The fleet's image sets, as far as they are this host's."""
+        return Sets(self.database, self.namespace)
 
     @cached_property
     def leases(self) -> Leases:

@@ -1,14 +1,12 @@
-"""The flow ``prepull``: many images on this host, and a table of what is here."""
+"""The flow ``prepull`` without an order: many images on this host, and a report of what is here."""
 
-import json
 from pathlib import Path
 
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.fanout import PrepullError
 from flows.prepull import prepull
+from flows.rollout.reporting import last_report
 from prestow.store.node import open_node
 from tests.image_factory import write_demo_image
 from tests.registries import DockerRegistry
@@ -40,7 +38,7 @@ def test_one_that_fails_stops_no_other(home: str, docker_registry: DockerRegistr
     assert absent.error is not None
     assert "absent" in absent.error
     assert present.error is None
-    with get_client(sync_client=True) as client:
-        tables = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["prestow-prepull"])))
-    (table,) = [table for table in tables if good in json.dumps(table.data)]
-    assert table.type == "table"
+    report = last_report(open_node(home).host)
+    assert report is not None
+    assert [failure.image for failure in report.failures] == [bad]
+    assert good in [image.name for image in report.images]

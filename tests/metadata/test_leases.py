@@ -1,5 +1,6 @@
 """Leases, with clocks that can be set."""
 
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,26 @@ def held(leases: Leases, kind: Kind) -> set[str]:
 @pytest.fixture
 def clocks() -> Clocks:
     return Clocks()
+
+
+def test_a_pinned_lease_ends_when_it_is_deleted_and_never_before(home: Home, clocks: Clocks) -> None:
+    leases = clocks.leases(home)
+    lease = leases.create("image set nightly", 60)
+    leases.add(lease.id, "content", ["sha256:a"])
+    leases.pin(lease.id)
+    leases.create("pull", 60)
+
+    clocks.pass_time(YEARS)
+    clocks.boot = "another"
+    later = clocks.leases(home)
+    later.purge()
+    later.delete_unfinished("image set nightly")
+
+    assert held(later, "content") == {"sha256:a"}
+    assert lease.id not in later.abandoned()
+    assert later.remaining(lease) == math.inf
+    later.delete(lease.id)
+    assert later.list() == ()
 
 
 def test_a_lease_holds_what_was_added_until_it_is_deleted(home: Home, clocks: Clocks) -> None:

@@ -150,6 +150,7 @@ def test_a_step_that_was_released_is_never_changed() -> None:
         "c6baf8370313ca53f8bac5149d7b968322f285a3c382da3bb97e9331d52c6fc8",
         "a77b71b70349b7eb229b1573b854737017bd30c6576cce0c60852c9c2a5d2951",
         "0b86664f24308d58642a71a01e645286dd2b5e51a1903281a0e325f7a7e4c51d",
+        "2395b8fe023c3fb68fb4342c086c9643969e9e9fa3041b1121d448b765600c15",
     ]
 
     assert [hashlib.sha256("".join(step).encode()).hexdigest() for step in STEPS[: len(released)]] == released

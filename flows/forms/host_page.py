@@ -1,0 +1,75 @@
+"""The page of a host, as Markdown: images, disk, what failed; at its end the report as JSON, to be read back."""
+
+import re
+from datetime import datetime
+
+from flows.forms.markdown import code, size
+from prestow.errors import InvalidError
+from prestow.fleet.document import parse
+from prestow.fleet.report import Report, ReportedImage
+
+_FENCE = re.compile(r"^```json\n(.*)\n```\s*\Z", re.MULTILINE | re.DOTALL)
+_ERROR = 500  # characters
+
+
+def host_page(report: Report) -> str:
+    """Return the page."""
+    rate = "no rate measured yet" if report.rate is None else f"{size(report.rate)}/s in its last pulls"
+    generations = ", ".join(f"{code(name)} {number}" for name, number in sorted(report.generations.items())) or "none"
+    about = (
+        f"{code(report.platform)}, prestow {code(report.version)}, store {code(report.store)}. "
+        f"{size(report.free_bytes)} of {size(report.disk_bytes)} may still be used; {rate}. Sets and their "
+        f"generations: {generations}. As of {_time(report.at)}."
+    )
+    lines = [
+        f"# Host {code(report.host)}",
+        "",
+        about,
+        "",
+        *_images(report),
+        *_failures(report),
+        "```json",
+        report.model_dump_json().replace("`", r"\u0060"),
+        "```",
+    ]
+    return "\n".join(lines)
+
+
+def read_page(text: str) -> Report:
+    """Return the report at the end of a page.
+
+    Raises:
+        InvalidError: there is none, or it breaks its rules.
+    """
+    match = _FENCE.search(text)
+    if match is None:
+        raise InvalidError("page of a host: no report in it; it comes with the host's next one")
+    return parse(match[1], Report, "report")
+
+
+def _images(report: Report) -> list[str]:
+    if not report.images:
+        return ["No images.", ""]
+    rows = [f"| {_cell(image.name)} | {_cell(image.digest[:19])} | {_state(image)} |" for image in report.images]
+    return ["| image | digest | verified | compressed |", "|---|---|---|---|", *rows, ""]
+
+
+def _state(image: ReportedImage) -> str:
+    verified = _time(image.verified) if image.complete else "not complete"
+    return f"{verified} | {size(image.bytes)}"
+
+
+def _failures(report: Report) -> list[str]:
+    if not report.failures:
+        return []
+    rows = [f"| {_cell(each.image)} | {_cell(each.error)} | {_time(each.at)} |" for each in report.failures]
+    return ["## Not here", "", "| image | why | when |", "|---|---|---|", *rows, ""]
+
+
+def _cell(text: str) -> str:
+    """Set foreign text as code within a table, where a bar would end the cell."""
+    return code(text, _ERROR).replace("|", r"\|")
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
