@@ -1,13 +1,17 @@
-"""Simulated fleets: locked images, and what hosts report of them; values, without Prefect."""
+"""Simulated fleets: locked images, what hosts report of them, and the same at a Prefect server."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from prestow.fleet.file import Host, ImageSet
 from prestow.fleet.lock import LockedImage, LockedLayer, LockedPlatform, LockedSet, short
-from prestow.fleet.report import Report, ReportedImage
+from prestow.fleet.report import EVENT, Report, ReportedImage
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 NOW = datetime(2026, 11, 29, 3, 0, tzinfo=UTC)
 GIB = 1 << 30
@@ -39,8 +43,13 @@ def image_set(locked: LockedSet, **more: Any) -> ImageSet:
     return ImageSet.model_validate({"images": [each.reference for each in locked.images], **more})
 
 
-def hosts(count: int) -> tuple[Host, ...]:
-    return tuple(Host(name=f"gpu-{number:03}") for number in range(count))
+def hosts(count: int, prefix: str = "gpu") -> tuple[Host, ...]:
+    return tuple(Host(name=f"{prefix}-{number:03}") for number in range(count))
+
+
+def fleet_of(count: int) -> tuple[Host, ...]:
+    """Hosts that no other test at the same server has."""
+    return hosts(count, f"h{uuid4().hex[:8]}")
 
 
 def report(host: str, there: Iterable[LockedImage] = (), besides: Iterable[LockedLayer] = (), **more: Any) -> Report:
@@ -56,3 +65,29 @@ def report(host: str, there: Iterable[LockedImage] = (), besides: Iterable[Locke
         "layers": frozenset(short(each.diff_id) for each in known),
     }  # fmt: skip
     return Report.model_validate({**fields, **more})
+
+
+def emit(client: "SyncPrefectClient", *payloads: Mapping[str, Any] | Report, host: str = "") -> None:
+    """Send reports as hosts send them; broken ones for a ``host``."""
+    from tests.prefect_records import until
+
+    sent = [
+        {
+            "occurred": (payload.at if isinstance(payload, Report) else datetime.now(UTC)).isoformat(),
+            "event": EVENT,
+            "resource": {"prefect.resource.id": f"prestow.host.{host or payload.host}"},  # type: ignore[union-attr]
+            "related": [],
+            "payload": payload.model_dump(mode="json") if isinstance(payload, Report) else payload,
+            "id": str(uuid4()),
+        }
+        for payload in payloads
+    ]
+    for begin in range(0, len(sent), 50):
+        some = sent[begin : begin + 50]
+        client.request("POST", "/events", json=some)
+        wanted = {"filter": {"id": {"id": [each["id"] for each in some]}}, "limit": 50}
+        until(
+            lambda body=wanted: client.request("POST", "/events/filter", json=body).json()["events"],
+            len(some),
+            "events",
+        )  # type: ignore[misc]

@@ -5,7 +5,9 @@ from importlib import import_module
 from flows.cli.arguments import Parser, Verbs, add_verb
 from prestow.project import module
 
-PARTS = ("fleet_lock", "fleet_apply", "fleet_hold", "fleet_hosts", "fleet_schema")
+PARTS = (
+    "fleet_lock", "fleet_plan", "fleet_apply", "fleet_status", "fleet_hold", "fleet_hosts", "fleet_schema",
+)  # fmt: skip
 """The modules of the sub-verbs, in the order of the help; ``add`` of each declares one or more."""
 
 

@@ -18,7 +18,7 @@ def add(parts: Verbs, common: Parser) -> None:
 
 def show(args: argparse.Namespace) -> int:
     """Print it."""
-    from prestow.fleet.file import schema
+    from prestow.fleet.schema import schema
 
     found = schema()
     emit(found, json.dumps(found, indent=2), as_json=args.json)

@@ -23,7 +23,8 @@ from prefect.states import Completed
 
 from config.home import fleet_file
 from flows.forms.results import End, RolledOut
-from flows.rollout import generations, holding, identity, runs, tags, workers
+from flows.rollout import generations, identity, runs, tags, workers
+from flows.rollout.applied import applied
 from flows.rollout.approving import approve
 from flows.rollout.inventory import read_hosts
 from flows.rollout.orders import Orders
@@ -33,7 +34,7 @@ from prestow.cancellation import pause
 from prestow.errors import NotFoundError, PreconditionError, PrestowError
 from prestow.fleet.document import read
 from prestow.fleet.file import FleetFile, Host, ImageSet
-from prestow.fleet.lock import Lock, LockedSet, lock_path
+from prestow.fleet.lock import LockedSet
 from prestow.fleet.plan import Plan, plan
 from prestow.fleet.report import Report
 from prestow.fleet.rollout import Rules, begun
@@ -210,7 +211,8 @@ def coordinating(file: str | None, image_set: str | None, *, again: bool) -> Ite
     name = choose_set(document, image_set)
     chosen = document.sets[name]
     with get_client(sync_client=True) as client:
-        locked, held_back = _applied(client, path, name, chosen)
+        now = applied(client, path, name, chosen)
+        locked, held_back = now.locked, now.held_back
         found = Coordinator(name, chosen, locked, held_back)
         if own.auto_scheduled and own.expected_start_time and chosen.schedule:
             due: datetime = own.expected_start_time
@@ -233,17 +235,6 @@ def _own_run() -> FlowRun:
     if context is None or context.flow_run is None:
         raise PreconditionError("a rollout is a flow run: call the flow itself, not its function")
     return context.flow_run
-
-
-def _applied(client: SyncPrefectClient, path: Path, name: str, image_set: ImageSet) -> tuple[LockedSet, int | None]:
-    """Return the generation to apply, and the number of that which a rollback holds back."""
-    hold = holding.read_hold(client, name)
-    lock = read(lock_path(path), Lock)
-    if hold is None:
-        return lock.of(name, image_set), None
-    newest = lock.sets[name].generation if name in lock.sets else None
-    held_back = newest if newest is not None and newest > hold.generation else None
-    return generations.read(client, name, hold.generation), held_back
 
 
 def _end_older(client: SyncPrefectClient, name: str, rollout: str) -> None:

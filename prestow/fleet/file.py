@@ -16,54 +16,30 @@ stands for the parts of a version that may move (``versions``).
 import zoneinfo
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+)
 
-from prestow.errors import PrestowError
-from prestow.fleet.document import Document
-from prestow.fleet.quantities import Duration, Share, Size
-from prestow.fleet.versions import TagPattern
-from prestow.platforms import Platform
-from prestow.reference import Reference
+from prestow.fleet.document import Document, Matches
+from prestow.fleet.names import HostName, ImageReference, Label, Pattern, PlatformName, SetName
+from prestow.fleet.quantities import Duration, Share, Size, parse_size
+
+__all__ = [
+    "Disk", "FleetFile", "Host", "HostName", "HostsCommand", "HostsEntry", "HostsFile", "HostsWorkers",
+    "ImageReference", "ImageSet", "Label", "Limits", "Pattern", "PlatformName", "Retention", "Rollout", "Schedule",
+    "Selector", "SetName", "check_names",
+]  # fmt: skip
 
 MOST_IMAGES = 200
 """Images of one set."""
-
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?"
-
-
-def _platform(text: str) -> str:
-    try:
-        return str(Platform.parse(text).normalised())
-    except PrestowError as error:
-        raise ValueError(str(error)) from error
-
-
-def _image(text: str) -> str:
-    """Check an image of a set; a tag may have ``*`` for parts of a version."""
-    name, _, tag = text.rpartition(":")
-    if "*" in (name if "/" not in tag else text):
-        raise ValueError("expected * in the tag only, for parts of a version, such as registry.example/app:1.8.*")
-    try:
-        Reference.parse(f"{name}:0" if "*" in tag else text)
-        if "*" in tag:
-            TagPattern.parse(tag)
-    except PrestowError as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
-HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$")]
-"""Name of a host; its queue and its worker have the same."""
-SetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
-"""Name of an image set."""
-PlatformName = Annotated[str, AfterValidator(_platform)]
-ImageReference = Annotated[str, StringConstraints(max_length=512), AfterValidator(_image)]
-Label = Annotated[str, StringConstraints(pattern=f"^{_LABEL}$")]
-Pattern = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-"""A shell pattern."""
 
 
 class Limits(Document):
@@ -91,7 +67,9 @@ class Host(Document):
     name: HostName
     labels: Mapping[Label, str] = Field(default_factory=dict)
     platform: PlatformName | None = None
-    store: str | None = Field(None, pattern="^/", max_length=1024)
+    store: (
+        Annotated[str, Field(max_length=1024), Matches("^/[^\0]*$", "an absolute path, such as /srv/prestow")] | None
+    ) = None
     limits: Limits = Limits()
 
     @property
@@ -146,7 +124,7 @@ class Schedule(Document):
         active: whether the schedule is switched on when it is made.
     """
 
-    cron: str = Field(min_length=9, max_length=200)
+    cron: str = Field(max_length=200)
     zone: str = "UTC"
     window: Duration = 3600.0
     jitter: Duration = 0.0
@@ -193,6 +171,19 @@ class Rollout(Document):
     parallel: int = Field(2, ge=1, le=32)
 
 
+def _free(value: object) -> Share | int:
+    """Read what must stay free."""
+    if isinstance(value, Share):
+        return value
+    try:
+        return Share.parse(value) if isinstance(value, str) and value.endswith("%") else parse_size(value)
+    except ValueError as error:
+        raise ValueError("expected a part of the disk, such as 10%, or a size, such as 10GiB") from error
+
+
+_FREE = WithJsonSchema({"type": ["string", "integer"], "examples": ["10%", "10GiB"]})
+
+
 class Disk(Document):
     """What must be left of a host's disk.
 
@@ -201,13 +192,8 @@ class Disk(Document):
         factor: bytes on disk for each compressed byte of a layer, before it was unpacked anywhere.
     """
 
-    free: Share | Size = Share(10, percent=True)
+    free: Annotated[Share | int, PlainValidator(_free), _FREE] = Share(10, percent=True)
     factor: float = Field(2.5, ge=1, le=20)
-
-    @field_validator("free", mode="before")
-    @classmethod
-    def _share_or_size(cls, value: object) -> object:
-        return Share.parse(value) if isinstance(value, str) and value.endswith("%") else value
 
 
 class Retention(Document):
@@ -273,15 +259,11 @@ class FleetFile(Document):
     hosts: tuple[HostsEntry, ...] = Field(min_length=1)
     sets: Mapping[SetName, ImageSet] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _one_host_a_name(self) -> Self:
-        check_names([host for host in self.hosts if isinstance(host, Host)])
-        return self
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON schema (draft 2020-12) of fleet files."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **FleetFile.model_json_schema()}
+    @field_validator("hosts")
+    @classmethod
+    def _one_host_a_name(cls, value: tuple[HostsEntry, ...]) -> tuple[HostsEntry, ...]:
+        check_names([host for host in value if isinstance(host, Host)])
+        return value
 
 
 def check_names(hosts: list[Host]) -> None:
@@ -295,7 +277,7 @@ def check_names(hosts: list[Host]) -> None:
         if host.key in seen:
             other = seen[host.key]
             raise ValueError(
-                f"two hosts are called {host.name}" if other == host.name
+                f"two hosts are called {host.name}: rename one" if other == host.name
                 else f"the hosts {other} and {host.name} differ in . and - only: rename one"
             )  # fmt: skip
         seen[host.key] = host.name

@@ -46,7 +46,7 @@ def combine(file: FleetFile, read: ReadHosts, workers: Callable[[], Iterable[str
     try:
         check_names(listed)
     except ValueError as error:
-        raise InvalidError(f"hosts: {error}; each host must be listed once, with a name of its own") from error
+        raise InvalidError(f"hosts: {error}, or list it once") from error
     taken = {host.key for host in listed}
     for entry in pool:
         found = (Host(name=name, labels=entry.labels, platform=entry.platform) for name in workers() if _is_name(name))

@@ -313,7 +313,7 @@ def floor_bytes(disk: Disk, host: Host, report: Report) -> int:
 
 def _removed(image_set: ImageSet, locked: LockedSet, report: Report, before: LockedSet | None) -> Iterable[str]:
     """Yield the images of the generation before that the host has and retention drops."""
-    if before is None or abs(locked.generation - before.generation) < image_set.retention.generations:
+    if before is None or image_set.retention.generations > 1:  # a host keeps the last ones that it completed
         return
     stays = {(image.name, image.digest) for image in locked.images}
     there = {(image.name, image.digest) for image in report.images}

@@ -23,7 +23,7 @@ _POWERS: dict[str, int] = {
     **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)},
     **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)},
 }  # fmt: skip
-_SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([KMGT]?i?B?)")
+_SIZE = re.compile(r"([0-9]{1,16}(?:\.[0-9]{1,3})?) ?([KMGT]?i?B?)")
 _SHARE = re.compile(r"([0-9]{1,7})|([0-9]{1,3}(?:\.[0-9]{1,2})?)%")
 _WHOLE = 100
 

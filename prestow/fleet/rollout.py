@@ -172,11 +172,11 @@ def _by_host(hosts: Iterable[str], runs: Iterable[Run]) -> dict[str, list[Run]]:
     return found
 
 
-def _news(run: Run) -> tuple[int, bool, float, str]:
+def _news(run: Run) -> tuple[int, bool, float, str, str]:
     """Return what grows from an older to a newer sight of the same run."""
     rank = 3 if run.state == "completed" else 0 if run.state == "waiting" else 1 if run.state == "running" else 2
     at = max((time.timestamp() for time in (run.beat, run.began, run.ended) if time is not None), default=0.0)
-    return rank, bool(run.mark), at, run.message
+    return rank, bool(run.mark), at, run.state, run.message
 
 
 @dataclass(slots=True)
@@ -290,7 +290,7 @@ def _cause(run: Run) -> str:
     """Return the message of a run as one harmless line, without our mark."""
     if run.state == "completed":
         return ""
-    return printable(run.message.removeprefix(f"{run.mark}: "), _SHOWN) or f"the run {run.state} without a message"
+    return printable(run.message.removeprefix(f"{run.mark}: "), _SHOWN) or f"{run.state}, without a message"
 
 
 def _moment(time: datetime) -> str:

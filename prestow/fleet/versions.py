@@ -24,7 +24,9 @@ from semver import Version
 
 from prestow.errors import InvalidError, NotFoundError, printable
 
-_PATTERN = re.compile(r"(?P<prefix>[A-Za-z_.-]*)(?P<core>[0-9*]+(?:\.[0-9*]+){0,2})(?P<rest>-.+)?", re.ASCII)
+_PATTERN = re.compile(
+    r"(?P<prefix>(?:[A-Za-z_][A-Za-z_.-]*)?)(?P<core>[0-9*]+(?:\.[0-9*]+){0,2})(?P<rest>-.+)?", re.ASCII
+)
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _SHOWN = 10  # tags in an error
 

@@ -7,6 +7,7 @@ as it was. Looks can be late, doubled, incomplete and in any order; requests can
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from random import Random
 from typing import Literal
 
@@ -22,6 +23,7 @@ LIVE = ("waiting", "running")
 Ending = Literal["completed", "failed", "refused", "crashed", "dies"]
 
 
+@cache
 def at(seconds: float) -> datetime:
     return EPOCH + timedelta(seconds=seconds)
 
@@ -46,7 +48,7 @@ class Host:
 
     def is_on(self, now: int) -> bool:
         """Whether the host is on."""
-        return not any(begin <= now < end for begin, end in self.off)
+        return not self.off or not any(begin <= now < end for begin, end in self.off)
 
     def ending(self, attempt: int) -> Ending:
         """Return how an attempt ends."""
@@ -130,6 +132,8 @@ class World:
             self._take(name, host)
 
     def _take(self, name: str, host: Host) -> None:
+        if not self.queues[name]:
+            return
         queue = [self.histories[each][-1][1] for each in self.queues[name]]
         if any(run.state == "running" for run in queue):
             return  # the limit of the queue, also while that run's process is gone

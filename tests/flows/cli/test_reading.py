@@ -44,6 +44,7 @@ def loaded(command: Prestow, *arguments: str) -> set[str]:
         ("prune --dry-run", {"prefect", "httpx", "rich"}),
         ("explain demo", {"prefect", "httpx", "rich"}),
         ("doctor", {"prefect", "httpx", "rich"}),
+        ("fleet schema", HEAVY),
     ],
 )
 def test_a_verb_that_reads_loads_nothing_that_it_does_not_need(
