@@ -31,6 +31,11 @@ PRESTOW = (sys.executable, "-P", "-m", "prestow")
 _PORT = 4200  # in a namespace of the server's own
 
 
+_DISK = """
+if mountpoint -q "$2"; then mount -o "remount,size=$1" "$2"; else mount -t tmpfs -o "size=$1" store "$2"; fi
+"""
+
+
 @dataclass
 class PrefectServer:
     """Prefect's own server on a machine; after ``stop`` it can start again with what it knew."""
@@ -96,15 +101,41 @@ class FleetHost:
         """Switch its machine on if it is off, and run ``prestow node up`` with more variables."""
         if not self.machine.is_on:
             self.machine.on()
-        command = [*PRESTOW, "node", "up", *arguments]
+        command = [*PRESTOW, "node", "up", "--name", self.name, *arguments]
+        if not Path(__file__).parent.parent.joinpath("flows/cli/node.py").exists():
+            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "prestow", "--name", self.name, "--work-queue", self.name, "--type", "process"]
+            self.environment["PRESTOW_NODE_NAME"]=self.name
+            print(self.machine.run(sys.executable, "-P", "-c", """
+from pathlib import Path
+from flows.connection import using_api
+from prestow.store.node import open_node
+with using_api(Path(__import__('os').environ['PRESTOW_HOME'])):
+    from flows.rollout.reporting import publish
+    print(publish(open_node(__import__('os').environ['PRESTOW_HOME'])))
+""", environment=self.environment))
         self.machine.start(self.folder / "log", *command, environment={**self.environment, **more})
 
-    def mirrors(self, domain: str, server: str, *mirrors: str) -> None:
-        """Write the hosts file of a registry: who answers for it, and what is asked before."""
+    def mirrors(self, domain: str, server: str, *mirrors: str, rate: int | None = None) -> None:
+        """Write the hosts file of a registry: who answers for it, what is asked before, and bytes per second."""
         hosts = self.folder / "certs.d" / domain / "hosts.toml"
         hosts.parent.mkdir(parents=True, exist_ok=True)
-        asked = "".join(f'[host."http://{mirror}"]\n' for mirror in mirrors)
-        hosts.write_text(f'server = "http://{server}"\n{asked}')
+        asked = [(f'[host."http://{mirror}"]', f'[host."http://{mirror}".prestow]') for mirror in mirrors]
+        limit = "" if rate is None else f"rate = {rate}\n"
+        blocks = [f"{host}\n{own}\n{limit}" for host, own in asked]
+        hosts.write_text(f'server = "http://{server}"\n[prestow]\n{limit}{"".join(blocks)}')
+
+    def disk(self, size: str) -> None:
+        """Let the store be on a file system of its own, of this size; one that is there changes its size."""
+        self.store.mkdir(exist_ok=True)
+        if not self.machine.is_on:
+            self.machine.on()
+        done = self.machine.run("sh", "-euc", _DISK, "sh", size, str(self.store), environment=_plain(self.folder))
+        assert done.returncode == 0, done.stderr
+
+    def partial(self, size: int) -> list[Path]:
+        """Return the partial downloads of its store that take this many bytes on disk."""
+        files = [file for file in (self.store / "ingest").rglob("*") if file.is_file()]
+        return [file for file in files if file.stat().st_blocks * 512 >= size]
 
     def log(self) -> str:
         """What ``prestow node up`` said there."""
