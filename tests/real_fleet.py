@@ -32,7 +32,7 @@ _PORT = 4200  # in a namespace of the server's own
 
 
 _DISK = """
-if mountpoint -q "$2"; then mount -o "remount,size=$1" "$2"; else mount -t tmpfs -o "size=$1" store "$2"; fi
+if mountpoint -q "$2"; then mount -o "remount,size=$1" "$2"; else mount -t tmpfs -o "mode=700,size=$1" store "$2"; fi
 """
 
 
@@ -102,17 +102,6 @@ class FleetHost:
         if not self.machine.is_on:
             self.machine.on()
         command = [*PRESTOW, "node", "up", "--name", self.name, *arguments]
-        if not Path(__file__).parent.parent.joinpath("flows/cli/node.py").exists():
-            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "prestow", "--name", self.name, "--work-queue", self.name, "--type", "process"]
-            self.environment["PRESTOW_NODE_NAME"]=self.name
-            print(self.machine.run(sys.executable, "-P", "-c", """
-from pathlib import Path
-from flows.connection import using_api
-from prestow.store.node import open_node
-with using_api(Path(__import__('os').environ['PRESTOW_HOME'])):
-    from flows.rollout.reporting import publish
-    print(publish(open_node(__import__('os').environ['PRESTOW_HOME'])))
-""", environment=self.environment))
         self.machine.start(self.folder / "log", *command, environment={**self.environment, **more})
 
     def mirrors(self, domain: str, server: str, *mirrors: str, rate: int | None = None) -> None:

@@ -9,7 +9,7 @@ from flows.cli.output import emit
 from flows.cli.session import connection
 
 if TYPE_CHECKING:
-    from flows.rollout.holding import Hold
+    from prestow.fleet.hold import Hold
 
 
 def add(parts: Verbs, common: Parser) -> None:
@@ -48,10 +48,11 @@ def rollback(args: argparse.Namespace) -> int:
         from prefect import get_client
 
         from flows.rollout import generations, holding
+        from prestow.fleet.hold import Hold
 
         with get_client(sync_client=True) as client:
             generations.read(client, chosen.name, args.generation)
-            found = holding.Hold(args.generation, datetime.now(UTC), args.reason)
+            found = Hold(generation=args.generation, since=datetime.now(UTC), reason=args.reason)
             holding.hold(client, chosen.name, found)
     text = (
         f"{chosen.name}: generation {args.generation} holds until `prestow fleet release {chosen.name}`; "

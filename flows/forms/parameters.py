@@ -162,7 +162,7 @@ FleetPath = Annotated[
     str | None,
     _field(
         "Fleet file",
-        "Path of the fleet file, whose lock is beside it; default: the setting fleet_file of the coordinator's host",
+        "Path of the fleet file, whose lock is beside it; default: PRESTOW_FLEET, or /etc/prestow/fleet.yaml",
         max_length=1024,
     ),
 ]

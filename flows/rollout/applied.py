@@ -1,7 +1,6 @@
 """Which generation of a set is applied now: the lock's, or that which a rollback holds; and the one before it."""
 
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -9,8 +8,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from flows.rollout import generations, holding
 from prestow.fleet.document import read
 from prestow.fleet.file import ImageSet
+from prestow.fleet.hold import Hold
 from prestow.fleet.lock import Lock, LockedSet, lock_path
-from prestow.fleet.status import Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Applied:
     """
 
     locked: LockedSet
-    hold: Held | None
+    hold: Hold | None
     held_back: int | None
 
 
@@ -39,9 +38,7 @@ def applied(client: SyncPrefectClient, path: Path, name: str, image_set: ImageSe
         return Applied(lock.of(name, image_set), None, None)
     newest = lock.sets[name].generation if name in lock.sets else None
     held_back = newest if newest is not None and newest > hold.generation else None
-    since = hold.since if hold.since.tzinfo else hold.since.replace(tzinfo=UTC)
-    held = Held(generation=hold.generation, since=since, reason=hold.reason)
-    return Applied(generations.read(client, name, hold.generation), held, held_back)
+    return Applied(generations.read(client, name, hold.generation), hold, held_back)
 
 
 def before(client: SyncPrefectClient, name: str, locked: LockedSet) -> LockedSet | None:

@@ -6,7 +6,6 @@ A run that was suspended, or started again after its death, comes here again fro
 tag what has happened: waves that are over end at the first look.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,17 +23,17 @@ from prefect.states import Completed
 from config.home import fleet_file
 from flows.forms.results import End, RolledOut
 from flows.rollout import generations, identity, runs, tags, workers
-from flows.rollout.applied import applied
+from flows.rollout.applied import Applied, applied
 from flows.rollout.approving import approve
 from flows.rollout.inventory import read_hosts
 from flows.rollout.orders import Orders
 from flows.rollout.reports import read_reports
+from flows.rollout.showing import Showing
 from flows.rollout.watching import Watch
 from prestow.cancellation import pause
 from prestow.errors import NotFoundError, PreconditionError, PrestowError
 from prestow.fleet.document import read
 from prestow.fleet.file import FleetFile, Host, ImageSet
-from prestow.fleet.lock import LockedSet
 from prestow.fleet.plan import Plan, plan
 from prestow.fleet.report import Report
 from prestow.fleet.rollout import Rules, begun
@@ -42,7 +41,6 @@ from prestow.fleet.schedule import delay, missed
 from prestow.fleet.select import choose_set, select
 from prestow.fleet.verdict import HostVerdict, Verdict, retry_failed, skip, stop_after
 from prestow.fleet.waves import Wave, waves
-from tasks.journal import note_said
 
 _DEPLOYMENT = "prepull/prepull"
 _NAMES: Mapping[End, str] = {
@@ -70,9 +68,11 @@ class Coordinator:
 
     watch: Watch
 
-    def __init__(self, name: str, image_set: ImageSet, locked: LockedSet, held_back: int | None) -> None:
+    def __init__(self, name: str, image_set: ImageSet, applied: Applied) -> None:
         """Take what is to be applied."""
-        self._name, self._set, self._locked, self._held_back = name, image_set, locked, held_back
+        self._name, self._set, self._applied = name, image_set, applied
+        self._locked = applied.locked
+        self._showing: Showing | None = None
         self._waves: tuple[Wave, ...] = ()
         self._verdicts: list[HostVerdict] = []
         self._without: frozenset[str] = frozenset()
@@ -80,7 +80,6 @@ class Coordinator:
         self._end: End | None = None
         self._reason = ""
         self._rollout = ""
-        self._said = ""
 
     def miss(self, reason: str) -> None:
         """End without having done anything, because it is too late."""
@@ -99,9 +98,11 @@ class Coordinator:
         resumed = tags.rollout(own.tags) is not None
         self._rollout = rollout = identity.rollout_of(client, own, name, locked.generation, again=again)
         _end_older(client, name, rollout)
+        self._showing = Showing(client, own.id, name, locked, hosts, planned, self._applied.hold)
         if planned.is_nothing_to_do and not (resumed or again):
             self._end, self._reason = "nothing-to-do", f"all {len(hosts)} hosts had all images"
             self._verdicts = [HostVerdict(host.name, Verdict.DONE, "all images were there", 0, None) for host in hosts]
+            self._showing.publish((), self._verdicts, urgent=True)
             return
         names = [host.name for host in hosts]
         self._waves = waves(names, self._set.rollout)
@@ -170,14 +171,11 @@ class Coordinator:
             pause(float(hold))
 
     def _show(self, wave: Wave, verdicts: Sequence[HostVerdict]) -> None:
-        """Say how the wave gets on, when that has changed."""
-        counts = Counter(str(each.verdict) for each in verdicts)
-        text = f"wave {wave.number} of {wave.of}: {len(verdicts)} of {len(wave.hosts)} hosts decided"
-        text += f" ({', '.join(f'{count} {verdict}' for verdict, count in sorted(counts.items()))})" if counts else ""
-        if text != self._said:
-            self._said = text
-            note_said(text)
-            get_run_logger().info("%s", text)
+        """Show how the wave gets on."""
+        if self._showing is not None:
+            changed = self._showing.say(wave, verdicts)
+            ends = changed and len(verdicts) == len(wave.hosts)
+            self._showing.publish(self._waves, [*self._verdicts, *verdicts], self.watch.runs, urgent=ends)
 
     def result(self) -> RolledOut:
         """Return what came of it; as a state with a name of its own where not all is well, or nothing was to be done.
@@ -188,8 +186,16 @@ class Coordinator:
         lacking = [host for host in self._verdicts if host.verdict is not Verdict.DONE]
         reason = self._reason or self._stopped or _sentence(self._verdicts, lacking)
         end: End = self._end or ("stopped" if self._stopped else "incomplete" if lacking else "complete")
+        if self._showing is not None and self._waves:
+            self._showing.publish(self._waves, self._verdicts, self.watch.runs, urgent=True)
         found = RolledOut(
-            self._name, self._locked.generation, self._rollout, end, tuple(self._verdicts), self._held_back, reason
+            self._name,
+            self._locked.generation,
+            self._rollout,
+            end,
+            tuple(self._verdicts),
+            self._applied.held_back,
+            reason,
         )
         if end == "stopped":
             raise RolloutError(found)
@@ -212,8 +218,7 @@ def coordinating(file: str | None, image_set: str | None, *, again: bool) -> Ite
     chosen = document.sets[name]
     with get_client(sync_client=True) as client:
         now = applied(client, path, name, chosen)
-        locked, held_back = now.locked, now.held_back
-        found = Coordinator(name, chosen, locked, held_back)
+        found = Coordinator(name, chosen, now)
         if own.auto_scheduled and own.expected_start_time and chosen.schedule:
             due: datetime = own.expected_start_time
             if missed(chosen.schedule, due, datetime.now(UTC)):
@@ -222,12 +227,11 @@ def coordinating(file: str | None, image_set: str | None, *, again: bool) -> Ite
                 return
             pause(delay(chosen.schedule, name, due))
         hosts = select(name, chosen.hosts, read_hosts(path, document, lambda: sorted(workers.names())))
+        if now.held_back is not None:
+            note = "generation %d of %s is held back by a rollback to %d"
+            get_run_logger().warning(note, now.held_back, name, now.locked.generation)
         found.begin(client, own, hosts, again=again)
-    if held_back is not None:
-        get_run_logger().warning(
-            "generation %d of %s is held back by a rollback to %d", held_back, name, locked.generation
-        )
-    yield found
+        yield found
 
 
 def _own_run() -> FlowRun:

@@ -1,33 +1,12 @@
-"""A rollback that holds: which generation of a set is applied until ``prestow fleet release``, whatever the lock says.
-
-It is a variable at the Prefect API, ``prestow_hold_<set>``, so every coordinator and every terminal sees it.
-"""
-
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+"""A rollback that holds, kept at the Prefect API: the variable ``prestow_hold_<set>``, so everyone there sees it."""
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
 
 from prestow.errors import InvalidError
-
-_REASON = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A generation that holds.
-
-    Attributes:
-        since: when the rollback was asked for.
-        reason: why, in a person's words; may be empty.
-    """
-
-    generation: int
-    since: datetime
-    reason: str
+from prestow.fleet.hold import Hold
 
 
 def read_hold(client: SyncPrefectClient, image_set: str) -> Hold | None:
@@ -39,10 +18,9 @@ def read_hold(client: SyncPrefectClient, image_set: str) -> Hold | None:
     variable = client.read_variable_by_name(_name(image_set))
     if variable is None:
         return None
-    value: Any = variable.value
     try:
-        return Hold(int(value["generation"]), datetime.fromisoformat(value["since"]), str(value["reason"])[:_REASON])
-    except (KeyError, TypeError, ValueError) as error:
+        return Hold.model_validate(variable.value)
+    except ValidationError as error:
         raise InvalidError(
             f"variable {_name(image_set)} is no hold: remove it with `prestow fleet release {image_set}`, "
             "then roll back again"
@@ -51,11 +29,7 @@ def read_hold(client: SyncPrefectClient, image_set: str) -> Hold | None:
 
 def hold(client: SyncPrefectClient, image_set: str, wanted: Hold) -> None:
     """Let a generation be applied until it is released."""
-    value: Any = {
-        "generation": wanted.generation,
-        "since": wanted.since.isoformat(),
-        "reason": wanted.reason[:_REASON],
-    }
+    value = wanted.model_dump(mode="json")
     name = _name(image_set)
     if client.read_variable_by_name(name) is None:
         client.create_variable(VariableCreate(name=name, value=value, tags=["prestow"]))

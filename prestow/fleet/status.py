@@ -19,6 +19,7 @@ from pydantic import AwareDatetime
 from prestow.errors import printable
 from prestow.fleet.document import Document
 from prestow.fleet.file import Host, HostName, SetName
+from prestow.fleet.hold import Hold
 from prestow.fleet.lock import DigestText, LockedImage, LockedSet
 from prestow.fleet.plan import is_known, unknown
 from prestow.fleet.report import Report, ReportedImage
@@ -77,14 +78,6 @@ class ImageStatus(Document):
     verified: AwareDatetime | None
 
 
-class Held(Document):
-    """A rollback that holds: this generation is applied until it is released, whatever the lock says."""
-
-    generation: int
-    since: AwareDatetime
-    reason: str
-
-
 class Status(Document):
     """What is on the hosts of a set.
 
@@ -98,7 +91,7 @@ class Status(Document):
     at: AwareDatetime
     hosts: tuple[HostStatus, ...]
     images: tuple[ImageStatus, ...]
-    hold: Held | None = None
+    hold: Hold | None = None
 
     @property
     def has_converged(self) -> bool:
@@ -121,7 +114,7 @@ def status(
     hosts: Sequence[Host],
     reports: Mapping[str, Report],
     now: datetime,
-    hold: Held | None = None,
+    hold: Hold | None = None,
 ) -> Status:
     """Compare hosts with a generation of a set; with a hold, ``locked`` is the generation that holds."""
     judged = tuple(_of_host(set_name, locked, host.name, reports.get(host.name), now) for host in hosts)

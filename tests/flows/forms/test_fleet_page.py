@@ -14,7 +14,7 @@ from flows.forms.fleet_map import COLOURS, fleet_map
 from flows.forms.fleet_page import Progress, fleet_page
 from flows.forms.markdown import cell
 from prestow.fleet.lock import LockedImage
-from prestow.fleet.status import Held, Status, status
+from prestow.fleet.status import Hold, Status, status
 from prestow.fleet.verdict import HostVerdict, Verdict
 from prestow.fleet.waves import Wave
 from tests.reports import NOW, hosts, image, layer, locked_set, report
@@ -155,7 +155,7 @@ def test_the_map_has_a_square_of_its_colour_for_each_host() -> None:
 
 
 def test_a_rollback_that_holds_is_shown_with_its_end() -> None:
-    hold = Held(generation=11, since=NOW, reason=EVIL)
+    hold = Hold(generation=11, since=NOW, reason=EVIL)
 
     page = fleet_page(status("nightly", BOTH, hosts(1), {}, NOW, hold))
 

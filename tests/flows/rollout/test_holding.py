@@ -8,8 +8,9 @@ from prefect import get_client
 from prefect.client.schemas.actions import VariableCreate
 
 from flows.local_server.ensure import Server
-from flows.rollout.holding import Hold, hold, read_hold, release
+from flows.rollout.holding import hold, read_hold, release
 from prestow.errors import InvalidError
+from prestow.fleet.hold import Hold
 
 
 @pytest.fixture
@@ -19,8 +20,8 @@ def name(prefect_server: Server) -> str:
 
 
 def test_a_hold_stays_until_it_is_released(name: str) -> None:
-    first = Hold(11, datetime(2026, 11, 30, 2, 30, tzinfo=UTC), "12 does not start")
-    second = Hold(10, datetime(2026, 11, 30, 2, 40, tzinfo=UTC), "")
+    first = Hold(generation=11, since=datetime(2026, 11, 30, 2, 30, tzinfo=UTC), reason="12 does not start")
+    second = Hold(generation=10, since=datetime(2026, 11, 30, 2, 40, tzinfo=UTC))
     with get_client(sync_client=True) as client:
         assert read_hold(client, name) is None
         for each in (first, second):
