@@ -34,7 +34,7 @@ def add(parts: Verbs, common: Parser) -> None:
     add_set(verb)
     add_file(verb)
     either = verb.add_mutually_exclusive_group()
-    either.add_argument("--out", metavar="FILE", type=Path, help="write the plan there, for `fleet apply --plan`")
+    either.add_argument("--out", metavar="FILE", type=Path, help="write the plan there, for `fleet apply FILE`")
     either.add_argument(
         "--show", metavar="FILE", type=Path, help="show the plan that was written there, and warn of what has moved"
     )

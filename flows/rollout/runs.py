@@ -25,6 +25,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Crashed
 
 from flows.rollout import tags
+from flows.runs.cancelling import REFUSED
 from prestow.errors import PreconditionError, printable
 from prestow.fleet.rollout import Run
 
@@ -46,12 +47,6 @@ _STATES: Mapping[StateType, Literal["waiting", "running", "completed", "failed",
     StateType.CRASHED: "crashed",
     StateType.CANCELLED: "cancelled",
 }
-REFUSED = "Refused"
-"""Name of the failed state of a run that its host refused because of its disk."""
-
-
-class RefusedError(PreconditionError):
-    """The Prefect API does not make the run of a host: its deployment is another version's, as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ def make(client: SyncPrefectClient, deployment: UUID, wanted: Sequence[Wanted], 
     """Make runs, each on its host's queue, as children of a task run.
 
     Raises:
-        RefusedError: the API does not make one of them.
+        PreconditionError: the API does not make one of them.
     """
     for begin in range(0, len(wanted), _AT_ONCE):
         some = wanted[begin : begin + _AT_ONCE]
@@ -86,7 +81,7 @@ def make(client: SyncPrefectClient, deployment: UUID, wanted: Sequence[Wanted], 
         for each, result in zip(some, answer.json()["results"], strict=True):
             if result["status"] == "FAILED":
                 why = printable(str(result.get("error")), _MESSAGE)
-                raise RefusedError(
+                raise PreconditionError(
                     f"the Prefect API refuses the run of {each.host}: {why}; run `prestow deploy` to bring the "
                     "deployment up to date"
                 )
