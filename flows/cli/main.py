@@ -19,7 +19,7 @@ from prestow.project import module
 
 VERBS = (
     "pull", "bundle", "run", "prepull", "fleet", "images", "snapshots", "containers", "fsck", "prune", "explain",
-    "doctor", "serve", "deploy", "server", "warm", "engine",
+    "doctor", "serve", "deploy", "node", "server", "warm", "engine",
 )  # fmt: skip
 """The verbs, in the order of the help; each is a module beside this one."""
 

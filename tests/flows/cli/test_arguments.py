@@ -28,14 +28,15 @@ def test_the_verbs_are_those_that_scripts_rely_on() -> None:
     expected = (
         "pull bundle run prepull images snapshots containers fsck verify prune explain doctor serve deploy server "
     )
-    expected += "warm engine fleet"
+    expected += "warm engine fleet node"
     assert {words[0] for words in VERBS} == set(expected.split())
     assert {words for words in VERBS if len(words) > 1} == {
         ("images", "rm"), ("images", "inspect"), ("images", "tag"), ("images", "label"),
         ("containers", "rm"), ("containers", "stop"), ("server", "status"), ("server", "env"), ("server", "stop"),
         ("server", "open"), ("server", "start"),
-        ("warm", "status"), ("warm", "stop"),
-        ("fleet", "lock"), ("fleet", "hosts"), ("fleet", "schema"),
+        ("warm", "status"), ("warm", "stop"), ("node", "up"), ("node", "report"), ("node", "status"),
+        ("fleet", "lock"), ("fleet", "plan"), ("fleet", "apply"), ("fleet", "status"), ("fleet", "rollback"),
+        ("fleet", "release"), ("fleet", "hosts"), ("fleet", "schema"),
     }  # fmt: skip
 
 
