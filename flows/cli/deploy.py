@@ -11,6 +11,11 @@ from flows.cli.arguments import Parser, Verbs, add_verb, folder
 from flows.cli.output import emit, say, table
 from flows.cli.session import connection
 
+_WORKERS = """\
+a worker takes the runs of its own queue:
+  prestow node up                  on each host
+  prestow node up --coordinator    on one machine, for the runs of fleet"""
+
 
 def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
@@ -46,7 +51,6 @@ def run(args: argparse.Namespace) -> int:
                     say(f"prestow: deployment fleet/{each.name} was removed: {file} has no schedule for it any more")
     rows = [(d.name, "created" if d.created else "up to date", d.pool, ", ".join(d.active) or "-") for d in deployments]
     text = table(("DEPLOYMENT", "STATE", "POOL", "ACTIVE SCHEDULES"), rows)
-    workers = "\n".join(f"  prefect worker start --pool {pool}" for pool in sorted({d.pool for d in deployments}))
     document = {"api": api, "project": str(project), "deployments": [asdict(d) for d in deployments]}
-    emit(document, f"{text}\n\nat {api}; their runs wait for a worker:\n{workers}", as_json=args.json)
+    emit(document, f"{text}\n\nat {api}; {_WORKERS}", as_json=args.json)
     return 0

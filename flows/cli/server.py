@@ -45,7 +45,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     add_verb(
         parts, common, "env", env,
         help="start it unless it runs, and print the variables, password included, that other programs need to use it",
-        example='prestow server env\neval "$(prestow server env)" && prefect worker start --pool prestow',
+        example='prestow server env\neval "$(prestow server env)" && prefect deployment ls',
     )  # fmt: skip
     add_verb(parts, common, "stop", stop, help="stop it; the next flow starts it again", example="prestow server stop")
 
