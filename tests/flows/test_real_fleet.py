@@ -1,4 +1,4 @@
-"""Eight hosts in namespaces of their own, with all that goes wrong: a rollout from lock to status, as a person types it.
+"""Eight hosts in namespaces of their own, with all that goes wrong: a rollout from lock to status, by the verbs.
 
 What leaves the registry is counted at its interface, headers included.
 """
