@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb
-from flows.cli.fleet_apply import NOTHING_TO_DO
+from flows.cli.fleet_apply import NOTHING_TO_DO, read_plan
 from flows.cli.fleet_arguments import Chosen, add_file, add_set, choose
 from flows.cli.output import emit, say, size, table
 from flows.cli.session import connection
+from prestow.errors import PreconditionError, printable
 
 if TYPE_CHECKING:
     from prestow.fleet.lock import LockedSet
@@ -42,15 +43,14 @@ def add(parts: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make a plan, or show one."""
-    from prestow.fleet.document import read
-    from prestow.fleet.plan import Plan, stale
+    from prestow.fleet.plan import stale
 
+    saved = None if args.show is None else read_plan(args.show)
+    if saved is not None:
+        if args.set not in (None, saved.set):
+            raise PreconditionError(f"{args.show} is a plan of {saved.set}, not of {printable(args.set)}: name no set")
+        args.set = saved.set
     chosen = choose(args)
-    saved = None if args.show is None else read(args.show, Plan)
-    if saved is not None and saved.set != chosen.name:
-        from prestow.errors import PreconditionError
-
-        raise PreconditionError(f"{args.show} is a plan of {saved.set}, not of {chosen.name}; name that set")
     made, locked, reports = _made(args, chosen)
     if saved is not None:
         for moved in stale(saved, locked, reports):
