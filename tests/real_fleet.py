@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,6 @@ from typing import Any
 
 import yaml
 
-from flows.local_server.ensure import Server
 from prestow.digest import Digest
 from tests.machines import Machine, network
 from tests.nginx import CACHE, Nginx, nginx, once
@@ -180,10 +179,28 @@ class Fleet:
         assert "Traceback" not in done.stderr, done.stderr
         return json.loads(done.stdout)
 
-    @property
-    def api(self) -> Server:
-        """The server as ``tests.prefect_records`` wants it; ask within ``desk.machine.reached()``."""
-        return Server(self.server.url, "", self.server.folder)
+    def ask(self, path: str, body: Any = None) -> Any:
+        """Ask the Prefect API, as the UI does: GET, or POST if there is a body."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.server.url}/{path}", data, {"Content-Type": "application/json"})
+        with self.desk.machine.reached(), _DIRECT.open(request, timeout=60) as answer:
+            return json.loads(answer.read())
+
+    def runs(self, image_set: str, flow: str) -> list[Any]:
+        """Return the runs of a flow that belong to a set, oldest first."""
+        wanted = {"tags": {"all_": [f"prestow.set:{image_set}"]}}
+        found = self.ask("flow_runs/filter", {"flow_runs": wanted, "flows": {"name": {"any_": [flow]}}})
+        return sorted(found, key=lambda run: str(run["created"]))
+
+    def await_workers(self, names: Iterable[str]) -> None:
+        """Wait until the workers of these hosts are online."""
+        wanted = {*names}
+
+        def online() -> list[Any]:
+            workers = self.ask("work_pools/prestow/workers/filter", {})
+            return [worker for worker in workers if worker["name"] in wanted and worker["status"] == "ONLINE"]
+
+        until(online, len(wanted), f"the workers of {sorted(wanted)}")
 
     def lie(self, digest: Digest) -> None:
         """Let the liar send other bytes for a blob, as many."""

@@ -45,7 +45,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 def reported(fleet: Fleet, file: Path, hosts: set[str]) -> dict[str, Any]:
-    """Wait until hosts have reported, and return the plan then."""
+    """Wait until hosts have reported and take runs, and return the plan then."""
+    fleet.await_workers(hosts)
 
     def known() -> list[dict[str, Any]]:
         done = fleet.typed("fleet", "plan", "--file", str(file), "--json")
