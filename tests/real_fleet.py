@@ -97,12 +97,12 @@ class FleetHost:
         """Its store."""
         return self.folder / "store"
 
-    def up(self, *arguments: str, **more: str) -> None:
-        """Switch its machine on if it is off, and run ``prestow node up`` with more variables."""
+    def up(self) -> None:
+        """Switch its machine on if it is off, and run ``prestow node up``."""
         if not self.machine.is_on:
             self.machine.on()
-        command = [*PRESTOW, "node", "up", "--name", self.name, *arguments]
-        self.machine.start(self.folder / "log", *command, environment={**self.environment, **more})
+        which = ["--coordinator"] if self.name == "coordinator" else ["--name", self.name]
+        self.machine.start(self.folder / "log", *PRESTOW, "node", "up", *which, environment=self.environment)
 
     def mirrors(self, domain: str, server: str, *mirrors: str, rate: int | None = None) -> None:
         """Write the hosts file of a registry: who answers for it, what is asked before, and bytes per second."""

@@ -1,4 +1,4 @@
-"""A fleet in namespaces: eight hosts with stores and workers of their own, a registry, a mirror, a server on PostgreSQL.
+"""Eight hosts in namespaces of their own, with all that goes wrong: a rollout from lock to status, by the verbs.
 
 What leaves the registry is counted at its interface, headers included.
 """
