@@ -22,6 +22,7 @@ REFUSED = 21
 """Exit status: the plan refuses a host."""
 
 _SHORT = 19  # characters of a digest
+_NAMED = 5  # hosts with the same reason
 
 
 def add(parts: Verbs, common: Parser) -> None:
@@ -98,9 +99,18 @@ def _write(path: Path, made: "Plan") -> None:
 
 def _page(made: "Plan") -> str:
     header = ("HOST", "STATE", "IMAGES", "LAYERS", "FETCH", "DISK AFTER", "TIME", "REMOVES")
-    reasons = [f"{host.host}: {host.reason}" for host in made.hosts if host.reason]
+    why: dict[str, list[str]] = {}
+    for host in made.hosts:
+        if host.reason:
+            why.setdefault(host.reason, []).append(host.host)
+    reasons = [f"{_listed(hosts)}: {reason}" for reason, hosts in why.items()]
     parts = [table(header, [_row(host) for host in made.hosts]), "\n".join(reasons), "\n".join(_totals(made))]
     return "\n\n".join(filter(None, parts))
+
+
+def _listed(hosts: list[str]) -> str:
+    more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
+    return ", ".join(hosts[:_NAMED]) + more
 
 
 def _row(host: "HostPlan") -> tuple[str, ...]:
