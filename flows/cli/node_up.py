@@ -115,6 +115,7 @@ class _Up:
         self._worker: subprocess.Popen[bytes] | None = None
         self._due, self._away = 0.0, False
         self._lost = False  # whether the API was away since the worker began
+        self._began = False  # whether a worker ever did
 
     def run(self) -> None:
         """Join, work and report until interrupted."""
@@ -136,11 +137,13 @@ class _Up:
 
     def _join(self) -> float:
         """Make the queue, report, and start the worker; return the seconds between two polls."""
-        from flows.rollout.joining import hosts_of_pool, make_queue
+        from flows.rollout.joining import crash_runs_of, hosts_of_pool, make_queue
         from prestow.fleet.polling import poll_seconds
 
         if self._node is not None:
             self._report(self._node)
+            if not self._began:
+                crash_runs_of(self._name)  # of a worker before this one that was killed, with its host maybe
         make_queue(self._name, None if self._node is None else 1)
         look = float(self._environment.get(_POLL) or poll_seconds(hosts_of_pool()))
         self._start(look)
@@ -190,7 +193,7 @@ class _Up:
             *("--work-queue", self._name, "--name", self._name),
         ]
         env = {**self._environment, _POLL: f"{look:g}"}
-        self._lost = False
+        self._lost, self._began = False, True
         self._worker = subprocess.Popen(command, cwd="/", env=env, stdout=2, start_new_session=True)
 
     def _of_worker(self, environment: Mapping[str, str]) -> dict[str, str]:
@@ -222,10 +225,12 @@ class _Up:
         """End the worker and its runs, and report a last time."""
         if self._worker is not None and self._worker.poll() is None:
             _end(self._worker)
-        if self._node is not None and not self._away:
+        if self._node is not None and self._began and not self._away:
+            from flows.rollout.joining import crash_runs_of
             from flows.rollout.reporting import publish
 
             with suppress(Exception):  # the API may be away by now
+                crash_runs_of(self._name)
                 publish(self._node)
 
 
