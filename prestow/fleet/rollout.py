@@ -20,8 +20,8 @@ from prestow.fleet.waves import Wave
 
 RunState = Literal["waiting", "running", "completed", "failed", "refused", "crashed", "cancelled"]
 
-RUN_HEARTBEAT_SECONDS = 180.0
-"""Between two heartbeats of a run: Prefect's default."""
+RUN_HEARTBEAT_SECONDS = 60.0
+"""Between two heartbeats of a run, as `prestow node up` sets it: Prefect's 180 s would hold a wave for ten minutes."""
 
 _DOUBLE = "double"
 _MARKS: Mapping[str, Verdict | None] = {Verdict.OFFLINE: Verdict.OFFLINE, Verdict.SLOW: Verdict.SLOW, _DOUBLE: None}

@@ -71,11 +71,11 @@ def test_a_waiting_run_of_a_silent_host_is_cancelled_and_the_next_look_knows_why
 
 
 def test_a_run_of_a_host_that_died_is_crashed_only_when_it_shows_no_sign_of_life_either() -> None:
-    alive = [run("running", beat=NOW - 555), run("running", began=NOW - 555), run("running", began=NOW - 900, beat=NOW)]
-    dead = look(run("running", began=NOW - 900, beat=NOW - 556), beats=AWAY)
+    alive = [run("running", beat=NOW - 195), run("running", began=NOW - 195), run("running", began=NOW - 900, beat=NOW)]
+    dead = look(run("running", began=NOW - 900, beat=NOW - 196), beats=AWAY)
 
     assert [look(each, beats=AWAY) for each in alive] == [Judgement((), (), (), (), over=False)] * 3
-    assert dead.crash == (("a", "offline: no sign of life from the run since 2026-01-01 02:37:24 UTC"),)
+    assert dead.crash == (("a", "offline: no sign of life from the run since 2026-01-01 02:43:24 UTC"),)
     assert only(dead).verdict == "offline"
     assert not dead.over
     assert only(look(run("crashed", message=dead.crash[0][1]), beats=AWAY)).verdict == "offline"
