@@ -100,8 +100,12 @@ def _check_plan(path: Path, saved: "Plan", chosen: Chosen) -> None:
 
     with get_client(sync_client=True) as client:
         locked = applied(client, chosen.path, chosen.name, chosen.set).locked
-        reports = read_reports(client, chosen.hosts(lambda: sorted(names())), datetime.now(UTC)).of
-    if moved := stale(saved, locked, reports):
+        hosts = chosen.hosts(lambda: sorted(names()))
+        reports = read_reports(client, hosts, datetime.now(UTC)).of
+    moved = [*stale(saved, locked, reports)]
+    if {host.name for host in hosts} != {host.host for host in saved.hosts}:
+        moved.append("the set selects other hosts than in the plan")
+    if moved:
         said = "; ".join(moved[:_TOLD]) + (f"; and {len(moved) - _TOLD} more" if len(moved) > _TOLD else "")
         raise PreconditionError(f"{path} is stale: {said}; make a new one with `prestow fleet plan --out {path}`")
 

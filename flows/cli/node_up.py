@@ -142,7 +142,8 @@ class _Up:
 
     def _join(self) -> float:
         """Make the queue, report, and start the worker; return the seconds between two polls."""
-        from flows.rollout.joining import hosts_of_pool, make_queue, poll_seconds
+        from flows.rollout.joining import hosts_of_pool, make_queue
+        from prestow.fleet.polling import poll_seconds
 
         if self._node is not None:
             self._report(self._node)

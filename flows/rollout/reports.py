@@ -1,7 +1,7 @@
 """The last report of each host at the Prefect API.
 
     events      prestow.host.report, the newest of each host within the last hours, 50 a page
-    artifacts   prestow-host-<key>, for hosts without one: it says what changed last, however long ago
+    artifacts   prestow-host-<key>: what changed last, however long ago
 
 What stands there was written by hosts, or by anyone who can reach the API: a report that breaks its rules, or speaks
 for another host, is skipped with a warning.
@@ -45,7 +45,10 @@ class Reports:
 
 
 def read_reports(client: SyncPrefectClient, hosts: Sequence[Host], now: datetime) -> Reports:
-    """Return the last report of each of these hosts: a request for 50 hosts, and two for the first 200 without events.
+    """Return the last report of each of these hosts: a request for 50 hosts, and one more for 200.
+
+    A report that says something new is an artifact before its run ends, and an event a little later; one that says
+    nothing new is an event only. So both are read, and the later one counts.
 
     Raises:
         httpx.HTTPError: the API does not answer, or refuses.
@@ -53,12 +56,15 @@ def read_reports(client: SyncPrefectClient, hosts: Sequence[Host], now: datetime
     wanted = {host.name: host.key for host in hosts}
     found: dict[str, Report] = {}
     faults: dict[str, str] = {}
+    silent = [*wanted]
     for since, some in ((RECENT, None), (_LONG_AGO, _EVENTS)):
-        missing = [name for name in wanted if name not in found and name not in faults][:some]
-        for name, text in _newest(client, missing, now - since, now + _AHEAD) if missing else ():
-            if name in wanted and name not in found:
-                _take(name, text, found, faults)
-    names = {key: name for name, key in wanted.items() if name not in found}
+        asked, heard = silent[:some], set[str]()
+        for name, payload in _newest(client, asked, now - since, now + _AHEAD) if asked else ():
+            if name in wanted and name not in heard:
+                heard.add(name)
+                _take(name, payload, found, faults)
+        silent = [name for name in silent if name not in heard]
+    names = {key: name for name, key in wanted.items()}
     for begin in range(0, len(names), _ARTIFACTS):
         for key, page in _artifacts(client, [*names][begin : begin + _ARTIFACTS]):
             if key in names:
@@ -76,10 +82,10 @@ def _take(name: str, content: object, found: dict[str, Report], faults: dict[str
     except ValidationError as error:
         faults[name] = first_fault(error)
     else:
-        if report.host == name:
-            found[name] = report
-        else:
+        if report.host != name:
             faults[name] = f"it speaks for {report.host}"
+        elif name not in found or report.at > found[name].at:
+            found[name] = report
 
 
 def _newest(

@@ -8,7 +8,7 @@ there is nothing to see and nothing to do: the hosts go on by themselves.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from uuid import UUID
@@ -23,6 +23,7 @@ from prefect.logging import get_run_logger
 from flows.rollout import runs, tags, waking, workers
 from flows.rollout.orders import Orders
 from prestow.cancellation import pause
+from prestow.fleet.polling import is_alive
 from prestow.fleet.rollout import Judgement, Rules, Run, judge
 from prestow.fleet.verdict import HostVerdict, Verdict
 from prestow.fleet.waves import Wave
@@ -44,6 +45,7 @@ class Watch:
         refused: hosts that are not asked, with the cause.
         shown: called after each look, with the verdicts of the wave so far.
         last: number of the last wave that had begun before this coordinator did; earlier ones make no runs any more.
+        beats: last heartbeat of the worker of each host, at the last look.
     """
 
     rollout: str
@@ -53,8 +55,8 @@ class Watch:
     refused: Mapping[str, str]
     shown: Callable[[Wave, Sequence[HostVerdict]], None]
     last: int = 0
+    beats: Mapping[str, datetime | None] = field(default_factory=dict)
     _runs: dict[str, Run] = field(default_factory=dict)
-    _beats: Mapping[str, datetime | None] = field(default_factory=dict)
     _since: datetime | None = None
     _full: float | None = None
 
@@ -104,7 +106,7 @@ class Watch:
 
     def judged(self, wave: Wave, *, closed: bool) -> Judgement:
         """Judge a wave by what was seen at the last look."""
-        return judge(wave, self._runs.values(), self._beats, datetime.now(UTC), self.rules, closed=closed)
+        return judge(wave, self._runs.values(), self.beats, datetime.now(UTC), self.rules, closed=closed)
 
     @property
     def runs(self) -> Sequence[Run]:
@@ -118,17 +120,18 @@ class Watch:
         if self._full is None or now - self._full >= _FULL:
             seen += runs.unfinished(client, self.rollout)
             self._full = now
-        self._runs.update((run.id, run) for run in seen)  # the heartbeats of those that are silent are asked for below
+        self._runs.update((run.id, run) for run in seen)
         self._since = began
-        found = workers.beats()
-        self._beats = {name: beat.at for name, beat in found.items()}
-        silent = [
-            run.id
-            for run in self._runs.values()
-            if run.state == "running" and not (run.host in found and found[run.host].is_online(began))
-        ]
-        for run, beat in runs.heartbeats(client, silent).items():
-            self._runs[run] = replace(self._runs[run], beat=beat)
+        self.beats = {name: beat.at for name, beat in workers.beats().items()}
+        self._runs.update((run.id, run) for run in runs.with_heartbeats(client, self._doubtful(began)))
+
+    def _doubtful(self, now: datetime) -> Iterator[Run]:
+        """Yield the runs that may be dead: their worker is silent, or they run for longer than a few heartbeats."""
+        for run in self._runs.values():
+            if run.state == "running":
+                silent = not is_alive(self.beats.get(run.host), self.rules.worker_interval, now)
+                if silent or not is_alive(run.began, self.rules.run_interval, now):
+                    yield run
 
     def _act(self, client: SyncPrefectClient, judgement: Judgement) -> None:
         runs.finish(client, judgement.crash)

@@ -174,13 +174,17 @@ def test_a_host_cannot_pass_a_failure_off_as_its_absence() -> None:
 
 
 def test_of_two_runs_of_one_attempt_the_older_counts_and_the_other_is_cancelled() -> None:
-    older, younger = run("waiting", created=NOW - 50), run("running", name="b", created=NOW - 40)
+    older, younger = run("waiting", name="z", created=NOW - 50), run("running", name="b", created=NOW - 40)
 
     assert look(younger, older).cancel == (("b", "double: another run of gpu-1 counts"),)
     assert look(replace(older, state="failed"), replace(younger, state="cancelled", message="double: x")).release == (
         ("gpu-1", 2),
     )
     assert look(older, replace(younger, message="double: it ends")).cancel == (), "it is being cancelled already"
+
+
+def test_a_run_that_was_cancelled_as_a_double_does_not_count_though_it_is_older() -> None:
+    assert only(look(run("cancelled", message="double: x"), run("refused", name="b"))).verdict == "refused"
 
 
 def test_an_attempt_of_which_all_runs_were_cancelled_as_doubles_is_tried_again() -> None:

@@ -1,10 +1,12 @@
 """Names that somebody else chose are neither templates nor Markdown nor paths, wherever Prefect keeps them."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
@@ -37,18 +39,19 @@ def test_a_name_with_braces_names_a_run_as_it_stands_and_no_file(home: str, tmp_
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_in_the_table_of_a_prepull_foreign_text_is_code(home: str, tmp_path: Path) -> None:
+def test_on_the_page_of_a_host_foreign_text_is_code(home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESTOW_NODE_NAME", name := f"h{uuid4().hex[:8]}")
     reference = f"oci:{tmp_path / EVIL}:evil"
 
     with pytest.raises(PrepullError):
         prepull([reference], home=home)
 
     with get_client(sync_client=True) as client:
-        tables = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["prestow-prepull"])))
-    shown = [str(table.data) for table in tables if str(tmp_path) in str(table.data)]
-    assert len(shown) == 1
-    assert "``" in shown[0]
-    assert "not here: ``" in shown[0]
+        key = ArtifactFilterKey(any_=[f"prestow-host-{name}"])
+        (page,) = client.read_artifacts(artifact_filter=ArtifactFilter(key=key))
+    page_text = str(page.data).partition("```json")[0]
+    assert "evil" in page_text
+    assert "<img" not in MarkdownIt().enable("table").render(page_text)
 
 
 @given(st.text(max_size=300))

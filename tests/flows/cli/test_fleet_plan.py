@@ -144,13 +144,11 @@ def test_what_is_no_plan_is_not_shown(fleet: Fleet, called: Called, tmp_path: Pa
 
 def test_a_plan_of_another_set_is_refused(fleet: Fleet, called: Called, tmp_path: Path) -> None:
     called("fleet", "plan", "--out", str(tmp_path / "plan.json"))
-    other, fleet.name = fleet.name, "other"
-    fleet.lock(BOTH)
 
-    done = called("fleet", "plan", "--show", str(tmp_path / "plan.json"))
+    done = called("fleet", "plan", "other", "--show", str(tmp_path / "plan.json"))
 
     assert done.status == 6
-    assert f"is a plan of {other}, not of other" in done.err
+    assert f"is a plan of {fleet.name}, not of other" in done.err
 
 
 def test_a_broken_report_is_a_warning_that_names_the_host(fleet: Fleet, called: Called) -> None:
