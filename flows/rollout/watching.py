@@ -9,7 +9,7 @@ there is nothing to see and nothing to do: the hosts go on by themselves.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from uuid import UUID
 
@@ -34,6 +34,7 @@ _LONGEST = 30.0
 _BETWEEN, _LOOKS = 0.25, 120  # for a task run that the server does not know yet
 _SETTLE, _SETTLED = 0.1, 2.0  # seconds after an event for each host, and at most: one look sees a burst of them
 _FULL = 60.0  # between two looks at what has not ended
+_UNBROKEN = timedelta(seconds=60)  # after a longer time without a look, the API may have been away
 
 
 @dataclass(slots=True)
@@ -58,6 +59,7 @@ class Watch:
     beats: Mapping[str, datetime | None] = field(default_factory=dict)
     _runs: dict[str, Run] = field(default_factory=dict)
     _since: datetime | None = None
+    _heard: datetime | None = None  # since when the API answers, as far as this coordinator knows
     _full: float | None = None
 
     def run(self, wave: Wave) -> Sequence[HostVerdict]:
@@ -106,7 +108,9 @@ class Watch:
 
     def judged(self, wave: Wave, *, closed: bool) -> Judgement:
         """Judge a wave by what was seen at the last look."""
-        return judge(wave, self._runs.values(), self.beats, datetime.now(UTC), self.rules, closed=closed)
+        return judge(
+            wave, self._runs.values(), self.beats, datetime.now(UTC), self.rules, closed=closed, heard=self._heard
+        )
 
     @property
     def runs(self) -> Sequence[Run]:
@@ -121,6 +125,8 @@ class Watch:
             seen += runs.unfinished(client, self.rollout)
             self._full = now
         self._runs.update((run.id, run) for run in seen)
+        if self._since is None or began - self._since > _UNBROKEN:
+            self._heard = began
         self._since = began
         self.beats = {name: beat.at for name, beat in workers.beats().items()}
         self._runs.update((run.id, run) for run in runs.with_heartbeats(client, self._doubtful(began)))

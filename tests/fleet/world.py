@@ -12,7 +12,7 @@ from random import Random
 from typing import Literal
 
 from prestow.fleet.file import Rollout
-from prestow.fleet.rollout import Judgement, Rules, Run, begun, judge
+from prestow.fleet.rollout import RUN_HEARTBEAT_SECONDS, Judgement, Rules, Run, begun, judge
 from prestow.fleet.verdict import HostVerdict, Stop, skip, stop_after
 from prestow.fleet.waves import Wave, waves
 
@@ -161,7 +161,7 @@ class World:
             self.processes.pop(name)
         elif self.now >= end:
             self._end(name, run, ending, "" if ending == "completed" else f"it {ending}")
-        elif self.now % 180 == 0:
+        elif self.now % RUN_HEARTBEAT_SECONDS == 0:
             self.change(run, beat=at(self.now))
 
     def _end(self, name: str, run: Run, state: str, message: str) -> None:
