@@ -25,6 +25,7 @@ from prestow.store.node import Node
 _IN_PROGRESS = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 _WHY = "the worker of this host ended during the run; the next run resumes from what is complete"
 
+
 def hosts_of_pool() -> int:
     """Return how many hosts the pool knows, this one included.
 
