@@ -259,7 +259,10 @@ def test_images_of_a_generation_that_never_was_complete_leave() -> None:
 def test_what_a_plan_removes_is_what_the_host_then_does(
     there: list[tuple[int, int]], ended: list[tuple[int, bool]], generations: int
 ) -> None:
-    rows = [SetImage("default", "nightly", f"r.io/db:{n}", Digest(digest(f"db {n}")), g, True, None) for n, g in there]
+    rows = [
+        SetImage("default", "nightly", f"r.io/db:{n}", Digest(digest(f"db {n}")), g, ours=True, lease=None)
+        for n, g in there
+    ]
     members = [
         {"set": each.set, "name": each.name, "digest": each.digest, "generation": each.generation} for each in rows
     ]
@@ -268,7 +271,7 @@ def test_what_a_plan_removes_is_what_the_host_then_does(
 
     made = one(BOTH, report("gpu-000", members=members, complete=complete), retention={"generations": generations})
 
-    after = [SetGeneration("nightly", 12, 1.0, True), *(each for each in before if each.generation != 12)]
+    after = [SetGeneration("nightly", 12, 1.0, complete=True), *(each for each in before if each.generation != 12)]
     wanted = {(each.name, Digest(each.digest)) for each in BOTH.images}
     gone = superseded(rows, after, wanted, generations=generations, is_unused=lambda _: False)
     assert set(made.removes) == {f"{each.name}@{each.digest}" for each in gone}
