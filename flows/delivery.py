@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from socket import gethostname
 
 from prefect.runtime import flow_run
 
-from config.home import home_or_default
+from config.settings import load
 from flows.fanout import Options, PrepullError, conclude, in_parallel
 from flows.forms.results import Prepulled, PrepulledImage
 from prestow.digest import Digest
@@ -34,7 +35,7 @@ from prestow.registry.fetch import fetch_manifest
 from prestow.registry.resolve import resolve
 from prestow.space.together import check_together
 from prestow.store.node import Node
-from tasks.opened import open_node
+from prestow.store.opened import host_name
 from tasks.sweep import sweep
 
 _MANIFESTS = 8  # that are looked up at the same time
@@ -59,10 +60,10 @@ class Wanted:
 
 
 def run_name() -> str:
-    """Return the name of a run: ``prepull gpu-01 · 4 images``."""
+    """Return the name of a run: ``prepull gpu-01 · 4 images``; it opens no store, which the run may not be allowed."""
     parameters = flow_run.parameters
     count, order = len(parameters["images"]), parameters.get("order")
-    host = order.host if isinstance(order, Order) else open_node(home_or_default(parameters.get("home"))).host
+    host = order.host if isinstance(order, Order) else load().node_name or host_name(gethostname())
     return f"prepull {host} · {count} image{'' if count == 1 else 's'}"
 
 

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.fanout import PrepullError
+from flows.forms.host_page import host_page
 from flows.forms.markdown import code
 from flows.prepull import prepull
 from flows.pull import pull
+from flows.rollout.stock import take_stock
+from prestow.store.node import open_node
 from tasks.policy import records
 from tests.image_factory import write_image
 from tests.prefect_records import flow_run_id, task_runs
@@ -37,18 +39,16 @@ def test_a_name_with_braces_names_a_run_as_it_stands_and_no_file(home: str, tmp_
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_in_the_table_of_a_prepull_foreign_text_is_code(home: str, tmp_path: Path) -> None:
+def test_on_the_page_of_a_host_foreign_text_is_code(home: str, tmp_path: Path) -> None:
     reference = f"oci:{tmp_path / EVIL}:evil"
 
     with pytest.raises(PrepullError):
         prepull([reference], home=home)
 
-    with get_client(sync_client=True) as client:
-        tables = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["prestow-prepull"])))
-    shown = [str(table.data) for table in tables if str(tmp_path) in str(table.data)]
-    assert len(shown) == 1
-    assert "``" in shown[0]
-    assert "not here: ``" in shown[0]
+    page = host_page(take_stock(open_node(home)))
+    row = next(line for line in page.splitlines() if str(tmp_path) in line)
+    assert row.startswith("| ``")
+    assert code(reference, 500).replace("|", r"\|") in row
 
 
 @given(st.text(max_size=300))
