@@ -24,6 +24,9 @@ help: ## this list
 demo: setup runtime ## pull, unpack, bundle and run an image; REF=docker.io/library/alpine for a real one
 	@$(BIN)/python -m tests.demo $(REF)
 
+demo-fleet: setup ## roll two images out onto three hosts, which are processes here, and show what is on each
+	@$(BIN)/python -m tests.demo_fleet
+
 test: packages setup lint types contracts ## lint, types, import contracts, and the tests that wait for little
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 $(SPREAD)
 
@@ -122,4 +125,4 @@ runc-package:
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(OLDEST) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz .pythons .coverage
 
-.PHONY: help demo test long soak coverage pythons fresh large matrix fuzz lint types contracts wheel format docs schema oldest setup packages runtime runc-package clean
+.PHONY: help demo demo-fleet test long soak coverage pythons fresh large matrix fuzz lint types contracts wheel format docs schema oldest setup packages runtime runc-package clean

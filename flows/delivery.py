@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from socket import gethostname
 
 from prefect.runtime import flow_run
 
@@ -35,7 +34,7 @@ from prestow.registry.fetch import fetch_manifest
 from prestow.registry.resolve import resolve
 from prestow.space.together import check_together
 from prestow.store.node import Node
-from prestow.store.opened import host_name
+from prestow.store.opened import own_name
 from tasks.sweep import sweep
 
 _MANIFESTS = 8  # that are looked up at the same time
@@ -60,10 +59,10 @@ class Wanted:
 
 
 def run_name() -> str:
-    """Return the name of a run: ``prepull gpu-01 · 4 images``; it opens no store, which the run may not be allowed."""
+    """Return the name of a run: ``prepull gpu-01 · 4 images``."""
     parameters = flow_run.parameters
     count, order = len(parameters["images"]), parameters.get("order")
-    host = order.host if isinstance(order, Order) else load().node_name or host_name(gethostname())
+    host = order.host if isinstance(order, Order) else load().node_name or own_name()
     return f"prepull {host} · {count} image{'' if count == 1 else 's'}"
 
 

@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from tests.image_factory import write_demo_image
 _HOSTS = ("h1", "h2", "h3")
 _IMAGES = {"app:1": "gzip", "tool:1.4": "zstd"}
 """Images, and how their layers are compressed: a host that has unpacked one fetches no layer of the other."""
+_POLLED = {"PREFECT_WORKER_QUERY_SECONDS": "1"}  # three hosts may ask the server more often than a thousand
+_PATIENCE = 300  # seconds that a host has to come up
 
 
 def main() -> int:
@@ -33,48 +36,51 @@ def main() -> int:
             write_demo_image(folder / "layout", ref=image, compression=compression)
         around.callback(_stop, folder / "store")
         address = around.enter_context(served(folder / "layout"))
-        (folder / "fleet.yaml").write_text(_fleet_file(address))
+        _write(folder / "fleet.yaml", [f"{address}/{image}" for image in _IMAGES])
         _typed("deploy")
-        for host in _HOSTS:
-            around.enter_context(_host(folder, host))
-        _typed("fleet", "lock")
-        _typed("fleet", "plan")
-        _typed("fleet", "apply")
+        server = json.loads(_answer("server", "env", "--json"))
+        logs = [around.enter_context(_host(folder, host, server)) for host in _HOSTS]
+        _wait(logs)
+        for verb in ("lock", "plan", "apply"):
+            _typed("fleet", verb)
         return _typed("fleet", "status")
 
 
-def _fleet_file(address: str) -> str:
-    """Return a fleet file: one host first, then the others."""
-    images = [f"{address}/{image}" for image in _IMAGES]
-    document = {
-        "hosts": [{"name": host} for host in _HOSTS],
-        "sets": {"demo": {"images": images, "rollout": {"waves": [1]}}},
-    }
-    return yaml.safe_dump(document, sort_keys=False)
+def _write(path: Path, images: list[str]) -> None:
+    """Write and show a fleet file: all hosts whose workers the pool knows, one of them first."""
+    document = {"hosts": [{"workers": True}], "sets": {"demo": {"images": images, "rollout": {"waves": [1]}}}}
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    print(f"$ cat {path}\n{path.read_text()}", flush=True)
 
 
 @contextmanager
-def _host(folder: Path, name: str) -> Iterator[None]:
-    """Run a host for the block, with its own store, at the server of the demo's."""
-    home = folder / name
+def _host(folder: Path, name: str, server: Mapping[str, str]) -> Iterator[Path]:
+    """Run a host for the block, with its own store, at the demo's server; yield the file with what it says."""
+    home, said = folder / name, folder / f"{name}.log"
     print(f"$ PRESTOW_HOME={home} prestow node up --name {name} &", flush=True)
-    with (folder / f"{name}.log").open("wb") as log:
+    environment = {**os.environ, **server, **_POLLED, "PRESTOW_HOME": str(home)}
+    with said.open("wb") as log:
         command = [*PRESTOW, "node", "up", "--name", name]
-        environment = {**os.environ, **_server(), "PRESTOW_HOME": str(home)}
-        with subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process:
-            try:
-                yield
-            finally:
-                process.terminate()
-                process.wait()
-                _stop(home)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        yield said
+    finally:
+        process.terminate()
+        process.wait()
+        _stop(home)
 
 
-def _server() -> dict[str, str]:
-    """Return the variables by which hosts find the demo's server."""
-    found = subprocess.run([*PRESTOW, "server", "env", "--json"], stdout=subprocess.PIPE, check=True)
-    variables: dict[str, str] = json.loads(found.stdout)
-    return variables
+def _wait(logs: list[Path]) -> None:
+    """Wait until the pool knows the workers of all hosts."""
+    begin = time.monotonic()
+    while not all(host in _answer("fleet", "hosts") for host in _HOSTS):
+        if time.monotonic() - begin > _PATIENCE:
+            sys.exit("\n".join(["a host did not come up", *(log.read_text() for log in logs)]))
+
+
+def _answer(*words: str) -> str:
+    """Return what a verb prints, nothing if it fails."""
+    return subprocess.run([*PRESTOW, *words], capture_output=True, text=True, check=False).stdout
 
 
 def _typed(*words: str) -> int:
@@ -85,8 +91,7 @@ def _typed(*words: str) -> int:
 def _stop(home: Path) -> None:
     """End what verbs leave running for the next one."""
     for verb in ("warm", "server"):
-        command = [*PRESTOW, "--home", str(home), verb, "stop"]
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+        _answer("--home", str(home), verb, "stop")
 
 
 if __name__ == "__main__":

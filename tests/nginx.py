@@ -77,20 +77,27 @@ class Nginx:
 
 @contextmanager
 def nginx(
-    folder: Path, server: str, *, http: str = "", certificate: Path | None = None, key: Path | None = None
+    folder: Path,
+    server: str,
+    *,
+    host: str = "127.0.0.1",
+    http: str = "",
+    certificate: Path | None = None,
+    key: Path | None = None,
 ) -> Iterator[Nginx]:
     """Run nginx for as long as the block lasts.
 
     Args:
         folder: of its files.
         server: what its configuration says of the server.
+        host: address at which it listens.
         http: what it says of all.
         certificate: with which it speaks TLS.
         key: of that.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        domain = f"127.0.0.1:{listener.getsockname()[1]}"
+    with socket.create_server((host, 0)) as listener:
+        domain = f"{host}:{listener.getsockname()[1]}"
         config = _CONFIG.format(
             folder=folder,
             user="user root;" if os.geteuid() == 0 else "",
@@ -114,6 +121,25 @@ def nginx(
             yield Nginx(domain, folder, process)
         finally:
             process.terminate()
+
+
+CACHE = "proxy_cache_path {folder}/cache keys_zone=mirror:1m;\n"
+"""What is said of all of a server that passes everything on once; with the folder of its files."""
+
+
+def once(registry: str) -> str:
+    """Return directives that ask a registry for each answer once, and keep it for all who ask meanwhile and later."""
+    return f"""
+        location / {{
+          proxy_pass http://{registry};
+          proxy_cache mirror;
+          proxy_cache_key $uri;
+          proxy_cache_valid 200 1d;
+          proxy_cache_lock on;
+          proxy_cache_lock_age 10m;
+          proxy_cache_lock_timeout 10m;
+        }}
+    """
 
 
 def before(registry: str) -> str:

@@ -8,26 +8,31 @@ The desk is where a person types: ``fleet.typed("fleet", "apply", …)``. Needs 
 import json
 import os
 import shutil
-import subprocess  # noqa: TC003 - a dataclass has its type
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import yaml
 
-from flows.local_server.ensure import Server
 from prestow.digest import Digest
 from tests.machines import Machine, network
+from tests.nginx import CACHE, Nginx, nginx, once
 from tests.postgres import postgres
 from tests.prefect_records import until
 from tests.registries import DockerRegistry, docker_registry
 
 PRESTOW = (sys.executable, "-P", "-m", "prestow")
-_API_PORT, _REGISTRY_PORT = 4200, 5000
+_PORT = 4200  # in a namespace of the server's own
+
+
+_DISK = """
+if mountpoint -q "$2"; then mount -o "remount,size=$1" "$2"; else mount -t tmpfs -o "mode=700,size=$1" store "$2"; fi
+"""
 
 
 @dataclass
@@ -41,7 +46,7 @@ class PrefectServer:
     @property
     def url(self) -> str:
         """The URL of its API."""
-        return f"http://{self.machine.address}:{_API_PORT}/api"
+        return f"http://{self.machine.address}:{_PORT}/api"
 
     def start(self) -> None:
         """Switch its machine on, and wait until it answers."""
@@ -52,7 +57,7 @@ class PrefectServer:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }
-        where = ["--host", self.machine.address, "--port", str(_API_PORT)]
+        where = ["--host", self.machine.address, "--port", str(_PORT)]
         log = self.folder / "log"
         server = self.machine.start(
             log, sys.executable, "-m", "prefect", "server", "start", *where, environment=environment
@@ -91,19 +96,34 @@ class FleetHost:
         """Its store."""
         return self.folder / "store"
 
-    def up(self, *arguments: str, **more: str) -> None:
-        """Switch its machine on if it is off, and run ``prestow node up`` with more variables."""
+    def up(self) -> None:
+        """Switch its machine on if it is off, and run ``prestow node up``."""
         if not self.machine.is_on:
             self.machine.on()
-        command = [*PRESTOW, "node", "up", *arguments]
-        self.machine.start(self.folder / "log", *command, environment={**self.environment, **more})
+        which = ["--coordinator"] if self.name == "coordinator" else ["--name", self.name]
+        self.machine.start(self.folder / "log", *PRESTOW, "node", "up", *which, environment=self.environment)
 
-    def mirrors(self, domain: str, server: str, *mirrors: str) -> None:
-        """Write the hosts file of a registry: who answers for it, and what is asked before."""
+    def mirrors(self, domain: str, server: str, *mirrors: str, rate: int | None = None) -> None:
+        """Write the hosts file of a registry: who answers for it, what is asked before, and bytes per second."""
         hosts = self.folder / "certs.d" / domain / "hosts.toml"
         hosts.parent.mkdir(parents=True, exist_ok=True)
-        asked = "".join(f'[host."http://{mirror}"]\n' for mirror in mirrors)
-        hosts.write_text(f'server = "http://{server}"\n{asked}')
+        asked = [(f'[host."http://{mirror}"]', f'[host."http://{mirror}".prestow]') for mirror in mirrors]
+        limit = "" if rate is None else f"rate = {rate}\n"
+        blocks = [f"{host}\n{own}\n{limit}" for host, own in asked]
+        hosts.write_text(f'server = "http://{server}"\n[prestow]\n{limit}{"".join(blocks)}')
+
+    def disk(self, size: str) -> None:
+        """Let the store be on a file system of its own, of this size; one that is there changes its size."""
+        self.store.mkdir(exist_ok=True)
+        if not self.machine.is_on:
+            self.machine.on()
+        done = self.machine.run("sh", "-euc", _DISK, "sh", size, str(self.store), environment=_plain(self.folder))
+        assert done.returncode == 0, done.stderr
+
+    def partial(self, size: int) -> list[Path]:
+        """Return the partial downloads of its store that take this many bytes on disk."""
+        files = [file for file in (self.store / "ingest").rglob("*") if file.is_file()]
+        return [file for file in files if file.stat().st_blocks * 512 >= size]
 
     def log(self) -> str:
         """What ``prestow node up`` said there."""
@@ -116,7 +136,8 @@ class Fleet:
 
     Attributes:
         registry: on the machine whose ``sent_bytes`` count what leaves it.
-        mirror: the pull-through cache of the registry.
+        mirror: a pull-through cache of the registry. It is nginx: Debian's docker-registry, as a proxy, fetches each
+            blob twice, once for its client and once to keep it.
         liar: a registry with the same images, whose blobs a test may damage.
         desk: a host that takes no runs.
         hosts: those of the fleet, all off at first.
@@ -125,12 +146,17 @@ class Fleet:
     server: PrefectServer
     registry: DockerRegistry
     registry_machine: Machine
-    mirror: DockerRegistry
+    mirror: Nginx
     liar: DockerRegistry
     desk: FleetHost
     coordinator: FleetHost
     hosts: Mapping[str, FleetHost]
     _damaged: dict[Path, bytes] = field(default_factory=dict)
+
+    def push(self, layout: Path, tag: str) -> str:
+        """Push an image of a layout to the registry, and return its reference there."""
+        with self.registry_machine.reached():
+            return self.registry.push(layout, tag, f"team/{tag}:1")
 
     def write(self, hosts: Sequence[str], name: str, images: Sequence[str], **image_set: Any) -> Path:
         """Write a fleet file with one set; return its path."""
@@ -142,7 +168,7 @@ class Fleet:
         path.write_text(yaml.safe_dump(document, sort_keys=False))
         return path
 
-    def typed(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def typed(self, *words: str) -> CompletedProcess[str]:
         """Run a verb at the desk, as a person types it."""
         return self.desk.machine.run(*PRESTOW, *words, environment=self.desk.environment)
 
@@ -153,10 +179,28 @@ class Fleet:
         assert "Traceback" not in done.stderr, done.stderr
         return json.loads(done.stdout)
 
-    @property
-    def api(self) -> Server:
-        """The server as ``tests.prefect_records`` wants it; ask within ``desk.machine.reached()``."""
-        return Server(self.server.url, "", self.server.folder)
+    def ask(self, path: str, body: Any = None) -> Any:
+        """Ask the Prefect API, as the UI does: GET, or POST if there is a body."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.server.url}/{path}", data, {"Content-Type": "application/json"})
+        with self.desk.machine.reached(), _DIRECT.open(request, timeout=60) as answer:
+            return json.loads(answer.read())
+
+    def runs(self, image_set: str, flow: str) -> list[Any]:
+        """Return the runs of a flow that belong to a set, oldest first."""
+        wanted = {"tags": {"all_": [f"prestow.set:{image_set}"]}}
+        found = self.ask("flow_runs/filter", {"flow_runs": wanted, "flows": {"name": {"any_": [flow]}}})
+        return sorted(found, key=lambda run: str(run["created"]))
+
+    def await_workers(self, names: Iterable[str]) -> None:
+        """Wait until the workers of these hosts are online."""
+        wanted = {*names}
+
+        def online() -> list[Any]:
+            workers = self.ask("work_pools/prestow/workers/filter", {})
+            return [worker for worker in workers if worker["name"] in wanted and worker["status"] == "ONLINE"]
+
+        until(online, len(wanted), f"the workers of {sorted(wanted)}")
 
     def lie(self, digest: Digest) -> None:
         """Let the liar send other bytes for a blob, as many."""
@@ -187,11 +231,16 @@ def real_fleet(folder: Path, names: Sequence[str]) -> Iterator[Fleet]:
     """Run all but the hosts, whose names are given, and make the deployments."""
     with postgres() as database, network() as net, ExitStack() as registries:
 
-        def registry(name: str, **sections: object) -> tuple[DockerRegistry, Machine]:
+        def registry(name: str) -> tuple[DockerRegistry, Machine]:
             machine = net.machine(name)
-            address = f"{machine.address}:{_REGISTRY_PORT}"
-            running = docker_registry(folder / name, address=address, inside=machine.inside, **sections)
-            return registries.enter_context(running), machine
+            with machine.reached():
+                return registries.enter_context(docker_registry(folder / name, host=machine.address)), machine
+
+        def cache(name: str, registry: str) -> Nginx:
+            machine, http = net.machine(name), CACHE.format(folder=folder / name)
+            with machine.reached():
+                running = nginx(folder / name, once(registry), host=machine.address, http=http)
+                return registries.enter_context(running)
 
         def host(name: str, *, on: bool) -> FleetHost:
             own = folder / name
@@ -206,7 +255,7 @@ def real_fleet(folder: Path, names: Sequence[str]) -> Iterator[Fleet]:
             return made
 
         origin, machine = registry("registry")
-        mirror, _ = registry("mirror", proxy={"remoteurl": f"http://{origin.domain}"})
+        mirror = cache("mirror", origin.domain)
         liar, _ = registry("liar")
         server = PrefectServer(net.machine("server", on=False), folder / "server", database)
         server.start()

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,13 +39,12 @@ class DockerRegistry:
     domain: str
     data: Path
     password: str | None = None
-    inside: Sequence[str] = ()
 
     def push(self, layout: Path, ref: str, name: str) -> str:
         """Push an image, all its platforms, byte for byte; give its reference."""
         login = [] if self.password is None else ["--dest-creds", f"{USER}:{self.password}"]
         target = f"{self.domain}/{name}"
-        copy = [*self.inside, "skopeo", "copy", "-q", "--all", "--preserve-digests", "--dest-tls-verify=false", *login]
+        copy = ["skopeo", "copy", "-q", "--all", "--preserve-digests", "--dest-tls-verify=false", *login]
         subprocess.run([*copy, f"oci:{layout}:{ref}", f"docker://{target}"], check=True, timeout=120)
         return target
 
@@ -64,15 +63,18 @@ class DockerRegistry:
 
 @contextmanager
 def docker_registry(
-    folder: Path, *, address: str = "127.0.0.1:0", inside: Sequence[str] = (), password: bool = False,
-    tls: dict[str, object] | None = None, **sections: object,
-) -> Iterator[DockerRegistry]:  # fmt: skip
-    """Run Debian's registry, its files in ``folder``.
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    password: bool = False,
+    tls: dict[str, object] | None = None,
+    **sections: object,
+) -> Iterator[DockerRegistry]:
+    """Run Debian's registry on a free port, its files in ``folder``.
 
     Args:
         folder: what it holds stays there.
-        address: where it listens; port 0: a free one.
-        inside: words before commands that let them run elsewhere, as of :class:`tests.machines.Machine`.
+        host: address at which it listens.
         password: whether it wants Basic credentials.
         tls: ``certificate``, ``key`` and ``clientcas`` (files), as in its configuration; plain HTTP if not given.
         sections: further sections of its configuration, such as ``auth`` and ``proxy``.
@@ -84,7 +86,7 @@ def docker_registry(
         "version": 0.1,
         "log": {"level": "info", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
-        "http": {"addr": address, "secret": "for tests", **({"tls": tls} if tls else {})},
+        "http": {"addr": f"{host}:0", "secret": "for tests", **({"tls": tls} if tls else {})},
         **auth,
         **sections,
     }
@@ -92,11 +94,11 @@ def docker_registry(
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*inside, "docker-registry", "serve", str(folder / "config.yml")],
+            ["docker-registry", "serve", str(folder / "config.yml")],
             stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     try:
-        yield DockerRegistry(_listening(process, log), folder / "data", PASSWORD if password else None, inside)
+        yield DockerRegistry(_listening(process, log), folder / "data", PASSWORD if password else None)
     finally:
         process.terminate()
         try:

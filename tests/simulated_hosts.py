@@ -17,8 +17,8 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Completed, Failed, Pending, Running
 
 from flows.rollout import tags
-from flows.rollout.runs import REFUSED
 from flows.rollout.workers import POOL
+from flows.runs.cancelling import REFUSED
 
 Act = Callable[[SyncPrefectClient, FlowRun, int], None]
 """What a host does with a run, of one attempt, that it takes."""
@@ -73,11 +73,11 @@ def waiting(client: SyncPrefectClient, image_set: str) -> list[FlowRun]:
 
 
 @contextmanager
-def living(image_set: str, acts: Mapping[str, Act]) -> Iterator[None]:
-    """Let hosts take the runs of a set while this block runs, each as its act says."""
+def living(image_set: str, acts: Mapping[str, Act], skip: str = "\n") -> Iterator[None]:
+    """Let hosts take the runs of a set while this block runs, each as its act says; not those named like ``skip``."""
     over = threading.Event()
     beat(*acts)
-    thread = threading.Thread(target=_live, args=(image_set, acts, over), name="simulated hosts", daemon=True)
+    thread = threading.Thread(target=_live, args=(image_set, acts, skip, over), name="simulated hosts", daemon=True)
     thread.start()
     try:
         yield
@@ -86,12 +86,12 @@ def living(image_set: str, acts: Mapping[str, Act]) -> Iterator[None]:
         thread.join()
 
 
-def _live(image_set: str, acts: Mapping[str, Act], over: threading.Event) -> None:
+def _live(image_set: str, acts: Mapping[str, Act], skip: str, over: threading.Event) -> None:
     with get_client(sync_client=True) as client:
         while not over.wait(0.1):
             for run in waiting(client, image_set):
                 whose = tags.host_and_attempt(run.tags)
-                if whose is not None and whose[0] in acts:
+                if whose is not None and whose[0] in acts and not run.name.startswith(skip):
                     acts[whose[0]](client, run, whose[1])
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb
-from flows.cli.fleet_apply import NOTHING_TO_DO
+from flows.cli.fleet_apply import NOTHING_TO_DO, read_plan
 from flows.cli.fleet_arguments import Chosen, add_file, add_set, choose
 from flows.cli.output import emit, say, size, table
 from flows.cli.session import connection
+from prestow.errors import PreconditionError, printable
 
 if TYPE_CHECKING:
     from prestow.fleet.lock import LockedSet
@@ -21,6 +22,7 @@ REFUSED = 21
 """Exit status: the plan refuses a host."""
 
 _SHORT = 19  # characters of a digest
+_NAMED = 5  # hosts with the same reason
 
 
 def add(parts: Verbs, common: Parser) -> None:
@@ -34,7 +36,7 @@ def add(parts: Verbs, common: Parser) -> None:
     add_set(verb)
     add_file(verb)
     either = verb.add_mutually_exclusive_group()
-    either.add_argument("--out", metavar="FILE", type=Path, help="write the plan there, for `fleet apply --plan`")
+    either.add_argument("--out", metavar="FILE", type=Path, help="write the plan there, for `fleet apply FILE`")
     either.add_argument(
         "--show", metavar="FILE", type=Path, help="show the plan that was written there, and warn of what has moved"
     )
@@ -42,15 +44,14 @@ def add(parts: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make a plan, or show one."""
-    from prestow.fleet.document import read
-    from prestow.fleet.plan import Plan, stale
+    from prestow.fleet.plan import stale
 
+    saved = None if args.show is None else read_plan(args.show)
+    if saved is not None:
+        if args.set not in (None, saved.set):
+            raise PreconditionError(f"{args.show} is a plan of {saved.set}, not of {printable(args.set)}: name no set")
+        args.set = saved.set
     chosen = choose(args)
-    saved = None if args.show is None else read(args.show, Plan)
-    if saved is not None and saved.set != chosen.name:
-        from prestow.errors import PreconditionError
-
-        raise PreconditionError(f"{args.show} is a plan of {saved.set}, not of {chosen.name}; name that set")
     made, locked, reports = _made(args, chosen)
     if saved is not None:
         for moved in stale(saved, locked, reports):
@@ -98,9 +99,18 @@ def _write(path: Path, made: "Plan") -> None:
 
 def _page(made: "Plan") -> str:
     header = ("HOST", "STATE", "IMAGES", "LAYERS", "FETCH", "DISK AFTER", "TIME", "REMOVES")
-    reasons = [f"{host.host}: {host.reason}" for host in made.hosts if host.reason]
+    why: dict[str, list[str]] = {}
+    for host in made.hosts:
+        if host.reason:
+            why.setdefault(host.reason, []).append(host.host)
+    reasons = [f"{_listed(hosts)}: {reason}" for reason, hosts in why.items()]
     parts = [table(header, [_row(host) for host in made.hosts]), "\n".join(reasons), "\n".join(_totals(made))]
     return "\n\n".join(filter(None, parts))
+
+
+def _listed(hosts: list[str]) -> str:
+    more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
+    return ", ".join(hosts[:_NAMED]) + more
 
 
 def _row(host: "HostPlan") -> tuple[str, ...]:

@@ -33,6 +33,7 @@ _MINUTE = 60.0
 _LONGEST_LOOK = 60.0  # seconds between two looks whether the API is there
 _PATIENCE = 30.0  # seconds that the worker and its runs have to end
 _POLL = "PREFECT_WORKER_QUERY_SECONDS"
+_HEARTBEAT = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 _PROGRAM = (
     "import ctypes, runpy, signal, sys\n"
     "ctypes.CDLL(None).prctl(1, signal.SIGTERM)\n"  # PR_SET_PDEATHSIG: it ends with us
@@ -66,10 +67,15 @@ def _checked(args: argparse.Namespace, around: ExitStack) -> "Node":
     from flows.cli.checks import run_checks
     from prestow.store.node import open_node
 
-    faults = [each for each in run_checks(args.home) if each.needed and not (each.works or each.check == "prefect")]
-    if faults:
-        told = "; ".join(f"{each.check}: {each.found}{each.advice and f' ({each.advice})'}" for each in faults)
-        raise PreconditionError(f"this host cannot pull: {told}; repair that, and look with `prestow doctor`")
+    failed = [each for each in run_checks(args.home) if each.needed and not each.works]
+    told = {each.check: f"{each.check}: {each.found}{each.advice and f' ({each.advice})'}" for each in failed}
+    told.pop("prefect", None)  # it is waited for
+    if full := told.pop("disk", ""):
+        say(full)  # only a host that is up can report that, and images that retention or a person removes make room
+    if told:
+        raise PreconditionError(
+            f"this host cannot pull: {'; '.join(told.values())}; repair that, and look with `prestow doctor`"
+        )
     node = open_node(args.home, args.namespace)
     _ = node.settings
     around.enter_context(FileLock(Path(args.home, "node.lock"), timeout=0, what=f"the worker of the store {args.home}"))
@@ -137,7 +143,8 @@ class _Up:
 
     def _join(self) -> float:
         """Make the queue, report, and start the worker; return the seconds between two polls."""
-        from flows.rollout.joining import crash_runs_of, hosts_of_pool, make_queue, poll_seconds
+        from flows.rollout.joining import crash_runs_of, hosts_of_pool, make_queue
+        from prestow.fleet.polling import poll_seconds
 
         if self._node is not None:
             self._report(self._node)
@@ -198,9 +205,11 @@ class _Up:
     def _of_worker(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return the variables for the worker: those that we were given, and how the API is reached."""
         from flows.orchestration import LEAN, QUIET
+        from prestow.fleet.rollout import RUN_HEARTBEAT_SECONDS
 
         ours = {name: value for name, value in os.environ.items() if name not in LEAN.keys() | QUIET.keys()}
         given = {name: value for name, value in environment.items() if name in LEAN.keys() | QUIET.keys()}
+        ours.setdefault(_HEARTBEAT, f"{RUN_HEARTBEAT_SECONDS:g}")
         named = {"PRESTOW_HOME": self._args.home, "PRESTOW_NAMESPACE": self._args.namespace}
         return {**ours, **given, **named, "PRESTOW_NODE_NAME": self._name} if self._node else {**ours, **given}
 

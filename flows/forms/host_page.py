@@ -3,13 +3,15 @@
 import re
 from datetime import datetime
 
-from flows.forms.markdown import code, size
+from pydantic import ValidationError
+
+from flows.forms.markdown import cell, code, size
 from prestow.errors import InvalidError
-from prestow.fleet.document import parse
+from prestow.fleet.document import first_fault
 from prestow.fleet.report import Report, ReportedImage
 
 _FENCE = re.compile(r"^```json\n(.*)\n```\s*\Z", re.MULTILINE | re.DOTALL)
-_ERROR = 500  # characters
+_TEXT = 500  # characters
 
 
 def host_page(report: Report) -> str:
@@ -44,13 +46,16 @@ def read_page(text: str) -> Report:
     match = _FENCE.search(text)
     if match is None:
         raise InvalidError("page of a host: no report in it; it comes with the host's next one")
-    return parse(match[1], Report, "report")
+    try:
+        return Report.model_validate_json(match[1])
+    except ValidationError as error:
+        raise InvalidError(f"page of a host: the report in it is wrong: {first_fault(error)}") from error
 
 
 def _images(report: Report) -> list[str]:
     if not report.images:
         return ["No images.", ""]
-    rows = [f"| {_cell(image.name)} | {_cell(image.digest[:19])} | {_state(image)} |" for image in report.images]
+    rows = [f"| {cell(image.name, _TEXT)} | {cell(image.digest[:19])} | {_state(image)} |" for image in report.images]
     return ["| image | digest | verified | compressed |", "|---|---|---|---|", *rows, ""]
 
 
@@ -62,13 +67,8 @@ def _state(image: ReportedImage) -> str:
 def _failures(report: Report) -> list[str]:
     if not report.failures:
         return []
-    rows = [f"| {_cell(each.image)} | {_cell(each.error)} | {_time(each.at)} |" for each in report.failures]
+    rows = [f"| {cell(each.image, _TEXT)} | {cell(each.error, _TEXT)} | {_time(each.at)} |" for each in report.failures]
     return ["## Not here", "", "| image | why | when |", "|---|---|---|", *rows, ""]
-
-
-def _cell(text: str) -> str:
-    """Set foreign text as code within a table, where a bar would end the cell."""
-    return code(text, _ERROR).replace("|", r"\|")
 
 
 def _time(at: datetime) -> str:

@@ -36,10 +36,11 @@ from prestow.fleet.document import read
 from prestow.fleet.file import FleetFile, Host, ImageSet
 from prestow.fleet.plan import Plan, plan
 from prestow.fleet.report import Report
+from prestow.fleet.retry import failed_before
 from prestow.fleet.rollout import Rules, begun
 from prestow.fleet.schedule import delay, missed
 from prestow.fleet.select import choose_set, select
-from prestow.fleet.verdict import HostVerdict, Verdict, retry_failed, skip, stop_after
+from prestow.fleet.verdict import HostVerdict, Verdict, skip, stop_after
 from prestow.fleet.waves import Wave, waves
 
 _DEPLOYMENT = "prepull/prepull"
@@ -109,8 +110,8 @@ class Coordinator:
         self.watch = watch = self._watched(client, planned, hosts, reports)
         watch.look(client)
         if again:
-            before = [each for wave in self._waves for each in watch.judged(wave, closed=True).verdicts]
-            failed = {name: attempt for name, attempt in retry_failed(before).items() if name not in watch.ready}
+            before = failed_before(self._waves, watch.runs, watch.beats, own.created or now, watch.rules)
+            failed = {name: attempt for name, attempt in before.items() if name not in watch.ready}
             self._waves = waves([name for name in names if name in failed], self._set.rollout)
             watch.rules = Rules.of(self._set.rollout, hosts, failed)
         watch.last = begun(self._waves, watch.runs, watch.rules)

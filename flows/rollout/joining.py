@@ -1,4 +1,4 @@
-"""How a host joins the fleet at the Prefect API: its queue, how often it polls, and whether its name is free."""
+"""How a host joins the fleet at the Prefect API: its queue, how many hosts there are, and whether its name is free."""
 
 from datetime import UTC, datetime
 
@@ -22,15 +22,8 @@ from flows.rollout.workers import POOL, beats, names
 from prestow.errors import PreconditionError
 from prestow.store.node import Node
 
-_LEAST = 10.0  # seconds between two polls: Prefect's own
 _IN_PROGRESS = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
 _WHY = "the worker of this host ended during the run; the next run resumes from what is complete"
-_HOSTS_A_SECOND = 15  # whose polls take half of a core of the server
-
-
-def poll_seconds(hosts: int) -> float:
-    """Return the seconds between two polls of a worker: polls are the largest cost of the server."""
-    return max(_LEAST, hosts / _HOSTS_A_SECOND)
 
 
 def hosts_of_pool() -> int:

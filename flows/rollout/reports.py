@@ -1,13 +1,12 @@
 """The last report of each host at the Prefect API.
 
     events      prestow.host.report, the newest of each host within the last hours, 50 a page
-    artifacts   prestow-host-<key>, for hosts without one: it says what changed last, however long ago
+    artifacts   prestow-host-<key>: what changed last, however long ago
 
 What stands there was written by hosts, or by anyone who can reach the API: a report that breaks its rules, or speaks
 for another host, is skipped with a warning.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +16,9 @@ from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCol
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
 from pydantic import ValidationError
 
-from prestow.errors import printable
+from flows.forms.host_page import read_page
+from prestow.errors import InvalidError
+from prestow.fleet.document import first_fault
 from prestow.fleet.file import Host
 from prestow.fleet.report import EVENT, Report
 
@@ -28,7 +29,6 @@ _LONG_AGO = timedelta(days=1)
 _AHEAD = timedelta(days=1)  # of a host's clock
 _EVENTS, _ARTIFACTS = 50, 200  # a page, at most
 _RESOURCE = "prestow.host."
-_DATA = re.compile(r"^```json\n(.*)\n```\s*\Z", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,10 @@ class Reports:
 
 
 def read_reports(client: SyncPrefectClient, hosts: Sequence[Host], now: datetime) -> Reports:
-    """Return the last report of each of these hosts: a request for 50 hosts, and two for the first 200 without events.
+    """Return the last report of each of these hosts: a request for 50 hosts, and one more for 200.
+
+    A report that says something new is an artifact before its run ends, and an event a little later; one that says
+    nothing new is an event only. So both are read, and the later one counts.
 
     Raises:
         httpx.HTTPError: the API does not answer, or refuses.
@@ -53,43 +56,36 @@ def read_reports(client: SyncPrefectClient, hosts: Sequence[Host], now: datetime
     wanted = {host.name: host.key for host in hosts}
     found: dict[str, Report] = {}
     faults: dict[str, str] = {}
+    silent = [*wanted]
     for since, some in ((RECENT, None), (_LONG_AGO, _EVENTS)):
-        missing = [name for name in wanted if name not in found and name not in faults][:some]
-        for name, text in _newest(client, missing, now - since, now + _AHEAD) if missing else ():
-            if name in wanted and name not in found:
-                _take(name, text, found, faults)
-    names = {key: name for name, key in wanted.items() if name not in found}
+        asked, heard = silent[:some], set[str]()
+        for name, payload in _newest(client, asked, now - since, now + _AHEAD) if asked else ():
+            if name in wanted and name not in heard:
+                heard.add(name)
+                _take(name, payload, found, faults)
+        silent = [name for name in silent if name not in heard]
+    names = {key: name for name, key in wanted.items()}
     for begin in range(0, len(names), _ARTIFACTS):
         for key, page in _artifacts(client, [*names][begin : begin + _ARTIFACTS]):
             if key in names:
                 _take(names[key], page, found, faults)
-    warnings = (f"{name}: its report was skipped: {printable(why, 300)}" for name, why in faults.items())
+    warnings = (f"{name}: its report was skipped: {why}" for name, why in faults.items())
     return Reports(found, tuple(warnings))
 
 
 def _take(name: str, content: object, found: dict[str, Report], faults: dict[str, str]) -> None:
-    """Check what stands for the report of a host."""
+    """Check what stands for the report of a host: a page, or the payload of an event."""
     try:
-        if isinstance(content, str):
-            data = _DATA.search(content)
-            report = Report.model_validate_json(data[1] if data else "")
-        else:
-            report = Report.model_validate(content)
-    except (ValidationError, RecursionError) as error:
-        faults[name] = _first(error)
-        return
-    if report.host != name:
-        faults[name] = f"it speaks for {report.host}"
-        return
-    found[name] = report
-
-
-def _first(error: Exception) -> str:
-    """Return the first fault of a report, without what it has there."""
-    if not isinstance(error, ValidationError):
-        return "too deep"
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+        report = read_page(content) if isinstance(content, str) else Report.model_validate(content)
+    except InvalidError as error:
+        faults[name] = str(error)
+    except ValidationError as error:
+        faults[name] = first_fault(error)
+    else:
+        if report.host != name:
+            faults[name] = f"it speaks for {report.host}"
+        elif name not in found or report.at > found[name].at:
+            found[name] = report
 
 
 def _newest(

@@ -5,8 +5,8 @@ large rollout stays small; what has not ended is asked for as a whole, and seldo
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -20,17 +20,20 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling, Crashed
 
 from flows.rollout import tags
+from flows.runs.cancelling import REFUSED
 from prestow.errors import PreconditionError, printable
 from prestow.fleet.rollout import Run
 
 _PAGE = 200
 _AT_ONCE = 100
 _OVERLAP = timedelta(minutes=1)
+_EVENTS = 50  # a page, at most
+_RECENT = timedelta(minutes=15)  # several heartbeats of a run
 _MESSAGE = 1000
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _ENDED = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
@@ -46,12 +49,6 @@ _STATES: Mapping[StateType, Literal["waiting", "running", "completed", "failed",
     StateType.CRASHED: "crashed",
     StateType.CANCELLED: "cancelled",
 }
-REFUSED = "Refused"
-"""Name of the failed state of a run that its host refused because of its disk."""
-
-
-class RefusedError(PreconditionError):
-    """The Prefect API does not make the run of a host: its deployment is another version's, as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ def make(client: SyncPrefectClient, deployment: UUID, wanted: Sequence[Wanted], 
     """Make runs, each on its host's queue, as children of a task run.
 
     Raises:
-        RefusedError: the API does not make one of them.
+        PreconditionError: the API does not make one of them.
     """
     for begin in range(0, len(wanted), _AT_ONCE):
         some = wanted[begin : begin + _AT_ONCE]
@@ -86,7 +83,7 @@ def make(client: SyncPrefectClient, deployment: UUID, wanted: Sequence[Wanted], 
         for each, result in zip(some, answer.json()["results"], strict=True):
             if result["status"] == "FAILED":
                 why = printable(str(result.get("error")), _MESSAGE)
-                raise RefusedError(
+                raise PreconditionError(
                     f"the Prefect API refuses the run of {each.host}: {why}; run `prestow deploy` to bring the "
                     "deployment up to date"
                 )
@@ -144,20 +141,26 @@ def finish(client: SyncPrefectClient, runs: Iterable[tuple[str, str]]) -> None:
     for each, reason in runs:
         state: Any = Crashed(message=reason)
         try:
-            client.set_flow_run_state(UUID(each), state, force=True)
+            found = client.read_flow_run(UUID(each)).state
+            if found is not None and not found.is_final():
+                client.set_flow_run_state(UUID(each), state, force=True)
         except ObjectNotFound:
             continue
 
 
-def heartbeats(client: SyncPrefectClient, runs: Sequence[str]) -> Mapping[str, datetime]:
-    """Return the last heartbeat of each run that has sent one."""
-    found: dict[str, datetime] = {}
-    for run in runs:
-        about = EventAnyResourceFilter(id=[f"prefect.flow-run.{run}"])
-        wanted = EventFilter(event=EventNameFilter(name=[_HEARTBEAT]), any_resource=about)
-        page = client.read_events(wanted, limit=1).events
-        found.update((run, event.occurred) for event in page)
-    return found
+def with_heartbeats(client: SyncPrefectClient, runs: Iterable[Run]) -> Iterator[Run]:
+    """Yield runs with their last heartbeat, as far as there is one of the last minutes."""
+    asked = list(runs)
+    since = datetime.now(UTC) - _RECENT
+    for begin in range(0, len(asked), _EVENTS):
+        some = {f"prefect.flow-run.{run.id}": run for run in asked[begin : begin + _EVENTS]}
+        wanted = EventFilter(
+            event=EventNameFilter(name=[_HEARTBEAT]),
+            occurred=EventOccurredFilter(since=since),
+            resource=EventResourceFilter(id=[*some], distinct=True),
+        )
+        for event in client.read_events(wanted, limit=_EVENTS).events:
+            yield replace(some[event.resource.id], beat=event.occurred)
 
 
 def _having(tag: str, states: list[StateType], **more: Any) -> FlowRunFilter:
@@ -169,7 +172,17 @@ def _having(tag: str, states: list[StateType], **more: Any) -> FlowRunFilter:
 
 
 def _hosts_runs(client: SyncPrefectClient, wanted: FlowRunFilter) -> Iterator[Run]:
-    return (run for each in _pages(client, wanted) if (run := _run(each)) is not None)
+    for each in _pages(client, wanted):
+        run = _run(each)
+        if run is not None:
+            yield replace(run, message=_reason(client, each)) if run.state == "cancelled" and not run.mark else run
+
+
+def _reason(client: SyncPrefectClient, run: FlowRun) -> str:
+    """Return why a run was to be cancelled: its worker may have replaced that message when it was."""
+    states = client.read_flow_run_states(run.id)
+    said = next((state.message for state in reversed(states) if state.type == StateType.CANCELLING), None)
+    return printable(said or (run.state and run.state.message) or "", _MESSAGE)
 
 
 def _pages(client: SyncPrefectClient, wanted: FlowRunFilter) -> Iterator[FlowRun]:

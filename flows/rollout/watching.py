@@ -8,8 +8,8 @@ there is nothing to see and nothing to do: the hosts go on by themselves.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from prefect.logging import get_run_logger
 from flows.rollout import runs, tags, waking, workers
 from flows.rollout.orders import Orders
 from prestow.cancellation import pause
+from prestow.fleet.polling import is_alive
 from prestow.fleet.rollout import Judgement, Rules, Run, judge
 from prestow.fleet.verdict import HostVerdict, Verdict
 from prestow.fleet.waves import Wave
@@ -33,6 +34,7 @@ _LONGEST = 30.0
 _BETWEEN, _LOOKS = 0.25, 120  # for a task run that the server does not know yet
 _SETTLE, _SETTLED = 0.1, 2.0  # seconds after an event for each host, and at most: one look sees a burst of them
 _FULL = 60.0  # between two looks at what has not ended
+_UNBROKEN = timedelta(seconds=60)  # after a longer time without a look, the API may have been away
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class Watch:
         refused: hosts that are not asked, with the cause.
         shown: called after each look, with the verdicts of the wave so far.
         last: number of the last wave that had begun before this coordinator did; earlier ones make no runs any more.
+        beats: last heartbeat of the worker of each host, at the last look.
     """
 
     rollout: str
@@ -53,9 +56,10 @@ class Watch:
     refused: Mapping[str, str]
     shown: Callable[[Wave, Sequence[HostVerdict]], None]
     last: int = 0
+    beats: Mapping[str, datetime | None] = field(default_factory=dict)
     _runs: dict[str, Run] = field(default_factory=dict)
-    _beats: Mapping[str, datetime | None] = field(default_factory=dict)
     _since: datetime | None = None
+    _heard: datetime | None = None  # since when the API answers, as far as this coordinator knows
     _full: float | None = None
 
     def run(self, wave: Wave) -> Sequence[HostVerdict]:
@@ -104,7 +108,9 @@ class Watch:
 
     def judged(self, wave: Wave, *, closed: bool) -> Judgement:
         """Judge a wave by what was seen at the last look."""
-        return judge(wave, self._runs.values(), self._beats, datetime.now(UTC), self.rules, closed=closed)
+        return judge(
+            wave, self._runs.values(), self.beats, datetime.now(UTC), self.rules, closed=closed, heard=self._heard
+        )
 
     @property
     def runs(self) -> Sequence[Run]:
@@ -118,17 +124,20 @@ class Watch:
         if self._full is None or now - self._full >= _FULL:
             seen += runs.unfinished(client, self.rollout)
             self._full = now
-        self._runs.update((run.id, run) for run in seen)  # the heartbeats of those that are silent are asked for below
+        self._runs.update((run.id, run) for run in seen)
+        if self._since is None or began - self._since > _UNBROKEN:
+            self._heard = began
         self._since = began
-        found = workers.beats()
-        self._beats = {name: beat.at for name, beat in found.items()}
-        silent = [
-            run.id
-            for run in self._runs.values()
-            if run.state == "running" and not (run.host in found and found[run.host].is_online(began))
-        ]
-        for run, beat in runs.heartbeats(client, silent).items():
-            self._runs[run] = replace(self._runs[run], beat=beat)
+        self.beats = {name: beat.at for name, beat in workers.beats().items()}
+        self._runs.update((run.id, run) for run in runs.with_heartbeats(client, self._doubtful(began)))
+
+    def _doubtful(self, now: datetime) -> Iterator[Run]:
+        """Yield the runs that may be dead: their worker is silent, or they run for longer than a few heartbeats."""
+        for run in self._runs.values():
+            if run.state == "running":
+                silent = not is_alive(self.beats.get(run.host), self.rules.worker_interval, now)
+                if silent or not is_alive(run.began, self.rules.run_interval, now):
+                    yield run
 
     def _act(self, client: SyncPrefectClient, judgement: Judgement) -> None:
         runs.finish(client, judgement.crash)

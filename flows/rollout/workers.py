@@ -6,7 +6,7 @@ poll, and shows hosts as not ready that are (PrefectHQ/prefect#17433).
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import count
 
@@ -16,6 +16,7 @@ from prefect.context import SyncClientContext
 from prefect.exceptions import PrefectHTTPStatusError
 
 from prestow.errors import NotFoundError, printable
+from prestow.fleet.polling import HEARTBEAT_SECONDS, is_alive
 
 POOL = "prestow"
 """The work pool of the fleet; each of its queues and workers has the name of a host."""
@@ -24,10 +25,7 @@ COORDINATOR = "coordinator"
 """The queue of runs that make the runs of hosts."""
 
 _PAGE = 200  # the most that Prefect gives at once
-_MISSED = 3
-_INTERVAL = 30.0  # of a worker that told none: Prefect's own
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_GRACE = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class Beat:
 
     def is_online(self, now: datetime) -> bool:
         """Whether the worker is there: three intervals and 15 s without a heartbeat mean that it is not."""
-        return now - self.at <= _MISSED * timedelta(seconds=self.interval) + _GRACE
+        return is_alive(self.at, self.interval, now)
 
 
 def names(pool: str = POOL) -> frozenset[str]:
@@ -92,4 +90,4 @@ def _pages(client: SyncPrefectClient, pool: str) -> Iterator[Worker]:
 
 
 def _beat(worker: Worker) -> Beat:
-    return Beat(worker.last_heartbeat_time or _NEVER, worker.heartbeat_interval_seconds or _INTERVAL)
+    return Beat(worker.last_heartbeat_time or _NEVER, worker.heartbeat_interval_seconds or HEARTBEAT_SECONDS)

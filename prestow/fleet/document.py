@@ -107,6 +107,12 @@ def parse(text: str | bytes, model: type[T], name: str) -> T:
         raise InvalidError("\n".join([*faults[:_TOLD], *rest])) from error
 
 
+def first_fault(error: ValidationError) -> str:
+    """Return the first fault of a foreign document, without what it has there."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return printable(": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"]))))
+
+
 def _check_keys(root: yaml.Node | None, name: str) -> None:
     """Refuse a key that stands twice, of which YAML would forget the first."""
     for mapping in _mappings(root, set()):

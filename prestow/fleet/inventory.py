@@ -19,7 +19,7 @@ _HOST_NAME: TypeAdapter[str] = TypeAdapter(HostName)
 
 
 def combine(file: FleetFile, read: ReadHosts, workers: Callable[[], Iterable[str]]) -> tuple[Host, ...]:
-    """Return all hosts of a file, in its order: the first ones get their images first.
+    """Return all hosts of a file, in its order, and workers in that of their names: the first ones are asked first.
 
     A host that is listed has a worker, too: the workers add those whose names are not listed.
 
@@ -49,7 +49,11 @@ def combine(file: FleetFile, read: ReadHosts, workers: Callable[[], Iterable[str
         raise InvalidError(f"hosts: {error}, or list it once") from error
     taken = {host.key for host in listed}
     for entry in pool:
-        found = (Host(name=name, labels=entry.labels, platform=entry.platform) for name in workers() if _is_name(name))
+        found = (
+            Host(name=name, labels=entry.labels, platform=entry.platform)
+            for name in sorted(workers())
+            if _is_name(name)
+        )
         listed += [host for host in found if host.key not in taken]
     return tuple(listed)
 

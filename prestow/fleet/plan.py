@@ -10,7 +10,6 @@ too old: it is never taken for empty, and a rollout asks it. A layer that severa
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate
 from math import ceil
@@ -21,10 +20,10 @@ from pydantic import AwareDatetime
 from prestow.errors import printable
 from prestow.fleet.document import Document
 from prestow.fleet.file import Disk, Host, HostName, ImageReference, ImageSet, SetName
-from prestow.fleet.lock import DigestText, LockedImage, LockedLayer, LockedSet, short
+from prestow.fleet.lock import DigestText, LockedImage, LockedSet
+from prestow.fleet.missing import Missing
 from prestow.fleet.quantities import Share
 from prestow.fleet.report import Report
-from prestow.platforms import Platform, choose
 from prestow.sizes import size
 
 _SLOWEST = 1.0  # bytes per second; a lower rate says nothing
@@ -123,7 +122,7 @@ def plan(  # noqa: PLR0913, PLR0917 - all that a plan is made from
     made, blobs = [], dict[str, int]()
     for host in hosts:
         if host.name in used:
-            missing = _Missing(locked, host, used[host.name])
+            missing = Missing(locked, host, used[host.name])
             made.append(_of_host(set_name, image_set, locked, host, missing, before))
             if made[-1].state != "refused":
                 blobs.update((layer.digest, layer.size) for layer in missing.every_layer)
@@ -166,11 +165,6 @@ def age(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def present(report: Report) -> frozenset[tuple[str, str]]:
-    """Return name and digest of each image that is there with all that the host needs of it."""
-    return frozenset((image.name, image.digest) for image in report.images if image.complete)
-
-
 def stale(made: Plan, locked: LockedSet, reports: Mapping[str, Report]) -> tuple[str, ...]:
     """Return what moved since a plan was made, each as a sentence; empty if it still holds."""
     moved = []
@@ -205,56 +199,8 @@ def _exact(image: LockedImage) -> str:
     return image.name if "@" in image.name else f"{image.name}@{image.digest}"
 
 
-class _Missing:
-    """What a host lacks of a set.
-
-    Attributes:
-        platform: of the host.
-        images: that are not there.
-        layers: of each of them, those that neither the host has nor an image before it brings.
-        foreign: those of which the lock has no platform that the host runs.
-    """
-
-    def __init__(self, locked: LockedSet, host: Host, report: Report) -> None:
-        """Compare a set with the report of a host."""
-        self.report = report
-        self.platform = host.platform or report.platform
-        found, seen = present(report), {*report.layers}
-        self.images = []
-        for image in locked.images:
-            if (image.name, image.digest) in found:
-                seen.update(short(layer.diff_id) for layer in self._of(image) or ())
-            else:
-                self.images.append(image)
-        self.foreign = [image for image in self.images if self._of(image) is None]
-        self.layers: list[list[LockedLayer]] = []
-        for image in self.images:
-            self.layers.append([])
-            for layer in self._of(image) or ():
-                if short(layer.diff_id) not in seen:
-                    seen.add(short(layer.diff_id))
-                    self.layers[-1].append(layer)
-
-    @property
-    def every_layer(self) -> list[LockedLayer]:
-        """The layers of all images, each once."""
-        return [layer for layers in self.layers for layer in layers]
-
-    def _of(self, image: LockedImage) -> Sequence[LockedLayer] | None:
-        """Return the layers of an image for the host; None if the lock has none that it runs."""
-        name = _suitable(self.platform, tuple(image.platforms))
-        return None if name is None else image.platforms[name].layers
-
-
-@lru_cache(1024)
-def _suitable(platform: str, offered: tuple[str, ...]) -> str | None:
-    """Return which of the platforms offered a host runs best."""
-    at = choose(Platform.parse(platform), [Platform.parse(name) for name in offered])
-    return None if at is None else offered[at]
-
-
 def _of_host(
-    set_name: str, image_set: ImageSet, locked: LockedSet, host: Host, missing: _Missing, before: LockedSet | None
+    set_name: str, image_set: ImageSet, locked: LockedSet, host: Host, missing: Missing, before: LockedSet | None
 ) -> HostPlan:
     report, layers = missing.report, missing.every_layer
     fetch = sum(layer.size for layer in layers)
@@ -284,7 +230,7 @@ def _of_host(
     )
 
 
-def _refusal(disk: Disk, host: Host, missing: _Missing, needed: int) -> str:
+def _refusal(disk: Disk, host: Host, missing: Missing, needed: int) -> str:
     """Return why a set cannot be on a host, naming the first image that is too much, and the remedy; empty if it can.
 
     What retention will free counts for nothing: it comes after the pulls.

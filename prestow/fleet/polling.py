@@ -26,9 +26,11 @@ def poll_seconds(hosts: int) -> float:
     return max(LEAST_SECONDS, hosts / POLLS_PER_SECOND)
 
 
-def is_alive(beat: datetime | None, interval: float, now: datetime) -> bool:
+def is_alive(beat: datetime | None, interval: float, now: datetime, heard: datetime | None = None) -> bool:
     """Whether the last heartbeat is at most three of its intervals (seconds) and 15 s old.
 
-    Of a worker this says that its host is online, as Prefect itself judges; the status of queues does not.
+    Of a worker this says that its host is online, as Prefect itself judges; the status of queues does not. No heartbeat
+    arrives while the API is away, so with ``heard``, since when it answers, silence counts from then at the earliest.
     """
-    return beat is not None and (now - beat).total_seconds() <= _MISSED * interval + _MARGIN
+    known = [time for time in (beat, heard) if time is not None]
+    return bool(known) and (now - max(known)).total_seconds() <= _MISSED * interval + _MARGIN

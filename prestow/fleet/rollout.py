@@ -20,8 +20,8 @@ from prestow.fleet.waves import Wave
 
 RunState = Literal["waiting", "running", "completed", "failed", "refused", "crashed", "cancelled"]
 
-RUN_HEARTBEAT_SECONDS = 180.0
-"""Between two heartbeats of a run: Prefect's default."""
+RUN_HEARTBEAT_SECONDS = 60.0
+"""Between two heartbeats of a run, as `prestow node up` sets it: Prefect's 180 s would hold a wave for ten minutes."""
 
 _DOUBLE = "double"
 _MARKS: Mapping[str, Verdict | None] = {Verdict.OFFLINE: Verdict.OFFLINE, Verdict.SLOW: Verdict.SLOW, _DOUBLE: None}
@@ -116,7 +116,7 @@ class Judgement:
     over: bool
 
 
-def judge(
+def judge(  # noqa: PLR0913 - all that one look shows
     wave: Wave,
     runs: Iterable[Run],
     beats: Mapping[str, datetime | None],
@@ -124,6 +124,7 @@ def judge(
     rules: Rules,
     *,
     closed: bool = False,
+    heard: datetime | None = None,
 ) -> Judgement:
     """Judge a wave by what one look shows.
 
@@ -134,9 +135,10 @@ def judge(
         now: the time of the look.
         rules: how long and how often hosts are asked.
         closed: whether a later wave has begun (:func:`begun`): no run is made any more.
+        heard: since when the API answers without a break, as far as the coordinator knows (``is_alive``).
     """
     found = _by_host(wave.hosts, runs)
-    look = _Look(now, rules, closed)
+    look = _Look(now, rules, closed, heard)
     for host in wave.hosts:
         verdict = look.verdict(host, found.get(host, ()), beats)
         if verdict is not None:
@@ -186,6 +188,7 @@ class _Look:
     now: datetime
     rules: Rules
     closed: bool
+    heard: datetime | None
     verdicts: list[HostVerdict] = field(default_factory=list)
     crash: list[tuple[str, str]] = field(default_factory=list)
     cancel: list[tuple[str, str]] = field(default_factory=list)
@@ -213,7 +216,7 @@ class _Look:
     def _absence(self, host: str, beats: Mapping[str, datetime | None]) -> str:
         """Return why the host is offline, or an empty text."""
         beat = beats.get(host)
-        if is_alive(beat, self.rules.worker_interval, self.now):
+        if host in beats and is_alive(beat, self.rules.worker_interval, self.now, self.heard):
             return ""
         if host not in beats:
             return f"no worker of this host was ever seen; run `prestow node up --name {host}` on it"
@@ -230,7 +233,7 @@ class _Look:
     def _running(self, run: Run, absent: str) -> HostVerdict | None:
         decided = _MARKS.get(run.mark)
         sign = max(time for time in (run.beat, run.began, run.created) if time is not None)
-        if not is_alive(sign, self.rules.run_interval, self.now) and (absent or run.beat is not None):
+        if not is_alive(sign, self.rules.run_interval, self.now, self.heard) and (absent or run.beat is not None):
             lost = f"no sign of life from the run since {_moment(sign)}"
             if decided or absent:
                 return _against(self.crash, run, decided or Verdict.OFFLINE, lost)

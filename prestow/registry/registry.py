@@ -111,11 +111,14 @@ class RegistrySource:
         return Parts(connections, options.chunk) if large else Parts(1, descriptor.size)
 
     def reject(self, descriptor: Descriptor) -> bool:
-        """Set aside the mirrors that sent bytes of a blob; False if none did."""
+        """Set aside the mirrors that sent bytes of a blob; False if none did, or if there is no other server."""
         mirrors = [endpoint for endpoint in self._gave.pop(descriptor.digest, ()) if endpoint.is_mirror]
         for mirror in mirrors:
-            self._rejected.add(mirror.base.origin)
             self._failed(mirror, MismatchError(f"it sent other bytes than those of {descriptor.digest}"))
+        origins = {mirror.base.origin for mirror in mirrors}
+        if all(endpoint.base.origin in origins for endpoint in self._in_order("pull")):
+            return False
+        self._rejected |= origins
         return bool(mirrors)
 
     def _over_servers(

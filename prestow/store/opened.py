@@ -38,6 +38,11 @@ from prestow.snapshots.snapshotter import Info
 _LONGEST_NAME = 63
 
 
+def own_name() -> str:
+    """Return the name of this machine, as the fleet knows it, if no other was chosen."""
+    return host_name(socket.gethostname())
+
+
 def host_name(text: str) -> str:
     """Return the name of a machine as the fleet's grammar has it: small letters, digits, ``.`` and ``-``.
 
@@ -64,7 +69,7 @@ class OpenedStore:
     @property
     def host(self) -> str:
         """Name of this machine, as the fleet knows it, if no other was chosen."""
-        return host_name(socket.gethostname())
+        return own_name()
 
     @cached_property
     def content(self) -> LocalStore:

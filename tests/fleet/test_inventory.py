@@ -21,20 +21,21 @@ def never() -> Sequence[str]:
     raise AssertionError("the pool is asked although no host comes from there")
 
 
-def test_hosts_of_all_lists_are_sorted_by_name() -> None:
+def test_hosts_of_all_lists_stand_in_the_order_of_the_file() -> None:
     file = FleetFile(hosts=(Host(name="m"), HostsFile(file="z"), HostsCommand(command=("a", "-x"))), sets=SETS)
 
-    assert [host.name for host in combine(file, read, never)] == ["a", "m", "z"]
+    assert [host.name for host in combine(file, read, never)] == ["m", "z", "a"]
 
 
 def test_workers_add_hosts_that_are_not_listed() -> None:
     file = FleetFile(hosts=(WORKERS, Host(name="gpu-01", labels={"role": "gpu"})), sets=SETS)
 
-    found = combine(file, read, lambda: ["gpu-02", "gpu-01", "ProcessWorker 5fb1"])
+    found = combine(file, read, lambda: {"gpu-03", "gpu-02", "gpu-01", "ProcessWorker 5fb1"})
 
     assert found == (
         Host(name="gpu-01", labels={"role": "gpu"}),
         Host(name="gpu-02", labels={"from": "pool"}, platform="linux/arm64"),
+        Host(name="gpu-03", labels={"from": "pool"}, platform="linux/arm64"),
     )
 
 

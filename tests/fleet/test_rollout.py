@@ -31,9 +31,13 @@ def run(state: RunState, attempt: int = 1, message: str = "", name: str = "a", *
 
 
 def look(
-    *runs: Run, beats: dict[str, datetime | None] = ONLINE, rules: Rules = RULES, closed: bool = False
+    *runs: Run,
+    beats: dict[str, datetime | None] = ONLINE,
+    rules: Rules = RULES,
+    closed: bool = False,
+    heard: int | None = None,
 ) -> Judgement:
-    return judge(WAVE, runs, beats, at(NOW), rules, closed=closed)
+    return judge(WAVE, runs, beats, at(NOW), rules, closed=closed, heard=None if heard is None else at(heard))
 
 
 def only(judgement: Judgement) -> HostVerdict:
@@ -60,6 +64,18 @@ def test_no_run_is_made_for_a_host_that_is_offline(beats: dict[str, datetime | N
     assert judgement == Judgement((HostVerdict("gpu-1", Verdict.OFFLINE, cause, 0, None),), (), (), (), over=True)
 
 
+def test_silence_counts_from_when_the_api_answers_again() -> None:
+    running = run("running", began=NOW - 900, beat=NOW - 800)
+
+    assert look(beats=AWAY, heard=NOW - 105).release == (("gpu-1", 1),)
+    assert only(look(beats=AWAY, heard=NOW - 106)).verdict == "offline"
+    assert look(run("waiting"), beats=AWAY, heard=NOW - 105) == Judgement((), (), (), (), over=False)
+    for beats in (AWAY, ONLINE):
+        assert look(running, beats=beats, heard=NOW - 195) == Judgement((), (), (), (), over=False)
+        assert look(running, beats=beats, heard=NOW - 196).crash
+    assert only(look(beats={}, heard=NOW)).verdict == "offline"  # no worker of this host was ever seen
+
+
 def test_a_waiting_run_of_a_silent_host_is_cancelled_and_the_next_look_knows_why() -> None:
     judgement = look(run("waiting"), beats=AWAY)
     [(name, message)] = judgement.cancel
@@ -71,11 +87,11 @@ def test_a_waiting_run_of_a_silent_host_is_cancelled_and_the_next_look_knows_why
 
 
 def test_a_run_of_a_host_that_died_is_crashed_only_when_it_shows_no_sign_of_life_either() -> None:
-    alive = [run("running", beat=NOW - 555), run("running", began=NOW - 555), run("running", began=NOW - 900, beat=NOW)]
-    dead = look(run("running", began=NOW - 900, beat=NOW - 556), beats=AWAY)
+    alive = [run("running", beat=NOW - 195), run("running", began=NOW - 195), run("running", began=NOW - 900, beat=NOW)]
+    dead = look(run("running", began=NOW - 900, beat=NOW - 196), beats=AWAY)
 
     assert [look(each, beats=AWAY) for each in alive] == [Judgement((), (), (), (), over=False)] * 3
-    assert dead.crash == (("a", "offline: no sign of life from the run since 2026-01-01 02:37:24 UTC"),)
+    assert dead.crash == (("a", "offline: no sign of life from the run since 2026-01-01 02:43:24 UTC"),)
     assert only(dead).verdict == "offline"
     assert not dead.over
     assert only(look(run("crashed", message=dead.crash[0][1]), beats=AWAY)).verdict == "offline"
@@ -174,13 +190,17 @@ def test_a_host_cannot_pass_a_failure_off_as_its_absence() -> None:
 
 
 def test_of_two_runs_of_one_attempt_the_older_counts_and_the_other_is_cancelled() -> None:
-    older, younger = run("waiting", created=NOW - 50), run("running", name="b", created=NOW - 40)
+    older, younger = run("waiting", name="z", created=NOW - 50), run("running", name="b", created=NOW - 40)
 
     assert look(younger, older).cancel == (("b", "double: another run of gpu-1 counts"),)
     assert look(replace(older, state="failed"), replace(younger, state="cancelled", message="double: x")).release == (
         ("gpu-1", 2),
     )
     assert look(older, replace(younger, message="double: it ends")).cancel == (), "it is being cancelled already"
+
+
+def test_a_run_that_was_cancelled_as_a_double_does_not_count_though_it_is_older() -> None:
+    assert only(look(run("cancelled", message="double: x"), run("refused", name="b"))).verdict == "refused"
 
 
 def test_an_attempt_of_which_all_runs_were_cancelled_as_doubles_is_tried_again() -> None:

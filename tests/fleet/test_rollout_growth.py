@@ -99,7 +99,7 @@ def test_nothing_stays_of_a_look() -> None:
 
     tracemalloc.start()
     try:
-        first = after(150)  # Python's own caches are warm then
-        assert after(150) - first < 2048, "bytes"
+        first = after(50)
+        assert after(100) - first < 65536, "bytes; a single object of each host and look would be 500,000"
     finally:
         tracemalloc.stop()

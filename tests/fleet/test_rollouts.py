@@ -18,7 +18,7 @@ from tests.fleet.world import LIVE, NEVER, Ending, Faults, Host, Result, World, 
 
 TIMEOUT = 600
 ENDINGS: list[Ending] = ["completed", "completed", "failed", "crashed", "refused"]
-LAWS = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+LAWS = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 STEADY = st.one_of(  # what comes of these does not depend on when a coordinator looks
     st.builds(Host, st.lists(st.sampled_from(ENDINGS), min_size=1, max_size=4).map(tuple), st.sampled_from([30, 300])),

@@ -12,9 +12,9 @@ from random import Random
 from typing import Literal
 
 from prestow.fleet.file import Rollout
-from prestow.fleet.rollout import Judgement, Rules, Run, begun, judge
+from prestow.fleet.rollout import RUN_HEARTBEAT_SECONDS, Judgement, Rules, Run, begun, judge
 from prestow.fleet.verdict import HostVerdict, Stop, skip, stop_after
-from prestow.fleet.waves import waves
+from prestow.fleet.waves import Wave, waves
 
 TICK = 15
 NEVER = 10**9
@@ -161,7 +161,7 @@ class World:
             self.processes.pop(name)
         elif self.now >= end:
             self._end(name, run, ending, "" if ending == "completed" else f"it {ending}")
-        elif self.now % 180 == 0:
+        elif self.now % RUN_HEARTBEAT_SECONDS == 0:
             self.change(run, beat=at(self.now))
 
     def _end(self, name: str, run: Run, state: str, message: str) -> None:
@@ -254,25 +254,30 @@ def coordinate(world: World, rollout: Rollout, rules: Rules, result: Result, hol
     """Do what the flow does, from the beginning or from where a killed one was: it knows nothing but the world."""
     names = list(rules.first or world.hosts)
     planned = waves(names, rollout)
-    current = max(1, begun(planned, world.look()[0], rules))
+    last = begun(planned, world.look()[0], rules)
+    verdicts: tuple[HostVerdict, ...] = ()
+    for wave in planned:
+        if wave.number > max(last, 1):
+            world.advance(hold)
+            result.begins.append((wave.number, verdicts))
+        result.ends[wave.number] = _finished(world, wave, rules, closed=wave.number < last)
+        verdicts += result.ends[wave.number]
+        result.stop = stop_after(verdicts, names, rollout)
+        if result.stop:
+            break
+    rest = set(names) - {each.host for each in verdicts}
+    result.verdicts = (*verdicts, *skip([name for name in names if name in rest], "the rollout stopped before"))
+
+
+def _finished(world: World, wave: Wave, rules: Rules, *, closed: bool) -> tuple[HostVerdict, ...]:
+    """Bring a wave to its end."""
     while True:
         runs, beats = world.look()
-        judgement = judge(planned[current - 1], runs, beats, at(world.now), rules)
+        judgement = judge(wave, runs, beats, at(world.now), rules, closed=closed)
         world.act(judgement)
-        if not judgement.over:
-            world.advance(TICK)
-            continue
-        before = [judge(wave, runs, beats, at(world.now), rules, closed=True) for wave in planned[: current - 1]]
-        verdicts = tuple(each for one in [*before, judgement] for each in one.verdicts)
-        result.ends[current] = judgement.verdicts
-        result.stop = stop_after(verdicts, names, rollout)
-        if result.stop or current == len(planned):
-            rest = [host for wave in planned[current:] for host in wave.hosts]
-            result.verdicts = (*verdicts, *skip(rest, "the rollout stopped before"))
-            return
-        world.advance(hold)
-        current += 1
-        result.begins.append((current, verdicts))
+        if judgement.over:
+            return judgement.verdicts
+        world.advance(TICK)
 
 
 def rolled_out(world: World, rollout: Rollout, rules: Rules, hold: int = 0) -> Result:

@@ -28,7 +28,7 @@ from tests.registries import DockerRegistry
 from tests.wheels import ROOT, Installed
 from tests.workers import Worker, without_prefect, worker
 
-NAMES = ("bundle/bundle", "fsck/fsck", "prepull/prepull", "prune/prune", "pull/pull", "run/run")
+NAMES = ("bundle/bundle", "fleet/fleet", "fsck/fsck", "prepull/prepull", "prune/prune", "pull/pull", "run/run")
 LAYER_EVENTS = ["prestow.layer-fetched", "prestow.layer-stored", "prestow.layer-applied"] * 3
 
 

@@ -13,14 +13,14 @@ from prefect.client.schemas.objects import FlowRun
 from flows.fleet import fleet
 from flows.forms.results import RolledOut
 from flows.local_server.ensure import Server
-from flows.rollout import tags
+from flows.rollout import runs, tags
 from flows.rollout.coordinating import RolloutError
 from flows.rollout.identity import latest
 from prestow.errors import NotFoundError, PreconditionError
 from prestow.fleet.lock import Lock, lock_path
 from tests.fleet_files import locked_set, write_fleet
 from tests.prefect_records import until
-from tests.simulated_hosts import done, fails, fails_once, living, refuses, runs_of
+from tests.simulated_hosts import beat, done, fails, fails_once, living, refuses, runs_of
 
 _QUICK = {"waves": [1, "50%"], "retries": 1}
 
@@ -57,6 +57,14 @@ def form_of(client: SyncPrefectClient, held: FlowRun) -> str:
     keys = held.state.state_details.run_input_keyset
     assert keys is not None
     return str(client.read_flow_run_input(held.id, keys["description"]))
+
+
+def make_left_over(client: SyncPrefectClient, name: str, host: str) -> None:
+    """Make a run of an older generation, which waits in its host's queue."""
+    deployment = client.read_deployment_by_name("prepull/prepull").id
+    labels = [*tags.of_coordinator(name, 1, "0123456789ab"), *tags.of_host(host, 1)]
+    images = ["registry.example/team/app@sha256:" + "0" * 64]
+    runs.make(client, deployment, [runs.Wanted(host, "left over", f"left {name}", labels, {"images": images})], None)
 
 
 def test_every_host_gets_one_run_wave_after_wave(tmp_path: Path, name: str, hosts: list[str], home: str) -> None:
@@ -234,6 +242,23 @@ def test_a_second_rollout_of_a_set_that_is_under_way_is_refused(
     person.join()
 
     assert f"a rollout of {name} is in progress, in state Paused" in refused[0]
+
+
+@pytest.mark.long
+def test_what_an_earlier_rollout_left_in_queues_is_cancelled(
+    tmp_path: Path, name: str, hosts: list[str], home: str
+) -> None:
+    file = write_fleet(tmp_path, hosts[:1], name)
+    beat(*hosts)
+    with get_client(sync_client=True) as client:
+        make_left_over(client, name, hosts[0])
+
+    with living(name, {hosts[0]: done}, skip="left"):
+        result = fleet(name, str(file), home=home)
+
+    assert result.end == "complete"
+    states = {run.name: run.state_name for run in runs_of(name)}
+    assert states == {"left over": "Cancelled", f"prepull {hosts[0]} · 2 images": "Completed"}
 
 
 @pytest.mark.long

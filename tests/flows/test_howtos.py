@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.local_server.ensure import ensure, environment, stop
+from flows.local_server.ensure import Server, ensure, environment, stop
+from flows.rollout.identity import latest
 from tests.image_factory import put_image, tag
-from tests.prefect_records import until
+from tests.prefect_records import client, until
 from tests.registries import DockerRegistry
 from tests.tar_builder import Tar
 from tests.workers import without_prefect
@@ -34,14 +35,15 @@ class Desk:
 
     folder: Path
     env: Mapping[str, str]
-    registry: str
+    registry: DockerRegistry
+    server: Server
     around: ExitStack
     said: list[str] = field(default_factory=list)
 
     def follow(self, document: str, answer: Callable[[], object] | None = None) -> None:
         """Do what a how-to says; ``answer`` is what a person does in the UI while `prestow fleet apply` waits."""
         for kind, text in _BLOCK.findall((_DOCS / document).read_text("utf-8")):
-            shown = text.replace("registry.example", self.registry)
+            shown = text.replace("registry.example", self.registry.domain)
             if kind == "yaml" and "sets:" in shown:
                 assert yaml.safe_load(shown)
                 (self.folder / "fleet.yaml").write_text(shown)
@@ -94,24 +96,24 @@ def desk(tmp_path: Path, docker_registry: DockerRegistry) -> Iterator[Desk]:
     push(tmp_path, docker_registry, "app:1.4", "one")
     push(tmp_path, docker_registry, "app:1", "one")
     push(tmp_path, docker_registry, "tool:2", "two")
-    with serving(tmp_path / "server") as api, ExitStack() as around:
+    with serving(tmp_path / "server") as server, ExitStack() as around:
         env = {
             **without_prefect(),
-            **api,
+            **environment(server),
             "PYTHONPATH": os.fspath(Path(__file__).parents[2]),
             "PRESTOW_HOME": str(tmp_path / "desk"),
             "PRESTOW_DEPLOYED_FLEETS": json.dumps([str(tmp_path)]),
             "PRESTOW_DEPLOYED_HOMES": json.dumps([str(tmp_path)]),
         }
-        yield Desk(tmp_path, env, docker_registry.domain, around)
+        yield Desk(tmp_path, env, docker_registry, server, around)
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[Mapping[str, str]]:
-    """Run a server, and give the variables that name it."""
+def serving(home: Path) -> Iterator[Server]:
+    """Run a server."""
     home.mkdir(mode=0o700)
     try:
-        yield environment(ensure(home))
+        yield ensure(home)
     finally:
         stop(home)
 
@@ -123,8 +125,42 @@ def push(folder: Path, registry: DockerRegistry, name: str, content: str) -> Non
     registry.push(layout, "it", f"team/{name}")
 
 
+def converged(desk: Desk) -> tuple[int, dict[str, str]]:
+    """Return what `prestow fleet status` says: the generation, and the state of each host."""
+    document = json.loads(desk.type("prestow fleet status --json"))
+    desk.said.pop()
+    return document["generation"], {host["host"]: host["state"] for host in document["hosts"]}
+
+
 def test_the_first_fleet_comes_up_and_converges(desk: Desk) -> None:
     desk.follow("your-first-fleet.md")
 
-    status = json.loads(desk.type("prestow fleet status --json"))
-    assert {host["host"]: host["state"] for host in status["hosts"]} == dict.fromkeys(_HOSTS, "ready")
+    assert converged(desk) == (1, dict.fromkeys(_HOSTS, "ready"))
+
+    push(desk.folder, desk.registry, "app:1.5", "a newer one")
+    for line in ("prestow fleet lock --update", "prestow fleet apply"):
+        desk.type(line)
+    assert converged(desk) == (2, dict.fromkeys(_HOSTS, "ready"))
+
+    desk.follow("roll-back.md")
+    held, back, released, forth = desk.said[-4:]
+    assert "generation 1 holds" in held
+    assert "generation 1: all 2 hosts have all images" in back
+    assert "generation 2 is held back" in back
+    assert "the lock decides again" in released
+    assert "generation 2: all 2 hosts have all images" in forth
+    assert converged(desk) == (2, dict.fromkeys(_HOSTS, "ready"))
+
+
+def test_a_wave_waits_for_a_person(desk: Desk) -> None:
+    for line in ("prestow deploy", "prestow node up --name gpu-01"):
+        desk.type(line)
+
+    def approve() -> None:
+        with client(desk.server) as api:
+            held = until(lambda: [run for run in latest(api, "nightly") if run.state_name == "Paused"], 1, "a hold")[0]
+            api.resume_flow_run(held.id, run_input={"decision": "approve"})
+
+    desk.follow("roll-out-with-approval.md", approve)
+
+    assert converged(desk) == (1, dict.fromkeys(_HOSTS, "ready"))

@@ -203,6 +203,21 @@ def test_wrong_bytes_of_the_registry_itself_are_an_error(
         verify(content, blob)
 
 
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_wrong_bytes_of_the_only_server_are_an_error_each_time_though_it_is_another_one_than_the_registry(
+    fault_registry: FaultRegistry, content: LocalStore, health: Health, blob: Descriptor, tmp_path: Path, attempts: int
+) -> None:
+    options = write_hosts(tmp_path / "hosts", "registry.example", f'server = "{fault_registry.url}"')
+    fault_registry.on("/blobs/", Fault(body=b"x" * len(BYTES)))
+
+    with Sources(options, health=health) as sources:
+        source = sources.open(Reference.parse("registry.example/team/app:demo"))
+        for _ in range(attempts):
+            fetch_blob(source, content, blob)
+            with pytest.raises(MismatchError, match=f"expected digest {blob.digest}, found"):
+                verify(content, blob)
+
+
 def test_where_the_registry_gives_no_answer_a_mirror_that_is_set_aside_is_asked(
     fault_registry: FaultRegistry, mirror: FaultRegistry, connect: Connect, health: Health
 ) -> None:

@@ -18,11 +18,12 @@ from prestow.errors import (
 from prestow.oci.document import MAX_DOCUMENT
 from prestow.reference import Reference
 from prestow.registry import tags as module
+from prestow.registry.credentials import Credential, Credentials
 from prestow.registry.health import Health
 from prestow.registry.hosts import Options
 from prestow.registry.source import Sources
 from tests.hosts_files import mirrored
-from tests.registries import Access, DockerRegistry, Fault, FaultRegistry
+from tests.registries import PASSWORD, USER, Access, DockerRegistry, Fault, FaultRegistry
 
 LIST = "/tags/list"
 
@@ -151,6 +152,16 @@ def test_a_challenge_is_answered_with_a_token_for_the_repository(fault_registry:
 
     assert fault_registry.requests("/token")[0].query["scope"] == "repository:team/app:pull"
     assert fault_registry.requests(LIST)[-1].headers["Authorization"].startswith("Bearer ")
+
+
+def test_a_login_is_used(fault_registry: FaultRegistry) -> None:
+    fault_registry.access = Access(None)
+    login = Credentials(lambda *_: Credential(USER, PASSWORD))
+
+    with Sources(Options(), credentials=login) as sources, pytest.raises(NotFoundError):
+        sources.tags(Reference.parse(f"{fault_registry.domain}/team/app"))
+
+    assert fault_registry.seen[-1].headers["Authorization"].startswith("Basic ")
 
 
 def test_a_registry_that_wants_a_login_says_so(fault_registry: FaultRegistry) -> None:

@@ -35,7 +35,8 @@ def test_the_verbs_are_those_that_scripts_rely_on() -> None:
         ("containers", "rm"), ("containers", "stop"), ("server", "status"), ("server", "env"), ("server", "stop"),
         ("server", "open"), ("server", "start"),
         ("warm", "status"), ("warm", "stop"), ("node", "up"), ("node", "report"), ("node", "status"),
-        ("fleet", "lock"), ("fleet", "hosts"), ("fleet", "schema"),
+        ("fleet", "lock"), ("fleet", "plan"), ("fleet", "apply"), ("fleet", "status"), ("fleet", "rollback"),
+        ("fleet", "release"), ("fleet", "hosts"), ("fleet", "schema"),
     }  # fmt: skip
 
 

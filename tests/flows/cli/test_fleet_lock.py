@@ -5,18 +5,23 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
 
 from flows.cli.main import main
+from flows.rollout.workers import COORDINATOR, POOL
 from prestow.fleet.document import read
 from prestow.fleet.lock import Lock
 from prestow.platforms import host
 from prestow.store.node import open_node
-from tests.flows.cli.conftest import PROJECT, Done, Prestow
+from tests.flows.cli.conftest import PROJECT, Called, Done, Prestow
 from tests.image_factory import write_image
 from tests.registries import DockerRegistry, Fault, FaultRegistry
 from tests.tar_builder import Tar
@@ -302,7 +307,7 @@ def test_hosts_are_listed_with_the_sets_that_select_them(fleet: Fleet, tmp_path:
     )
 
     assert fleet("hosts").out.splitlines()[1:] == [
-        "a     -         linux/arm64  all", "b     role=gpu  -            all, gpu"
+        "b     role=gpu  -            all, gpu", "a     -         linux/arm64  all"
     ]  # fmt: skip
     assert fleet("hosts", "gpu", "--json").document == [
         {"name": "b", "labels": {"role": "gpu"}, "platform": None, "sets": ["all", "gpu"]}
@@ -310,6 +315,24 @@ def test_hosts_are_listed_with_the_sets_that_select_them(fleet: Fleet, tmp_path:
     assert (fleet("hosts", "bogus").status, fleet("hosts", "bogus").err) == (
         3, "prestow: image set bogus: the fleet file has none of that name; it has all, gpu\n"
     )  # fmt: skip
+
+
+def test_workers_of_the_pool_are_hosts(called: Called, fault_registry: FaultRegistry, tmp_path: Path) -> None:
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+    with get_client(sync_client=True) as client:
+        for worker in ("lock-01", "lock-02", COORDINATOR):
+            beat = {"name": worker, "heartbeat_interval_seconds": 30}
+            client._client.post(f"/work_pools/{POOL}/workers/heartbeat", json=beat).raise_for_status()
+    workers = "{workers: true, labels: {from: pool}, platform: linux/amd64}, {name: lock-02, platform: linux/arm64}"
+    write(tmp_path, [f"{fault_registry.own}/app:demo"], workers, hosts={"names": ["lock-*", COORDINATOR]})
+    file = f"--file={tmp_path / 'fleet.yaml'}"
+
+    hosts = called("fleet", "hosts", "nightly", file, "--json").document
+    assert called("fleet", "lock", file).status == 0
+
+    assert [(each["name"], each["labels"]) for each in hosts] == [("lock-02", {}), ("lock-01", {"from": "pool"})]
+    assert set(locked(tmp_path).sets["nightly"].images[0].platforms) == {"linux/amd64", "linux/arm64"}
 
 
 @pytest.mark.parametrize("line", ["lock", "hosts", "lock --check"])

@@ -284,6 +284,18 @@ def test_a_host_that_cannot_pull_is_refused_with_what_is_wrong(called: Called, h
     assert "`prestow doctor`" in done.err
 
 
+@LONG
+def test_a_host_whose_disk_is_full_comes_up_and_reports_that(pool: None, prestow: Prestow) -> None:
+    with up(prestow, "node-i", env={"PRESTOW_MIN_FREE_BYTES": str(1 << 60)}) as node:
+        node.says("takes the runs of its queue")
+
+        report = last_report("node-i")
+
+    assert "disk: " in node.log.read_text()
+    assert report is not None
+    assert report.free_bytes == 0
+
+
 def test_a_report_is_made_once_and_shown(called: Called, monkeypatch: pytest.MonkeyPatch, pool: None) -> None:
     monkeypatch.setenv("PRESTOW_NODE_NAME", "node-h")
 

@@ -37,7 +37,7 @@ def test_a_file_beside_the_fleet_file_is_read(read: Read, tmp_path: Path) -> Non
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/hosts.yaml").write_text("- {name: b, labels: {x: y}}\n- {name: a}\n")
 
-    assert names(read("{file: lists/hosts.yaml}")) == ["a", "b"]
+    assert names(read("{file: lists/hosts.yaml}")) == ["b", "a"]
 
 
 def test_a_command_prints_yaml_or_json(read: Read) -> None:

@@ -11,7 +11,7 @@ from prefect.states import Cancelling, Completed, Pending, Running, Scheduled
 
 from flows.deploying import deploy
 from flows.forms.host_page import host_page
-from flows.rollout.joining import check_name, crash_runs_of, make_queue, poll_seconds
+from flows.rollout.joining import check_name, crash_runs_of, make_queue
 from flows.rollout.reporting import artifact_key
 from flows.rollout.stock import take_stock
 from flows.rollout.workers import POOL
@@ -32,10 +32,6 @@ def node(pool: None, home: str, request: pytest.FixtureRequest, monkeypatch: pyt
     """A host with a name of its own."""
     monkeypatch.setenv("PRESTOW_NODE_NAME", request.node.name.replace("_", "-")[:40].strip("-"))
     return open_node(home)
-
-
-def test_polls_are_ten_seconds_apart_and_more_in_a_large_fleet() -> None:
-    assert [poll_seconds(hosts) for hosts in (1, 150, 151, 1500)] == [10, 10, 151 / 15, 100]
 
 
 @pytest.mark.usefixtures("pool")

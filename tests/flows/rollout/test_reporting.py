@@ -235,8 +235,8 @@ def test_the_page_ends_with_the_report_whatever_is_in_it() -> None:
     above = page.partition("```json")[0].splitlines()
     assert "# Host `gpu-01`" in above
     assert any("10.0 GiB of 100.0 GiB" in line and "3.5 MiB/s" in line for line in above)
-    assert any(line.startswith(r"| `` a`\|b](http://evil)<b> `` |") and "12:00 UTC | 3 B |" in line for line in above)
-    assert r"| `x` | ```` ```\n# no \| heading ```` | 2026-10-05 12:00 UTC |" in above
+    assert any(line.startswith(r"| `` a`\x7cb](http://evil)<b> `` |") and "12:00 UTC | 3 B |" in line for line in above)
+    assert r"| `x` | ```` ```\n# no \x7c heading ```` | 2026-10-05 12:00 UTC |" in above
 
 
 def test_a_page_without_a_report_is_an_error() -> None:
