@@ -103,6 +103,10 @@ class FleetHost:
         which = ["--coordinator"] if self.name == "coordinator" else ["--name", self.name]
         self.machine.start(self.folder / "log", *PRESTOW, "node", "up", *which, environment=self.environment)
 
+    def typed(self, *words: str) -> "CompletedProcess[str]":
+        """Run a verb there, as a person types it."""
+        return self.machine.run(*PRESTOW, *words, environment=self.environment)
+
     def mirrors(self, domain: str, server: str, *mirrors: str, rate: int | None = None) -> None:
         """Write the hosts file of a registry: who answers for it, what is asked before, and bytes per second."""
         hosts = self.folder / "certs.d" / domain / "hosts.toml"
@@ -170,7 +174,7 @@ class Fleet:
 
     def typed(self, *words: str) -> CompletedProcess[str]:
         """Run a verb at the desk, as a person types it."""
-        return self.desk.machine.run(*PRESTOW, *words, environment=self.desk.environment)
+        return self.desk.typed(*words)
 
     def told(self, *words: str, status: int = 0) -> Any:
         """Run a verb at the desk with ``--json``, check its exit status, and return the document."""

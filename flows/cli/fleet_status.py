@@ -30,17 +30,20 @@ def add(parts: Verbs, common: Parser) -> None:
 def show(args: argparse.Namespace) -> int:
     """Show the status."""
     from prestow.errors import NotFoundError, printable
+    from prestow.fleet.plan import plan
+    from prestow.fleet.polling import HEARTBEAT_SECONDS, absence
     from prestow.fleet.status import status
 
-    chosen = choose(args)
+    chosen, workers = choose(args), {}
     with connection(args):
+        from contextlib import suppress
         from datetime import UTC, datetime
 
         from prefect import get_client
 
         from flows.rollout.applied import applied
         from flows.rollout.reports import read_reports
-        from flows.rollout.workers import names
+        from flows.rollout.workers import beats, names
 
         with get_client(sync_client=True) as client:
             found = applied(client, chosen.path, chosen.name, chosen.set)
@@ -54,9 +57,14 @@ def show(args: argparse.Namespace) -> int:
                 )
             now = datetime.now(UTC)
             reports = read_reports(client, hosts, now)
+        with suppress(NotFoundError):  # without the pool there are no workers
+            workers = {name: beat.at for name, beat in beats().items()}
     for warning in reports.warnings:
         say(f"prestow: {warning}")
-    made = status(chosen.name, found.locked, hosts, reports.of, now, found.hold)
+    planned = plan(chosen.name, chosen.set, found.locked, hosts, reports.of, now, None)
+    why = {host.host: host.reason for host in planned.of_state("refused")}
+    why |= {host.name: gone for host in hosts if (gone := absence(host.name, workers, HEARTBEAT_SECONDS, now))}
+    made = status(chosen.name, found.locked, hosts, reports.of, now, found.hold).explained(why)
     document = made.model_dump(mode="json") | {"converged": made.has_converged, "held_back": found.held_back}
     text = _of_host(made, made.hosts[0]) if args.host is not None else _of_set(made, found.held_back)
     emit(document, text, as_json=args.json)

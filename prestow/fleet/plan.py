@@ -245,7 +245,7 @@ def _refusal(disk: Disk, host: Host, missing: Missing, needed: int) -> str:
     return (
         f"{printable(first.name)} does not fit, {size(needed + floor - free)} missing: all images take {size(needed)} "
         f"more, {size(free)} are free, {size(floor)} must stay free; "
-        f"run `prestow prune` on {host.name}, or exclude it from the set"
+        f"run `prestow prune` and `prestow node report` on {host.name}, or exclude it from the set"
     )
 
 

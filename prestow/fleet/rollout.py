@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 from prestow.errors import printable
 from prestow.fleet.file import Host, Rollout
-from prestow.fleet.polling import HEARTBEAT_SECONDS, is_alive
+from prestow.fleet.polling import HEARTBEAT_SECONDS, absence, is_alive
 from prestow.fleet.verdict import HostVerdict, Verdict
 from prestow.fleet.waves import Wave
 
@@ -201,7 +201,7 @@ class _Look:
         for other in runs:
             if other is not run and other.state in _LIVE and other.mark != _DOUBLE:
                 self.cancel.append((other.id, f"{_DOUBLE}: another run of {host} counts"))
-        absent = self._absence(host, beats)
+        absent = absence(host, beats, self.rules.worker_interval, self.now, self.heard)
         if run is None:
             if absent or self.closed:
                 return HostVerdict(host, Verdict.OFFLINE, absent or _AWAY, first - 1, None)
@@ -212,15 +212,6 @@ class _Look:
         if run.state == "running":
             return self._running(run, absent)
         return self._ended(run, absent)
-
-    def _absence(self, host: str, beats: Mapping[str, datetime | None]) -> str:
-        """Return why the host is offline, or an empty text."""
-        beat = beats.get(host)
-        if host in beats and is_alive(beat, self.rules.worker_interval, self.now, self.heard):
-            return ""
-        if host not in beats:
-            return f"no worker of this host was ever seen; run `prestow node up --name {host}` on it"
-        return "its worker has been silent" + (f" since {_moment(beat)}" if beat else "")
 
     def _waiting(self, run: Run, absent: str) -> HostVerdict | None:
         waited, grace = self._since(run.created), self.rules.grace

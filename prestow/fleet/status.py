@@ -103,9 +103,22 @@ class Status(Document):
         """The hosts that are not ready."""
         return tuple(host for host in self.hosts if host.state != "ready")
 
+    def explained(self, why: Mapping[str, str]) -> "Status":
+        """Return it with causes, "cause; remedy", of hosts that lack images for more reasons than their reports say."""
+        hosts = tuple(
+            _because(host, why[host.host]) if host.state == "missing" and host.host in why else host
+            for host in self.hosts
+        )
+        return self.model_copy(update={"hosts": hosts})
+
     def count(self, state: str) -> int:
         """Return how many hosts are in a state."""
         return sum(host.state == state for host in self.hosts)
+
+
+def _because(host: HostStatus, why: str) -> HostStatus:
+    cause, _, remedy = why.partition("; ")
+    return host.model_copy(update={"cause": f"{host.cause}: {cause}", "remedy": remedy})
 
 
 def status(

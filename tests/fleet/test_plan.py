@@ -188,7 +188,7 @@ def test_a_refusal_names_host_image_missing_bytes_and_the_remedy() -> None:
     assert refused.state == "refused"
     assert refused.reason == (
         "r.io/db:2 does not fit, 6.0 GiB missing: all images take 24.0 GiB more, 20.0 GiB are free, 2.0 GiB must stay "
-        "free; run `prestow prune` on gpu-000, or exclude it from the set"
+        "free; run `prestow prune` and `prestow node report` on gpu-000, or exclude it from the set"
     )
 
 

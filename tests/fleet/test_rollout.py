@@ -18,6 +18,7 @@ NOW = 10_000
 WAVE = Wave(1, 1, ("gpu-1",))
 RULES = Rules(timeout=1000, retries=1)
 AWAY = {"gpu-1": at(NOW - 600)}
+SILENT = "its worker has been silent since 2026-01-01 02:36:40 UTC"
 ONLINE = {"gpu-1": at(NOW - 10)}
 
 
@@ -53,8 +54,8 @@ def test_a_host_without_a_run_gets_the_first_attempt() -> None:
     ("beats", "cause"),
     [
         ({}, "no worker of this host was ever seen; run `prestow node up --name gpu-1` on it"),
-        ({"gpu-1": None}, "its worker has been silent"),
-        (AWAY, "its worker has been silent since 2026-01-01 02:36:40 UTC"),
+        ({"gpu-1": None}, "its worker has been silent; run `prestow node up --name gpu-1` on it"),
+        (AWAY, f"{SILENT}; run `prestow node up --name gpu-1` on it"),
     ],
     ids=["never seen", "without a heartbeat", "silent"],
 )
@@ -150,7 +151,7 @@ def test_a_host_that_went_away_before_its_next_attempt_is_offline_and_not_failed
         assert only(judgement).verdict == "offline"
         assert judgement.over
     assert only(look(run("failed", message="no route"), beats=AWAY)).cause == (
-        "its worker has been silent since 2026-01-01 02:36:40 UTC; attempt 1: no route"
+        f"{SILENT}; run `prestow node up --name gpu-1` on it; attempt 1: no route"
     )
 
 

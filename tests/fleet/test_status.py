@@ -36,6 +36,16 @@ def test_a_fleet_has_converged_when_every_host_has_every_image() -> None:
     assert not status("nightly", BOTH, hosts(2), {**full, "gpu-001": report("gpu-001", [APP])}, NOW).has_converged
 
 
+def test_what_else_is_known_of_a_host_that_lacks_images_is_said_with_its_remedy() -> None:
+    reports = {"gpu-000": report("gpu-000", [DB]), "gpu-001": report("gpu-001", BOTH.images)}
+    found = status("nightly", BOTH, hosts(3), reports, NOW)
+
+    told = found.explained(dict.fromkeys(reports, "its worker is silent; run it"))
+
+    assert (told.hosts[0].cause, told.hosts[0].remedy) == ("lacks r.io/app:1: its worker is silent", "run it")
+    assert told.hosts[1:] == found.hosts[1:]
+
+
 @pytest.mark.parametrize(
     ("reported", "cell"),
     [

@@ -102,7 +102,7 @@ def test_a_host_that_has_too_little_space_is_refused_by_status_and_reason(fleet:
 
     assert done.status == 21
     assert f"{fleet.hosts[0].name}: r.io/db:2 does not fit, 1.5 GiB missing" in done.out
-    assert f"run `prestow prune` on {fleet.hosts[0].name}, or exclude it from the set" in done.out
+    assert f"run `prestow prune` and `prestow node report` on {fleet.hosts[0].name}, or exclude it from the set" in done.out
 
 
 def test_a_saved_plan_is_shown_again_and_only_warns_when_it_is_stale(
@@ -201,6 +201,7 @@ def test_a_host_can_be_shown_alone(fleet: Fleet, called: Called) -> None:
     assert done.status == 22
     assert [line.split()[-1] for line in done.out.splitlines() if line.startswith("r.io/")] == ["present", "absent"]
     assert fleet.hosts[0].name not in done.out
+    assert "lacks r.io/db:2: no worker of this host was ever seen; run `prestow node up --name" in done.out
     missing = called("fleet", "status", "--host", "nosuch")
     assert missing.status == 3
     assert f"run `prestow fleet hosts {fleet.name}`" in missing.err
