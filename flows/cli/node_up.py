@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
         UnavailableError: a worker of this store runs already, or the worker ended by itself.
     """
     environment, ended = dict(os.environ), threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     with ExitStack() as around:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            around.callback(signal.signal, number, signal.signal(number, lambda *_: ended.set()))
         node = None if args.coordinator else _checked(args, around)
         api = _connected(args, ended, around)
         if api is not None:

@@ -274,6 +274,7 @@ def test_the_coordinator_takes_the_runs_of_its_queue_and_needs_no_store(pool: No
 
 
 def test_a_host_that_cannot_pull_is_refused_with_what_is_wrong(called: Called, home: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     home.mkdir()
     (home / "store.json").write_text("not a store")
 
@@ -282,6 +283,7 @@ def test_a_host_that_cannot_pull_is_refused_with_what_is_wrong(called: Called, h
     assert done.status == 6
     assert "this host cannot pull: store: " in done.err
     assert "`prestow doctor`" in done.err
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @LONG
