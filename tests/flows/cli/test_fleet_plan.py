@@ -102,7 +102,10 @@ def test_a_host_that_has_too_little_space_is_refused_by_status_and_reason(fleet:
 
     assert done.status == 21
     assert f"{fleet.hosts[0].name}: r.io/db:2 does not fit, 1.5 GiB missing" in done.out
-    assert f"run `prestow prune` and `prestow node report` on {fleet.hosts[0].name}, or exclude it from the set" in done.out
+    assert (
+        f"run `prestow prune` and `prestow node report` on {fleet.hosts[0].name}, or exclude it from the set"
+        in done.out
+    )
 
 
 def test_a_saved_plan_is_shown_again_and_only_warns_when_it_is_stale(
