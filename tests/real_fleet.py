@@ -190,6 +190,17 @@ class Fleet:
         with self.desk.machine.reached(), _DIRECT.open(request, timeout=60) as answer:
             return json.loads(answer.read())
 
+    def await_state(self, run: str, *names: str) -> dict[str, Any]:
+        """Wait until a run is in one of these states, and return it."""
+
+        def there() -> list[dict[str, Any]]:
+            found = self.ask(f"flow_runs/{run}")
+            ended = found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+            assert found["state_name"] in names or not ended, found["state"]
+            return [found] if found["state_name"] in names else []
+
+        return until(there, 1, f"{' or '.join(names)} of run {run}")[0]
+
     def runs(self, image_set: str, flow: str) -> list[Any]:
         """Return the runs of a flow that belong to a set, oldest first."""
         wanted = {"tags": {"all_": [f"prestow.set:{image_set}"]}}
@@ -266,6 +277,8 @@ def real_fleet(folder: Path, names: Sequence[str]) -> Iterator[Fleet]:
         desk = host("desk", on=True)
         desk.mirrors(origin.domain, origin.domain)
         hosts = {name: host(name, on=False) for name in names}
-        fleet = Fleet(server, origin, machine, mirror, liar, desk, host("coordinator", on=False), hosts)
+        coordinator = host("coordinator", on=False)
+        coordinator.environment["PRESTOW_DEPLOYED_FLEETS"] = json.dumps([str(desk.folder)])
+        fleet = Fleet(server, origin, machine, mirror, liar, desk, coordinator, hosts)
         fleet.told("deploy")
         yield fleet

@@ -26,7 +26,6 @@ pytestmark = [
 NAMES = ("h0", "h1", "h2")
 _SIZE, _RATE = 24 << 20, 1 << 20
 _AWAY = 60.0  # seconds
-_FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +49,6 @@ def locked(fleet: Fleet, file: Path) -> Path:
     """Lock the images of a fleet file."""
     fleet.told("fleet", "lock", "--file", str(file))
     return file
-
-
-def last(fleet: Fleet, image_set: str) -> dict[str, Any]:
-    """Wait for the end of the latest coordinator's run of a set, and return it."""
-
-    def over() -> list[dict[str, Any]]:
-        return [run for run in fleet.runs(image_set, "fleet")[-1:] if run["state_type"] in _FINAL]
-
-    return until(over, 1, f"the end of the rollout of {image_set}")[0]
 
 
 def test_a_minute_without_the_server_in_mid_rollout_is_only_waited_for(fleet: Fleet, tmp_path: Path) -> None:
@@ -87,7 +77,7 @@ def test_what_came_due_meanwhile_begins_afterwards_unless_its_window_is_over(fle
     due = (datetime.now(UTC) + timedelta(minutes=2)).replace(second=0, microsecond=0)
     window = timedelta(seconds=20)
     windows = {"kept": "1h", "missed": f"{window.seconds}s"}
-    file = tmp_path / "fleet.yaml"
+    file = fleet.desk.folder / "schedules.yaml"
     document = {
         "hosts": [{"name": "h1"}],
         "sets": {
@@ -102,31 +92,18 @@ def test_what_came_due_meanwhile_begins_afterwards_unless_its_window_is_over(fle
     fleet.told("deploy", "--fleet", str(locked(fleet, file)))
 
     def made() -> list[Any]:
-        wanted = {
-            "deployments": {"name": {"any_": [*windows]}},
-            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
-        }
-        times = [datetime.fromisoformat(run["expected_start_time"]) for run in fleet.ask("flow_runs/filter", wanted)]
-        return [time for time in times if time == due]
+        state = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+        runs = fleet.ask("flow_runs/filter", {"deployments": {"name": {"any_": [*windows]}}, "flow_runs": state})
+        return [run for run in runs if datetime.fromisoformat(run["expected_start_time"]) == due]
 
-    until(made, len(windows), "the runs of the schedules")
+    waiting = {run["parameters"]["image_set"]: run["id"] for run in until(made, len(windows), "the scheduled runs")}
     fleet.server.stop()
-    until(lambda: [*range(int(datetime.now(UTC) > due + window))], 1, "the end of the window")
+    until(lambda: [*range(int(datetime.now(UTC) > due + window))], 1, "the end of the shorter window")
     fleet.server.start()
 
-    ends = {name: (last(fleet, name) if name == "kept" else missed(fleet, name)) for name in windows}
-    assert {name: run["state_name"] for name, run in ends.items()} == {"kept": "Completed", "missed": "MissedWindow"}
+    fleet.await_state(waiting["missed"], "MissedWindow")
+    fleet.await_state(waiting["kept"], "Completed")
     assert [len(fleet.runs(name, "prepull")) for name in windows] == [1, 0]
-
-
-def missed(fleet: Fleet, deployment: str) -> dict[str, Any]:
-    """Wait for the end of the run of a deployment that did nothing, and return it."""
-
-    def over() -> list[dict[str, Any]]:
-        runs = fleet.ask("flow_runs/filter", {"deployments": {"name": {"any_": [deployment]}}})
-        return [run for run in runs if run["state_type"] in _FINAL]
-
-    return until(over, 1, f"the end of the run of {deployment}")[0]
 
 
 def test_an_approval_outlives_server_and_coordinator(fleet: Fleet, tmp_path: Path) -> None:
@@ -136,7 +113,7 @@ def test_an_approval_outlives_server_and_coordinator(fleet: Fleet, tmp_path: Pat
     deployment = fleet.ask("deployments/name/fleet/fleet")["id"]
     parameters = {"image_set": "held", "file": str(file)}
     run = fleet.ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
-    until(lambda: [1] if fleet.ask(f"flow_runs/{run}")["state_name"] == "Suspended" else [], 1, "the hold")
+    fleet.await_state(run, "Suspended")
 
     fleet.coordinator.machine.off()
     fleet.server.stop()
@@ -145,5 +122,5 @@ def test_an_approval_outlives_server_and_coordinator(fleet: Fleet, tmp_path: Pat
     answer = {"run_input": {"decision": "approve"}}
     until(lambda: [1] if fleet.ask(f"flow_runs/{run}/resume", answer)["status"] == "ACCEPT" else [], 1, "the answer")
 
-    assert (last(fleet, "held")["id"], last(fleet, "held")["state_name"]) == (run, "Completed")
+    fleet.await_state(run, "Completed")
     assert sorted(each["work_queue_name"] for each in fleet.runs("held", "prepull")) == [*NAMES]
