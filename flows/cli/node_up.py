@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
         UnavailableError: a worker of this store runs already, or the worker ended by itself.
     """
     environment, ended = dict(os.environ), threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     with ExitStack() as around:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            around.callback(signal.signal, number, signal.signal(number, lambda *_: ended.set()))
         node = None if args.coordinator else _checked(args, around)
         api = _connected(args, ended, around)
         if api is not None:
@@ -121,6 +121,7 @@ class _Up:
         self._worker: subprocess.Popen[bytes] | None = None
         self._due, self._away = 0.0, False
         self._lost = False  # whether the API was away since the worker began
+        self._began = False  # whether a worker ever did
 
     def run(self) -> None:
         """Join, work and report until interrupted."""
@@ -142,11 +143,13 @@ class _Up:
 
     def _join(self) -> float:
         """Make the queue, report, and start the worker; return the seconds between two polls."""
-        from flows.rollout.joining import hosts_of_pool, make_queue
+        from flows.rollout.joining import crash_runs_of, hosts_of_pool, make_queue
         from prestow.fleet.polling import poll_seconds
 
         if self._node is not None:
             self._report(self._node)
+            if not self._began:
+                crash_runs_of(self._name)  # of a worker before this one that was killed, with its host maybe
         make_queue(self._name, None if self._node is None else 1)
         look = float(self._environment.get(_POLL) or poll_seconds(hosts_of_pool()))
         self._start(look)
@@ -196,7 +199,7 @@ class _Up:
             *("--work-queue", self._name, "--name", self._name),
         ]
         env = {**self._environment, _POLL: f"{look:g}"}
-        self._lost = False
+        self._lost, self._began = False, True
         self._worker = subprocess.Popen(command, cwd="/", env=env, stdout=2, start_new_session=True)
 
     def _of_worker(self, environment: Mapping[str, str]) -> dict[str, str]:
@@ -230,10 +233,12 @@ class _Up:
         """End the worker and its runs, and report a last time."""
         if self._worker is not None and self._worker.poll() is None:
             _end(self._worker)
-        if self._node is not None and not self._away:
+        if self._node is not None and self._began and not self._away:
+            from flows.rollout.joining import crash_runs_of
             from flows.rollout.reporting import publish
 
             with suppress(Exception):  # the API may be away by now
+                crash_runs_of(self._name)
                 publish(self._node)
 
 

@@ -2,13 +2,28 @@
 
 from datetime import UTC, datetime
 
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+    WorkQueueFilter,
+    WorkQueueFilterName,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.context import SyncClientContext
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.states import Cancelled, Crashed
 
 from flows.rollout.reporting import last_report
 from flows.rollout.workers import POOL, beats, names
 from prestow.errors import PreconditionError
 from prestow.store.node import Node
+
+_IN_PROGRESS = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
+_WHY = "the worker of this host ended during the run; the next run resumes from what is complete"
 
 
 def hosts_of_pool() -> int:
@@ -33,6 +48,28 @@ def make_queue(name: str, limit: int | None) -> None:
             queue = api.client.read_work_queue_by_name(name, POOL)
             if limit is not None and queue.concurrency_limit is None:  # as a run made it that named it
                 api.client.update_work_queue(queue.id, concurrency_limit=limit)
+
+
+def crash_runs_of(queue: str) -> None:
+    """Report the runs in progress of a host's queue, and their parts, as Crashed: its only worker is not running.
+
+    One that was to be cancelled is Cancelled.
+
+    While one counts as Running, the limit of the queue would let no other begin.
+    """
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=[*_IN_PROGRESS]))
+    named = WorkQueueFilter(name=WorkQueueFilterName(any_=[queue]))
+    within = WorkPoolFilter(name=WorkPoolFilterName(any_=[POOL]))
+    with SyncClientContext.get_or_create() as api:
+        dead = api.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=state), work_queue_filter=named, work_pool_filter=within
+        )
+        while dead:
+            for run in dead:
+                end = Cancelled if run.state_type == StateType.CANCELLING else Crashed
+                api.client.set_flow_run_state(run.id, end(message=_WHY), force=True)
+            parents = FlowRunFilterParentFlowRunId(any_=[run.id for run in dead])
+            dead = api.client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state, parent_flow_run_id=parents))
 
 
 def check_name(node: Node) -> None:

@@ -10,7 +10,7 @@ from prestow.content.plan import LayerState, state_of
 from prestow.digest import Digest
 from prestow.errors import PrestowError, printable
 from prestow.fleet.lock import short
-from prestow.fleet.report import Report, ReportedFailure, ReportedImage
+from prestow.fleet.report import Report, ReportedFailure, ReportedImage, ReportedMember
 from prestow.metadata.checks import Check, Checks
 from prestow.metadata.images import ImageRecord
 from prestow.oci.artifact import Artifact
@@ -41,7 +41,8 @@ def take_stock(node: Node) -> Report:
             applied = (layer for layer in image.layers if state_of(layer, node.content) is LayerState.APPLIED)
             layers |= {short(layer.diff_id) for layer in applied}
     disk = os.statvfs(node.home)
-    latest = {each.set: each.generation for each in reversed(node.sets.generations())}
+    ended = node.sets.generations()
+    latest = {each.set: each.generation for each in reversed(ended)}
     return Report(
         host=node.host,
         store=node.store_id,
@@ -51,6 +52,11 @@ def take_stock(node: Node) -> Report:
         platform=str(host().normalised()),
         generations=latest,
         images=tuple(_reported(node, record, checks.get(record.target.digest)) for record in node.images.list()),
+        members=tuple(
+            ReportedMember(set=each.set, name=each.name, digest=str(each.digest), generation=each.generation)
+            for each in node.sets.images()
+        ),
+        complete={of: tuple(each.generation for each in ended if each.set == of and each.complete) for of in latest},
         layers=frozenset(layers),
         free_bytes=free_for_images(node),
         disk_bytes=disk.f_blocks * disk.f_frsize,

@@ -32,7 +32,8 @@ _SECONDS = 10.0  # between two looks at a small wave
 _HOSTS_A_SECOND = 50  # a look at a larger one may cost more
 _LONGEST = 30.0
 _BETWEEN, _LOOKS = 0.25, 120  # for a task run that the server does not know yet
-_SETTLE, _SETTLED = 0.1, 2.0  # seconds after an event for each host, and at most: one look sees a burst of them
+_SETTLE, _SETTLED = 0.05, 5.0  # seconds after an event for each host, and at most: one look sees a burst of them
+_BEATS = 20.0  # between two looks at the workers: less than the time between two heartbeats of one
 _FULL = 60.0  # between two looks at what has not ended
 _UNBROKEN = timedelta(seconds=60)  # between the ends of two looks; after a longer time the API may have been away
 
@@ -59,6 +60,7 @@ class Watch:
     beats: Mapping[str, datetime | None] = field(default_factory=dict)
     _runs: dict[str, Run] = field(default_factory=dict)
     _since: datetime | None = None
+    _listened: float | None = None
     _over: datetime | None = None  # when the last look ended
     _heard: datetime | None = None  # since when the API answers, as far as this coordinator knows
     _full: float | None = None
@@ -127,7 +129,9 @@ class Watch:
             self._full = now
         self._runs.update((run.id, run) for run in seen)
         self._since = began
-        self.beats = {name: beat.at for name, beat in workers.beats().items()}
+        if self._listened is None or now - self._listened >= _BEATS:
+            self.beats = {name: beat.at for name, beat in workers.beats().items()}
+            self._listened = now
         self._runs.update((run.id, run) for run in runs.with_heartbeats(client, self._doubtful(began)))
         over = datetime.now(UTC)  # a request may have waited for the API
         if self._over is None or over - self._over > _UNBROKEN:

@@ -8,7 +8,7 @@ A host is *ready* if its last run was of this generation and all images are ther
 too old: it is never taken for empty, and a rollout asks it. A layer that several images share is counted once a host.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from itertools import accumulate
@@ -39,7 +39,7 @@ class HostPlan(Document):
         needed_bytes: that they take on the disk, an estimate.
         disk_after: free bytes afterwards; None for an unknown host.
         seconds: that fetching takes at the host's last rate; None if that is unknown.
-        removes: images of earlier generations that the set's retention removes, as far as they are known.
+        removes: images of earlier generations that leave the set; ``unused_for`` may let more of them go.
         reason: why the host is not ready, and the remedy where there is one.
     """
 
@@ -123,7 +123,7 @@ def plan(  # noqa: PLR0913, PLR0917 - all that a plan is made from
     for host in hosts:
         if host.name in used:
             missing = Missing(locked, host, used[host.name])
-            made.append(_of_host(set_name, image_set, locked, host, missing, before))
+            made.append(_of_host(set_name, image_set, locked, host, missing))
             if made[-1].state != "refused":
                 blobs.update((layer.digest, layer.size) for layer in missing.every_layer)
         else:
@@ -199,9 +199,7 @@ def _exact(image: LockedImage) -> str:
     return image.name if "@" in image.name else f"{image.name}@{image.digest}"
 
 
-def _of_host(
-    set_name: str, image_set: ImageSet, locked: LockedSet, host: Host, missing: Missing, before: LockedSet | None
-) -> HostPlan:
+def _of_host(set_name: str, image_set: ImageSet, locked: LockedSet, host: Host, missing: Missing) -> HostPlan:
     report, layers = missing.report, missing.every_layer
     fetch = sum(layer.size for layer in layers)
     needed = ceil(fetch * image_set.disk.factor)
@@ -225,7 +223,7 @@ def _of_host(
         needed_bytes=needed,
         disk_after=report.free_bytes - needed,
         seconds=0.0 if fetch == 0 else None if rate is None else fetch / rate,
-        removes=tuple(_removed(image_set, locked, report, before)),
+        removes=tuple(_removed(set_name, image_set, locked, report)),
         reason=reason,
     )
 
@@ -257,12 +255,11 @@ def floor_bytes(disk: Disk, host: Host, report: Report) -> int:
     return free.of(report.disk_bytes) if isinstance(free, Share) else free
 
 
-def _removed(image_set: ImageSet, locked: LockedSet, report: Report, before: LockedSet | None) -> Iterable[str]:
-    """Yield the images of the generation before that the host has and retention drops."""
-    if before is None or image_set.retention.generations > 1:  # a host keeps the last ones that it completed
-        return
-    stays = {(image.name, image.digest) for image in locked.images}
-    there = {(image.name, image.digest) for image in report.images}
-    for image in before.images:
-        if (image.name, image.digest) in there - stays:
-            yield _exact(image)
+def _removed(set_name: str, image_set: ImageSet, locked: LockedSet, report: Report) -> Iterator[str]:
+    """Yield the images of earlier generations that leave the set once this generation is complete on the host."""
+    wanted = {(image.name, image.digest) for image in locked.images}
+    earlier = [each for each in report.complete.get(set_name, ()) if each != locked.generation]
+    staying = earlier[: image_set.retention.generations - 1]
+    for each in report.members:
+        if each.set == set_name and (each.name, each.digest) not in wanted and each.generation not in staying:
+            yield f"{each.name.partition('@')[0]}@{each.digest}"

@@ -49,6 +49,19 @@ class ReportedFailure(Document):
     at: AwareDatetime
 
 
+class ReportedMember(Document):
+    """An image that a set brought to the host.
+
+    Attributes:
+        generation: the last one of the set that wanted it.
+    """
+
+    set: SetName
+    name: str = Field(max_length=600)
+    digest: DigestText
+    generation: int
+
+
 class Report(Document):
     """What one host says of itself.
 
@@ -58,6 +71,8 @@ class Report(Document):
         interval: seconds until the next one at the latest.
         version: of prestow.
         generations: of each set, the one whose run ended last on this host.
+        members: images that sets brought, those of earlier generations included.
+        complete: of each set, the generations all of whose images came here, the one that ended last first.
         layers: of each unpacked layer, the first hex digits of its diff ID (:func:`prestow.fleet.lock.short`).
         free_bytes: that images may still take.
         disk_bytes: size of the store's file system.
@@ -72,6 +87,8 @@ class Report(Document):
     platform: PlatformName
     generations: Mapping[SetName, int] = Field(default_factory=dict)
     images: tuple[ReportedImage, ...] = ()
+    members: tuple[ReportedMember, ...] = ()
+    complete: Mapping[SetName, tuple[int, ...]] = Field(default_factory=dict)
     layers: frozenset[str] = frozenset()
     free_bytes: Bytes
     disk_bytes: Bytes

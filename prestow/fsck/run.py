@@ -4,7 +4,7 @@ a name       everything that is stored of the image
 no name      the store's own books, which are names, rows and the disk; and then every image, of all namespaces
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -101,17 +101,19 @@ def _records(node: Node, store: RepairResult) -> tuple[ImageRecord, ...]:
 
 def _images(
     node: Node,
-    records: Iterable[ImageRecord],
+    records: Sequence[ImageRecord],
     repair: Callable[..., RepairResult] | None,
     progress: Callable[[str], Progress] | None,
 ) -> tuple[RepairResult, ...]:
-    results = []
-    for record in records:
-        results.append(
-            (repair or _report)(node, record, progress=_for(progress, qualified(record.namespace, record.name)))
-        )
+    results: list[RepairResult] = []
+    try:
+        for record in records:
+            shown = _for(progress, qualified(record.namespace, record.name))
+            results.append((repair or _report)(node, record, progress=shown))
+    finally:
+        found = [(record.target.digest, not result.left) for record, result in zip(records, results, strict=False)]
         with suppress(ExhaustedError, StorageError):  # the disk is full or read-only; what was found is shown anyway
-            Checks(node.database).put(record.target.digest, sound=not results[-1].left)
+            Checks(node.database).put(found)
     return tuple(results)
 
 

@@ -1,7 +1,7 @@
 """When fsck last looked at an image, and whether all of it was sound."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from prestow.digest import Digest
@@ -29,10 +29,12 @@ class Checks:
         self._db = db
         self._clock = clock
 
-    def put(self, target: Digest, *, sound: bool) -> None:
-        """Note what fsck found now."""
+    def put(self, found: Iterable[tuple[Digest, bool]]) -> None:
+        """Note what fsck found now: targets, and whether each was sound."""
+        now = self._clock()
         with self._db.transaction() as cursor:
-            cursor.execute("INSERT OR REPLACE INTO checks VALUES (?, ?, ?)", (str(target), self._clock(), sound))
+            rows = [(str(target), now, sound) for target, sound in found]
+            cursor.executemany("INSERT OR REPLACE INTO checks VALUES (?, ?, ?)", rows)
             cursor.execute(  # of targets that nothing names any more
                 "DELETE FROM checks WHERE digest NOT IN"
                 " (SELECT digest FROM images UNION SELECT digest FROM generations)"

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prestow.digest import Digest
 from prestow.fleet.document import parse
 from prestow.fleet.file import Host
 from prestow.fleet.lock import LockedSet, short
 from prestow.fleet.plan import Change, HostPlan, Plan, floor_bytes, plan, stale
 from prestow.fleet.report import Report, ReportedImage
+from prestow.gc.generations import superseded
+from prestow.metadata.sets import SetGeneration, SetImage
 from tests.reports import GIB, NOW, digest, hosts, image, image_set, layer, locked_set, report
 
 LAYERS = [layer(number, size) for number, size in enumerate([0, 1, 7, 500, 3 * GIB, 9 * GIB])]
@@ -219,16 +222,59 @@ def test_a_host_that_has_all_images_but_ran_another_generation_still_gets_a_run(
     assert "generation 11" in made.reason
 
 
-@pytest.mark.parametrize(("kept", "removed"), [(1, ("r.io/db:1",)), (2, ())])
-def test_retention_removes_images_of_the_generation_before_that_the_host_has(
-    kept: int, removed: tuple[str, ...]
+@pytest.mark.parametrize(("generations", "removed"), [(1, [9, 10, 11]), (2, [9, 10]), (3, [9]), (4, []), (9, [])])
+@pytest.mark.parametrize("complete", [(11, 10, 9), (12, 11, 10, 9)])
+def test_images_of_generations_that_retention_drops_leave(
+    generations: int, removed: list[int], complete: tuple[int, ...]
 ) -> None:
-    old, gone = image("r.io/db:1", LAYERS[5]), image("r.io/never:1", LAYERS[2])
-    before = locked_set(APP, old, gone, generation=11)
+    there = [
+        {"set": "nightly", "name": f"r.io/db:{each}", "digest": digest(f"db {each}"), "generation": each}
+        for each in (9, 10, 11)
+    ]
+    others = {"set": "weekly", "name": "r.io/db:1", "digest": digest("db 1"), "generation": 1}
+    wanted = {"set": "nightly", "name": APP.name, "digest": APP.digest, "generation": 8}
 
-    made = one(locked_set(APP, DB), report("gpu-000", [APP, old]), before, retention={"generations": kept})
+    made = one(
+        BOTH,
+        report("gpu-000", [APP], members=[*there, others, wanted], complete={"nightly": complete, "weekly": (2, 1)}),
+        retention={"generations": generations},
+    )
 
-    assert made.removes == tuple(f"{name}@{old.digest}" for name in removed)
+    assert made.removes == tuple(f"r.io/db:{each}@{digest(f'db {each}')}" for each in removed)
+
+
+def test_images_of_a_generation_that_never_was_complete_leave() -> None:
+    left = {"set": "nightly", "name": "r.io/db:10", "digest": digest("db 10"), "generation": 10}
+
+    made = one(BOTH, report("gpu-000", [APP], members=[left], complete={"nightly": (11, 9)}))
+
+    assert made.removes == (f"r.io/db:10@{digest('db 10')}",)
+
+
+@given(
+    there=st.lists(st.tuples(st.integers(0, 8), st.integers(1, 13)), max_size=8, unique_by=lambda each: each[0]),
+    ended=st.lists(st.tuples(st.integers(1, 13), st.booleans()), max_size=8, unique_by=lambda each: each[0]),
+    generations=st.integers(1, 5),
+)
+def test_what_a_plan_removes_is_what_the_host_then_does(
+    there: list[tuple[int, int]], ended: list[tuple[int, bool]], generations: int
+) -> None:
+    rows = [
+        SetImage("default", "nightly", f"r.io/db:{n}", Digest(digest(f"db {n}")), g, ours=True, lease=None)
+        for n, g in there
+    ]
+    members = [
+        {"set": each.set, "name": each.name, "digest": each.digest, "generation": each.generation} for each in rows
+    ]
+    before = [SetGeneration("nightly", generation, 0.0, complete) for generation, complete in ended]
+    complete = {"nightly": tuple(each.generation for each in before if each.complete)}
+
+    made = one(BOTH, report("gpu-000", members=members, complete=complete), retention={"generations": generations})
+
+    after = [SetGeneration("nightly", 12, 1.0, complete=True), *(each for each in before if each.generation != 12)]
+    wanted = {(each.name, Digest(each.digest)) for each in BOTH.images}
+    gone = superseded(rows, after, wanted, generations=generations, is_unused=lambda _: False)
+    assert set(made.removes) == {f"{each.name}@{each.digest}" for each in gone}
 
 
 def test_changes_are_images_added_moved_and_removed() -> None:

@@ -17,8 +17,11 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows.deploying import deploy
+from flows.forms.host_page import read_page
 from flows.local_server.ensure import Server, environment
+from flows.rollout.reporting import artifact_key
 from prestow.errors import PreconditionError
+from prestow.store.node import open_node
 from tasks.registry_credentials import RegistryCredentials
 from tests.prefect_records import events, log_lines, task_runs
 from tests.registries import DockerRegistry
@@ -324,7 +327,7 @@ def test_what_a_container_writes_is_in_the_log_of_its_run(
 
 
 @pytest.mark.long
-def test_a_prepull_leaves_a_table_of_what_is_here(
+def test_a_prepull_leaves_the_page_of_its_host(
     checkout_worker: Worker, home: str, docker_registry: DockerRegistry, demo_layout: Path
 ) -> None:
     reference = docker_registry.push(demo_layout, "demo", "deployments/prepull:1")
@@ -332,12 +335,10 @@ def test_a_prepull_leaves_a_table_of_what_is_here(
     run = checkout_worker.run("prepull/prepull", images=[reference], home=home)
 
     with get_client(sync_client=True) as client:
-        (table,) = client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
-        )
-    assert (table.type, table.key) == ("table", "prestow-prepull")
-    (row,) = json.loads(str(table.data))
-    assert (row["image"], row["state"]) == (f"`{reference}`", "here")
+        (page,) = client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run])))
+    report = read_page(str(page.data))
+    assert (page.type, page.key) == ("markdown", artifact_key(open_node(home).host))
+    assert [(image.name, image.complete) for image in report.images] == [(reference, True)]
 
 
 @pytest.mark.long

@@ -93,13 +93,13 @@ def test_the_last_look_of_fsck_counts_and_is_dropped_with_the_last_name(home: Ho
     checks = Checks(home.db, clock=lambda: now)
     images = Images(home.db)
     images.put("a", target)
-    checks.put(target.digest, sound=False)
+    checks.put([(target.digest, False)])
     now = 6.0
-    checks.put(target.digest, sound=True)
+    checks.put([(target.digest, True)])
     assert checks.every() == {target.digest: Check(6.0, sound=True)}
 
     images.remove("a")
-    checks.put(A, sound=True)
+    checks.put([(A, True)])
 
     assert checks.every() == {}
 

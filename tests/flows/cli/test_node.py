@@ -1,11 +1,13 @@
 """``prestow node``: a host takes the runs of its own queue, reports, and ends with everything that it started."""
 
 import configparser
+import re
+import shlex
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,6 +239,28 @@ def test_an_api_that_is_away_is_waited_for(pool: None, prestow: Prestow, prefect
 
 
 @LONG
+def test_the_how_to_add_a_host_works_line_by_line(pool: None, prestow: Prestow) -> None:
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```", (ROOT / "docs/how-to/add-a-host.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    lines = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    typed = [words[1:] for words in lines if words[0] == "prestow"]
+    assert [words[0] for words in lines if words[0] != "prestow"] == ["export"]  # here the API has another address
+    own = {"PRESTOW_HOME": str(prestow.scratch / "gpu-03")}
+
+    with ExitStack() as around:
+        for words in typed:
+            if words[:2] == ["node", "up"]:
+                around.enter_context(up(prestow, "gpu-03", *words[2:])).says("Worker 'gpu-03' started")
+                until(lambda: [each for each in beats() if each == "gpu-03"], 1, "its heartbeat")
+            else:
+                done = prestow(*words, env=own)
+                assert done.status == 0, f"{words}: {done.out}{done.err}"
+
+    assert [words[:2] for words in typed][-2:] == [["node", "up"], ["node", "status"]]
+
+
+@LONG
 def test_the_coordinator_takes_the_runs_of_its_queue_and_needs_no_store(pool: None, prestow: Prestow) -> None:
     with up(prestow, "desk", "--coordinator") as node:
         node.says(f"Worker '{COORDINATOR}' started")
@@ -250,6 +274,7 @@ def test_the_coordinator_takes_the_runs_of_its_queue_and_needs_no_store(pool: No
 
 
 def test_a_host_that_cannot_pull_is_refused_with_what_is_wrong(called: Called, home: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     home.mkdir()
     (home / "store.json").write_text("not a store")
 
@@ -258,6 +283,7 @@ def test_a_host_that_cannot_pull_is_refused_with_what_is_wrong(called: Called, h
     assert done.status == 6
     assert "this host cannot pull: store: " in done.err
     assert "`prestow doctor`" in done.err
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @LONG

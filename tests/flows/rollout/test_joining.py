@@ -1,14 +1,17 @@
 """How a host joins the fleet: its queue, its polls, and one host of one name."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelling, Completed, Pending, Running, Scheduled
 
 from flows.deploying import deploy
 from flows.forms.host_page import host_page
-from flows.rollout.joining import check_name, make_queue
+from flows.rollout.joining import check_name, crash_runs_of, make_queue
 from flows.rollout.reporting import artifact_key
 from flows.rollout.stock import take_stock
 from flows.rollout.workers import POOL
@@ -84,3 +87,34 @@ def test_the_name_of_a_host_that_is_gone_is_free(node: Node) -> None:
     reported(node, "another")
 
     check_name(node)
+
+
+def begun(queue: str, state: State) -> UUID:
+    """Return a run of a queue in a state."""
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name("prune/prune")
+        run = client.create_flow_run_from_deployment(found.id, work_queue_name=queue).id
+        client.set_flow_run_state(run, state, force=True)
+    return run
+
+
+def states(*runs: UUID) -> list[str | None]:
+    with get_client(sync_client=True) as client:
+        return [client.read_flow_run(run).state_name for run in runs]
+
+
+@pytest.mark.usefixtures("pool")
+def test_runs_that_a_dead_worker_left_do_not_block_the_queue_any_more() -> None:
+    make_queue("joining-05", 1)
+    running, pending, waiting = (begun("joining-05", state) for state in (Running(), Pending(), Scheduled()))
+    cancelling, ready = begun("joining-05", Cancelling()), begun("joining-05", Completed())
+    others = begun("joining-06", Running())
+
+    crash_runs_of("joining-05")
+
+    assert states(running, pending, waiting, cancelling, ready, others) == [
+        "Crashed", "Crashed", "Scheduled", "Cancelled", "Completed", "Running"
+    ]  # fmt: skip
+    with get_client(sync_client=True) as client:
+        for run in (waiting, others):
+            client.delete_flow_run(run)

@@ -1,22 +1,29 @@
 """The deployments of a fleet file at a real server: made, brought up to date, removed, by `prestow deploy --fleet`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import yaml
 from prefect import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.client.schemas.responses import DeploymentResponse
 
 from flows.cli.main import main
+from flows.rollout.schedules import TAG
 from flows.rollout.workers import COORDINATOR
 
 
 @pytest.fixture
-def names(deploying: None) -> list[str]:
-    """Names of two sets of the test's own."""
-    return [f"s{uuid4().hex[:8]}" for _ in range(2)]
+def names(deploying: None) -> Iterator[list[str]]:
+    """Names of two sets of the test's own, whose deployments go afterwards: other tests count those that are there."""
+    yield [f"s{uuid4().hex[:8]}" for _ in range(2)]
+    with get_client(sync_client=True) as client:
+        tagged = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+        for each in client.read_deployments(deployment_filter=tagged):
+            client.delete_deployment(each.id)
 
 
 def write(path: Path, schedules: dict[str, dict[str, object]]) -> Path:

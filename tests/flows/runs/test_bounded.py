@@ -26,6 +26,8 @@ OWN = {
 }
 
 
+ORDER = {"host": "gpu-01", "set": "nightly", "generation": 1, "rollout": "00000000-0000-0000-0000-000000000000"}
+
 FLOWS = ("bundle", "prepull", "prune", "pull", "run", "fsck")
 
 
@@ -69,6 +71,12 @@ def executed(flow: str, **parameters: object) -> State:
         ("pull", {"reference": "registry.example/other/app"}, "deployed_registries"),
         ("pull", {"reference": "oci:/etc"}, "deployed_layouts"),
         ("prepull", {"images": ["registry.example/team/app", "ubuntu"]}, "deployed_registries"),
+        ("prepull", {"images": [f"ubuntu:1@sha256:{'0' * 64}"], "order": ORDER}, "deployed_registries"),
+        (
+            "prepull",
+            {"images": [f"registry.example/team/app@sha256:{'0' * 64}"], "order": ORDER, "home": "{}/other"},
+            "deployed_homes",
+        ),
         ("run", {"reference": "ubuntu"}, "deployed_registries"),
         ("bundle", {"reference": "ubuntu", "directory": "{}/bundle"}, "deployed_directories"),
         ("pull", {"reference": "registry.example/team/app", "credentials": "block:other"}, "deployed_secrets"),
