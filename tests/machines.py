@@ -68,8 +68,7 @@ class Machine:
         cable = ["link", "add", "eth0", "netns", str(holder.pid), "type", "veth"]
         port = ["peer", "name", self.name, "netns", str(self._switch)]
         subprocess.run(["ip", *cable, *port], check=True)
-        plugged = ["ip", "link", "set", "dev", self.name, "master", "switch", "up"]
-        subprocess.run(["nsenter", f"--net={_namespace(self._switch)}", *plugged], check=True)
+        subprocess.run([*self._at_switch, "set", "dev", self.name, "master", "switch", "up"], check=True)
         assert holder.stdin is not None
         holder.stdin.write("\n")
         holder.stdin.flush()
@@ -87,6 +86,8 @@ class Machine:
         self._holder.stdout.close()
         for process in self._processes:
             process.wait()
+        # the kernel removes a dead namespace's cable some time later
+        subprocess.run([*self._at_switch, "delete", "dev", self.name], check=False, stderr=subprocess.DEVNULL)
         self._holder, self._processes = None, []
 
     @property
@@ -131,6 +132,10 @@ class Machine:
                 yield
             finally:
                 _enter(own.fileno())
+
+    @property
+    def _at_switch(self) -> Sequence[str]:
+        return ["nsenter", f"--net={_namespace(self._switch)}", "ip", "link"]
 
     @property
     def _init(self) -> int:
