@@ -51,8 +51,8 @@ pythons: packages setup ## the engine's tests on the other Pythons of this machi
 	TMPDIR=$$(.ci/scratch) TESTS="$(TESTS)" .ci/pythons $(UV) $(PYTHONS)
 
 SUITE := bookworm
-fresh: ## demo and test on a new Debian that has nothing, before each release; SUITE=trixie for a newer one
-	.ci/fresh $(SUITE) demo test
+fresh: ## the demos and test on a new Debian that has nothing, before each release; SUITE=trixie for a newer one
+	.ci/fresh $(SUITE) demo demo-fleet test
 
 fuzz: packages setup ## fuzz what reads foreign bytes, a minute each; FUZZ_SECONDS=600 for longer
 	@mkdir -p .fuzz
