@@ -75,9 +75,9 @@ def on_a_terminal(prestow: Prestow, *arguments: str, width: int = 100) -> Iterat
         os.close(terminal.ours)
 
 
-def everything(terminal: int) -> str:
-    """Read what is shown until no process has the terminal open any more."""
-    pieces = []
+def everything(terminal: int, awaited: str = "", then: threading.Event | None = None) -> str:
+    """Read what is shown until no process has the terminal open any more; set ``then`` when ``awaited`` is shown."""
+    pieces: list[bytes] = []
     with os.fdopen(terminal, "rb", buffering=0) as stream:
         while True:
             try:
@@ -87,6 +87,8 @@ def everything(terminal: int) -> str:
             if not piece:
                 break
             pieces.append(piece)
+            if then is not None and awaited.encode() in b"".join(pieces):
+                then.set()
     return b"".join(pieces).decode()
 
 
@@ -96,20 +98,24 @@ def layers(called: Called, reference: str) -> list[str]:
     return [layer["digest"] for layer in document["layers"]]
 
 
-def test_a_terminal_shows_bars_and_the_answer_stays_clean(prestow: Prestow, fault_registry: FaultRegistry) -> None:
-    fault_registry.on("/blobs/", Fault(pieces=50))  # slow enough for a bar to be drawn
+def test_a_terminal_shows_bars_and_the_answer_stays_clean(
+    prestow: Prestow, called: Called, fault_registry: FaultRegistry
+) -> None:
+    reference, drawn = f"{fault_registry.domain}/a/b:demo", threading.Event()
+    first, *_ = layers(called, reference)
+    fault_registry.on(f"/blobs/{first}", Fault(stall_after=50, until=drawn))
     terminal, end = pty.openpty()
     env = {"TERM": "xterm", "COLUMNS": "120"}
-    with prestow.start("pull", f"{fault_registry.domain}/a/b:demo", "--json", env=env, stderr=end) as process:
+    with prestow.start("pull", reference, "--json", env=env, stderr=end) as process:
         os.close(end)
         assert process.stdout is not None
-        shown = everything(terminal)
+        shown = everything(terminal, f"fetch layer {first[:19]}", drawn)
         out = process.stdout.read()
 
     assert process.returncode == 0
     assert out.startswith("{")
     assert "\x1b" not in out
-    assert "fetch layer sha256:" in shown
+    assert f"fetch layer {first[:19]}" in shown
     assert "\x1b[?25l" in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is shown again
 
