@@ -35,7 +35,7 @@ _BETWEEN, _LOOKS = 0.25, 120  # for a task run that the server does not know yet
 _SETTLE, _SETTLED = 0.05, 5.0  # seconds after an event for each host, and at most: one look sees a burst of them
 _BEATS = 20.0  # between two looks at the workers: less than the time between two heartbeats of one
 _FULL = 60.0  # between two looks at what has not ended
-_UNBROKEN = timedelta(seconds=60)  # between the ends of two looks; after a longer time the API may have been away
+_UNBROKEN = timedelta(seconds=60)  # that a look may take, or be ago when a wave begins; else the API may have been away
 
 
 @dataclass(slots=True)
@@ -62,6 +62,7 @@ class Watch:
     _since: datetime | None = None
     _listened: float | None = None
     _over: datetime | None = None  # when the last look ended
+    _away: bool = True  # whether the API may have been away since then
     _heard: datetime | None = None  # since when the API answers, as far as this coordinator knows
     _full: float | None = None
 
@@ -73,6 +74,7 @@ class Watch:
         """
         hosts = tuple(host for host in wave.hosts if host not in self.ready and host not in self.refused)
         asked = Wave(wave.number, wave.of, hosts)
+        self._away |= self._over is None or datetime.now(UTC) - self._over > _UNBROKEN  # as after an approval
         patience = min(max(_SECONDS, len(hosts) / _HOSTS_A_SECOND), _LONGEST)
         with waking.listening([tags.of_rollout(self.rollout)], min(len(hosts) * _SETTLE, _SETTLED)) as alarm:
             while True:
@@ -101,11 +103,13 @@ class Watch:
                 self._act(client, judgement)
         except TransportError as error:
             get_run_logger().warning("the Prefect API does not answer; the hosts continue; trying again: %s", error)
+            self._away = True
             return None
         except PrefectHTTPStatusError as error:
             if error.response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             get_run_logger().warning("the Prefect API failed (%d); trying again", error.response.status_code)
+            self._away = True
             return None
         return judgement
 
@@ -133,10 +137,9 @@ class Watch:
             self.beats = {name: beat.at for name, beat in workers.beats().items()}
             self._listened = now
         self._runs.update((run.id, run) for run in runs.with_heartbeats(client, self._doubtful(began)))
-        over = datetime.now(UTC)  # a request may have waited for the API
-        if self._over is None or over - self._over > _UNBROKEN:
-            self._heard = over
-        self._over = over
+        self._over = datetime.now(UTC)
+        if self._away or self._over - began > _UNBROKEN:  # a request may have waited for the API
+            self._heard, self._away = self._over, False
 
     def _doubtful(self, now: datetime) -> Iterator[Run]:
         """Yield the runs that may be dead: their worker is silent, or they run for longer than a few heartbeats."""

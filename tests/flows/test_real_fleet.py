@@ -122,7 +122,8 @@ def first_apply(fleet: Fleet, file: Path, locked: LockedSet) -> None:
     assert result["end"] == "incomplete"
     assert "MiB" in hosts[FULL]["cause"]
     assert f"prestow node up --name {ABSENT}" in hosts[ABSENT]["cause"]
-    assert "no sign of life" in hosts[KILLED]["cause"]
+    # the coordinator sees it, or on a busy machine the server's automation first
+    assert any(text in hosts[KILLED]["cause"] for text in ("no sign of life", "no more heartbeats"))
     assert layer in hosts[MISLED]["cause"]
     status = by_host(fleet.told("fleet", "status", "--file", str(file), status=_NOT_CONVERGED))
     assert {name for name, each in status.items() if each["state"] == "ready"} == GOOD
