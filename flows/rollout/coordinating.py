@@ -6,9 +6,10 @@ A run that was suspended, or started again after its death, comes here again fro
 tag what has happened: waves that are over end at the first look.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -22,7 +23,7 @@ from prefect.states import Completed
 
 from config.home import fleet_file
 from flows.forms.results import End, RolledOut
-from flows.rollout import generations, identity, runs, tags, workers
+from flows.rollout import generations, identity, runs, workers
 from flows.rollout.applied import Applied, applied
 from flows.rollout.approving import approve
 from flows.rollout.inventory import read_hosts
@@ -68,6 +69,7 @@ class Coordinator:
     """
 
     watch: Watch
+    _leave_out: Callable[[frozenset[str]], None]
 
     def __init__(self, name: str, image_set: ImageSet, applied: Applied) -> None:
         """Take what is to be applied."""
@@ -96,11 +98,12 @@ class Coordinator:
             get_run_logger().warning("%s", warning)
         reports = found.of
         planned = plan(name, self._set, locked, hosts, reports, now, None)
-        resumed = tags.rollout(own.tags) is not None
-        self._rollout = rollout = identity.rollout_of(client, own, name, locked.generation, again=again)
-        _end_older(client, name, rollout)
+        known = identity.identify(client, own, name, locked.generation, again=again)
+        self._rollout, self._without = known.rollout, known.without
+        self._leave_out = partial(identity.leave_out, client, own)
+        _end_older(client, name, known.rollout)
         self._showing = Showing(client, own.id, name, locked, hosts, planned, self._applied.hold)
-        if planned.is_nothing_to_do and not (resumed or again):
+        if planned.is_nothing_to_do and not (known.resumed or again):
             self._end, self._reason = "nothing-to-do", f"all {len(hosts)} hosts had all images"
             self._verdicts = [HostVerdict(host.name, Verdict.DONE, "all images were there", 0, None) for host in hosts]
             self._showing.publish((), self._verdicts, urgent=True)
@@ -147,12 +150,16 @@ class Coordinator:
             if self._stopped:
                 self._verdicts += skip(wave.hosts, "the rollout stopped before its wave")
                 continue
-            asked = tuple(host for host in wave.hosts if host not in self._without)
-            self._verdicts += skip([host for host in wave.hosts if host in self._without], "left out by a person")
-            if asked:
-                yield Wave(wave.number, wave.of, asked)
+            asked = self._asked(wave)
+            self._verdicts += skip([host for host in wave.hosts if host not in asked.hosts], "left out by a person")
+            if asked.hosts:
+                yield asked
             if self.watch.last <= wave.number < wave.of:
                 self._hold(wave)
+
+    def _asked(self, wave: Wave) -> Wave:
+        """Return a wave without the hosts that a person left out."""
+        return Wave(wave.number, wave.of, tuple(host for host in wave.hosts if host not in self._without))
 
     def judged(self, wave: Wave, verdicts: Sequence[HostVerdict]) -> None:
         """Take the verdicts on a wave."""
@@ -167,7 +174,10 @@ class Coordinator:
         hold = "none" if self._stopped else self._set.rollout.hold
         verdicts = [each for each in self._verdicts if each.host in wave.hosts]
         if hold == "approve":
-            self._without |= approve(self._rollout, wave, self._waves[wave.number], verdicts)
+            following = self._asked(self._waves[wave.number])
+            if without := approve(self._rollout, wave, following, verdicts):
+                self._leave_out(without)
+                self._without |= without
         elif hold != "none":
             pause(float(hold))
 
@@ -210,7 +220,7 @@ def coordinating(file: str | None, image_set: str | None, *, again: bool) -> Ite
     """Read what is to be applied, and yield the coordinator of its rollout.
 
     Raises:
-        PrestowError: the file, its lock or its hosts are wrong; or another rollout of the set is under way.
+        PrestowError: the file, its lock or its hosts are wrong; or another rollout of the set is in progress.
     """
     own = _own_run()
     path = Path(file or fleet_file())

@@ -4,7 +4,8 @@ A rollout is known by the tag of its runs alone. A coordinator that was suspende
 own run; one that a person starts after another died finds it on that one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -24,26 +25,49 @@ _UNDER_WAY = (StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.
 _SUSPENDED = ("Suspended", "Resuming", "AwaitingRetry")
 
 
-def rollout_of(client: SyncPrefectClient, own: FlowRun, image_set: str, generation: int, *, again: bool) -> str:
-    """Return the ID of the rollout that a coordinator's run is part of, and write it into the run's tags.
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a coordinator's run is part of.
+
+    Attributes:
+        rollout: its ID.
+        resumed: whether the run itself was part of it before: it was suspended, or started again.
+        without: hosts that a person left out of it.
+    """
+
+    rollout: str
+    resumed: bool
+    without: frozenset[str]
+
+
+def identify(client: SyncPrefectClient, own: FlowRun, image_set: str, generation: int, *, again: bool) -> Identity:
+    """Find out which rollout a coordinator's run is part of, and write it into the run's tags.
 
     With ``again`` it is the latest rollout of the generation, though that has ended.
 
     Raises:
         PreconditionError: another coordinator is at this set; or there is nothing to try again.
     """
-    rollout = tags.rollout(own.tags) or _adopted(_others(client, own, image_set), generation, again=again)
-    if rollout is None and again:
+    resumed = tags.rollout(own.tags) is not None
+    former = own if resumed else _former(_others(client, own, image_set), generation, again=again)
+    if former is None and again:
         raise PreconditionError(
             f"no rollout of generation {generation} of {image_set} is known: run `prestow fleet apply` without "
             "--retry-failed"
         )
-    rollout = rollout or own.id.hex[:_LENGTH]
-    ours = tags.of_coordinator(image_set, generation, rollout)
+    known = [] if former is None else former.tags
+    found = Identity(tags.rollout(known) or own.id.hex[:_LENGTH], resumed, tags.left_out(known))
+    ours = [*tags.of_coordinator(image_set, generation, found.rollout), *tags.of_left_out(found.without)]
     client.update_flow_run(
         own.id, name=f"{FLOW} {image_set} · generation {generation}", tags=sorted({*own.tags, *ours})
     )
-    return rollout
+    return found
+
+
+def leave_out(client: SyncPrefectClient, own: FlowRun, hosts: Iterable[str]) -> None:
+    """Write into the tags of a coordinator's run which hosts a person left out: it holds for whoever comes after it."""
+    now = client.read_flow_run(own.id).tags
+    client.update_flow_run(own.id, tags=sorted({*now, *tags.of_left_out(hosts)}))
 
 
 def latest(client: SyncPrefectClient, image_set: str) -> list[FlowRun]:
@@ -61,7 +85,7 @@ def _others(client: SyncPrefectClient, own: FlowRun, image_set: str) -> Sequence
     """Return the coordinators' runs before this one.
 
     Raises:
-        PreconditionError: one of them is under way.
+        PreconditionError: one of them is in progress.
     """
     others = [run for run in latest(client, image_set) if run.id != own.id]
     for run in others:
@@ -73,12 +97,12 @@ def _others(client: SyncPrefectClient, own: FlowRun, image_set: str) -> Sequence
     return others
 
 
-def _adopted(others: Sequence[FlowRun], generation: int, *, again: bool) -> str | None:
-    """Return the rollout of the latest coordinator, if that died, or if it is to be gone on with."""
+def _former(others: Sequence[FlowRun], generation: int, *, again: bool) -> FlowRun | None:
+    """Return the latest coordinator's run if its rollout is to be continued: it died, or a person asks for that."""
     if not others or tags.generation(others[0].tags) != generation:
         return None
     died = others[0].state is not None and others[0].state.type == StateType.CRASHED
-    return tags.rollout(others[0].tags) if died or again else None
+    return others[0] if died or again else None
 
 
 def _shown(run: UUID, name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 _SET, _GENERATION, _ROLLOUT = "prestow.set:", "prestow.generation:", "prestow.rollout:"
-_HOST, _ATTEMPT = "prestow.host:", "prestow.attempt:"
+_HOST, _ATTEMPT, _WITHOUT = "prestow.host:", "prestow.attempt:", "prestow.without:"
 
 
 def of_set(name: str) -> str:
@@ -24,6 +24,16 @@ def of_coordinator(image_set: str, generation: int, rollout: str) -> list[str]:
 def of_host(host: str, attempt: int) -> list[str]:
     """Return the tags that a host's run has besides."""
     return [f"{_HOST}{host}", f"{_ATTEMPT}{attempt}"]
+
+
+def of_left_out(hosts: Iterable[str]) -> list[str]:
+    """Return the tags that a coordinator's run has of hosts that a person left out."""
+    return [f"{_WITHOUT}{host}" for host in hosts]
+
+
+def left_out(tags: Iterable[str]) -> frozenset[str]:
+    """Read the hosts that a person left out."""
+    return frozenset(tag.removeprefix(_WITHOUT) for tag in tags if tag.startswith(_WITHOUT))
 
 
 def generation(tags: Iterable[str]) -> int | None:

@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Completed, Failed, Pending, Running
 
 from flows.rollout import tags
+from flows.rollout.identity import latest
 from prestow.project import root
 from tests.fleet_files import write_fleet
 from tests.prefect_records import until
@@ -127,3 +128,38 @@ def test_cancelled_it_takes_its_hosts_runs_along(tmp_path: Path, home: str, pref
     assert process.returncode == 130
     assert err.splitlines()[-1] == "prestow: interrupted; run the same command again to resume"
     assert states == {"h0": "Cancelling", "h1": "Cancelled", "h2": "Cancelled"}
+
+
+def test_killed_after_an_approval_it_still_leaves_out_the_hosts_that_a_person_left_out(
+    tmp_path: Path, home: str, prefect_server: object
+) -> None:
+    name = f"s{uuid4().hex[:8]}"
+    hosts = [f"h{number}-{name}" for number in (0, 2, 3, 4)]
+    file = write_fleet(tmp_path, hosts, name, rollout={"waves": [1, 2], "hold": "approve"})
+    beat(*hosts)
+
+    def approve(**values: str) -> None:
+        held = until(lambda: [run for run in latest(client, name) if run.state_name == "Paused"], 1, "a hold")[0]
+        client.resume_flow_run(held.id, run_input={"decision": "approve", **values})
+
+    def complete() -> None:
+        until(lambda: [run for run in runs_of(name) if run.state_name == "Scheduled"], 1, "a run")
+        while advance(client, name):
+            pass
+
+    with get_client(sync_client=True) as client:
+        process = coordinator(file, name, home)
+        complete()
+        approve(without=hosts[3])
+        until(lambda: [run for run in runs_of(name) if run.state_name == "Scheduled"], 1, "the run of the second wave")
+        process.kill()
+        process.communicate()
+        process = coordinator(file, name, home)
+        complete()
+        approve()
+        complete()
+        out, _ = process.communicate()
+
+    verdicts = {each["host"]: each["verdict"] for each in json.loads(out)["hosts"]}
+    assert verdicts == {**dict.fromkeys(hosts[:3], "done"), hosts[3]: "skipped"}
+    assert {run.work_queue_name for run in runs_of(name)} == set(hosts[:3])
