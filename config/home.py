@@ -47,9 +47,9 @@ def config_file(environment: Mapping[str, str] = os.environ) -> str:
     return environment.get("PRESTOW_CONFIG") or DEFAULT_FILE
 
 
-def fleet_file(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the host's fleet file: ``PRESTOW_FLEET``, else ``/etc/prestow/fleet.yaml``; it need not be there."""
-    return environment.get("PRESTOW_FLEET") or DEFAULT_FLEET
+def fleet_file(default: str = DEFAULT_FLEET, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the path of the fleet file: ``PRESTOW_FLEET``, else the host's; it need not be there."""
+    return environment.get("PRESTOW_FLEET") or default
 
 
 def cold(environment: Mapping[str, str] = os.environ) -> bool:

@@ -100,12 +100,17 @@ def answer(run: UUID, decision: str, **values: str) -> None:
 
 def process_of(run: UUID) -> list[int]:
     """Return the process that executes a run: it has the run's ID in its environment."""
+    return processes_with(f"PREFECT__FLOW_RUN_ID={run}")
+
+
+def processes_with(variable: str) -> list[int]:
+    """Return the processes that have a variable, ``NAME=value``, in their environment."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             variables = (folder / "environ").read_bytes()
         except OSError:
             continue
-        if f"PREFECT__FLOW_RUN_ID={run}".encode() in variables.split(b"\0"):
+        if variable.encode() in variables.split(b"\0"):
             found.append(int(folder.name))
     return found

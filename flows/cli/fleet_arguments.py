@@ -5,12 +5,12 @@ hosts = chosen.hosts(pool(args))        those that the set selects
 """
 
 import argparse
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from config.home import fleet_file
 from flows.cli.arguments import folder
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Chosen:
 
 def fleet_path(args: argparse.Namespace) -> Path:
     """Return the path of the fleet file."""
-    return Path(args.file or os.environ.get("PRESTOW_FLEET") or _DEFAULT)
+    return Path(args.file or fleet_file(_DEFAULT))
 
 
 def read_file(path: Path) -> "FleetFile":

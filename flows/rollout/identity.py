@@ -56,8 +56,8 @@ def identify(client: SyncPrefectClient, own: FlowRun, image_set: str, generation
             "--retry-failed"
         )
     known = [] if former is None else former.tags
-    found = Identity(tags.rollout(known) or own.id.hex[:_LENGTH], resumed, tags.left_out(known))
-    ours = [*tags.of_coordinator(image_set, generation, found.rollout), *tags.of_left_out(found.without)]
+    found = Identity(tags.rollout(known) or own.id.hex[:_LENGTH], resumed, tags.exclusions(known))
+    ours = [*tags.of_coordinator(image_set, generation, found.rollout), *tags.of_exclusions(found.without)]
     client.update_flow_run(
         own.id, name=f"{FLOW} {image_set} · generation {generation}", tags=sorted({*own.tags, *ours})
     )
@@ -67,7 +67,7 @@ def identify(client: SyncPrefectClient, own: FlowRun, image_set: str, generation
 def leave_out(client: SyncPrefectClient, own: FlowRun, hosts: Iterable[str]) -> None:
     """Write into the tags of a coordinator's run which hosts a person left out: it holds for whoever comes after it."""
     now = client.read_flow_run(own.id).tags
-    client.update_flow_run(own.id, tags=sorted({*now, *tags.of_left_out(hosts)}))
+    client.update_flow_run(own.id, tags=sorted({*now, *tags.of_exclusions(hosts)}))
 
 
 def latest(client: SyncPrefectClient, image_set: str) -> list[FlowRun]:

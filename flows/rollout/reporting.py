@@ -18,15 +18,10 @@ from prefect.logging import get_run_logger
 from flows.forms.host_page import host_page, read_page
 from flows.rollout.stock import take_stock
 from prestow.errors import PrestowError, printable
-from prestow.fleet.report import EVENT, Report
+from prestow.fleet.report import EVENT, Report, artifact_key
 from prestow.store.node import Node
 
 _AWAY = 0.05  # part of the disk by which the free space moves without being news
-
-
-def artifact_key(host: str) -> str:
-    """Return the key of the artifact of a host; keys have no dots."""
-    return f"prestow-host-{host.replace('.', '-')}"
 
 
 def publish(node: Node) -> Report:

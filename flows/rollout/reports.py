@@ -20,7 +20,7 @@ from flows.forms.host_page import read_page
 from prestow.errors import InvalidError
 from prestow.fleet.document import first_fault
 from prestow.fleet.file import Host
-from prestow.fleet.report import EVENT, Report
+from prestow.fleet.report import EVENT, Report, artifact_key
 
 RECENT = timedelta(hours=1)
 """How old the newest event of a host is, as a rule: two intervals and more."""
@@ -53,10 +53,10 @@ def read_reports(client: SyncPrefectClient, hosts: Sequence[Host], now: datetime
     Raises:
         httpx.HTTPError: the API does not answer, or refuses.
     """
-    wanted = {host.name: host.key for host in hosts}
+    wanted = {host.name for host in hosts}
     found: dict[str, Report] = {}
     faults: dict[str, str] = {}
-    silent = [*wanted]
+    silent = [host.name for host in hosts]
     for since, some in ((RECENT, None), (_LONG_AGO, _EVENTS)):
         asked, heard = silent[:some], set[str]()
         for name, payload in _newest(client, asked, now - since, now + _AHEAD) if asked else ():
@@ -64,11 +64,10 @@ def read_reports(client: SyncPrefectClient, hosts: Sequence[Host], now: datetime
                 heard.add(name)
                 _take(name, payload, found, faults)
         silent = [name for name in silent if name not in heard]
-    names = {key: name for name, key in wanted.items()}
+    names = {artifact_key(host.name): host.name for host in hosts}
     for begin in range(0, len(names), _ARTIFACTS):
         for key, page in _artifacts(client, [*names][begin : begin + _ARTIFACTS]):
-            if key in names:
-                _take(names[key], page, found, faults)
+            _take(names[key], page, found, faults)
     warnings = (f"{name}: its report was skipped: {why}" for name, why in faults.items())
     return Reports(found, tuple(warnings))
 
@@ -108,6 +107,6 @@ def _newest(
 
 def _artifacts(client: SyncPrefectClient, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield key and page of the latest artifact under each key."""
-    wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[f"prestow-host-{key}" for key in keys]))
+    wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=list(keys)))
     for each in client.read_latest_artifacts(artifact_filter=wanted, limit=_ARTIFACTS):
-        yield str(each.key).removeprefix("prestow-host-"), str(each.data)
+        yield str(each.key), str(each.data)

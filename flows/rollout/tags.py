@@ -26,12 +26,12 @@ def of_host(host: str, attempt: int) -> list[str]:
     return [f"{_HOST}{host}", f"{_ATTEMPT}{attempt}"]
 
 
-def of_left_out(hosts: Iterable[str]) -> list[str]:
+def of_exclusions(hosts: Iterable[str]) -> list[str]:
     """Return the tags that a coordinator's run has of hosts that a person left out."""
     return [f"{_WITHOUT}{host}" for host in hosts]
 
 
-def left_out(tags: Iterable[str]) -> frozenset[str]:
+def exclusions(tags: Iterable[str]) -> frozenset[str]:
     """Read the hosts that a person left out."""
     return frozenset(tag.removeprefix(_WITHOUT) for tag in tags if tag.startswith(_WITHOUT))
 

@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from prestow.fleet.document import Document, Matches
-from prestow.fleet.names import HostName, ImageReference, Label, Pattern, PlatformName, SetName
+from prestow.fleet.names import HostName, ImageReference, Label, Pattern, PlatformName, SetName, key_of
 from prestow.fleet.quantities import Duration, Share, Size, parse_size
 
 __all__ = [
@@ -75,7 +75,7 @@ class Host(Document):
     @property
     def key(self) -> str:
         """The name as keys of artifacts may have it."""
-        return self.name.replace(".", "-")
+        return key_of(self.name)
 
 
 class HostsFile(Document):

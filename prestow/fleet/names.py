@@ -42,6 +42,13 @@ HostName = Annotated[
     ),
 ]
 """Name of a host; its queue and its worker have the same."""
+
+
+def key_of(host: str) -> str:
+    """Return the name of a host as keys of artifacts have it: without dots."""
+    return host.replace(".", "-")
+
+
 SetName = Annotated[
     str,
     Matches(

@@ -14,14 +14,19 @@ from pydantic import AwareDatetime, Field
 from prestow.fleet.document import Document
 from prestow.fleet.file import HostName, PlatformName, SetName
 from prestow.fleet.lock import DigestText
+from prestow.fleet.names import key_of
 
 EVENT = "prestow.host.report"
 """Name of the event; its resource is ``prestow.host.<name>``."""
 
-
 Bytes = Annotated[int, Field(ge=0, lt=1 << 62)]
 
 _LONGEST = 7 * 86400  # seconds between two reports
+
+
+def artifact_key(host: str) -> str:
+    """Return the key of the artifact of a host."""
+    return f"prestow-host-{key_of(host)}"
 
 
 class ReportedImage(Document):

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from config.page import page
-from config.settings import SettingsError, load
+from config.settings import HOST_NAME, SettingsError, load
+from prestow.fleet.names import HostName
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -76,3 +78,9 @@ def test_trusted_hosts_are_hosts_or_pairs(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PRESTOW_TRUSTED_HOSTS", json.dumps(entries))
 
     assert load().trusted_hosts == tuple(entry.lower() for entry in entries)
+
+
+def test_a_host_has_the_name_that_a_fleet_file_may_have() -> None:
+    properties = TypeAdapter(HostName).json_schema()
+
+    assert properties["pattern"] == HOST_NAME

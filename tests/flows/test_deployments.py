@@ -19,8 +19,8 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from flows.deploying import deploy
 from flows.forms.host_page import read_page
 from flows.local_server.ensure import Server, environment
-from flows.rollout.reporting import artifact_key
 from prestow.errors import PreconditionError
+from prestow.fleet.report import artifact_key
 from prestow.store.node import open_node
 from tasks.registry_credentials import RegistryCredentials
 from tests.prefect_records import events, log_lines, task_runs

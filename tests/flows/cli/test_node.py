@@ -28,6 +28,7 @@ from tests.processes import Child
 from tests.registries import FaultRegistry
 from tests.stalled import stalled
 from tests.wheels import ROOT
+from tests.workers import process_of, processes_with
 
 LONG = pytest.mark.long
 
@@ -86,19 +87,6 @@ def ordered(host: str, deployment: str = "prepull/prepull", **parameters: Any) -
         return client.create_flow_run_from_deployment(found.id, parameters=parameters, work_queue_name=host).id
 
 
-def processes(marker: str) -> list[int]:
-    """Return the processes in whose environment a text stands."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        if marker.encode() in variables.split(b"\0"):
-            found.append(int(folder.name))
-    return found
-
-
 @LONG
 def test_two_hosts_take_the_runs_of_their_own_queues_and_report(
     pool: None, prestow: Prestow, fault_registry: FaultRegistry
@@ -142,7 +130,7 @@ def test_a_signal_in_the_middle_of_a_run_ends_everything_and_the_next_run_resume
         hung.wait()
         node.stop(number)
 
-        until(lambda: [0] if not processes(f"PREFECT__FLOW_RUN_ID={run}") else [], 1, "the end of its run")
+        until(lambda: [0] if not process_of(run) else [], 1, "the end of its run")
         assert node.process.returncode == 0
         assert ended(run).state_name in ("Crashed", "Cancelled")
     hung.recover()
@@ -159,7 +147,7 @@ def test_a_worker_ends_with_the_process_that_started_it(pool: None, prestow: Pre
         node.process.kill()
         node.process.wait()
 
-        until(lambda: [0] if not processes("PRESTOW_NODE_NAME=node-d") else [], 1, "the end of the worker")
+        until(lambda: [0] if not processes_with("PRESTOW_NODE_NAME=node-d") else [], 1, "the end of the worker")
 
 
 @LONG

@@ -12,10 +12,10 @@ from prefect.states import Cancelling, Completed, Pending, Running, Scheduled
 from flows.deploying import deploy
 from flows.forms.host_page import host_page
 from flows.rollout.joining import check_name, crash_runs_of, make_queue
-from flows.rollout.reporting import artifact_key
 from flows.rollout.stock import take_stock
 from flows.rollout.workers import POOL
 from prestow.errors import PreconditionError
+from prestow.fleet.report import artifact_key
 from prestow.store.node import Node, open_node
 from tests.flows.rollout.test_workers import beat
 from tests.wheels import ROOT

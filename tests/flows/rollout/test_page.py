@@ -1,11 +1,9 @@
 """The page of a set at a real server: one version a run, changed there, not too often."""
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactCollectionFilter,
@@ -14,7 +12,6 @@ from prefect.client.schemas.filters import (
     ArtifactFilterKey,
 )
 
-from flows.local_server.ensure import Server
 from flows.rollout.page import SECONDS, SetPage
 
 
@@ -26,12 +23,6 @@ class Clock:
     def __call__(self) -> float:
         """Return the time."""
         return self.at
-
-
-@pytest.fixture
-def client(prefect_server: Server) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 @pytest.fixture

@@ -22,14 +22,14 @@ from flows.fanout import PrepullError
 from flows.forms.host_page import host_page, read_page
 from flows.prepull import prepull
 from flows.pull import pull
-from flows.rollout.reporting import artifact_key, is_same, last_report, publish
+from flows.rollout.reporting import is_same, last_report, publish
 from flows.rollout.stock import take_stock
 from prestow import __version__
 from prestow.digest import Digest
 from prestow.errors import InvalidError
 from prestow.fleet.file import Host
 from prestow.fleet.lock import short
-from prestow.fleet.report import EVENT, Report, ReportedFailure, ReportedImage
+from prestow.fleet.report import EVENT, Report, ReportedFailure, ReportedImage, artifact_key
 from prestow.fsck.run import fsck
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_MANIFEST

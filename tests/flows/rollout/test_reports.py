@@ -1,29 +1,21 @@
 """What hosts report, read back from a real server: the newest of each, in few requests, and nothing that is broken."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from socket import socket
 from typing import Any
 
 import httpx
 import pytest
-from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 
-from flows.local_server.ensure import Server
 from flows.rollout.reports import read_reports
 from prestow.fleet.file import Host
 from prestow.fleet.report import Report
 from tests.reports import emit, fleet_of, image, layer, report
 
 APP = image("r.io/app:1", layer(1))
-
-
-@pytest.fixture
-def client(prefect_server: Server) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 @pytest.fixture
