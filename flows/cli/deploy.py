@@ -13,7 +13,7 @@ from flows.cli.session import connection
 
 _WORKERS = """\
 a worker takes the runs of its own queue:
-  prestow node up                  on each host
+  prestow node up                  on each host; on one of them with --default-queue, for runs that name no host
   prestow node up --coordinator    on one machine, for the runs of fleet"""
 
 

@@ -21,13 +21,17 @@ def add(verbs: Verbs, common: Parser) -> None:
     up = add_verb(
         parts, common, "up", run_worker,
         help="check the host, create its queue, take its runs and report, until interrupted",
-        example="prestow node up --name gpu-01\nprestow node up --coordinator",
+        example="prestow node up --name gpu-01\nprestow node up --default-queue\nprestow node up --coordinator",
     )  # fmt: skip
     which = up.add_mutually_exclusive_group()
     _add_name(which)
     which.add_argument(
         "--coordinator", action="store_true", help="take the runs of the flow fleet instead, which direct all hosts"
     )
+    up.add_argument(
+        "--default-queue", action="store_true",
+        help="take the runs that name no host, too, as the schedules of prune and fsck make them; for one host only",
+    )  # fmt: skip
     reporting = add_verb(
         parts, common, "report", report, help="report this host once: its images, its disk, what failed",
         example="prestow node report",
@@ -42,6 +46,8 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run_worker(args: argparse.Namespace) -> int:
     """Run the worker until interrupted."""
+    if args.coordinator and args.default_queue:
+        args.parser.error("--default-queue is for a host; leave it out, or leave out --coordinator")
     args.words = None  # a service does not run in the warm process
     _choose(args)
     from flows.cli.node_up import run

@@ -154,7 +154,8 @@ class _Up:
         look = float(self._environment.get(_POLL) or poll_seconds(hosts_of_pool()))
         self._start(look)
         document = {"name": self._name, "queue": self._name, "api": self._api, "poll_seconds": look}
-        emit(document, f"{self._name} takes the runs of its queue from {self._api}", as_json=self._args.json)
+        also = ", and those that name no host," if self._args.default_queue else ""
+        emit(document, f"{self._name} takes the runs of its queue{also} from {self._api}", as_json=self._args.json)
         return look
 
     def _report(self, node: "Node") -> None:
@@ -194,9 +195,12 @@ class _Up:
         self._away = False
 
     def _start(self, look: float) -> None:
+        from flows.rollout.workers import DEFAULT
+
         command = [
             *(sys.executable, "-P", "-c", _PROGRAM, "worker", "start", "--type", "process", "--pool", _pool()),
             *("--work-queue", self._name, "--name", self._name),
+            *(("--work-queue", DEFAULT) if self._args.default_queue else ()),
         ]
         env = {**self._environment, _POLL: f"{look:g}"}
         self._lost, self._began = False, True

@@ -24,6 +24,9 @@ POOL = "prestow"
 COORDINATOR = "coordinator"
 """The queue of runs that make the runs of hosts."""
 
+DEFAULT = "default"
+"""The queue of runs that name no host: Prefect's own, of each pool."""
+
 _PAGE = 200  # the most that Prefect gives at once
 _NEVER = datetime.min.replace(tzinfo=UTC)
 

@@ -118,6 +118,22 @@ def test_two_hosts_take_the_runs_of_their_own_queues_and_report(
 
 
 @LONG
+def test_runs_that_name_no_host_are_taken_by_the_host_that_is_to_take_them(pool: None, prestow: Prestow) -> None:
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name("prune/prune")
+        run = client.create_flow_run_from_deployment(found.id).id
+    with up(prestow, "node-n") as other:
+        other.says("takes the runs of its queue from")
+        with up(prestow, "node-o", "--name", "node-o", "--default-queue") as node:
+            node.says("takes the runs of its queue, and those that name no host, from")
+            assert ended(run).state_name == "Completed"
+
+    assert Path(node.home, "metadata.db").exists()
+    assert str(run) in node.log.read_text()
+    assert str(run) not in other.log.read_text()
+
+
+@LONG
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_the_middle_of_a_run_ends_everything_and_the_next_run_resumes(
     pool: None, prestow: Prestow, fault_registry: FaultRegistry, number: int
@@ -298,6 +314,13 @@ def test_a_report_is_made_once_and_shown(called: Called, monkeypatch: pytest.Mon
     assert status.status == 1  # there is no worker
     assert "offline: never seen; start it with `prestow node up`" in status.out
     assert made.document["store"] in status.out
+
+
+def test_a_coordinator_takes_no_runs_of_hosts(called: Called) -> None:
+    done = called("node", "up", "--coordinator", "--default-queue")
+
+    assert (done.status, done.out) == (2, "")
+    assert "--default-queue is for a host" in done.err
 
 
 @pytest.mark.parametrize("name", ["GPU", "gpu_1", "", "a" * 64, "-a"])
