@@ -65,7 +65,9 @@ class Machine:
         )  # fmt: skip
         self._holder = holder
         _line(holder, "made")
-        cable = ["link", "add", "eth0", "netns", str(holder.pid), "type", "veth"]
+        # as any machine, it keeps its hardware address: the others remember that for a minute
+        hardware = ":".join(f"{number:02x}" for number in (2, 0, *map(int, self.address.split("."))))
+        cable = ["link", "add", "eth0", "address", hardware, "netns", str(holder.pid), "type", "veth"]
         port = ["peer", "name", self.name, "netns", str(self._switch)]
         subprocess.run(["ip", *cable, *port], check=True)
         subprocess.run([*self._at_switch, "set", "dev", self.name, "master", "switch", "up"], check=True)
