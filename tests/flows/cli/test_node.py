@@ -9,17 +9,20 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect import get_client
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 
 from flows.deploying import deploy
 from flows.local_server.ensure import Server
 from flows.rollout.reporting import last_report
 from flows.rollout.workers import COORDINATOR, POOL, beats
+from prestow.fleet.report import EVENT, Report
 from prestow.store.node import open_node
 from tests.flows.cli.conftest import Called, Prestow
 from tests.orders import locked, names, order
@@ -300,6 +303,21 @@ def test_a_host_whose_disk_is_full_comes_up_and_reports_that(pool: None, prestow
     assert "disk: " in node.log.read_text()
     assert report is not None
     assert report.free_bytes == 0
+
+
+@LONG
+def test_a_host_reports_again_and_again(pool: None, prestow: Prestow) -> None:
+    with up(prestow, "node-p", env={"PRESTOW_REPORT_MINUTES": "0.01"}) as node:
+        node.says("takes the runs of its queue")
+        about = EventResourceFilter(id=["prestow.host.node-p"])
+
+        def reports() -> list[datetime]:
+            wanted = EventFilter(event=EventNameFilter(name=[EVENT]), resource=about)  # up to the present, by default
+            with get_client(sync_client=True) as client:
+                events = client.read_events(wanted, limit=50).events
+            return sorted({Report.model_validate(each.payload).at for each in events})
+
+        assert until(reports, 4, "reports")
 
 
 def test_a_report_is_made_once_and_shown(called: Called, monkeypatch: pytest.MonkeyPatch, pool: None) -> None:
