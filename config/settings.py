@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from config.drivers import DriverChoice
 from config.home import config_file
+from config.runtimes import RuntimeChoice
 
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _ADDRESS = r"[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*"  # IPv6
@@ -42,6 +43,26 @@ class Settings(BaseSettings):
         description="full: committed snapshots are on disk; fast: no syncfs, a power cut may lose snapshots",
     )
     runtime: str = Field("runc", description="OCI runtime: a name on PATH or an absolute path")
+    hand_over: RuntimeChoice = Field(
+        "none",
+        description="Runtime of this host that pulled images are handed over to: auto, containerd or none; "
+        "`prestow hand-over` and the parameters of a run take precedence",
+    )
+    containerd_address: Path = Field(
+        Path("/run/containerd/containerd.sock"), description="Socket of the containerd that images are handed over to"
+    )
+    containerd_namespace: str = Field(
+        "k8s.io",
+        pattern=r"^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$",
+        max_length=76,
+        description="Namespace of containerd that images are handed over to: k8s.io for Kubernetes, moby for Docker, "
+        "default for ctr and nerdctl",
+    )
+    runtime_snapshotter: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,76}$",
+        description="Snapshotter that the containers of that namespace use; default: the one that CRI tells",
+    )
     parallel_images: int = Field(2, ge=1, le=32, description="Images that prepull pulls at the same time")
     hosts_dirs: tuple[Path, ...] = Field(
         (Path("/etc/prestow/certs.d"), Path("/etc/containerd/certs.d"), Path("/etc/docker/certs.d")),

@@ -47,6 +47,8 @@ class Options:
     unpack: bool = True
     credentials: str | None = None
     parallel: int | None = None
+    hand_over: str | None = None
+    pin: bool = False
 
     def open(self) -> Node:
         """Open the store, and check the credentials.
@@ -64,7 +66,7 @@ class Options:
         """Pull one image in a run of its own; a failure is a result."""
         state = pull(
             reference, self.platform, name, driver=self.driver, home=self.home, namespace=self.namespace,
-            unpack=self.unpack, credentials=self.credentials, return_state=True,
+            unpack=self.unpack, credentials=self.credentials, hand_over=self.hand_over, pin=self.pin, return_state=True,
         )  # fmt: skip
         if state.is_completed():
             found: Pulled = state.result()

@@ -2,9 +2,11 @@
 
     resolve ─▶ fetch_manifest ─┬▶ fetch_layer ─▶ verify ─▶ apply ─┐
                                ├▶ fetch_layer ─▶ verify ─▶ apply ─┼▶ commit_snapshots ─▶ tag
-                               └▶ …                               ┘
+                               └▶ …                               ┘     ▼
+                                                                    hand_over
 
-Without unpacking, fetch_artifact comes instead of fetch_manifest, and *tag* after the last *verify*.
+Without unpacking, fetch_artifact comes instead of fetch_manifest, and *tag* after the last *verify*. The image is
+handed over only where a runtime is wanted.
 
 >>> image = pull("docker.io/library/ubuntu:24.04")  # doctest: +SKIP
 """
@@ -19,8 +21,10 @@ from flows.forms.parameters import (
     Home,
     Name,
     Namespace,
+    Pin,
     Platform,
     PullDryRun,
+    PulledHandOver,
     PullHold,
     PullStop,
     Source,
@@ -28,6 +32,7 @@ from flows.forms.parameters import (
 )
 from flows.forms.results import Pulled
 from flows.runs.cancelling import cancellable
+from flows.runs.handing_over import unpackable
 from flows.runs.pulling import in_turns, pulling
 from prestow.oci.image import Image
 from prestow.space.admission import admit
@@ -36,6 +41,7 @@ from tasks.commit_snapshots import commit_snapshots
 from tasks.fetch_artifact import fetch_artifact
 from tasks.fetch_layer import fetch_layer
 from tasks.fetch_manifest import fetch_manifest
+from tasks.hand_over import hand_over as give
 from tasks.policy import NOWHERE
 from tasks.resolve import resolve
 from tasks.tag import tag
@@ -63,6 +69,8 @@ def pull(
     dry_run: PullDryRun = False,
     unpack: Unpack = True,
     credentials: Credentials = None,
+    hand_over: PulledHandOver = None,
+    pin: Pin = False,
 ) -> Pulled:
     """Pull an image: fetch it, verify it, unpack it, and tag it last of all.
 
@@ -70,7 +78,8 @@ def pull(
 
     Data that the store has is neither fetched nor unpacked again. Stopped with ``stop_after``, cancelled or
     killed, the next run goes on from what is complete. With ``hold_after`` the run waits there for a person to approve.
-    With ``dry_run`` it only reports what would be fetched.
+    With ``dry_run`` it only reports what would be fetched. With ``hand_over`` a container runtime of the host gets the
+    image, and is asked whether it would use it.
     """
     home, namespace = home_or_default(home), namespace_or_default(namespace)
     with pulling(
@@ -103,6 +112,10 @@ def pull(
             complete: tuple[object, ...] = (committed,)
         else:
             complete = tuple(each.result() for each in stored)
-        tag(home, run.name, reference, target, complete, namespace)
+        named = tag(home, run.name, reference, target, complete, namespace)
         run.reached("tagged")
+        if (runtime := run.runtime(hand_over)) is not None:
+            whole = unpackable(run.node, image, platform)
+            run.handed_over = give(home, run.name, whole, runtime, pin, named, namespace)
+            run.reached("handed-over")
     return run.pulled()

@@ -15,6 +15,7 @@ Checkpoint = Literal[
     "layer-applied",
     "unpacked",
     "tagged",
+    "handed-over",
     "config-transformed",
     "snapshot-created",
     "bundled",
@@ -36,10 +37,11 @@ STEPS: Mapping[str, Checkpoint] = {
     "apply": "layer-applied",
     "commit_snapshots": "unpacked",
     "tag": "tagged",
+    "hand_over": "handed-over",
     "transform_config": "config-transformed",
     "create_snapshot": "snapshot-created",
     "write_bundle": "bundled",
     "run_container": "exited",
 }
 """The checkpoint that each step reaches (``run_container`` passes ``running`` on its way); a pull without unpacking
-has the step ``fetch_artifact`` instead of ``fetch_manifest``."""
+has the step ``fetch_artifact`` instead of ``fetch_manifest``; ``hand_over`` is left out where no runtime is wanted."""

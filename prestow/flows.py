@@ -14,6 +14,7 @@ from flows.fanout import PrepullError
 from flows.fleet import fleet
 from flows.forms.results import Bundled, Foreseen, Prepulled, PrepulledImage, Pulled, PulledLayer, Ran, RolledOut
 from flows.fsck import fsck
+from flows.hand_over import hand_over
 from flows.prepull import prepull
 from flows.prune import prune
 from flows.pull import pull
@@ -21,12 +22,14 @@ from flows.rollout.coordinating import RolloutError
 from flows.run import run
 from prestow.fsck.run import FsckResult
 from prestow.gc.prune import Pruned
+from prestow.handover.hand_over import HandOver
 from tasks.registry_credentials import RegistryCredentials
 
 __all__ = [
     "Bundled",
     "Foreseen",
     "FsckResult",
+    "HandOver",
     "PrepullError",
     "Prepulled",
     "PrepulledImage",
@@ -41,6 +44,7 @@ __all__ = [
     "connected",
     "fleet",
     "fsck",
+    "hand_over",
     "prepull",
     "prune",
     "pull",

@@ -18,7 +18,7 @@ TASK_LINES, FLOW_LINES = 15, 40
 FILE_LINES, TEST_FILE_LINES = 300, 400
 WITHOUT_CHECKPOINT = {"fsck", "sweep", "wave"}
 """Steps that are no lifecycle point of an image."""
-FLOWS = ("bundle", "fleet", "fsck", "prepull", "prune", "pull", "run")
+FLOWS = ("bundle", "fleet", "fsck", "hand_over", "prepull", "prune", "pull", "run")
 READS_THE_ENVIRONMENT = ("config/", "flows/cli/", "flows/local_server/launcher.py", "flows/warm/")
 READING_ROOMS = (
     "checkpoints", "content", "digest", "errors", "gc", "layers", "metadata", "oci", "platforms", "reference",

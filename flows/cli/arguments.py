@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from config.drivers import DRIVER_CHOICES
+from config.runtimes import RuntimeChoice
 from prestow.errors import InvalidError, PrestowError, printable
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - it has no public name
@@ -122,6 +123,27 @@ def add_pull(verb: argparse.ArgumentParser, default: str) -> None:
         default=default,
         help=f"when to pull the image first (default: {default})",
     )
+
+
+def add_hand_over(verb: argparse.ArgumentParser) -> None:
+    """Let a verb that pulls hand over to a runtime of the host, too."""
+    verb.add_argument(
+        "--hand-over",
+        action=argparse.BooleanOptionalAction,
+        help="hand the image over to the container runtime of this host, which then need not pull it "
+        "(default: the setting hand_over)",
+    )
+    add_pin(verb)
+
+
+def hand_over_to(args: argparse.Namespace) -> RuntimeChoice | None:
+    """Return the runtime that was chosen; None leaves it to the setting."""
+    return None if args.hand_over is None else "auto" if args.hand_over else "none"
+
+
+def add_pin(verb: argparse.ArgumentParser) -> None:
+    """Let a verb pin what it hands over."""
+    verb.add_argument("--pin", action="store_true", help="let the runtime's garbage collection never remove the image")
 
 
 def add_unpack(verb: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from config.proxies import proxy_variables
 from config.settings import Settings, SettingsError, load
 from flows.cli.output import size
 from flows.cli.registries import decisions
+from flows.cli.runtimes import handing_over
 from flows.cli.schedules import dead_scheduler, without_runs
 from flows.local_server import ensure
 from flows.local_server.proxies import on_loopback
@@ -73,6 +74,7 @@ def run_checks(home: str, registries: Sequence[str] = ()) -> list[Finding]:
         found += _tried("mounts", lambda: _mounts(node))
         found += _tried("containers", lambda: _containers(node))
         found += _tried("registries", lambda: _registries(node, registries))
+        found += _tried("hand-over", lambda: _hand_over(node))
     found += _tried("settings", _settings, needed=True)
     found += _tried("proxies", _proxies)
     found += _tried("runtime", _runtime)
@@ -180,6 +182,11 @@ def _registries(node: Node, registries: Sequence[str]) -> Iterator[Finding]:
     for rest in node.pacing.every():
         found = f"asked to be left alone for another {rest.until - time.time():.0f} s: {rest.why}"
         yield Finding(f"server {rest.server}", works=False, found=found, advice="pulls wait until then")
+
+
+def _hand_over(node: Node) -> Iterator[Finding]:
+    state = handing_over(node)
+    yield Finding("hand-over", works=True, found=state.found, advice=state.advice)
 
 
 def _runtime() -> Iterator[Finding]:

@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _explained(found: "Explanation") -> str:
-    takes = "" if found.bytes is None else f" ({size(found.bytes)})"
+    shared = ", which a runtime has a link to" if found.shared else ""
+    takes = "" if found.bytes is None else f" ({size(found.bytes)}{shared})"
     head = f"{found.kind} {printable(found.name)}{takes}: "
     if not found.kept:
         return f"{head}nothing keeps it, prune would remove it: {printable(found.removal, 500)}"

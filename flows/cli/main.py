@@ -18,10 +18,10 @@ from prestow.metadata.namespace import check_namespace
 from prestow.project import module
 
 VERBS = (
-    "pull", "bundle", "run", "prepull", "fleet", "images", "snapshots", "containers", "fsck", "prune", "explain",
-    "doctor", "serve", "deploy", "node", "server", "warm", "engine",
+    "pull", "bundle", "run", "prepull", "hand-over", "in-use", "fleet", "images", "snapshots", "containers", "fsck",
+    "prune", "explain", "doctor", "serve", "deploy", "node", "server", "warm", "engine",
 )  # fmt: skip
-"""The verbs, in the order of the help; each is a module beside this one."""
+"""The verbs, in the order of the help; each is a module beside this one, with ``_`` for ``-``."""
 
 ALIASES = {"verify": "fsck"}
 """Other names of verbs."""
@@ -63,7 +63,7 @@ def parser(arguments: Sequence[str] = ()) -> Parser:
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
     named = {ALIASES.get(word, word) for word in arguments}
     for verb in [name for name in VERBS if name in named] or VERBS:
-        import_module(module(f"flows.cli.{verb}")).add(verbs, common)
+        import_module(module(f"flows.cli.{verb.replace('-', '_')}")).add(verbs, common)
     return top
 
 

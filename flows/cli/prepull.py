@@ -9,10 +9,12 @@ from flows.cli.arguments import (
     Verbs,
     add_credentials,
     add_driver,
+    add_hand_over,
     add_platform,
     add_unpack,
     add_verb,
     count,
+    hand_over_to,
     source,
 )
 from flows.cli.output import emit, say, size, table
@@ -28,7 +30,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb = add_verb(
         verbs, common, "prepull", run,
         help="pull a list of images onto this host; a failed image does not stop the others",
-        example="prestow prepull alpine:3.20 debian:bookworm --parallel 2",
+        example="prestow prepull alpine:3.20 debian:bookworm --parallel 2\nprestow prepull --hand-over alpine:3.20",
     )  # fmt: skip
     verb.add_argument("references", metavar="REF", type=source, nargs="+", help="images to pull")
     verb.add_argument(
@@ -38,6 +40,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     add_credentials(verb)
     add_driver(verb)
     add_unpack(verb)
+    add_hand_over(verb)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             result = prepull(
                 args.references, args.platform, args.parallel, args.driver, args.home, args.namespace, args.unpack,
-                args.credentials,
+                args.credentials, None, hand_over_to(args), args.pin,
             )  # fmt: skip
         except PrepullError as error:
             result = error.result

@@ -10,9 +10,11 @@ from flows.cli.arguments import (
     Verbs,
     add_credentials,
     add_driver,
+    add_hand_over,
     add_platform,
     add_unpack,
     add_verb,
+    hand_over_to,
     image_name,
     source,
 )
@@ -24,6 +26,7 @@ from prestow.errors import printable
 
 if TYPE_CHECKING:
     from flows.forms.results import Foreseen, Pulled, PulledLayer
+    from prestow.handover.hand_over import HandOver
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -34,14 +37,15 @@ def add(verbs: Verbs, common: Parser) -> None:
         example="prestow pull docker.io/library/alpine:3.20\nprestow pull oci:/srv/images:app --name local/app:1\n"
         "prestow pull --hold-after manifest-stored registry.example/team/app:2\n"
         "prestow pull --dry-run ubuntu:24.04\n"
-        "prestow pull --no-unpack registry.example/charts/app:1",
+        "prestow pull --no-unpack registry.example/charts/app:1\n"
+        "prestow pull --hand-over --pin alpine:3.20",
     )  # fmt: skip
     verb.add_argument(
         "reference", metavar="REF", type=source, help="image reference, or an OCI layout on disk: oci:PATH[:REF]"
     )
     add_platform(verb)
     verb.add_argument("--name", type=image_name, help="name in the store (default: the reference itself)")
-    checkpoints = CHECKPOINTS[: CHECKPOINTS.index("tagged") + 1]
+    checkpoints = CHECKPOINTS[: CHECKPOINTS.index("handed-over") + 1]
     verb.add_argument(
         "--stop-after",
         metavar="CHECKPOINT",
@@ -63,6 +67,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         "next prune removes (Docker Hub counts this as one pull)",
     )
     add_unpack(verb)
+    add_hand_over(verb)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         with asking(person()):
             pulled = pull(
                 args.reference, args.platform, args.name, args.stop_after, args.hold_after, args.driver, args.home,
-                args.namespace, args.dry_run, args.unpack, args.credentials,
+                args.namespace, args.dry_run, args.unpack, args.credentials, hand_over_to(args), args.pin,
             )  # fmt: skip
     emit(dataclasses.asdict(pulled), _page(pulled), as_json=args.json)
     return 0
@@ -92,8 +97,20 @@ def _page(pulled: "Pulled") -> str:
         f"{pulled.name} @ {pulled.digest}",
         table(("LAYER", "SIZE", "STATE", "FETCHED"), rows) if rows else "",
         f"{pulled.checkpoint}: {moved}, {pulled.seconds['total']:.2f} s",
+        *([handed_over(pulled.handed_over)] if pulled.handed_over else []),
     ]
     return "\n".join(line for line in lines if line)
+
+
+def handed_over(image: "HandOver") -> str:
+    """Return a line about an image that a runtime has."""
+    how = f"{image.form}, " if image.form else ""
+    why = f" (not linked: {image.why})" if image.form == "applied" and image.why else ""
+    pinned = "pinned, " if image.pinned else ""
+    return (
+        f"in use by {image.runtime}, namespace {image.namespace}, snapshotter {image.snapshotter}: "
+        f"{how}{pinned}{size(image.shared_bytes)} shared{why}"
+    )
 
 
 def _outlook(pulled: "Pulled", foreseen: "Foreseen") -> str:

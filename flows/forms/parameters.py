@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from config.drivers import DriverChoice
+from config.runtimes import RuntimeChoice
 from flows.variables import REFERENCE
 from prestow.fleet.order import Order
 from prestow.registry.credentials import NAME
@@ -35,7 +36,7 @@ Platform = Annotated[
 ]
 Name = Annotated[str | None, _field("Name", "Name in the store; default: the reference itself")]
 _PullCheckpoint = Literal[
-    "resolved", "manifest-stored", "layer-fetched", "layer-stored", "layer-applied", "unpacked", "tagged"
+    "resolved", "manifest-stored", "layer-fetched", "layer-stored", "layer-applied", "unpacked", "tagged", "handed-over"
 ]
 PullStop = Annotated[
     _PullCheckpoint | None,
@@ -170,6 +171,23 @@ RetryFailed = Annotated[
     bool,
     _field("Retry failed", "Ask only the hosts again that lacked something at the end of the latest rollout"),
 ]
+StoredImages = Annotated[
+    list[ImageName], _field("Images", "Names of images in the store", min_length=1, max_length=MOST_IMAGES)
+]
+HandOverTo = Annotated[
+    RuntimeChoice,
+    _field("Runtime", "Container runtime of the host that gets the images; auto: the one that is there"),
+]
+PulledHandOver = Annotated[
+    RuntimeChoice | None,
+    _field(
+        "Hand over to",
+        "Container runtime of the host that the image is handed over to, so that it need not pull it; "
+        "default: the host's setting",
+    ),
+]
+Pin = Annotated[bool, _field("Pin", "Let the runtime's own garbage collection never remove the image")]
+Force = Annotated[bool, _field("Force", "Take the name from another image that has it in the runtime")]
 Ordered = Annotated[
     Order | None,
     _field(

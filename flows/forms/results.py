@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from prestow.fleet.verdict import HostVerdict
+from prestow.handover.hand_over import HandOver
 from prestow.registry.health import Aside
 from prestow.registry.quota import Quota
 
@@ -69,6 +70,7 @@ class Pulled:
         reused_bytes: bytes of layers that were here.
         seconds: duration of each step that ran, summed over layers, and ``total``, wall time of the run.
         foreseen: what the pull would do; of a dry run only.
+        handed_over: the image as a runtime of the host has it now; None if it was handed over to none.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Pulled:
     reused_bytes: int
     seconds: Mapping[str, float]
     foreseen: Foreseen | None = None
+    handed_over: HandOver | None = None
 
 
 @dataclass(frozen=True, slots=True)

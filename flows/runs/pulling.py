@@ -19,11 +19,13 @@ from flows.forms.approval_page import describe
 from flows.forms.results import Foreseen, Pulled, PulledLayer
 from flows.runs.approval import hold
 from flows.runs.foreseeing import blobs_of, foresee, missing_bytes
+from flows.runs.handing_over import wanted
 from flows.runs.publishing import published
 from prestow.cancellation import check
 from prestow.checkpoints import UNPACKING, Checkpoint
 from prestow.content.plan import state_of
 from prestow.errors import InvalidError
+from prestow.handover.hand_over import HandOver
 from prestow.oci.artifact import Artifact
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.image import Blob, Image, Layer
@@ -61,6 +63,7 @@ class Pulling:
     unpack: bool = True
     dry_run: bool = False
     foreseen: Foreseen | None = None
+    handed_over: HandOver | None = None
 
     def reached(self, checkpoint: Checkpoint, *futures: Sequence[PrefectFuture[Any]]) -> None:
         """Note a lifecycle point, wait there for a person if the run is to, and leave the block if it is to stop there.
@@ -98,6 +101,10 @@ class Pulling:
         for digest, count in missing.items():
             if count:
                 note_expected("fetch_layer", digest, count)
+
+    def runtime(self, chosen: str | None) -> str | None:
+        """Return the runtime that the image is to be handed over to; None if none is wanted."""
+        return wanted(self.node, chosen)
 
     def _protect(self) -> None:
         """Put what is known by now under the lease, before anything of it is made."""
@@ -146,6 +153,7 @@ class Pulling:
             reused_bytes=sum(layer.size for layer in layers if layer.state != "missing") - fetched,
             seconds=self.journal.durations(self.began),
             foreseen=self.foreseen,
+            handed_over=self.handed_over,
         )
 
     def _layers(self) -> tuple[PulledLayer, ...]:

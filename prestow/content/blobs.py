@@ -139,7 +139,7 @@ class Blobs:
             raise _absent(digest) from error
         if not _complete(found, digest):
             raise _absent(digest)
-        return Info(digest, found.st_size, found.st_mtime)
+        return Info(digest, found.st_size, found.st_mtime, found.st_nlink > 1)
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
         """Whether it is here, and of that size."""

@@ -32,11 +32,18 @@ class Info:
         digest: its name.
         size: its bytes.
         created_at: seconds since the epoch.
+        shared: whether its file has further names, by which a runtime has it that it was handed over to.
     """
 
     digest: Digest
     size: int
     created_at: float
+    shared: bool = False
+
+    @property
+    def freed(self) -> int:
+        """Bytes that its removal gives back to the disk."""
+        return 0 if self.shared else self.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@
 
 What is damaged goes to quarantine first, and then the steps of a pull are done again: each makes only what is missing.
 Whoever has a file open or mounted keeps the one that he has, so nothing is pulled from under a running container;
-``affected.py`` tells which ones to start again. What cannot be made right is a result, with the reason.
+``affected.py`` tells which ones to start again. A runtime that has links to such files gets links to the new ones.
+What cannot be made right is a result, with the reason.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,7 @@ from prestow.errors import (
 from prestow.fsck.affected import Affected, affected
 from prestow.fsck.image import CheckResult, drivers_of, fsck_image, layers_of, present
 from prestow.fsck.retry import refetch, repair_lock
+from prestow.handover.links import inode_of, replace_links
 from prestow.layers.apply import apply
 from prestow.metadata.images import ImageRecord
 from prestow.oci import mediatypes
@@ -105,6 +107,7 @@ def repair_image(
         while work.learn(left):  # below a document that was damaged, more may come to light
             work.run()
             left = fsck_image(node, record, progress=progress).damaged
+        replace_links(node.hand_overs.every(), work.moved)
     names = {damage.name for damage in left}
     mended = tuple(work.outcome(damage, mended=damage.name not in names) for damage in work.damaged.values())
     return RepairResult(found, mended, left, tuple(affected(node, work.renewed, repaired=True)))
@@ -119,6 +122,7 @@ class _Work:
         done: what was done, by the name of the damage.
         failed: why not, likewise.
         renewed: chain IDs whose files, or whose layers' files, are new, by driver.
+        moved: where the files were that were moved to quarantine, by device and inode.
     """
 
     node: Node
@@ -130,6 +134,7 @@ class _Work:
     done: dict[Subject, str] = field(default_factory=dict)
     failed: dict[Subject, str] = field(default_factory=dict)
     renewed: dict[str, set[Digest]] = field(default_factory=dict)
+    moved: dict[tuple[int, int], Path] = field(default_factory=dict)
 
     def learn(self, found: Iterable[Damage]) -> bool:
         """Take up what was found, and tell whether anything of it is news."""
@@ -199,7 +204,7 @@ class _Work:
             name = Subject.blob(blob.digest)
             if name in self.damaged and name not in self.done:
                 with self._noting(name):
-                    self.node.content.quarantine(blob.digest, self.damaged[name].what)
+                    self._quarantine(blob.digest, self.damaged[name].what)
                     self._blob(blob)
 
     def _document(self, kind: str, descriptor: Descriptor) -> bytes:
@@ -208,7 +213,7 @@ class _Work:
         try:
             return content.read(descriptor.digest)
         except (NotFoundError, MismatchError, ExhaustedError) as error:
-            content.quarantine(descriptor.digest, str(error))
+            self._quarantine(descriptor.digest, str(error))
         raw = self._from_source(lambda source: fetch_document(source, content, kind, descriptor))
         self.done[Subject.blob(descriptor.digest)] = "fetched again"
         return raw
@@ -218,7 +223,7 @@ class _Work:
         blob, diff_id, content = layer.descriptor, layer.diff_id, self.node.content
         damaged = {digest for digest in (blob.digest, diff_id) if Subject.blob(digest) in self.damaged}
         for digest in damaged:
-            content.quarantine(digest, self.damaged[Subject.blob(digest)].what)
+            self._quarantine(digest, self.damaged[Subject.blob(digest)].what)
         if not content.has(diff_id) or (blob.digest in damaged and self.node.settings.keep_blobs):
             self._blob(blob)
         elif blob.digest in damaged:
@@ -242,7 +247,13 @@ class _Work:
         chains.update(driver.renew(image.chain_id, self._aside, progress=self.progress))
         self.renewed.setdefault(driver.driver, set()).update(chains)
 
+    def _quarantine(self, digest: Digest, why: str) -> None:
+        self._aside(self.node.content.path(digest), why)
+
     def _aside(self, path: Path, why: str) -> None:
+        """Move a file to quarantine, and note what it was known by."""
+        if (inode := inode_of(path)) is not None:
+            self.moved[inode] = path
         self.node.content.quarantine_area.take(path, why)
 
     def _from_source(self, fetch: Callable[[Fetcher], _T]) -> _T:

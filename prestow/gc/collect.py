@@ -236,7 +236,7 @@ class _Collection:
             with self._listing(blob(found.digest), f"blob {found.digest}"):
                 if not self.rules.dry_run:
                     self.content.discard(found.digest)
-                discarded.append(Removed("blob", found.digest, found.size, UNHELD))
+                discarded.append(Removed("blob", found.digest, found.freed, _why_gone(found)))
         return discarded
 
     def _wanted(self, kept: set[Thing]) -> Callable[[Status], bool]:
@@ -271,6 +271,10 @@ class _Collection:
         except PrestowError as error:
             self.left[thing] = f"{what}: {error}"
             self.short = self.short or isinstance(error, ExhaustedError)
+
+
+def _why_gone(found: Info) -> str:
+    return f"{UNHELD}; a runtime has a link to it, so this frees nothing" if found.shared else UNHELD
 
 
 def _kind(name: Name) -> Kind:

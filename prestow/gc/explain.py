@@ -15,7 +15,7 @@ from prestow.errors import InvalidError, NotFoundError, PrestowError, printable
 from prestow.gc.collect import UNHELD
 from prestow.gc.graph import Thing
 from prestow.gc.prune import rules
-from prestow.gc.retention import forgettable
+from prestow.gc.retention import Disk, forgettable
 from prestow.gc.survey import Survey, disk_usage, survey, title
 from prestow.metadata.leases import Lease
 from prestow.reference import image_name
@@ -63,6 +63,7 @@ class Explanation:
         kind: as of a link.
         name: its name.
         bytes: what it takes by itself; None for what is not here, or takes nothing.
+        shared: whether a runtime has a link to it, so that its removal frees nothing.
         kept: whether the next prune leaves it.
         reasons: why it does, the shortest way first.
         removal: why it does not; empty if it does.
@@ -71,6 +72,7 @@ class Explanation:
     kind: str
     name: str
     bytes: int | None
+    shared: bool
     kept: bool
     reasons: tuple[Reason, ...]
     removal: str
@@ -90,7 +92,7 @@ def explain(node: Node, text: str) -> list[Explanation]:
     seen = survey(node.database, node.content, drivers.keys(), clock=chosen.clock, grace=chosen.grace)
     disk = disk_usage(seen, node.content, drivers)
     forgotten = forgettable(seen.names, chosen.retention, chosen.clock(), seen.holds, lambda: disk)
-    teller = _Teller(seen, disk.sizes, {gone.name.thing: gone.why for gone in forgotten})
+    teller = _Teller(seen, disk, {gone.name.thing: gone.why for gone in forgotten})
     teller.add_mounted(drivers)
     things = _named(node, disk.sizes.keys() | seen.holds.reachable(), text)
     if not things:
@@ -107,12 +109,12 @@ class _Teller:
 
     Attributes:
         seen: the graph.
-        sizes: bytes of what is here.
+        disk: what is here takes so much.
         forgotten: names that prune would forget, and why.
     """
 
     seen: Survey
-    sizes: Mapping[Thing, int]
+    disk: Disk
     forgotten: Mapping[Thing, str]
 
     def add_mounted(self, drivers: Mapping[str, Maintained]) -> None:
@@ -131,7 +133,9 @@ class _Teller:
         if not reasons and self.seen.holds.broken:
             reasons = [Reason(f"prune removes nothing while this is so: {self.seen.holds.broken[0]}", ())]
         removal = "" if reasons else self._removal(thing, [way[0] for way in ways])
-        return Explanation(self._kind(thing), thing.name, self.sizes.get(thing), bool(reasons), tuple(reasons), removal)
+        size = self.disk.shared.get(thing, self.disk.sizes.get(thing))
+        shared = thing in self.disk.shared
+        return Explanation(self._kind(thing), thing.name, size, shared, bool(reasons), tuple(reasons), removal)
 
     def _reason(self, way: Sequence[Thing]) -> Reason:
         root = way[0]

@@ -11,7 +11,7 @@ default no name is forgotten, and no earlier target kept. Pure: planning changes
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prestow.errors import InvalidError
 from prestow.gc.graph import Holds, Thing
@@ -56,12 +56,14 @@ class Disk:
     Attributes:
         used: bytes in use.
         total: bytes that an ordinary user could have in all.
-        sizes: bytes of every blob, snapshot and ingest of the store.
+        sizes: bytes that the removal of each blob, snapshot and ingest of the store gives back.
+        shared: bytes of those blobs that a runtime has links to; their removal gives nothing back.
     """
 
     used: int
     total: int
     sizes: Mapping[Thing, int]
+    shared: Mapping[Thing, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

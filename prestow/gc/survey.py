@@ -93,14 +93,16 @@ def survey(
 
 def disk_usage(seen: Survey, content: LocalStore, drivers: Mapping[str, Maintained]) -> Disk:
     """Return how full the store's disk is, and what of the store takes how much."""
-    sizes = {blob(found.digest): found.size for found in content.walk()}
+    found = list(content.walk())
+    sizes = {blob(each.digest): each.freed for each in found}
+    shared = {blob(each.digest): each.size for each in found if each.shared}
     sizes |= {Thing("ingest", status.ref): status.offset for status in content.statuses()}
     for thing, row in seen.snapshots.items():
         with suppress(KeyError, PrestowError):
             sizes[thing] = drivers[row["driver"]].usage(row["key"]).bytes
-    found = os.statvfs(content.root)
-    used = found.f_blocks - found.f_bfree
-    return Disk(used * found.f_frsize, (used + found.f_bavail) * found.f_frsize, sizes)
+    disk = os.statvfs(content.root)
+    used = disk.f_blocks - disk.f_bfree
+    return Disk(used * disk.f_frsize, (used + disk.f_bavail) * disk.f_frsize, sizes, shared)
 
 
 def title(namespace: str, name: str) -> str:

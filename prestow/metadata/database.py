@@ -34,7 +34,7 @@ T = TypeVar("T")
 _REFERENCES = "PRAGMA foreign_key_check"
 _NOWHERE_ELSE = (
     "generations", "leases", "lease_resources", "announcements",
-    "set_images", "set_generations", "set_failures", "checks", "fetched",
+    "set_images", "set_generations", "set_failures", "checks", "fetched", "handed_over",
 )  # fmt: skip
 """Tables of which no file tells."""
 _OF_LEASES = ("lease_resources", "announcements")

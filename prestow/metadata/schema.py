@@ -14,6 +14,7 @@
     set_failures     namespace + set + image ──▶ error        what the last run of a set could not bring here
     checks           digest of a target ──▶ when fsck looked, and whether it was sound
     fetched          bytes, seconds                           of the last runs of sets, older ones weigh less
+    handed_over      namespace + name + runtime ──▶ digest, names there    what a runtime of this host was given
 
 Times are seconds since the epoch, but ``ends_at``: seconds since the boot of ``boot_id``; and ``started``: when the
 process ``pid``, counted in ``pid_namespace``, began, in clock ticks since that boot. ``labels`` is a JSON object of
@@ -229,7 +230,27 @@ _SETS = (
     "CREATE TABLE fetched (id INTEGER PRIMARY KEY CHECK (id = 1), bytes REAL NOT NULL, seconds REAL NOT NULL) STRICT",
 )
 
-STEPS = (_FIRST, _NAMESPACES_AND_LABELS, _ANNOUNCEMENTS, _NAME_CHANGES, _SETS)
+_HANDED_OVER = (
+    """
+    CREATE TABLE handed_over (
+        namespace          TEXT NOT NULL,
+        name               TEXT NOT NULL,
+        runtime            TEXT NOT NULL,
+        address            TEXT NOT NULL,
+        runtime_namespace  TEXT NOT NULL,
+        digest             TEXT NOT NULL,
+        form               TEXT NOT NULL,
+        snapshotter        TEXT NOT NULL,
+        names              TEXT NOT NULL CHECK (json_type(names) = 'array'),
+        pinned             INTEGER NOT NULL CHECK (pinned IN (0, 1)),
+        directories        TEXT NOT NULL CHECK (json_type(directories) = 'array'),
+        at                 REAL NOT NULL,
+        PRIMARY KEY (namespace, name, runtime, address, runtime_namespace)
+    ) STRICT
+    """,
+)
+
+STEPS = (_FIRST, _NAMESPACES_AND_LABELS, _ANNOUNCEMENTS, _NAME_CHANGES, _SETS, _HANDED_OVER)
 """Statements that make each version of the one before it."""
 
 VERSION = len(STEPS)

@@ -25,6 +25,7 @@ from prestow.content.local import LocalStore
 from prestow.content.refs import diff_ref, layer_ref
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Cursor, Database
+from prestow.metadata.handed_over import HandOvers
 from prestow.metadata.images import ImageRecord, Images
 from prestow.metadata.leases import Leases
 from prestow.metadata.namespace import DEFAULT
@@ -101,6 +102,11 @@ class OpenedStore:
     def sets(self) -> Sets:
         """The fleet's image sets, as far as they are this host's."""
         return Sets(self.database, self.namespace)
+
+    @cached_property
+    def hand_overs(self) -> HandOvers:
+        """The images that runtimes of this host were given."""
+        return HandOvers(self.database, self.namespace)
 
     @cached_property
     def leases(self) -> Leases:

@@ -62,6 +62,7 @@ def test_the_checkpoints_stand_in_the_order_in_which_an_image_reaches_them() -> 
         "layer-applied",
         "unpacked",
         "tagged",
+        "handed-over",
         "config-transformed",
         "snapshot-created",
         "bundled",

@@ -75,6 +75,20 @@ class ErofsSnapshotter(Driver):
         side = self._file(chain.chain_id, _SIDE)
         return [*(self._content.path(diff_id) for diff_id in chain.diff_ids), *([side] if side.exists() else [])]
 
+    def image_files(self, chain_id: Digest) -> tuple[Path, ...]:
+        """Return the metadata image of a chain ID, made if it is not there, and the files that it points into.
+
+        Those are the diff blobs of the layers, lowest first, and then a side file, if there is one.
+
+        Raises:
+            NotFoundError: no such chain ID.
+            PreconditionError: a layer's diff blob is not in the content store.
+        """
+        chain = Chain.of_line(self._catalog.line(chain_id))
+        if self._missing(chain):
+            self._materialise(chain)
+        return self._file(chain_id, _IMAGE), *self._devices(chain)
+
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
         if not wanted:
             return []

@@ -149,7 +149,7 @@ def test_why_something_is_kept_is_told(called: Called, demo: str) -> None:
     digest = called("images", "--json").document[0]["digest"]
 
     assert document == {
-        "kind": "image", "name": demo, "bytes": None, "kept": True, "removal": "",
+        "kind": "image", "name": demo, "bytes": None, "shared": False, "kept": True, "removal": "",
         "reasons": [{"why": f"image {demo}", "way": [{"kind": "image", "name": demo}]}],
     }  # fmt: skip
     assert called("explain", digest[:19]).out.splitlines()[1:] == [f"  image {demo}", f"    -> index {digest}"]

@@ -1,0 +1,43 @@
+"""Flow ``hand_over``, of one step an image: a runtime of this host gets images that are here, without a network.
+
+>>> hand_over(["docker.io/library/ubuntu:24.04"], pin=True)  # doctest: +SKIP
+"""
+
+from prefect import flow
+from prefect.futures import wait
+
+from config.home import home_or_default, namespace_or_default
+from flows.forms.in_use_table import publish_table
+from flows.forms.parameters import Force, HandOverTo, Home, Namespace, Pin, StoredImages
+from flows.runs.cancelling import cancellable
+from flows.runs.handing_over import found
+from prestow.handover.hand_over import HandOver
+from tasks.hand_over import hand_over as hand_over_image
+from tasks.journal import journal
+from tasks.policy import NOWHERE
+from tasks.threads import THREADS
+
+
+@cancellable
+@flow(task_runner=THREADS, result_storage=NOWHERE, persist_result=False)
+def hand_over(
+    images: StoredImages,
+    runtime: HandOverTo = "auto",
+    pin: Pin = False,
+    force: Force = False,
+    home: Home = None,
+    namespace: Namespace = None,
+) -> tuple[HandOver, ...]:
+    """Hand images of the store over to a container runtime of this host, and ask it whether it would use them.
+
+    Images that it has are not given again, so this may run every hour, and brings back images that the runtime removed.
+    A failed image does not stop the others; the run then fails at the end.
+    """
+    home, namespace = home_or_default(home), namespace_or_default(namespace)
+    with journal():
+        futures = [
+            hand_over_image.submit(home, *each, runtime, pin, None, namespace, force)
+            for each in found(home, namespace, images)
+        ]
+        wait(futures)
+        return publish_table(tuple(future.result() for future in futures))

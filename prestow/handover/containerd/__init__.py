@@ -1,0 +1,1 @@
+"""containerd, by gRPC on its socket."""

@@ -1,0 +1,175 @@
+"""Make the layers of an image committed snapshots of containerd, each chain ID on the one below.
+
+    linked     layer.erofs  = link to the diff blob        fsmeta.erofs = link to the metadata image of the chain ID
+    applied    Prepare ─▶ Diff.Apply ─▶ Commit, by containerd itself
+
+A container on a linked chain ID mounts ``fsmeta.erofs``, whose devices are the ``layer.erofs`` of it and of all below:
+that is how our own driver mounts it, so nothing is copied, and containerd goes on without us.
+"""
+
+import fcntl
+import os
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from prestow.content.disk import sync_folder, translated
+from prestow.digest import Digest
+from prestow.errors import (
+    AlreadyExistsError,
+    MismatchError,
+    NotFoundError,
+    PreconditionError,
+    PrestowError,
+    RuntimeFailedError,
+)
+from prestow.handover.containerd.client import Client
+from prestow.handover.containerd.content import Blobstore, unpacked_layer
+from prestow.oci.image import Image, Layer
+
+_GETFLAGS, _IMMUTABLE = 0x80086601, 0x10  # FS_IOC_GETFLAGS and FS_IMMUTABLE_FL, linux/fs.h
+_MARK = ".erofslayer"
+
+
+class Files(Protocol):
+    """Our snapshotter, as far as links to its files are concerned."""
+
+    def image_files(self, chain_id: Digest) -> tuple[Path, ...]:
+        """Return the metadata image of a chain ID, and then its devices: the diff blobs, lowest first, and side file.
+
+        Raises:
+            PrestowError: they cannot be made.
+        """
+
+
+class NotLinkableError(Exception):
+    """A chain ID cannot be linked there; the text says why. Nothing of it is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """A snapshotter of containerd.
+
+    Attributes:
+        client: containerd.
+        snapshotter: its name.
+        unique: begins the keys of what is made, which no other process has.
+    """
+
+    client: Client
+    snapshotter: str
+    unique: str
+
+    def has(self, chain_id: Digest) -> bool:
+        """Whether a chain ID is committed."""
+        return self.client.find("Snapshots.Stat", snapshotter=self.snapshotter, key=chain_id) is not None
+
+    def link(self, image: Image, files: Files) -> int:
+        """Commit all chain IDs of an image as links to our files, and return the bytes of those that were linked.
+
+        Raises:
+            NotLinkableError: containerd has to apply them itself.
+        """
+        parent, linked = "", 0
+        for layer in image.layers:
+            if not self.has(layer.chain_id):
+                linked += self._link(layer, parent, files)
+            parent = layer.chain_id
+        return linked
+
+    def _link(self, layer: Layer, parent: str, files: Files) -> int:
+        try:
+            metadata, *devices = files.image_files(layer.chain_id)
+        except (NotFoundError, PreconditionError) as error:
+            raise NotLinkableError("it is not unpacked in the store") from error
+        if len(devices) != layer.index + 1:
+            raise NotLinkableError("some of its files are kept aside of the layers, where containerd does not look")
+        sources = {"layer.erofs": devices[layer.index], "fsmeta.erofs": metadata}
+        key, mounts = self._prepare(layer.chain_id, parent)
+        try:
+            folder = _folder_of(mounts)
+            for name, source in sources.items():
+                _link(source, folder / name)
+            with translated(f"syncing {folder}"):  # containerd's row is durable, links are not yet
+                sync_folder(folder)
+            self._commit(layer.chain_id, key, parent)
+        except BaseException:
+            self._remove(key)
+            raise
+        if _is_immutable(sources["layer.erofs"]):
+            self._remove(layer.chain_id)
+            raise NotLinkableError("its erofs snapshotter makes layers immutable (set_immutable), and so ours")
+        return sum(source.stat().st_size for source in sources.values())
+
+    def apply(self, image: Image, content: Blobstore) -> int:
+        """Let containerd apply what it lacks of an image, and return the number of layers.
+
+        Raises:
+            MismatchError: what it unpacked is not the layer.
+        """
+        parent, applied = "", 0
+        for layer in image.layers:
+            if not self.has(layer.chain_id):
+                self._apply(layer, parent, content)
+                applied += 1
+            parent = layer.chain_id
+        return applied
+
+    def _apply(self, layer: Layer, parent: str, content: Blobstore) -> None:
+        descriptor = unpacked_layer(content, layer)
+        key, mounts = self._prepare(layer.chain_id, parent)
+        try:
+            applied = self.client.call("Diff.Apply", seconds=None, diff=descriptor, mounts=mounts).applied
+            if applied.digest != layer.diff_id:
+                raise MismatchError(  # noqa: TRY301 - the snapshot is removed for it as for any other
+                    f"layer {layer.descriptor.digest.short}: containerd unpacked {applied.digest}, expected "
+                    f"{layer.diff_id}; run `prestow fsck --repair`, and hand the image over again"
+                )
+            self._commit(layer.chain_id, key, parent)
+        except BaseException:
+            self._remove(key)
+            raise
+
+    def _prepare(self, chain_id: Digest, parent: str) -> tuple[str, Any]:
+        key = f"{self.unique} {chain_id}"
+        prepared = self.client.call("Snapshots.Prepare", snapshotter=self.snapshotter, key=key, parent=parent)
+        return key, prepared.mounts
+
+    def _commit(self, chain_id: Digest, key: str, parent: str) -> None:
+        try:
+            self.client.call("Snapshots.Commit", snapshotter=self.snapshotter, name=chain_id, key=key, parent=parent)
+        except AlreadyExistsError:  # another process was quicker
+            self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        with suppress(PrestowError):  # else it goes with the lease
+            self.client.call("Snapshots.Remove", snapshotter=self.snapshotter, key=key)
+
+
+def _folder_of(mounts: Any) -> Path:
+    """Return the folder of a prepared snapshot: ``fs`` in it is what is mounted, or the upper layer of that."""
+    last = mounts[-1]
+    upper = next((each[9:] for each in last.options if each.startswith("upperdir=")), last.source)
+    folder = Path(upper).parent
+    if not (folder / _MARK).exists():
+        raise RuntimeFailedError(f"containerd: its erofs snapshotter prepared {folder} without {_MARK}")
+    return folder
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:  # links there are not possible, or there are too many
+        raise NotLinkableError(f"its directory takes no links to files of the store ({error.strerror})") from error
+
+
+def _is_immutable(path: Path) -> bool:
+    """Whether the file may no longer be renamed, removed or linked."""
+    with translated(f"reading {path}"), path.open("rb") as file:
+        try:
+            flags = fcntl.ioctl(file, _GETFLAGS, bytes(8))
+        except OSError:  # a file system without such flags
+            return False
+    return bool(struct.unpack("l", flags)[0] & _IMMUTABLE)

@@ -1,0 +1,95 @@
+"""A containerd of each kind, a store beside it, and images in that, for tests that hand over."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from prestow.errors import PrestowError
+from prestow.handover.hand_over import HandOver, hand_over
+from prestow.handover.in_use import InUse, in_use
+from prestow.oci.image import Image
+from prestow.store.node import Node, open_node
+from tests.containerd import DEBIAN, NEWER, Containerd, containerd
+from tests.pulling import NAME, pulled_demo
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A containerd to test with: where its programs are, which snapshotter CRI uses, and the form that follows."""
+
+    name: str
+    programs: Path
+    snapshotter: str
+    form: str
+
+
+def _newer() -> Path:
+    return Path(os.environ.get(NEWER, "/nonexistent"))
+
+
+_MISSING = f"{NEWER} does not name a folder with containerd 2.3.4 or later"
+_NEWER = pytest.mark.skipif(not (_newer() / "containerd").exists(), reason=_MISSING)
+KINDS = (
+    pytest.param(Kind("debian", DEBIAN, "overlayfs", "applied"), id="debian"),
+    pytest.param(Kind("newer", _newer(), "overlayfs", "applied"), id="newer", marks=_NEWER),
+    pytest.param(Kind("erofs", _newer(), "erofs", "linked"), id="erofs", marks=_NEWER),
+)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host with a store and a containerd.
+
+    Attributes:
+        kind: of the containerd.
+        folder: of everything.
+        containerd: as it runs now.
+        node: the store.
+    """
+
+    kind: Kind
+    folder: Path
+    containerd: Containerd
+    node: Node
+
+    def hand_over(self, image: Image, name: str = NAME, *, pin: bool = False, force: bool = False) -> HandOver:
+        """Hand an image over."""
+        return hand_over(self.node, name, image, pin=pin, force=force)
+
+    def in_use(self, *names: str) -> list[InUse]:
+        """Ask what is in use."""
+        return in_use(self.node, names)[1]
+
+    def shown(self, name: str) -> Path:
+        """Return where the root file system of a running container is seen, by containerd's own mount."""
+        return self.containerd.folder / "state/io.containerd.runtime.v2.task/k8s.io" / name / "rootfs"
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each containerd that is at hand."""
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+def host(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A host of one kind."""
+    with containerd(tmp_path / "c", programs=kind.programs, snapshotter=kind.snapshotter) as running:
+        monkeypatch.setenv("PRESTOW_CONTAINERD_ADDRESS", str(running.address))
+        node = open_node(tmp_path / "store")
+        yield Host(kind, tmp_path, running, node)
+        with suppress(PrestowError):
+            node.close()
+
+
+@pytest.fixture
+def demo(host: Host, demo_layout: Path) -> Image:
+    """The demo image, pulled and unpacked."""
+    return pulled_demo(host.node, demo_layout)
