@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 from prestow.handover.containerd.client import Client
+from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.processes import Child
 
 DEBIAN = Path("/usr/bin")
@@ -31,6 +33,7 @@ disabled_plugins = [{disabled}]
 _CRI_OLD = """
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
+  restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "{snapshotter}"
   [plugins."io.containerd.grpc.v1.cri".registry]
@@ -43,6 +46,12 @@ _CRI = """
     sandbox = "{pause}"
   [plugins."io.containerd.cri.v1.images".registry]
     config_path = "{folder}/certs.d"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux/amd64"
+  snapshotter = "{snapshotter}"
+  differ = "walking"
 [plugins."io.containerd.service.v1.diff-service"]
   default = ["walking"]
 """
@@ -71,6 +80,10 @@ class Containerd:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout
+
+    def run(self, snapshotter: str, image: str, *command: str) -> str:
+        """Run a container, and return what it prints; runc's IDs are those of the whole machine."""
+        return self.ctr("run", "--rm", "--snapshotter", snapshotter, image, f"box-{uuid4().hex}", *command)
 
     def client(self, namespace: str = "k8s.io") -> Client:
         """Return a client of our own."""
@@ -119,6 +132,9 @@ def containerd(
                 yield Containerd(programs, folder, address, process)
             finally:
                 process.terminate()
+                process.wait()
+                for mount in reversed(mounts_below(folder)):  # those of what a test left
+                    subprocess.run(["umount", "--lazy", mount.path], check=True)
 
 
 @contextmanager

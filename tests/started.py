@@ -129,9 +129,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _scratch(config: pytest.Config) -> list[Path]:
-    """Return the folders in which tests write programs of their own."""
-    given = config.getoption("basetemp", default=None)
-    return [Path(tempfile.gettempdir()), *([Path(given).absolute()] if given else [])]
+    """Return the folders in which tests write programs of their own, and one that a person named for them."""
+    given = [config.getoption("basetemp", default=None), os.environ.get("PRESTOW_TEST_CONTAINERD")]
+    return [Path(tempfile.gettempdir()), *(Path(folder).absolute() for folder in given if folder)]
 
 
 def foreign(programs: Sequence[Path], scratch: Sequence[Path]) -> dict[Path, str]:

@@ -5,6 +5,7 @@ import re
 import resource
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb, folder
@@ -27,7 +28,8 @@ def add(verbs: Verbs, common: Parser) -> None:
     verb = add_verb(
         verbs, common, "serve", run,
         help="serve the images of this store, or of a layout, to other hosts as a read-only registry",
-        example="prestow serve --listen 127.0.0.1:5000\nprestow serve --layout /srv/images",
+        example="prestow serve --listen 127.0.0.1:5000\nprestow serve --layout /srv/images\n"
+        "prestow serve --hosts-toml /etc/containerd/certs.d",
     )  # fmt: skip
     verb.add_argument(
         "--listen",
@@ -52,12 +54,20 @@ def add(verbs: Verbs, common: Parser) -> None:
         help="at most this many of them from one address (default: %(default)s), loopback excepted. Raise it if many "
         "clients share one address, behind a proxy or NAT",
     )
+    verb.add_argument(
+        "--hosts-toml",
+        metavar="DIR",
+        type=folder,
+        help="write DIR/_default/hosts.toml, so that the containerd of this host asks this server before any registry; "
+        "DIR is the config_path of its CRI plugin, such as /etc/containerd/certs.d",
+    )
     verb.add_argument("--layout", metavar="PATH", type=folder, help="serve this OCI image layout instead of the store")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted; says on standard output where, once it does."""
     from prestow.registry.layout import open_layout
+    from prestow.registry.mirror_file import write_mirror_file
     from prestow.registry.server.limits import Limits
     from prestow.registry.server.listener import Server
 
@@ -69,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     with Server(args.listen, images, content, limits=limits) as server:
         host, port = server.address
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if args.hosts_toml:
+            write_mirror_file(Path(args.hosts_toml), host, port)
         emit({"listen": where}, f"serving on {where}", as_json=args.json)
         while not ended.wait(PROMPT):  # a signal that comes just before is handled after it
             pass

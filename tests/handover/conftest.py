@@ -66,6 +66,10 @@ class Host:
         """Ask what is in use."""
         return in_use(self.node, names)[1]
 
+    def run(self, image: str, *command: str) -> str:
+        """Run a container of an image, by containerd alone, and return what it prints."""
+        return self.containerd.run(self.kind.snapshotter, image, *command)
+
     def shown(self, name: str) -> Path:
         """Return where the root file system of a running container is seen, by containerd's own mount."""
         return self.containerd.folder / "state/io.containerd.runtime.v2.task/k8s.io" / name / "rootfs"

@@ -34,7 +34,7 @@ def large(host: Host, layout: Path, *, name: str = "localhost/large:1") -> Image
 def test_a_container_runs_from_it_without_anything_fetched(host: Host, demo: Image) -> None:
     given = host.hand_over(demo)
 
-    printed = host.containerd.ctr("run", "--rm", "--snapshotter", host.kind.snapshotter, NAME, "box", "/bin/hello")
+    printed = host.run(NAME, "/bin/hello")
     assert (given.form, given.snapshotter) == (host.kind.form, host.kind.snapshotter)
     assert printed == MOTD.decode()
 
@@ -83,7 +83,7 @@ def test_what_kubelet_removed_is_given_again(host: Host, demo: Image) -> None:
     host.hand_over(demo)
 
     assert host.in_use(NAME)[0].in_use
-    assert host.containerd.ctr("run", "--rm", "--snapshotter", host.kind.snapshotter, NAME, "box") == MOTD.decode()
+    assert host.run(NAME) == MOTD.decode()
 
 
 def test_the_names_are_taken_back(host: Host, demo: Image) -> None:

@@ -43,8 +43,7 @@ def theirs(host: Host, digest: Digest) -> list[Path]:
 
 def runs(host: Host) -> bool:
     """Whether a container of the image runs, by containerd alone."""
-    words = ("run", "--rm", "--snapshotter", host.kind.snapshotter, NAME, "box")
-    return host.containerd.ctr(*words) == MOTD.decode()
+    return host.run(NAME) == MOTD.decode()
 
 
 def shared(host: Host, image: Image) -> Digest:

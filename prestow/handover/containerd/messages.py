@@ -100,7 +100,7 @@ def _add_field(message: DescriptorProto, name: str, number: str, kind: str = "st
         field.type, field.type_name = FieldDescriptorProto.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
 
 
-def _classes(text: str) -> Mapping[str, Any]:
+def classes(text: str) -> Mapping[str, Any]:
     """Return the class of each message that a text describes, by its name."""
     file = FileDescriptorProto(name="handover.proto", package=_PACKAGE, syntax="proto3")
     for line in filter(None, text.splitlines()):
@@ -115,5 +115,5 @@ def _classes(text: str) -> Mapping[str, Any]:
     }
 
 
-MESSAGES = _classes(_MESSAGES)
+MESSAGES = classes(_MESSAGES)
 """Class of each message, by its name here."""

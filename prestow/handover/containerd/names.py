@@ -97,5 +97,6 @@ def unpin(client: Client, name: str, target: Digest) -> None:
     """Let the garbage collection of Kubernetes remove an image again, if the name still stands for what we gave."""
     known = client.find("Images.Get", name=name)
     if known is not None and known.image.target.digest == target:
-        image = {"name": name, "labels": dict.fromkeys(PINNED, "")}  # an empty label is none
+        # an empty label is none; the target is not changed, but containerd 2.3 dies of a message without one
+        image = {"name": name, "target": known.image.target, "labels": dict.fromkeys(PINNED, "")}
         client.call("Images.Update", image=image, update_mask={"paths": [f"labels.{key}" for key in PINNED]})

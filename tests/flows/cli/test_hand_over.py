@@ -33,7 +33,7 @@ def test_what_is_pulled_is_handed_over(runtime: Containerd, called: Called, demo
         "k8s.io", "overlayfs", "applied",
     )  # fmt: skip
     assert called("in-use", "demo").status == 0
-    assert runtime.ctr("run", "--rm", NAME, "box") == MOTD.decode()
+    assert runtime.run("overlayfs", NAME) == MOTD.decode()
 
 
 def test_the_setting_hands_over_too_and_a_word_keeps_it_from_that(
@@ -52,7 +52,7 @@ def test_an_image_that_is_not_unpacked_is_unpacked_by_the_runtime(
 ) -> None:
     assert called("pull", f"oci:{demo_layout}:demo", "--no-unpack", "--hand-over").status == 0
 
-    assert runtime.ctr("run", "--rm", NAME, "box") == MOTD.decode()
+    assert runtime.run("overlayfs", NAME) == MOTD.decode()
     assert open_node(home).snapshots() == []
 
 
