@@ -11,7 +11,7 @@ run leaves nothing to be named later. Images leave only when all of the present 
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from prefect.runtime import flow_run
@@ -24,6 +24,7 @@ from prestow.errors import InvalidError, PreconditionError, PrestowError, Refuse
 from prestow.fleet.order import Order
 from prestow.gc.generations import retire
 from prestow.gc.prune import Choice
+from prestow.handover.undo import undo
 from prestow.oci.artifact import Artifact
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_artifact, find_image
@@ -83,6 +84,8 @@ def deliver(references: Sequence[str], order: Order, options: Options) -> Prepul
             f"this run is for host {order.host}, and {node.host} took it; start the worker there with "
             f"`prestow node up --name {node.host}`, which takes the runs of its own queue only"
         )
+    if order.hand_over.is_wanted:
+        options = replace(options, hand_over=order.hand_over.runtime, pin=order.hand_over.pin)
     wanted = _wanted(node, references)
     _check_space(node, order, wanted, options)
     began = time.monotonic()
@@ -181,7 +184,7 @@ def _image(node: Node, options: Options, each: Wanted) -> Image | Artifact:
 
 
 def _retire(node: Node, order: Order, wanted: Sequence[Wanted]) -> None:
-    """Let images of earlier generations leave the set, and free what nothing else holds then."""
+    """Let images of earlier generations leave the set and the runtime, and free what nothing else holds then."""
     gone = retire(
         node,
         order.set,
@@ -190,5 +193,8 @@ def _retire(node: Node, order: Order, wanted: Sequence[Wanted]) -> None:
         unused_for=order.unused_seconds,
     )
     if gone:
+        names = {image.name for image in gone} - {record.name for record in node.images.list()}
+        with suppress(PrestowError):  # a runtime that is not there keeps what it has
+            undo(node, [each.name for each in node.hand_overs.list() if each.name in names])
         with suppress(PrestowError):  # its task says so
             sweep(str(node.home), Choice(), False)  # noqa: FBT003 - a step's parameters are positional

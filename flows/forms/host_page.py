@@ -56,12 +56,13 @@ def _images(report: Report) -> list[str]:
     if not report.images:
         return ["No images.", ""]
     rows = [f"| {cell(image.name, _TEXT)} | {cell(image.digest[:19])} | {_state(image)} |" for image in report.images]
-    return ["| image | digest | verified | compressed |", "|---|---|---|---|", *rows, ""]
+    return ["| image | digest | verified | compressed | in use |", "|---|---|---|---|---|", *rows, ""]
 
 
 def _state(image: ReportedImage) -> str:
     verified = _time(image.verified) if image.complete else "not complete"
-    return f"{verified} | {size(image.bytes)}"
+    in_use = "-" if image.in_use is None else "yes" if image.in_use else "no"
+    return f"{verified} | {size(image.bytes)} | {in_use}"
 
 
 def _failures(report: Report) -> list[str]:

@@ -63,6 +63,7 @@ class Orders:
             generations=retention.generations,
             unused_seconds=retention.unused_for,
             pin=retention.pin,
+            hand_over=self.image_set.hand_over,
         )
 
     def _free_bytes(self, host: str) -> int:

@@ -1,7 +1,7 @@
 """What a store has, as the report of its host."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -11,6 +11,7 @@ from prestow.digest import Digest
 from prestow.errors import PrestowError, printable
 from prestow.fleet.lock import short
 from prestow.fleet.report import Report, ReportedFailure, ReportedImage, ReportedMember
+from prestow.handover.in_use import in_use
 from prestow.metadata.checks import Check, Checks
 from prestow.metadata.images import ImageRecord
 from prestow.oci.artifact import Artifact
@@ -40,7 +41,7 @@ def take_stock(node: Node) -> Report:
         if isinstance(image, Image):
             applied = (layer for layer in image.layers if state_of(layer, node.content) is LayerState.APPLIED)
             layers |= {short(layer.diff_id) for layer in applied}
-    disk = os.statvfs(node.home)
+    disk, used = os.statvfs(node.home), _in_use(node)
     ended = node.sets.generations()
     latest = {each.set: each.generation for each in reversed(ended)}
     return Report(
@@ -51,7 +52,7 @@ def take_stock(node: Node) -> Report:
         version=__version__,
         platform=str(host().normalised()),
         generations=latest,
-        images=tuple(_reported(node, record, checks.get(record.target.digest)) for record in node.images.list()),
+        images=tuple(_reported(node, record, checks.get(record.target.digest), used) for record in node.images.list()),
         members=tuple(
             ReportedMember(set=each.set, name=each.name, digest=str(each.digest), generation=each.generation)
             for each in node.sets.images()
@@ -75,7 +76,18 @@ def _targets(node: Node) -> Iterator[Descriptor]:
     yield from {target.digest: target for target in targets}.values()
 
 
-def _reported(node: Node, record: ImageRecord, check: Check | None) -> ReportedImage:
+def _in_use(node: Node) -> dict[str, bool]:
+    """Return whether the runtime uses each image that was handed over; none of them if it does not answer."""
+    names = {each.name for each in node.hand_overs.list()} & {record.name for record in node.images.list()}
+    if not names:
+        return {}
+    try:
+        return {each.name: each.in_use for each in in_use(node, sorted(names))[1]}
+    except PrestowError:
+        return dict.fromkeys(names, False)
+
+
+def _reported(node: Node, record: ImageRecord, check: Check | None, used: Mapping[str, bool]) -> ReportedImage:
     image = _find(node, record.target)
     came = [*_times(node, image)] if image is not None else [record.updated_at]
     damaged = check is not None and not check.sound and check.at >= max(came)
@@ -86,6 +98,7 @@ def _reported(node: Node, record: ImageRecord, check: Check | None) -> ReportedI
         verified=_time(max(verified, min(came))),
         complete=image is not None and not damaged and _is_complete(node, image),
         bytes=0 if image is None else sum(_sizes(image).values()),
+        in_use=used.get(record.name),
     )
 
 

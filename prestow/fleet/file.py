@@ -19,21 +19,14 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from cronsim import CronSim, CronSimError
-from pydantic import (
-    Discriminator,
-    Field,
-    PlainValidator,
-    Tag,
-    WithJsonSchema,
-    field_validator,
-)
+from pydantic import Discriminator, Field, PlainValidator, Tag, WithJsonSchema, field_validator
 
 from prestow.fleet.document import Document, Matches
 from prestow.fleet.names import HostName, ImageReference, Label, Pattern, PlatformName, SetName, key_of
 from prestow.fleet.quantities import Duration, Share, Size, parse_size
 
 __all__ = [
-    "Disk", "FleetFile", "Host", "HostName", "HostsCommand", "HostsEntry", "HostsFile", "HostsWorkers",
+    "Disk", "FleetFile", "HandOver", "Host", "HostName", "HostsCommand", "HostsEntry", "HostsFile", "HostsWorkers",
     "ImageReference", "ImageSet", "Label", "Limits", "Pattern", "PlatformName", "Retention", "Rollout", "Schedule",
     "Selector", "SetName", "check_names",
 ]  # fmt: skip
@@ -210,6 +203,23 @@ class Retention(Document):
     pin: bool = True
 
 
+class HandOver(Document):
+    """Whether the hosts' container runtimes get the images, and have to use them.
+
+    Attributes:
+        runtime: of the hosts; ``auto``: the one that is there; ``none``: the images are only in the store.
+        pin: whether the runtime's own garbage collection leaves them.
+    """
+
+    runtime: Literal["none", "auto", "containerd"] = "none"
+    pin: bool = False
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether an image counts as present only where the runtime uses it."""
+        return self.runtime != "none"
+
+
 class ImageSet(Document):
     """Images that belong together on the same hosts.
 
@@ -225,6 +235,7 @@ class ImageSet(Document):
     rollout: Rollout = Rollout()
     disk: Disk = Disk()
     retention: Retention = Retention()
+    hand_over: HandOver = HandOver()
     registries: tuple[Pattern, ...] = ()
 
     @field_validator("images")

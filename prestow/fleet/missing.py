@@ -9,9 +9,14 @@ from prestow.fleet.report import Report
 from prestow.platforms import Platform, choose
 
 
-def present(report: Report) -> frozenset[tuple[str, str]]:
-    """Return name and digest of each image that is there with all that the host needs of it."""
-    return frozenset((image.name, image.digest) for image in report.images if image.complete)
+def present(report: Report, *, in_use: bool) -> frozenset[tuple[str, str]]:
+    """Return name and digest of each image that is there with all that the host needs of it.
+
+    With ``in_use``, the host's container runtime has to use it, too.
+    """
+    return frozenset(
+        (image.name, image.digest) for image in report.images if image.complete and (image.in_use or not in_use)
+    )
 
 
 class Missing:
@@ -24,11 +29,11 @@ class Missing:
         foreign: those of which the lock has no platform that the host runs.
     """
 
-    def __init__(self, locked: LockedSet, host: Host, report: Report) -> None:
-        """Compare a set with the report of a host."""
+    def __init__(self, locked: LockedSet, host: Host, report: Report, *, in_use: bool = False) -> None:
+        """Compare a set with the report of a host; ``in_use``: what its runtime does not use is missing."""
         self.report = report
         self.platform = host.platform or report.platform
-        found, seen = present(report), {*report.layers}
+        found, seen = present(report, in_use=in_use), {*report.layers}
         self.images = []
         for image in locked.images:
             if (image.name, image.digest) in found:

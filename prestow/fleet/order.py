@@ -6,7 +6,7 @@ Whoever can create runs can write one, so the host checks all of it by its own s
 from pydantic import Field
 
 from prestow.fleet.document import Document
-from prestow.fleet.file import HostName, SetName
+from prestow.fleet.file import HandOver, HostName, SetName
 
 
 class Order(Document):
@@ -21,6 +21,7 @@ class Order(Document):
         generations: of the set whose images stay.
         unused_seconds: without use, after which an image of an earlier generation goes; None: never.
         pin: whether a lease protects the images until the set drops them.
+        hand_over: whether the host's container runtime gets the images; the run fails if it would not use them.
     """
 
     host: HostName
@@ -32,3 +33,4 @@ class Order(Document):
     generations: int = Field(2, ge=1, le=100)
     unused_seconds: float | None = Field(None, gt=0)
     pin: bool = True
+    hand_over: HandOver = HandOver()

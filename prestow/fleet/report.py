@@ -37,6 +37,7 @@ class ReportedImage(Document):
         verified: when all of its data was last compared with its digests: pulled, or checked by fsck.
         complete: whether all that the host needs of it is there, unpacked.
         bytes: compressed bytes of its layers.
+        in_use: whether the host's container runtime says that it would use it; None if it was handed over to none.
     """
 
     name: str = Field(max_length=600)
@@ -44,6 +45,7 @@ class ReportedImage(Document):
     verified: AwareDatetime
     complete: bool
     bytes: Bytes = 0
+    in_use: bool | None = None
 
 
 class ReportedFailure(Document):
@@ -107,6 +109,6 @@ class Report(Document):
     @property
     def digest(self) -> str:
         """A digest of what a plan rests on: images and layers; time, rate and free space differ in each report."""
-        images = sorted((image.name, image.digest, image.complete) for image in self.images)
+        images = sorted((each.name, each.digest, each.complete, str(each.in_use)) for each in self.images)
         content = (self.store, self.platform, sorted(self.generations.items()), images, sorted(self.layers))
         return f"sha256:{sha256(repr(content).encode()).hexdigest()}"

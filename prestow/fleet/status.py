@@ -3,6 +3,7 @@
     present      the digest of the lock is there under its name, complete and verified
     other        the name is there with another digest
     incomplete   the digest is there, and not all of it
+    unused       it is there, and the set wants that the host's container runtime uses it, which it would not
     absent       the name is not there
     unknown      the host's report is missing or too old
 
@@ -33,6 +34,7 @@ class Cell(StrEnum):
     PRESENT = "present"
     OTHER = "other"
     INCOMPLETE = "incomplete"
+    UNUSED = "unused"
     ABSENT = "absent"
     UNKNOWN = "unknown"
 
@@ -121,21 +123,26 @@ def _because(host: HostStatus, why: str) -> HostStatus:
     return host.model_copy(update={"cause": f"{host.cause}: {cause}", "remedy": remedy})
 
 
-def status(
+def status(  # noqa: PLR0913 - all that is compared
     set_name: str,
     locked: LockedSet,
     hosts: Sequence[Host],
     reports: Mapping[str, Report],
     now: datetime,
     hold: Hold | None = None,
+    *,
+    in_use: bool = False,
 ) -> Status:
-    """Compare hosts with a generation of a set; with a hold, ``locked`` is the generation that holds."""
-    judged = tuple(_of_host(set_name, locked, host.name, reports.get(host.name), now) for host in hosts)
+    """Compare hosts with a generation of a set; with a hold, ``locked`` is the generation that holds.
+
+    With ``in_use``, images are present only where the host's container runtime uses them.
+    """
+    judged = tuple(_of_host(set_name, locked, host.name, reports.get(host.name), now, in_use=in_use) for host in hosts)
     known = [report for host in hosts if (report := reports.get(host.name)) is not None and is_known(report, now)]
     verified: dict[tuple[str, str], datetime] = {}
     for report in known:
         for image in report.images:
-            if image.complete:
+            if image.complete and (image.in_use or not in_use):
                 key = image.name, image.digest
                 verified[key] = min(verified.get(key, image.verified), image.verified)
     columns = zip(*(host.images for host in judged), strict=True)
@@ -153,7 +160,9 @@ def status(
     return Status(set=set_name, generation=locked.generation, at=now, hosts=judged, images=images, hold=hold)
 
 
-def _of_host(set_name: str, locked: LockedSet, host: str, report: Report | None, now: datetime) -> HostStatus:
+def _of_host(
+    set_name: str, locked: LockedSet, host: str, report: Report | None, now: datetime, *, in_use: bool
+) -> HostStatus:
     seconds = None if report is None else (now - report.at).total_seconds()
     generation = None if report is None else report.generations.get(set_name)
     if report is None or not is_known(report, now):
@@ -165,7 +174,7 @@ def _of_host(set_name: str, locked: LockedSet, host: str, report: Report | None,
     there: dict[str, list[ReportedImage]] = {}
     for each in report.images:
         there.setdefault(each.name, []).append(each)
-    cells = tuple(_cell(image, there.get(image.name, [])) for image in locked.images)
+    cells = tuple(_cell(image, there.get(image.name, []), in_use=in_use) for image in locked.images)
     state, cause, remedy = _judged(set_name, locked, cells, report)
     return HostStatus(
         host=host, state=state, seconds=seconds, generation=generation, images=cells,
@@ -173,11 +182,14 @@ def _of_host(set_name: str, locked: LockedSet, host: str, report: Report | None,
     )  # fmt: skip
 
 
-def _cell(image: LockedImage, there: Sequence[ReportedImage]) -> Cell:
+def _cell(image: LockedImage, there: Sequence[ReportedImage], *, in_use: bool) -> Cell:
     same = [each for each in there if each.digest == image.digest]
-    if same:
-        return Cell.PRESENT if any(each.complete for each in same) else Cell.INCOMPLETE
-    return Cell.OTHER if there else Cell.ABSENT
+    if not same:
+        return Cell.OTHER if there else Cell.ABSENT
+    complete = [each for each in same if each.complete]
+    if not complete:
+        return Cell.INCOMPLETE
+    return Cell.PRESENT if not in_use or any(each.in_use for each in complete) else Cell.UNUSED
 
 
 def _judged(
@@ -199,6 +211,10 @@ def _judged(
     incomplete = [image.name for image, cell in zip(locked.images, cells, strict=True) if cell == Cell.INCOMPLETE]
     if incomplete:
         return "missing", f"{_listed(incomplete)} not complete", "run `prestow fsck --all --repair` on the host"
+    unused = [image.name for image, cell in zip(locked.images, cells, strict=True) if cell == Cell.UNUSED]
+    if len(unused) == len(lacking):
+        cause = f"its container runtime does not use {_listed(unused)}"
+        return "missing", cause, f"run `prestow fleet apply {set_name}`, and `prestow in-use` on the host"
     cause = f"lacks {_listed([image.name for image in lacking])}"
     return "missing", cause, f"run `prestow fleet apply {set_name}`"
 

@@ -1,0 +1,95 @@
+"""An order of the fleet that wants images used: containerd gets them, and what leaves the set leaves it, too."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.fanout import PrepullError
+from flows.prepull import prepull
+from flows.rollout.stock import take_stock
+from prestow.errors import InvalidError
+from prestow.fleet.order import Order
+from prestow.store.node import open_node
+from tests.containerd import Containerd, containerd
+from tests.handover.conftest import ROOT
+from tests.orders import locked, order
+from tests.registries import FaultRegistry
+
+pytestmark = [pytest.mark.usefixtures("prefect_server"), ROOT]
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Containerd]:
+    """A containerd, which the host's settings name."""
+    with containerd(tmp_path / "c") as running:
+        monkeypatch.setenv("PRESTOW_CONTAINERD_ADDRESS", str(running.address))
+        yield running
+
+
+def used(home: str, generation: int = 1, **more: object) -> Order:
+    """An order whose images the runtime has to use."""
+    fields = order(home, generation).model_dump() | {"hand_over": {"runtime": "auto"}, **more}
+    return Order.model_validate(fields)
+
+
+def in_use(home: str) -> dict[str, bool | None]:
+    """What the host reports."""
+    return {image.name.partition("/")[2]: image.in_use for image in take_stock(open_node(home)).images}
+
+
+def test_the_runtime_uses_what_was_ordered(home: str, runtime: Containerd, fault_registry: FaultRegistry) -> None:
+    image = locked(fault_registry, "team/a:1")
+
+    prepull([image], home=home, order=used(home))
+
+    assert in_use(home) == {"team/a:1": True}
+    assert image.partition("@")[0] in runtime.ctr("images", "ls", "-q").split()
+
+
+def test_what_the_runtime_dropped_is_reported_and_brought_back_without_network(
+    home: str, runtime: Containerd, fault_registry: FaultRegistry
+) -> None:
+    image = locked(fault_registry, "team/a:1")
+    prepull([image], home=home, order=used(home))
+    for name in runtime.ctr("images", "ls", "-q").split():
+        runtime.ctr("images", "rm", "--sync", name)
+    assert in_use(home) == {"team/a:1": False}
+    before = len(fault_registry.requests())
+
+    prepull([image], home=home, order=used(home))
+
+    assert in_use(home) == {"team/a:1": True}
+    assert len(fault_registry.requests()) == before
+
+
+def test_images_that_leave_the_set_leave_the_runtime(
+    home: str, runtime: Containerd, fault_registry: FaultRegistry
+) -> None:
+    first, second = locked(fault_registry, "team/a:1", "one"), locked(fault_registry, "team/b:1", "two")
+    prepull([first], home=home, order=used(home, 1, generations=1))
+
+    prepull([second], home=home, order=used(home, 2, generations=1))
+
+    names = runtime.ctr("images", "ls", "-q")
+    assert "team/b:1" in names
+    assert "team/a" not in names
+    assert in_use(home) == {"team/b:1": True}
+
+
+def test_a_host_whose_runtime_is_away_fails_and_reports_that(
+    home: str, runtime: Containerd, fault_registry: FaultRegistry
+) -> None:
+    image = locked(fault_registry, "team/a:1")
+    runtime.process.terminate()
+    runtime.process.wait()
+
+    with pytest.raises(PrepullError, match="containerd"):
+        prepull([image], home=home, order=used(home))
+
+    assert in_use(home) == {"team/a:1": None}
+
+
+def test_an_order_names_a_runtime_that_there_is(home: str) -> None:
+    with pytest.raises((InvalidError, ValueError)):
+        used(home, hand_over={"runtime": "lxc"})
