@@ -84,7 +84,7 @@ def pull(
     home, namespace = home_or_default(home), namespace_or_default(namespace)
     with pulling(
         home, reference, name, stop_after, hold_after, namespace, credentials,
-        platform=platform, unpack=unpack, dry_run=dry_run,
+        platform=platform, unpack=unpack, dry_run=dry_run, hand_over=hand_over, pin=pin,
     ) as run:  # fmt: skip
         run.target = target = resolve(home, run.name, reference, credentials)
         run.reached("resolved")
@@ -114,8 +114,8 @@ def pull(
             complete = tuple(each.result() for each in stored)
         named = tag(home, run.name, reference, target, complete, namespace)
         run.reached("tagged")
-        if (runtime := run.runtime(hand_over)) is not None:
+        if run.runtime is not None:
             whole = unpackable(run.node, image, platform)
-            run.handed_over = give(home, run.name, whole, runtime, pin, named, namespace)
+            run.handed_over = give(home, run.name, whole, run.runtime, pin, named, namespace)
             run.reached("handed-over")
     return run.pulled()

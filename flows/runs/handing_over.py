@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from prestow.errors import InvalidError
+from prestow.handover.choose import runtime_of
 from prestow.oci.artifact import Artifact
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_image
@@ -23,10 +25,20 @@ def found(home: str, namespace: str | None, names: Sequence[str]) -> list[tuple[
     return [(name, find_image(node.content, record.target, platform_or_host(None))) for name, record in records.items()]
 
 
-def wanted(node: Node, runtime: str | None) -> str | None:
-    """Return the runtime that pulled images are handed over to, by the parameter or the host's setting; None: none."""
+def wanted(node: Node, runtime: str | None, *, pin: bool) -> str | None:
+    """Return the runtime that pulled images are handed over to, by the parameter or the host's setting; None: none.
+
+    Raises:
+        InvalidError: the image is to be pinned, and handed over to none.
+        UnsupportedError: there is no such runtime; nothing was fetched for it.
+    """
     chosen = node.settings.hand_over if runtime is None else runtime
-    return None if chosen == "none" else chosen
+    if chosen != "none":
+        runtime_of(node, chosen).close()
+        return chosen
+    if pin:
+        raise InvalidError("pin: the image is handed over to no runtime; add --hand-over, or set hand_over")
+    return None
 
 
 def unpackable(node: Node, image: Image | Artifact, platform: str | None) -> Image:

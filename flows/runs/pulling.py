@@ -62,6 +62,7 @@ class Pulling:
     platform: str | None = None
     unpack: bool = True
     dry_run: bool = False
+    runtime: str | None = None
     foreseen: Foreseen | None = None
     handed_over: HandOver | None = None
 
@@ -101,10 +102,6 @@ class Pulling:
         for digest, count in missing.items():
             if count:
                 note_expected("fetch_layer", digest, count)
-
-    def runtime(self, chosen: str | None) -> str | None:
-        """Return the runtime that the image is to be handed over to; None if none is wanted."""
-        return wanted(self.node, chosen)
 
     def _protect(self) -> None:
         """Put what is known by now under the lease, before anything of it is made."""
@@ -200,13 +197,16 @@ def pulling(
     platform: str | None = None,
     unpack: bool = True,
     dry_run: bool = False,
+    hand_over: str | None = None,
+    pin: bool = False,
 ) -> Iterator[Pulling]:
     """Begin a pull: check the reference, take a lease, open the journal, publish the progress.
 
     Raises:
         InvalidError: reference or name breaks the grammar, or the credentials a rule; a checkpoint is none of this
-            pull's, or a dry run is to be held or to stop elsewhere.
+            pull's, or a dry run is to be held or to stop elsewhere; a pin without a hand-over.
         NotFoundError: there are no such credentials.
+        UnsupportedError: the image is to be handed over to a runtime that is not there.
     """
     known_as = image_name(reference, name)
     if dry_run and (stop_after or hold_after):
@@ -219,12 +219,13 @@ def pulling(
     node = open_node(home, namespace)
     if credentials:
         node.sources.check_named(credentials, bound=False)
+    runtime = wanted(node, hand_over, pin=pin)
     # what leaves the block before its end, a stop too, shows the lease that the pull is unfinished; a dry run has one
     # for its own time only: what it stored may go
     lease_for = node.lease(f"dry run {known_as}") if dry_run else node.unfinished(f"pull {known_as}")
     with journal() as book, suppress(_Stop), published(book, known_as), lease_for as lease:
         yield Pulling(
             node, reference, known_as, stop_after, hold_after, book, lease,
-            credentials=credentials, platform=platform, unpack=unpack, dry_run=dry_run,
+            credentials=credentials, platform=platform, unpack=unpack, dry_run=dry_run, runtime=runtime,
         )  # fmt: skip
         node.images.use(known_as)

@@ -10,6 +10,7 @@ from tests.containerd import Containerd, containerd
 from tests.flows.cli.conftest import Called, Prestow
 from tests.handover.conftest import ROOT
 from tests.image_factory import MOTD
+from tests.registries import FaultRegistry
 
 pytestmark = ROOT
 
@@ -119,3 +120,19 @@ def test_reading_needs_no_prefect(runtime: Containerd, alone: Prestow) -> None:
     done = alone("in-use", "--json", env={"PRESTOW_CONTAINERD_ADDRESS": str(runtime.address)})
 
     assert (done.status, done.document["images"]) == (0, [])
+
+
+def test_nothing_is_fetched_for_a_runtime_that_is_not_there(
+    called: Called, fault_registry: FaultRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRESTOW_CONTAINERD_ADDRESS", str(tmp_path / "none.sock"))
+
+    assert called("pull", f"{fault_registry.domain}/a:demo", "--hand-over").status == 9
+    assert fault_registry.requests() == []
+
+
+def test_a_pin_needs_a_hand_over(called: Called, fault_registry: FaultRegistry) -> None:
+    done = called("pull", f"{fault_registry.domain}/a:demo", "--pin")
+
+    assert (done.status, "add --hand-over, or set hand_over" in done.err) == (2, True)
+    assert fault_registry.requests() == []
