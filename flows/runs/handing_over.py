@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from prestow.errors import InvalidError
-from prestow.handover.choose import runtime_of
+from prestow.handover.choose import client_of_containerd
 from prestow.oci.artifact import Artifact
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_image
@@ -30,11 +30,12 @@ def wanted(node: Node, runtime: str | None, *, pin: bool) -> str | None:
 
     Raises:
         InvalidError: the image is to be pinned, and handed over to none.
-        UnsupportedError: there is no such runtime; nothing was fetched for it.
+        UnsupportedError: what the hand-over needs is not installed. A runtime that does not run now may do so when the
+            image is here.
     """
     chosen = node.settings.hand_over if runtime is None else runtime
     if chosen != "none":
-        runtime_of(node, chosen).close()
+        client_of_containerd()
         return chosen
     if pin:
         raise InvalidError("pin: the image is handed over to no runtime; add --hand-over, or set hand_over")

@@ -206,7 +206,7 @@ def pulling(
         InvalidError: reference or name breaks the grammar, or the credentials a rule; a checkpoint is none of this
             pull's, or a dry run is to be held or to stop elsewhere; a pin without a hand-over.
         NotFoundError: there are no such credentials.
-        UnsupportedError: the image is to be handed over to a runtime that is not there.
+        UnsupportedError: the image is to be handed over, and what that needs is not installed.
     """
     known_as = image_name(reference, name)
     if dry_run and (stop_after or hold_after):

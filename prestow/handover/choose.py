@@ -9,6 +9,7 @@ from prestow.handover.runtime import Runtime
 from prestow.store.node import Node
 
 if TYPE_CHECKING:
+    from prestow.handover.containerd.runtime import Containerd
     from prestow.handover.containerd.snapshots import Files
 
 
@@ -32,13 +33,23 @@ def runtime_of(node: Node, choice: str) -> Runtime:
 
 def runtime_at(node: Node, address: Path, namespace: str) -> Runtime:
     """Return a containerd by its address; raises as :func:`runtime_of`."""
+    client = client_of_containerd()
+    return client(address, namespace, node.content, partial(_files, node), node.settings.runtime_snapshotter)
+
+
+def client_of_containerd() -> "type[Containerd]":
+    """Return the class that speaks to containerd; importing it takes a moment.
+
+    Raises:
+        UnsupportedError: what it needs is not installed.
+    """
     try:
         from prestow.handover.containerd.runtime import Containerd
     except ModuleNotFoundError as error:
         raise UnsupportedError(
             f"handing over to containerd needs the package {error.name}; install prestow[containerd]"
         ) from error
-    return Containerd(address, namespace, node.content, partial(_files, node), node.settings.runtime_snapshotter)
+    return Containerd
 
 
 def _files(node: Node) -> "Files | None":

@@ -1,8 +1,10 @@
 """Fixtures of the flows' tests: a store, one that has the demo image, and images of other people's tools."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -10,6 +12,7 @@ from flows.local_server.ensure import Server
 from prestow.containers.create import remove_container
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.store.node import open_node
+from tests.containerd import Containerd, containerd
 from tests.image_factory import put_image, tag
 from tests.programs import hello
 from tests.real_images import real_images
@@ -31,6 +34,17 @@ def home(tmp_path: Path) -> Iterator[str]:
             snapshotter.cleanup()
         node.close()
     assert mounts_below(folder) == ()
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Containerd]:
+    """Debian's containerd, which the host's settings name; in memory, for its overlayfs does not stand on any disk."""
+    with (
+        TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder,
+        containerd(Path(folder)) as running,
+    ):
+        monkeypatch.setenv("PRESTOW_CONTAINERD_ADDRESS", str(running.address))
+        yield running
 
 
 @pytest.fixture(scope="session")

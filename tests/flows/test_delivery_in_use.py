@@ -1,8 +1,5 @@
 """An order of the fleet that wants images used: containerd gets them, and what leaves the set leaves it, too."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from flows.fanout import PrepullError
@@ -11,20 +8,12 @@ from flows.rollout.stock import take_stock
 from prestow.errors import InvalidError
 from prestow.fleet.order import Order
 from prestow.store.node import open_node
-from tests.containerd import Containerd, containerd
+from tests.containerd import Containerd
 from tests.handover.conftest import ROOT
 from tests.orders import locked, order
 from tests.registries import FaultRegistry
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), ROOT]
-
-
-@pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Containerd]:
-    """A containerd, which the host's settings name."""
-    with containerd(tmp_path / "c") as running:
-        monkeypatch.setenv("PRESTOW_CONTAINERD_ADDRESS", str(running.address))
-        yield running
 
 
 def used(home: str, generation: int = 1, **more: object) -> Order:

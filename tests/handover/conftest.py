@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from prestow.oci.image import Image
 from prestow.store.node import Node, open_node
 from tests.containerd import DEBIAN, NEWER, Containerd, containerd
 from tests.pulling import NAME, pulled_demo
+from tests.tmpfs import tmp_path
+
+__all__ = ["tmp_path"]
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
 
@@ -82,15 +85,24 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return found
 
 
+@contextmanager
+def host_of(
+    kind: Kind, folder: Path, monkeypatch: pytest.MonkeyPatch, *, store: Path | None = None, more: str = ""
+) -> Iterator[Host]:
+    """A host of one kind, whose store is in its folder, if not elsewhere; ``more`` is of containerd's configuration."""
+    with containerd(folder / "c", programs=kind.programs, snapshotter=kind.snapshotter, more=more) as running:
+        monkeypatch.setenv("PRESTOW_CONTAINERD_ADDRESS", str(running.address))
+        node = open_node(store or folder / "store")
+        yield Host(kind, folder, running, node)
+        with suppress(PrestowError):
+            node.close()
+
+
 @pytest.fixture
 def host(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """A host of one kind."""
-    with containerd(tmp_path / "c", programs=kind.programs, snapshotter=kind.snapshotter) as running:
-        monkeypatch.setenv("PRESTOW_CONTAINERD_ADDRESS", str(running.address))
-        node = open_node(tmp_path / "store")
-        yield Host(kind, tmp_path, running, node)
-        with suppress(PrestowError):
-            node.close()
+    with host_of(kind, tmp_path, monkeypatch) as found:
+        yield found
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ from prestow.metadata.handed_over import HandedOver
 _LEASE_SECONDS = 3600.0
 """For which containerd's garbage collection leaves what was given, if this process dies."""
 
+_OVERLAY = "overlayfs"
+"""The snapshotter of which it is known how layers have to be mounted to be applied without their parents."""
+
 
 class Containerd:
     """Implements :class:`prestow.handover.runtime.Runtime`."""
@@ -90,7 +93,8 @@ class Containerd:
                 except NotLinkableError as error:
                     form, why = Form.APPLIED, str(error)
             if form is Form.APPLIED:
-                snapshots.apply(offer.image, content)
+                rebasing = snapshotter == _OVERLAY and snapshotter in self._plugins.rebasing
+                snapshots.apply(offer.image, content, rebasing=rebasing)
             names = write_names(self._client, offer)
         return Given(form, why, tuple(names), content.linked_bytes + linked, content.sent_bytes)
 

@@ -10,7 +10,9 @@ that is how our own driver mounts it, so nothing is copied, and containerd goes 
 import fcntl
 import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +33,8 @@ from prestow.oci.image import Image, Layer
 
 _GETFLAGS, _IMMUTABLE = 0x80086601, 0x10  # FS_IOC_GETFLAGS and FS_IMMUTABLE_FL, linux/fs.h
 _MARK = ".erofslayer"
+_AT_ONCE = 4
+"""Layers that containerd applies at the same time."""
 
 
 class Files(Protocol):
@@ -103,23 +107,42 @@ class Snapshots:
             raise NotLinkableError("its erofs snapshotter makes layers immutable (set_immutable), and so ours")
         return sum(source.stat().st_size for source in sources.values())
 
-    def apply(self, image: Image, content: Blobstore) -> int:
-        """Let containerd apply what it lacks of an image, and return the number of layers.
+    def apply(self, image: Image, content: Blobstore, *, rebasing: bool) -> None:
+        """Let containerd apply what it lacks of an image.
+
+        Args:
+            image: the image.
+            content: containerd's content store.
+            rebasing: whether the snapshotter takes the parent of a layer as late as at its commit; then layers are
+                applied at the same time.
 
         Raises:
             MismatchError: what it unpacked is not the layer.
         """
-        parent, applied = "", 0
-        for layer in image.layers:
-            if not self.has(layer.chain_id):
-                self._apply(layer, parent, content)
-                applied += 1
-            parent = layer.chain_id
-        return applied
+        parents = dict(zip(image.layers, ("", *(layer.chain_id for layer in image.layers)), strict=False))
+        missing = [layer for layer in image.layers if not self.has(layer.chain_id)]
+        if not (rebasing and len(missing) > 1):
+            for layer in missing:
+                key = self._unpack(layer, parents[layer], content)
+                self._commit_or_remove(layer, key, parents[layer])
+            return
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            unpacked = [pool.submit(copy_context().run, self._unpack, layer, "", content) for layer in missing]
+        failed = next((error for each in unpacked if (error := each.exception()) is not None), None)
+        if failed is not None:
+            for each in unpacked:
+                if each.exception() is None:
+                    self._remove(each.result())
+            raise failed
+        for layer, each in zip(missing, unpacked, strict=True):
+            self._commit_or_remove(layer, each.result(), parents[layer])
 
-    def _apply(self, layer: Layer, parent: str, content: Blobstore) -> None:
+    def _unpack(self, layer: Layer, parent: str, content: Blobstore) -> str:
+        """Apply a layer to a new active snapshot, and return its key."""
         descriptor = unpacked_layer(content, layer)
         key, mounts = self._prepare(layer.chain_id, parent)
+        if not parent and layer.index:
+            mounts = [_as_upper_layer(mount) for mount in mounts]
         try:
             applied = self.client.call("Diff.Apply", seconds=None, diff=descriptor, mounts=mounts).applied
             if applied.digest != layer.diff_id:
@@ -127,6 +150,13 @@ class Snapshots:
                     f"layer {layer.descriptor.digest.short}: containerd unpacked {applied.digest}, expected "
                     f"{layer.diff_id}; run `prestow fsck --repair`, and hand the image over again"
                 )
+        except BaseException:
+            self._remove(key)
+            raise
+        return key
+
+    def _commit_or_remove(self, layer: Layer, key: str, parent: str) -> None:
+        try:
             self._commit(layer.chain_id, key, parent)
         except BaseException:
             self._remove(key)
@@ -146,6 +176,17 @@ class Snapshots:
     def _remove(self, key: str) -> None:
         with suppress(PrestowError):  # else it goes with the lease
             self.client.call("Snapshots.Remove", snapshotter=self.snapshotter, key=key)
+
+
+def _as_upper_layer(mount: Any) -> Any:
+    """Return the mount of a layer without its parent so that containerd writes whiteouts as overlayfs has them.
+
+    It sees from the kind of mount how to write them, and a layer without a parent is a bind mount (containerd#13030).
+    """
+    if mount.type != "bind":
+        return mount
+    options = [option for option in mount.options if option != "rbind"]
+    return {"type": "overlay", "source": "overlay", "options": [*options, f"upperdir={mount.source}"]}
 
 
 def _folder_of(mounts: Any) -> Path:

@@ -1,12 +1,12 @@
 """Verbs ``hand-over`` and ``in-use``, and ``pull --hand-over``, with Debian's containerd."""
 
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import pytest
 
 from prestow.store.node import open_node
-from tests.containerd import Containerd, containerd
+from tests.containerd import Containerd
 from tests.flows.cli.conftest import Called, Prestow
 from tests.handover.conftest import ROOT
 from tests.image_factory import MOTD
@@ -15,14 +15,6 @@ from tests.registries import FaultRegistry
 pytestmark = ROOT
 
 NAME = "localhost/demo:latest"
-
-
-@pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Containerd]:
-    """A containerd, which the settings name."""
-    with containerd(tmp_path / "c") as running:
-        monkeypatch.setenv("PRESTOW_CONTAINERD_ADDRESS", str(running.address))
-        yield running
 
 
 def test_what_is_pulled_is_handed_over(runtime: Containerd, called: Called, demo_layout: Path) -> None:
@@ -122,13 +114,27 @@ def test_reading_needs_no_prefect(runtime: Containerd, alone: Prestow) -> None:
     assert (done.status, done.document["images"]) == (0, [])
 
 
-def test_nothing_is_fetched_for_a_runtime_that_is_not_there(
-    called: Called, fault_registry: FaultRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_nothing_is_fetched_where_the_client_is_not_installed(
+    called: Called, fault_registry: FaultRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.startswith(("grpc", "prestow.handover.containerd"))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "grpc", None)
+
+    done = called("pull", f"{fault_registry.domain}/a:demo", "--hand-over")
+
+    assert (done.status, "install prestow[containerd]" in done.err) == (9, True)
+    assert fault_registry.requests() == []
+
+
+def test_what_was_fetched_stays_although_the_runtime_is_away(
+    called: Called, demo_layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PRESTOW_CONTAINERD_ADDRESS", str(tmp_path / "none.sock"))
 
-    assert called("pull", f"{fault_registry.domain}/a:demo", "--hand-over").status == 9
-    assert fault_registry.requests() == []
+    assert called("pull", f"oci:{demo_layout}:demo", "--hand-over").status == 9
+
+    assert [image["name"] for image in called("images", "--json").document] == [NAME]
 
 
 def test_a_pin_needs_a_hand_over(called: Called, fault_registry: FaultRegistry) -> None:
