@@ -86,7 +86,7 @@ class Cri:
             ).container_id
             self.call("RuntimeService/StartContainer", container_id=made)
             (status,) = until(lambda: self._ended(made), 1, "the end of a container")
-            lines = (folder / "log").read_text().splitlines()
+            lines = until(lambda: (folder / "log").read_text().splitlines(), 1, "what the container printed")
             return status.exit_code, "".join(f"{line.split(' ', 3)[3]}\n" for line in lines)
         finally:
             self.call("RuntimeService/StopPodSandbox", pod_sandbox_id=pod)

@@ -70,13 +70,16 @@ def hand_over(
     with closing(runtime_of(node, choice)) as runtime:
         offer = offered(node, runtime, name, image, pin=pin, force=force)
         (proof,) = runtime.prove([offer])
-        before, given = _record(node, runtime, name), None
+        before, why = _record(node, runtime, name), ""
         if not proof.holds:
             given = runtime.give(offer)
+            why = given.why
             _note(node, runtime, offer, given, before)
             (proof,) = runtime.prove([offer], patient=True)
             _check(runtime, proof)
-        return _result(node, runtime, offer, proof, given or before)
+        elif before is None or before.digest != image.target.digest:
+            _note(node, runtime, offer, None, before)
+        return _result(node, runtime, offer, proof, why)
 
 
 def is_handed_over(node: Node, name: str, image: Image, choice: str, *, pin: bool) -> bool:
@@ -100,21 +103,21 @@ def _record(node: Node, runtime: Runtime, name: str) -> HandedOver | None:
     return node.hand_overs.find(name, runtime.runtime, str(runtime.address), runtime.namespace)
 
 
-def _note(node: Node, runtime: Runtime, offer: Offer, given: Given, before: HandedOver | None) -> None:
-    """Record what was given; what we gave under this name before is not pinned by us any longer."""
+def _note(node: Node, runtime: Runtime, offer: Offer, given: Given | None, before: HandedOver | None) -> None:
+    """Record what was given, if anything was; what we gave under this name before is not pinned by us any longer."""
     node.hand_overs.put(
         offer.name,
         runtime.runtime,
         str(runtime.address),
         runtime.namespace,
         digest=offer.image.target.digest,
-        form=given.form,
+        form="" if given is None else str(given.form),
         snapshotter=runtime.look().snapshotter,
-        names=given.names,
+        names=() if given is None else given.names,
         pinned=offer.pin,
         folders=runtime.folders,
     )
-    if before is not None and before.pinned and before.names[0] not in shared_names(node, before):
+    if before is not None and before.pinned and not shared_names(node, before).intersection(before.names[:1]):
         runtime.unpin(before)
 
 
@@ -139,16 +142,16 @@ def _check(runtime: Runtime, proof: Proof) -> None:
         )
 
 
-def _result(node: Node, runtime: Runtime, offer: Offer, proof: Proof, given: Given | HandedOver | None) -> HandOver:
-    look = runtime.look()
+def _result(node: Node, runtime: Runtime, offer: Offer, proof: Proof, why: str) -> HandOver:
+    look, record = runtime.look(), _record(node, runtime, offer.name)
     return HandOver(
         name=offer.name,
         digest=offer.image.target.digest,
         runtime=f"{look.runtime} {look.version}",
         namespace=look.namespace,
         snapshotter=look.snapshotter,
-        form="" if given is None else str(given.form),
-        why=given.why if isinstance(given, Given) else "",
+        form="" if record is None else record.form,
+        why=why,
         pinned=proof.pinned,
         shared_bytes=shared_bytes(files_of(node.content, offer.image)),
     )

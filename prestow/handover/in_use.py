@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from prestow.errors import PrestowError
 from prestow.handover.choose import runtime_of
-from prestow.handover.hand_over import offered
 from prestow.handover.links import files_of, shared_bytes
 from prestow.handover.runtime import Look, Offer, Proof
 from prestow.metadata.handed_over import HandedOver
@@ -64,19 +63,19 @@ def in_use(node: Node, names: Sequence[str] = (), choice: str = "auto") -> tuple
             for each in node.hand_overs.list()
             if (each.address, each.runtime_namespace) == (str(runtime.address), runtime.namespace)
         }
-        found = []
+        offers, found = [], []
         for record in records:
+            row = before.get(record.name)
             try:
                 image = find_image(node.content, record.target, platform_or_host(None))
             except PrestowError as error:  # an artifact, or an image for another platform
                 found.append(_not_usable(record, str(error)))
-                continue
-            row = before.get(record.name)
-            offer = replace(offered(node, runtime, record.name, image), pin=row is not None and row.pinned)
-            (proof,) = runtime.prove([offer])
+            else:
+                offers.append(Offer(record.name, image, pin=row is not None and row.pinned))
+        for offer, proof in zip(offers, runtime.prove(offers), strict=True):
             made = [last[name] for name in proof.resolves if name in last]
-            found.append(_entry(node, offer, proof, row, max(made, default=None)))
-    return look, found
+            found.append(_entry(node, offer, proof, before.get(offer.name), max(made, default=None)))
+    return look, sorted(found, key=lambda each: each.name)
 
 
 def _entry(node: Node, offer: Offer, proof: Proof, row: HandedOver | None, last: float | None) -> InUse:

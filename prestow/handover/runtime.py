@@ -8,7 +8,7 @@
 Implemented by :mod:`.containerd.runtime`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -72,15 +72,11 @@ class Given:
         form: how the runtime keeps the layers now.
         why: why not in the better form; empty if it is the better one.
         names: that stand for the image there.
-        linked_bytes: of files that the runtime took as links to those of the store, this time.
-        sent_bytes: of files that it was sent.
     """
 
     form: Form
     why: str
     names: tuple[str, ...]
-    linked_bytes: int
-    sent_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +142,7 @@ class Runtime(Protocol):
             ExhaustedError: its disk is full.
         """
 
-    def prove(self, offers: Iterable[Offer], *, patient: bool = False) -> list[Proof]:
+    def prove(self, offers: Sequence[Offer], *, patient: bool = False) -> list[Proof]:
         """Ask whether it would use these images; ``patient``: it may need a moment to learn of what it was given."""
 
     def undo(self, handed_over: HandedOver, shared: frozenset[str] = frozenset()) -> list[str]:

@@ -25,9 +25,9 @@ class HandedOver:
         address: where it was reached.
         runtime_namespace: whose images it became there.
         digest: of the target.
-        form: how its layers are kept there, ``linked`` or ``applied``.
+        form: how its layers are kept there, ``linked`` or ``applied``; empty if the runtime had it, and not by us.
         snapshotter: that has them there.
-        names: that stand for it there, in the order in which they were written.
+        names: that stand for it there by us, in the order in which they were written; none if the runtime had it.
         pinned: whether we asked that its garbage collection leaves it.
         folders: where the runtime keeps what may be links to our files.
         at: when, in seconds since the epoch.
@@ -82,11 +82,13 @@ class HandOvers:
 
     def find(self, name: str, runtime: str, address: str, runtime_namespace: str) -> HandedOver | None:
         """Return what was handed over under a name; None if nothing was."""
-        key = (name, runtime, address, runtime_namespace)
-        matching = (
-            each for each in self.list() if (each.name, each.runtime, each.address, each.runtime_namespace) == key
+        found = self._db.records(
+            _handed_over,
+            "SELECT * FROM handed_over WHERE namespace = ? AND name = ? AND runtime = ? AND address = ?"
+            " AND runtime_namespace = ?",
+            (self._namespace, name, runtime, address, runtime_namespace),
         )
-        return next(matching, None)
+        return found[0] if found else None
 
     def list(self) -> tuple[HandedOver, ...]:
         """Return what was handed over of this namespace, sorted by name."""

@@ -69,9 +69,9 @@ class Host:
         """Ask what is in use."""
         return in_use(self.node, names)[1]
 
-    def run(self, image: str, *command: str) -> str:
-        """Run a container of an image, by containerd alone, and return what it prints."""
-        return self.containerd.run(self.kind.snapshotter, image, *command)
+    def runs(self, image: str) -> bool:
+        """Whether a container of an image runs, by containerd alone."""
+        return self.containerd.runs(self.kind.snapshotter, image)
 
     def shown(self, name: str) -> Path:
         """Return where the root file system of a running container is seen, by containerd's own mount."""

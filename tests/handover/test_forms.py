@@ -42,7 +42,7 @@ def test_a_store_on_another_file_system_has_its_blobs_sent(
 
         assert (given.form, given.shared_bytes) == ("applied", 0)
         assert kind.form != "linked" or "different file systems" in given.why
-        assert host.run(NAME) == MOTD.decode()
+        assert host.runs(NAME)
         assert host.in_use(NAME)[0].in_use
 
 
@@ -58,7 +58,7 @@ def test_what_is_not_unpacked_here_is_unpacked_there(host: Host, tmp_path: Path)
 
     assert given.form == "applied"
     assert host.kind.form != "linked" or given.why == "it is not unpacked in the store"
-    assert host.run(NAME) == MOTD.decode()
+    assert host.runs(NAME)
 
 
 def test_a_snapshotter_that_makes_files_immutable_gets_no_links(
@@ -72,7 +72,7 @@ def test_a_snapshotter_that_makes_files_immutable_gets_no_links(
         given = hand_over(host.node, NAME, image)
 
         assert (given.form, "set_immutable" in given.why) == ("applied", True)
-        assert host.run(NAME) == MOTD.decode()
+        assert host.runs(NAME)
         for name in host.containerd.ctr("images", "ls", "-q").split():
             host.containerd.ctr("images", "rm", "--sync", name)
         for layer in image.layers:

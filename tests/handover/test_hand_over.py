@@ -34,9 +34,8 @@ def large(host: Host, layout: Path, *, name: str = "localhost/large:1") -> Image
 def test_a_container_runs_from_it_without_anything_fetched(host: Host, demo: Image) -> None:
     given = host.hand_over(demo)
 
-    printed = host.run(NAME, "/bin/hello")
     assert (given.form, given.snapshotter) == (host.kind.form, host.kind.snapshotter)
-    assert printed == MOTD.decode()
+    assert host.runs(NAME)
 
 
 def test_every_name_resolves_to_it(host: Host, demo: Image) -> None:
@@ -83,7 +82,7 @@ def test_what_kubelet_removed_is_given_again(host: Host, demo: Image) -> None:
     host.hand_over(demo)
 
     assert host.in_use(NAME)[0].in_use
-    assert host.run(NAME) == MOTD.decode()
+    assert host.runs(NAME)
 
 
 def test_the_names_are_taken_back(host: Host, demo: Image) -> None:
@@ -187,3 +186,25 @@ def test_containerd_restarted_still_has_it(host: Host, demo: Image) -> None:
         found = client.call("Cri.ImageStatus", image={"image": NAME})
         client.close()
     assert found.image.id == demo.config.digest
+
+
+def test_what_the_runtime_pulled_itself_is_in_use_and_not_taken_back(host: Host, demo: Image) -> None:
+    host.hand_over(demo)
+    for record in host.node.hand_overs.list():  # as if another had given it
+        host.node.hand_overs.drop(record)
+
+    assert host.hand_over(demo).form == ""
+    (found,) = host.in_use(NAME)
+    assert (found.in_use, found.handed_over, found.form) == (True, True, "")
+    (taken,) = undo(host.node, ["demo"])
+    assert taken.names == ()
+    assert host.in_use(NAME)[0].in_use
+
+
+def test_many_images_are_asked_for_at_once(host: Host, demo: Image, tmp_path: Path) -> None:
+    image = large(host, tmp_path / "oci")
+    host.hand_over(demo)
+
+    assert {each.name: each.in_use for each in host.in_use()} == {NAME: True, "localhost/large:1": False}
+    host.hand_over(image, "localhost/large:1")
+    assert all(each.in_use for each in host.in_use())

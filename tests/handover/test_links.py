@@ -41,11 +41,6 @@ def theirs(host: Host, digest: Digest) -> list[Path]:
     return [each for each in (host.containerd.folder / "root").rglob("*") if each.lstat().st_ino == inode]
 
 
-def runs(host: Host) -> bool:
-    """Whether a container of the image runs, by containerd alone."""
-    return host.run(NAME) == MOTD.decode()
-
-
 def shared(host: Host, image: Image) -> Digest:
     """The blob that both have in this form."""
     (layer,) = image.layers
@@ -63,7 +58,7 @@ def test_a_repair_gives_containerd_the_new_file(host: Host, image: Image) -> Non
     assert result.left == ()
     assert hashlib.sha256(link.read_bytes()).hexdigest() == digest.encoded
     assert theirs(host, digest) == [link]
-    assert runs(host)
+    assert host.runs(NAME)
 
 
 def test_what_is_shared_frees_nothing(host: Host, image: Image) -> None:
@@ -76,7 +71,7 @@ def test_what_is_shared_frees_nothing(host: Host, image: Image) -> None:
 
     (gone,) = [each for each in swept.removed if (each.kind, each.name) == ("blob", digest)]
     assert (gone.bytes, "frees nothing" in gone.why) == (0, True)
-    assert runs(host)
+    assert host.runs(NAME)
 
 
 def test_containers_start_although_the_store_is_gone(host: Host, image: Image) -> None:
@@ -85,7 +80,7 @@ def test_containers_start_although_the_store_is_gone(host: Host, image: Image) -
         driver.cleanup()
     shutil.move(host.node.home, host.folder / "away")
 
-    assert runs(host)
+    assert host.runs(NAME)
 
 
 def test_a_link_that_a_garbage_collection_took_is_sent(
@@ -107,4 +102,4 @@ def test_a_link_that_a_garbage_collection_took_is_sent(
     assert host.in_use(NAME)[0].in_use
     assert (host.containerd.blobs / layer.descriptor.digest.encoded).exists()
     assert theirs(host, layer.descriptor.digest) == []
-    assert runs(host)
+    assert host.runs(NAME)

@@ -55,7 +55,7 @@ def test_layers_that_only_another_snapshotter_has_do_not_count(host: Host, demo:
 
     (found,) = host.in_use(NAME)
     assert (found.in_use, found.unpacked) == (False, False)
-    assert any("not unpacked in the snapshotter" in fault for fault in found.faults)
+    assert any("not unpacked in snapshotter" in fault for fault in found.faults)
 
     host.hand_over(demo)
     assert host.in_use(NAME)[0].in_use

@@ -32,7 +32,7 @@ _LINKINGS = 3
 _WRITE, _COMMIT = 1, 2  # WriteAction of content.proto
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Blobstore:
     """containerd's content store, beside ours.
 
@@ -41,16 +41,12 @@ class Blobstore:
         ours: where the blobs are.
         root: folder of containerd's; None if it does not say.
         unique: begins the names of what is written, which no other process has.
-        linked_bytes: of the blobs that were linked.
-        sent_bytes: of those that were sent.
     """
 
     client: Client
     ours: Blobs
     root: Path | None
     unique: str
-    linked_bytes: int = 0
-    sent_bytes: int = 0
 
     def give(self, digest: Digest, labels: Mapping[str, str]) -> None:
         """Let containerd have one blob, with labels; success if it is there.
@@ -81,10 +77,8 @@ class Blobstore:
                 with suppress(NotFoundError):
                     self.client.call("Content.Abort", ref=write["ref"])
             else:
-                self.linked_bytes += size
                 return
         self.client.write(self._pieces(digest, write, labels))
-        self.sent_bytes += size
 
     def _pieces(self, digest: Digest, write: dict[str, Any], labels: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         offset = 0

@@ -5,7 +5,7 @@
 Killed at any point, the next hand-over finds what is there and goes on; what has no name goes with the lease.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from prestow.content.blobs import Blobs
 from prestow.handover.containerd.client import Client
 from prestow.handover.containerd.content import Blobstore, give_image
 from prestow.handover.containerd.looking import Plugins, form_for, look, plugins
-from prestow.handover.containerd.names import check_names, names_of, take_back, unpin, write_names
+from prestow.handover.containerd.names import check_names, take_back, unpin, write_names
 from prestow.handover.containerd.proof import prove
 from prestow.handover.containerd.snapshots import Files, NotLinkableError, Snapshots
 from prestow.handover.runtime import Form, Given, Look, Offer, Proof
@@ -86,25 +86,21 @@ class Containerd:
             content = Blobstore(self._client, self._content, self._plugins.content, unique)
             give_image(content, offer.image, snapshotter)
             snapshots = Snapshots(self._client, snapshotter, unique)
-            (form, why), linked = self.form(), 0
+            form, why = self.form()
             if form is Form.LINKED and self._files is not None:
                 try:
-                    linked = snapshots.link(offer.image, self._files)
+                    snapshots.link(offer.image, self._files)
                 except NotLinkableError as error:
                     form, why = Form.APPLIED, str(error)
             if form is Form.APPLIED:
                 rebasing = snapshotter == _OVERLAY and snapshotter in self._plugins.rebasing
                 snapshots.apply(offer.image, content, rebasing=rebasing)
             names = write_names(self._client, offer)
-        return Given(form, why, tuple(names), content.linked_bytes + linked, content.sent_bytes)
+        return Given(form, why, tuple(names))
 
-    def prove(self, offers: Iterable[Offer], *, patient: bool = False) -> list[Proof]:
+    def prove(self, offers: Sequence[Offer], *, patient: bool = False) -> list[Proof]:
         """Ask whether it would use these images."""
-        return [prove(self._client, self._look.snapshotter, offer, patient=patient) for offer in offers]
-
-    def names(self, offer: Offer) -> list[str]:
-        """Return the names that an image has there."""
-        return names_of(offer)
+        return prove(self._client, self._look.snapshotter, offers, patient=patient)
 
     def undo(self, handed_over: HandedOver, shared: frozenset[str] = frozenset()) -> list[str]:
         """Take back the names that still stand for what we gave, but for those that are shared."""
@@ -113,7 +109,8 @@ class Containerd:
 
     def unpin(self, handed_over: HandedOver) -> None:
         """Take back the pin of an image whose names stay."""
-        unpin(self._client, handed_over.names[0], handed_over.digest)
+        for name in handed_over.names[:1]:
+            unpin(self._client, name, handed_over.digest)
 
     def last_used(self) -> dict[str, float]:
         """Return when a container was last made of each image."""

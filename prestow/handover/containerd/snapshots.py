@@ -70,20 +70,19 @@ class Snapshots:
         """Whether a chain ID is committed."""
         return self.client.find("Snapshots.Stat", snapshotter=self.snapshotter, key=chain_id) is not None
 
-    def link(self, image: Image, files: Files) -> int:
-        """Commit all chain IDs of an image as links to our files, and return the bytes of those that were linked.
+    def link(self, image: Image, files: Files) -> None:
+        """Commit all chain IDs of an image as links to our files.
 
         Raises:
             NotLinkableError: containerd has to apply them itself.
         """
-        parent, linked = "", 0
+        parent = ""
         for layer in image.layers:
             if not self.has(layer.chain_id):
-                linked += self._link(layer, parent, files)
+                self._link(layer, parent, files)
             parent = layer.chain_id
-        return linked
 
-    def _link(self, layer: Layer, parent: str, files: Files) -> int:
+    def _link(self, layer: Layer, parent: str, files: Files) -> None:
         try:
             metadata, *devices = files.image_files(layer.chain_id)
         except (NotFoundError, PreconditionError) as error:
@@ -105,7 +104,6 @@ class Snapshots:
         if _is_immutable(sources["layer.erofs"]):
             self._remove(layer.chain_id)
             raise NotLinkableError("its erofs snapshotter makes layers immutable (set_immutable), and so ours")
-        return sum(source.stat().st_size for source in sources.values())
 
     def apply(self, image: Image, content: Blobstore, *, rebasing: bool) -> None:
         """Let containerd apply what it lacks of an image.
