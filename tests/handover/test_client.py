@@ -119,3 +119,19 @@ def test_a_long_call_ends_with_its_run() -> None:
 def test_an_answer_of_another_kind_is_no_answer() -> None:
     with answering(lambda _: b"\xff\xff\xff") as client, pytest.raises(RuntimeFailedError):
         client.call("Images.Get", name="x")
+
+
+def test_a_blob_that_is_being_sent_ends_with_its_run() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def answer(context: grpc.ServicerContext) -> bytes:
+        context.add_callback(ended.set)
+        begun.set()
+        ended.wait(30)
+        return b""
+
+    with answering(answer) as client, watched(Token()) as token:
+        threading.Thread(target=lambda: (begun.wait(30), token.cancel("enough"))).start()
+        with pytest.raises(CancelledError, match="enough"):
+            client.write({"action": 1, "data": b"x"} for _ in range(3))
+        assert ended.wait(30), "containerd was told"

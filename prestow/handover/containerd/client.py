@@ -7,7 +7,9 @@ collection until the block ends, or, should this process die, until the lease ex
 """
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,7 +118,7 @@ class Client:
         function = self._channel.unary_unary(_path(method), request.SerializeToString, answer.FromString)
         with self._translated(method):
             future = function.future(request(**fields), timeout=seconds, metadata=self._metadata)
-            return _awaited(future)
+            return _awaited(future, future.cancel)
 
     def write(self, pieces: Iterable[dict[str, Any]]) -> None:
         """Write a blob to the content store: one message of ``Content.Write`` for each piece.
@@ -127,8 +129,9 @@ class Client:
         request, answer = MESSAGES["Write"], MESSAGES["Written"]
         function = self._channel.stream_stream(_path("Content.Write"), request.SerializeToString, answer.FromString)
         with self._translated("Content.Write"):
-            for _ in function((request(**piece) for piece in pieces), metadata=self._metadata):
-                check()
+            stream = function((request(**piece) for piece in pieces), metadata=self._metadata)
+            with ThreadPoolExecutor(1) as pool:
+                _awaited(pool.submit(deque, stream, 0), stream.cancel)  # an answer comes for each piece
 
     def find(self, method: str, **fields: Any) -> Any | None:
         """Call a method, and return the answer; None if containerd has no such thing."""
@@ -174,13 +177,13 @@ def _path(method: str) -> str:
     return f"/{_SERVICES[service]}/{name}"
 
 
-def _awaited(future: Any) -> Any:
-    """Return a future's result, unless the work is to end first."""
+def _awaited(future: Any, cancel: Callable[[], object]) -> Any:
+    """Return a future's result; if the work is to end first, cancel what the future waits for."""
     while True:
         try:
             return future.result(timeout=PROMPT)
-        except grpc.FutureTimeoutError:
-            _or_cancelled(future.cancel)
+        except (grpc.FutureTimeoutError, TimeoutError):
+            _or_cancelled(cancel)
 
 
 def _or_cancelled(cancel: Callable[[], object]) -> None:
