@@ -30,8 +30,8 @@ def hand_over(  # noqa: PLR0913 - Prefect shows each of them
     force: bool = False,  # noqa: FBT001, FBT002
 ) -> HandOver:
     """Hand ``image`` over to ``runtime`` under ``name``, without a network, unless it has it."""
-    node = open_node(home, namespace)
-    with recorded_step("hand_over", name):
-        result = engine.hand_over(node, name, image, runtime, pin=pin, force=force)
+    node, total = open_node(home, namespace), sum(layer.descriptor.size for layer in image.layers)
+    with recorded_step("hand_over", name, total) as advance:
+        result = engine.hand_over(node, name, image, runtime, pin=pin, force=force, progress=advance)
     reached("handed-over", node, name, image.target.digest)
     return result

@@ -10,11 +10,12 @@ own garbage collection took the image: it is given again, without a network.
 from contextlib import closing
 from dataclasses import dataclass
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.errors import PrestowError, RuntimeFailedError, printable
 from prestow.handover.choose import runtime_of
 from prestow.handover.links import files_of, shared_bytes
-from prestow.handover.runtime import Given, Offer, Proof, Runtime
+from prestow.handover.runtime import Given, Offer, Proof, Runtime, unheard
 from prestow.metadata.handed_over import HandedOver
 from prestow.oci.image import Image
 from prestow.store.node import Node
@@ -47,8 +48,15 @@ class HandOver:
     shared_bytes: int
 
 
-def hand_over(
-    node: Node, name: str, image: Image, choice: str = "auto", *, pin: bool = False, force: bool = False
+def hand_over(  # noqa: PLR0913 - what a person may choose
+    node: Node,
+    name: str,
+    image: Image,
+    choice: str = "auto",
+    *,
+    pin: bool = False,
+    force: bool = False,
+    progress: Progress = unheard,
 ) -> HandOver:
     """Hand an image over to a runtime of this host; success if it uses it already.
 
@@ -59,6 +67,7 @@ def hand_over(
         choice: the runtime.
         pin: whether the runtime's own garbage collection is to leave the image.
         force: whether the name is taken from another image that bears it there.
+        progress: told of the compressed bytes of each layer that the runtime has.
 
     Raises:
         UnsupportedError: there is no such runtime, or nothing can be handed over to it.
@@ -72,7 +81,7 @@ def hand_over(
         (proof,) = runtime.prove([offer])
         before, why = _record(node, runtime, name), ""
         if not proof.holds:
-            given = runtime.give(offer)
+            given = runtime.give(offer, progress)
             why = given.why
             _note(node, runtime, offer, given, before)
             (proof,) = runtime.prove([offer], patient=True)

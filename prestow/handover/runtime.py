@@ -14,9 +14,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.metadata.handed_over import HandedOver
 from prestow.oci.image import Image
+
+
+def unheard(_: int) -> None:
+    """Take no notice."""
 
 
 class Form(StrEnum):
@@ -133,8 +138,8 @@ class Runtime(Protocol):
     def form(self) -> tuple[Form, str]:
         """Return how it would keep the layers of an image, and why not in the better form; raises as ``look``."""
 
-    def give(self, offer: Offer) -> Given:
-        """Let it have an image; success for what it has.
+    def give(self, offer: Offer, progress: Progress = unheard) -> Given:
+        """Let it have an image; success for what it has. ``progress`` is told of each layer's compressed bytes.
 
         Raises:
             AlreadyExistsError: it has another image of this name, which we did not give.

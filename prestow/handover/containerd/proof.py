@@ -69,7 +69,7 @@ def prove(client: Client, snapshotter: str, offers: Sequence[Offer], *, patient:
 def _ask(client: Client, snapshotter: str, offers: Sequence[Offer]) -> list[Proof]:
     names = [name for offer in offers for name in names_of(offer)]
     known = _of_names(client, names) if len(offers) == 1 else _of_all(client)
-    snapshots = Snapshots(client, snapshotter, "")
+    snapshots = Snapshots(client, snapshotter)
     return [_proof(known, snapshots, offer) for offer in offers]
 
 

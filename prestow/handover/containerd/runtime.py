@@ -10,13 +10,14 @@ from functools import cached_property
 from pathlib import Path
 
 from prestow.content.blobs import Blobs
+from prestow.content.store import Progress
 from prestow.handover.containerd.client import Client
 from prestow.handover.containerd.content import Blobstore, give_image
 from prestow.handover.containerd.looking import Plugins, form_for, look, plugins
 from prestow.handover.containerd.names import check_names, take_back, unpin, write_names
 from prestow.handover.containerd.proof import prove
 from prestow.handover.containerd.snapshots import Files, NotLinkableError, Snapshots
-from prestow.handover.runtime import Form, Given, Look, Offer, Proof
+from prestow.handover.runtime import Form, Given, Look, Offer, Proof, unheard
 from prestow.metadata.handed_over import HandedOver
 
 _LEASE_SECONDS = 3600.0
@@ -78,14 +79,14 @@ class Containerd:
         """Return how it would keep the layers of an image, and why not in the better form."""
         return form_for(self._look, self._plugins, self._content.root, linking=self._files is not None)
 
-    def give(self, offer: Offer) -> Given:
+    def give(self, offer: Offer, progress: Progress = unheard) -> Given:
         """Let it have an image."""
         snapshotter = self._look.snapshotter
         check_names(self._client, offer)
         with self._client.leased(_LEASE_SECONDS) as unique:
             content = Blobstore(self._client, self._content, self._plugins.content, unique)
             give_image(content, offer.image, snapshotter)
-            snapshots = Snapshots(self._client, snapshotter, unique)
+            snapshots = Snapshots(self._client, snapshotter, unique, progress)
             form, why = self.form()
             if form is Form.LINKED and self._files is not None:
                 try:

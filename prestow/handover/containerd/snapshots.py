@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from prestow.content.disk import sync_folder, translated
+from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.errors import (
     AlreadyExistsError,
@@ -29,6 +30,7 @@ from prestow.errors import (
 )
 from prestow.handover.containerd.client import Client
 from prestow.handover.containerd.content import Blobstore, unpacked_layer
+from prestow.handover.runtime import unheard
 from prestow.oci.image import Image, Layer
 
 _GETFLAGS, _IMMUTABLE = 0x80086601, 0x10  # FS_IOC_GETFLAGS and FS_IMMUTABLE_FL, linux/fs.h
@@ -60,11 +62,13 @@ class Snapshots:
         client: containerd.
         snapshotter: its name.
         unique: begins the keys of what is made, which no other process has.
+        progress: is told of the compressed bytes of each layer that is there.
     """
 
     client: Client
     snapshotter: str
-    unique: str
+    unique: str = ""
+    progress: Progress = unheard
 
     def has(self, chain_id: Digest) -> bool:
         """Whether a chain ID is committed."""
@@ -80,6 +84,7 @@ class Snapshots:
         for layer in image.layers:
             if not self.has(layer.chain_id):
                 self._link(layer, parent, files)
+            self.progress(layer.descriptor.size)
             parent = layer.chain_id
 
     def _link(self, layer: Layer, parent: str, files: Files) -> None:
@@ -119,6 +124,7 @@ class Snapshots:
         """
         parents = dict(zip(image.layers, ("", *(layer.chain_id for layer in image.layers)), strict=False))
         missing = [layer for layer in image.layers if not self.has(layer.chain_id)]
+        self.progress(sum(layer.descriptor.size for layer in image.layers if layer not in missing))
         if not (rebasing and len(missing) > 1):
             for layer in missing:
                 key = self._unpack(layer, parents[layer], content)
@@ -151,6 +157,7 @@ class Snapshots:
         except BaseException:
             self._remove(key)
             raise
+        self.progress(layer.descriptor.size)
         return key
 
     def _commit_or_remove(self, layer: Layer, key: str, parent: str) -> None:
