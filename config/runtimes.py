@@ -1,7 +1,66 @@
-"""The runtimes of a host that a person may hand images over to; ``auto``: the one that is there."""
+"""The runtimes of a host that a person may hand images over to, and where containerd is; standard library only.
 
+The settings have the same names and defaults, and are checked there; but reading all of them takes longer than asking
+containerd.
+"""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from config.home import config_file
+
 RuntimeChoice: TypeAlias = Literal["none", "auto", "containerd"]
+"""``auto``: the one that is there."""
 
 RUNTIME_CHOICES: tuple[str, ...] = get_args(RuntimeChoice)
+
+ADDRESS, NAMESPACE = Path("/run/containerd/containerd.sock"), "k8s.io"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerdPlace:
+    """Which containerd, and what of it.
+
+    Attributes:
+        address: its socket.
+        namespace: of its images and containers.
+        snapshotter: which these containers use; None to ask.
+    """
+
+    address: Path
+    namespace: str
+    snapshotter: str | None
+
+
+def containerd_place() -> ContainerdPlace:
+    """Read the three settings.
+
+    Raises:
+        ValueError: the settings file cannot be read.
+    """
+    return ContainerdPlace(
+        Path(plain_setting("containerd_address") or ADDRESS),
+        plain_setting("containerd_namespace") or NAMESPACE,
+        plain_setting("runtime_snapshotter"),
+    )
+
+
+def plain_setting(name: str) -> str | None:
+    """Return a setting as it is written, in the environment or else in the file; None if it is in neither.
+
+    Raises:
+        ValueError: the settings file cannot be read.
+    """
+    if (value := os.environ.get(f"PRESTOW_{name.upper()}")) is not None:
+        return value
+    path = config_file()
+    try:
+        found = tomllib.loads(Path(path).read_text("utf-8")).get(name)
+    except FileNotFoundError:
+        return None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"settings file {path}: {error}") from error
+    return None if found is None else str(found)

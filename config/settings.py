@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from config.drivers import DriverChoice
 from config.home import config_file
-from config.runtimes import RuntimeChoice
+from config.runtimes import ADDRESS, NAMESPACE, RuntimeChoice
 
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _ADDRESS = r"[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*"  # IPv6
@@ -48,11 +48,9 @@ class Settings(BaseSettings):
         description="Runtime of this host that pulled images are handed over to: auto, containerd or none; "
         "`prestow hand-over` and the parameters of a run take precedence",
     )
-    containerd_address: Path = Field(
-        Path("/run/containerd/containerd.sock"), description="Socket of the containerd that images are handed over to"
-    )
+    containerd_address: Path = Field(ADDRESS, description="Socket of the containerd that images are handed over to")
     containerd_namespace: str = Field(
-        "k8s.io",
+        NAMESPACE,
         pattern=r"^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$",
         max_length=76,
         description="Namespace of containerd that images are handed over to: k8s.io for Kubernetes, moby for Docker, "

@@ -200,7 +200,7 @@ def test_reading_imports_nothing_heavy() -> None:
     assert imported(f"import {', '.join([*rooms, 'flows.cli.main'])}") & set(HEAVY) == set()
 
 
-@pytest.mark.parametrize("verb", [["images"], ["snapshots"], ["containers"], ["server", "status"]])
+@pytest.mark.parametrize("verb", [["images"], ["snapshots"], ["containers"], ["server", "status"], ["in-use"]])
 def test_verbs_that_read_import_nothing_heavy(verb: list[str], tmp_path: Path) -> None:
     main = f"from flows.cli.main import main; main({[*verb, '--json', '--home', str(tmp_path / 'store')]!r})"
 

@@ -5,7 +5,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from config.runtimes import RUNTIME_CHOICES
+from config.runtimes import RUNTIME_CHOICES, plain_setting
 from flows.cli.arguments import Parser, Verbs, add_verb, source
 from flows.cli.output import emit, size, table
 from flows.forms.figures import duration
@@ -41,18 +41,19 @@ def run(args: argparse.Namespace) -> int:
     """Ask, and list."""
     from prestow.handover.in_use import in_use
     from prestow.store.node import open_node
+    from prestow.store.opened import own_name
 
-    node = open_node(args.home, args.namespace)
-    look, images = in_use(node, args.names, args.runtime)
+    look, images = in_use(open_node(args.home, args.namespace), args.names, args.runtime)
+    host = plain_setting("node_name") or own_name()
     document = {
-        "host": node.host,
+        "host": host,
         "runtime": look.runtime,
         "version": look.version,
         "namespace": look.namespace,
         "snapshotter": look.snapshotter,
         "images": [dataclasses.asdict(each) for each in images],
     }
-    emit(document, _page(node.host, look, images), as_json=args.json)
+    emit(document, _page(host, look, images), as_json=args.json)
     needed = [each for each in images if args.names or each.handed_over]
     return 0 if all(each.in_use for each in needed) else _NOT_IN_USE
 

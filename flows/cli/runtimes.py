@@ -32,7 +32,7 @@ def handing_over(node: Node) -> HandingOver:
     Raises:
         PrestowError: it does not answer, or a setting does not fit it.
     """
-    address = node.settings.containerd_address
+    address = node.containerd.address
     if not address.is_socket():
         return HandingOver(f"no container runtime at {address}: images are handed over to none")
     with closing(runtime_of(node, "auto")) as runtime:

@@ -22,19 +22,19 @@ def runtime_of(node: Node, choice: str) -> Runtime:
     """
     if choice == "none":
         raise InvalidError("runtime: 'none' hands nothing over; choose auto or containerd")
-    address = node.settings.containerd_address
+    address = node.containerd.address
     if choice == "auto" and not address.is_socket():
         raise UnsupportedError(
             f"no runtime was found on this host: there is no socket {address}; start containerd, or set "
             "containerd_address"
         )
-    return runtime_at(node, address, node.settings.containerd_namespace)
+    return runtime_at(node, address, node.containerd.namespace)
 
 
 def runtime_at(node: Node, address: Path, namespace: str) -> Runtime:
     """Return a containerd by its address; raises as :func:`runtime_of`."""
     client = client_of_containerd()
-    return client(address, namespace, node.content, partial(_files, node), node.settings.runtime_snapshotter)
+    return client(address, namespace, node.content, partial(_files, node), node.containerd.snapshotter)
 
 
 def client_of_containerd() -> "type[Containerd]":

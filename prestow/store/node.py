@@ -17,6 +17,7 @@ from prestow.store.folder import open_folder
 from prestow.store.opened import OpenedStore
 
 if TYPE_CHECKING:
+    from config.runtimes import ContainerdPlace
     from config.settings import Settings
     from prestow.layers.scans import Scans
     from prestow.registry.health import Health
@@ -47,6 +48,20 @@ class Node(OpenedStore):
     def host(self) -> str:
         """Name of this host in the fleet."""
         return self.settings.node_name or super().host
+
+    @property
+    def containerd(self) -> "ContainerdPlace":
+        """The containerd of this host that images are handed over to; read without the other settings.
+
+        Raises:
+            InvalidError: the settings file cannot be read.
+        """
+        from config.runtimes import containerd_place
+
+        try:
+            return containerd_place()
+        except ValueError as error:
+            raise InvalidError(str(error)) from error
 
     @cached_property
     def scans(self) -> "Scans":
