@@ -1,5 +1,6 @@
 """The client of containerd against servers that refuse: each refusal is an error of the right kind, in one sentence."""
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -98,6 +99,24 @@ def test_a_socket_at_which_nobody_answers_may_answer_later() -> None:
         with pytest.raises(UnavailableError):
             client.call("Version.Version")
         client.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_user_who_may_not_is_told_so() -> None:
+    with TemporaryDirectory(prefix="prestow-grpc-", dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as listener:
+        address = Path(folder, "sock")
+        listener.bind(str(address))
+        address.chmod(0o600)
+        Path(folder).chmod(0o755)
+        listener.listen()
+        client = Client(address, "k8s.io")
+        os.seteuid(65534)
+        try:
+            with pytest.raises(UnsupportedError, match="run this as root"):
+                client.call("Version.Version")
+        finally:
+            os.seteuid(0)
+            client.close()
 
 
 def test_a_long_call_ends_with_its_run() -> None:

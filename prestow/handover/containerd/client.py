@@ -6,6 +6,7 @@ Calls see one namespace of containerd. What is made within :meth:`Client.leased`
 collection until the block ends, or, should this process die, until the lease expires.
 """
 
+import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -167,6 +168,8 @@ class Client:
             return UnsupportedError(
                 f"containerd: there is no socket {self.address}; start containerd, or set containerd_address"
             )
+        if code is grpc.StatusCode.UNAVAILABLE and not _is_allowed(self.address):
+            return UnsupportedError(f"containerd: this user may not use the socket {self.address}; run this as root")
         if _NO_SPACE in details:
             return ExhaustedError(f"containerd: {details}; free space on its disk")
         return _ERRORS.get(code, RuntimeFailedError)(f"containerd ({self.address}), {method}: {details}")
@@ -192,3 +195,8 @@ def _or_cancelled(cancel: Callable[[], object]) -> None:
     except BaseException:
         cancel()
         raise
+
+
+def _is_allowed(address: Path) -> bool:
+    """Whether this user may connect to a socket."""
+    return os.access(address, os.R_OK | os.W_OK, effective_ids=True)
