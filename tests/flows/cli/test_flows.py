@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 PULLED = {
     "name", "digest", "manifest_digest", "platform", "chain_id", "checkpoint", "layers", "fetched_bytes",
-    "reused_bytes", "seconds", "foreseen",
+    "reused_bytes", "seconds", "foreseen", "handed_over",
 }  # fmt: skip
 EVIL = "\x1b[2J\x07"
 LAYER = {"digest", "media_type", "size", "diff_id", "chain_id", "fetched_bytes", "state", "missing_bytes"}
