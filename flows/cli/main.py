@@ -26,6 +26,12 @@ VERBS = (
 ALIASES = {"verify": "fsck"}
 """Other names of verbs."""
 
+
+def module_of(verb: str) -> str:
+    """Return the name of the module of a verb."""
+    return f"flows.cli.{verb.replace('-', '_')}"
+
+
 _EPILOG = """\
 example:
   prestow pull docker.io/library/alpine:3.20
@@ -63,7 +69,7 @@ def parser(arguments: Sequence[str] = ()) -> Parser:
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
     named = {ALIASES.get(word, word) for word in arguments}
     for verb in [name for name in VERBS if name in named] or VERBS:
-        import_module(module(f"flows.cli.{verb.replace('-', '_')}")).add(verbs, common)
+        import_module(module(module_of(verb))).add(verbs, common)
     return top
 
 

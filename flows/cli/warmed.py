@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from flows.cli.main import VERBS
+from flows.cli.main import VERBS, module_of
 from flows.cli.main import main as command
 from flows.outliving import leave_starter
 from prestow.project import module
 
 _ROOMS = (
-    "flows.bundle", "flows.fsck", "flows.prepull", "flows.prune", "flows.pull", "flows.run", "flows.runs.crashed",
-    "flows.cli.person", "flows.cli.progress", *(f"flows.cli.{verb}" for verb in VERBS), "config.settings",
+    "flows.bundle", "flows.fsck", "flows.hand_over", "flows.prepull", "flows.prune", "flows.pull", "flows.run",
+    "flows.runs.crashed", "flows.cli.person", "flows.cli.progress", *map(module_of, VERBS), "config.settings",
     "prefect.flow_engine", "prefect.task_engine", "prefect.deployments.steps.core", "prefect.runner.storage",
     "prestow.registry.client", "prestow.registry.registry", "prestow.snapshots.drivers.all",
     "prestow.snapshots.drivers.probe", "prestow.store.recovery", "isal.igzip", "zstandard", "rich.live",

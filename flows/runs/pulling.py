@@ -220,6 +220,10 @@ def pulling(
     if credentials:
         node.sources.check_named(credentials, bound=False)
     runtime = wanted(node, hand_over, pin=pin)
+    if runtime is None and "handed-over" in (stop_after, hold_after):
+        raise InvalidError(
+            "a pull that hands over to no runtime does not reach 'handed-over'; add --hand-over, or set hand_over"
+        )
     # what leaves the block before its end, a stop too, shows the lease that the pull is unfinished; a dry run has one
     # for its own time only: what it stored may go
     lease_for = node.lease(f"dry run {known_as}") if dry_run else node.unfinished(f"pull {known_as}")

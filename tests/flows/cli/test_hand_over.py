@@ -141,3 +141,14 @@ def test_a_pin_needs_a_hand_over(called: Called, fault_registry: FaultRegistry) 
 
     assert (done.status, "add --hand-over, or set hand_over" in done.err) == (2, True)
     assert fault_registry.requests() == []
+
+
+def test_the_run_may_stop_at_the_checkpoint_where_there_is_a_hand_over(
+    runtime: Containerd, called: Called, demo_layout: Path
+) -> None:
+    stop = ("pull", f"oci:{demo_layout}:demo", "--stop-after", "handed-over", "--json")
+
+    refused, stopped = called(*stop), called(*stop, "--hand-over")
+
+    assert (refused.status, "does not reach 'handed-over'" in refused.err) == (2, True)
+    assert stopped.document["checkpoint"] == "handed-over"
