@@ -15,6 +15,13 @@ def both() -> tuple[ContainerdPlace, ContainerdPlace]:
     return containerd_place(), place
 
 
+@pytest.fixture(autouse=True)
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting is in the environment."""
+    for name in ("NODE_NAME", "CONTAINERD_ADDRESS", "CONTAINERD_NAMESPACE", "RUNTIME_SNAPSHOTTER"):
+        monkeypatch.delenv(f"PRESTOW_{name}", raising=False)
+
+
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The settings file."""
