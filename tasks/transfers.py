@@ -96,7 +96,7 @@ class _Rate:
         return now - self.last if now - self.last >= WINDOW else 0.0
 
     def _forget(self, now: float) -> None:
-        while self.pieces and self.pieces[0][0] <= now - WINDOW:
+        while self.pieces and now - self.pieces[0][0] >= WINDOW:  # as `still` has it, to the last bit
             self.pieces.popleft()
 
 

@@ -175,6 +175,15 @@ def test_bytes_of_unpacking_are_none_of_the_total() -> None:
     assert transfers.of("apply", "b", 1.0).moved == 9
 
 
+def test_a_transfer_that_stands_still_for_exactly_the_window_has_no_rate() -> None:
+    transfers = after(expected("a", 1 << 40), began("a"))
+    transfers.take(moved("a", 1), 0.002)
+
+    found = transfers.of(FETCH, "a", 0.002 + WINDOW)
+
+    assert (found.still, found.rate, found.left) == (WINDOW, 0, None)
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 3000).map(lambda ms: ms / 1000), st.integers(1, 10 * MIB)), min_size=1, max_size=200
@@ -192,7 +201,7 @@ def test_no_order_of_chunks_makes_more_bytes_a_second_than_came_within_the_windo
 
     found = transfers.of(FETCH, "a", now)
 
-    lately = sum(count for at, (_, count) in zip(times, chunks, strict=True) if at > now - WINDOW)
+    lately = sum(count for at, (_, count) in zip(times, chunks, strict=True) if now - at < WINDOW)
     seconds = min(WINDOW, max(now, 1.0))
     assert found.rate <= lately / seconds * (1 + 1e-9)
     assert (found.rate > 0) == (found.left is not None)
