@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from config.drivers import DRIVER_CHOICES
-from config.runtimes import RuntimeChoice
+from config.runtimes import RUNTIME_CHOICES, RuntimeChoice
 from prestow.errors import InvalidError, PrestowError, printable
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - it has no public name
@@ -144,6 +144,16 @@ def hand_over_to(args: argparse.Namespace) -> RuntimeChoice | None:
 def add_pin(verb: argparse.ArgumentParser) -> None:
     """Let a verb pin what it hands over."""
     verb.add_argument("--pin", action="store_true", help="let the runtime's garbage collection never remove the image")
+
+
+def add_runtime(verb: argparse.ArgumentParser, meaning: str) -> None:
+    """Let a verb choose a runtime of the host."""
+    verb.add_argument(
+        "--runtime",
+        choices=[choice for choice in RUNTIME_CHOICES if choice != "none"],
+        default="auto",
+        help=f"{meaning} (default: the one that is there)",
+    )
 
 
 def add_unpack(verb: argparse.ArgumentParser) -> None:

@@ -4,8 +4,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING
 
-from config.runtimes import RUNTIME_CHOICES
-from flows.cli.arguments import Parser, Verbs, add_pin, add_verb, source
+from flows.cli.arguments import Parser, Verbs, add_pin, add_runtime, add_verb, source
 from flows.cli.output import emit
 from flows.cli.pull import handed_over
 from flows.cli.session import session
@@ -24,12 +23,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         "prestow hand-over --undo alpine:3.20",
     )  # fmt: skip
     verb.add_argument("names", metavar="NAME", type=source, nargs="+", help="as `prestow images` shows them")
-    verb.add_argument(
-        "--runtime",
-        choices=[choice for choice in RUNTIME_CHOICES if choice != "none"],
-        default="auto",
-        help="which runtime gets them (default: the one that is there)",
-    )
+    add_runtime(verb, "which runtime gets them")
     add_pin(verb)
     verb.add_argument(
         "--force", action="store_true", help="take the name from another image that has it in the runtime"

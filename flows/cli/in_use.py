@@ -5,8 +5,8 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from config.runtimes import RUNTIME_CHOICES, plain_setting
-from flows.cli.arguments import Parser, Verbs, add_verb, source
+from config.runtimes import plain_setting
+from flows.cli.arguments import Parser, Verbs, add_runtime, add_verb, source
 from flows.cli.output import emit, size, table
 from flows.forms.figures import duration
 from prestow.errors import printable
@@ -29,12 +29,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         "names", metavar="NAME", type=source, nargs="*",
         help="images that have to be in use (default: those that were handed over; all are listed)",
     )  # fmt: skip
-    verb.add_argument(
-        "--runtime",
-        choices=[choice for choice in RUNTIME_CHOICES if choice != "none"],
-        default="auto",
-        help="which runtime to ask (default: the one that is there)",
-    )
+    add_runtime(verb, "which runtime to ask")
 
 
 def run(args: argparse.Namespace) -> int:

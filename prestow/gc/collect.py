@@ -274,7 +274,11 @@ class _Collection:
 
 
 def _why_gone(found: Info) -> str:
-    return f"{UNHELD}; a runtime has a link to it, so this frees nothing" if found.shared else UNHELD
+    return (
+        f"{UNHELD}; there is another hard link to it, a container runtime's, so this frees nothing"
+        if found.shared
+        else UNHELD
+    )
 
 
 def _kind(name: Name) -> Kind:

@@ -119,7 +119,16 @@ def test_a_user_who_may_not_is_told_so() -> None:
             client.close()
 
 
-def test_a_long_call_ends_with_its_run() -> None:
+def call(client: Client) -> object:
+    return client.call("Diff.Apply", seconds=None)
+
+
+def send(client: Client) -> object:
+    return client.write({"action": 1, "data": b"x"} for _ in range(3))  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize("work", [call, send])
+def test_long_work_ends_with_its_run(work: Callable[[Client], object]) -> None:
     begun, ended = threading.Event(), threading.Event()
 
     def answer(context: grpc.ServicerContext) -> bytes:
@@ -131,26 +140,10 @@ def test_a_long_call_ends_with_its_run() -> None:
     with answering(answer) as client, watched(Token()) as token:
         threading.Thread(target=lambda: (begun.wait(30), token.cancel("enough"))).start()
         with pytest.raises(CancelledError, match="enough"):
-            client.call("Diff.Apply", seconds=None)
+            work(client)
         assert ended.wait(30), "containerd was told"
 
 
 def test_an_answer_of_another_kind_is_no_answer() -> None:
     with answering(lambda _: b"\xff\xff\xff") as client, pytest.raises(RuntimeFailedError):
         client.call("Images.Get", name="x")
-
-
-def test_a_blob_that_is_being_sent_ends_with_its_run() -> None:
-    begun, ended = threading.Event(), threading.Event()
-
-    def answer(context: grpc.ServicerContext) -> bytes:
-        context.add_callback(ended.set)
-        begun.set()
-        ended.wait(30)
-        return b""
-
-    with answering(answer) as client, watched(Token()) as token:
-        threading.Thread(target=lambda: (begun.wait(30), token.cancel("enough"))).start()
-        with pytest.raises(CancelledError, match="enough"):
-            client.write({"action": 1, "data": b"x"} for _ in range(3))
-        assert ended.wait(30), "containerd was told"
