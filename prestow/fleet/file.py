@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from cronsim import CronSim, CronSimError
-from pydantic import Discriminator, Field, PlainValidator, Tag, WithJsonSchema, field_validator
+from pydantic import Discriminator, Field, PlainValidator, Tag, ValidationInfo, WithJsonSchema, field_validator
 
 from prestow.fleet.document import Document, Matches
 from prestow.fleet.names import HostName, ImageReference, Label, Pattern, PlatformName, SetName, key_of
@@ -214,6 +214,13 @@ class HandOver(Document):
     runtime: Literal["none", "auto", "containerd"] = "none"
     pin: bool = False
 
+    @field_validator("pin")
+    @classmethod
+    def _of_a_runtime(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - pydantic's hook
+        if value and info.data.get("runtime") == "none":
+            raise ValueError("expected a runtime that pins the images, such as runtime: auto")
+        return value
+
     @property
     def is_wanted(self) -> bool:
         """Whether an image counts as present only where the runtime uses it."""
@@ -285,8 +292,7 @@ def check_names(hosts: list[Host]) -> None:
     """
     seen: dict[str, str] = {}
     for host in hosts:
-        if host.key in seen:
-            other = seen[host.key]
+        if (other := seen.get(host.key)) is not None:
             raise ValueError(
                 f"two hosts are called {host.name}: rename one" if other == host.name
                 else f"the hosts {other} and {host.name} differ in . and - only: rename one"

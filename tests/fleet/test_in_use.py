@@ -3,6 +3,7 @@
 import pytest
 
 from config.runtimes import RUNTIME_CHOICES
+from prestow.errors import InvalidError
 from prestow.fleet.document import parse
 from prestow.fleet.file import FleetFile, HandOver
 from prestow.fleet.plan import plan
@@ -60,7 +61,9 @@ def test_a_plan_is_stale_when_a_runtime_dropped_an_image() -> None:
 
 def test_the_file_takes_the_runtimes_that_a_host_may_set() -> None:
     text = "hosts: [{name: a}]\nsets: {nightly: {images: [r.io/app:1], hand_over: {runtime: %s, pin: true}}}\n"
-    for choice in RUNTIME_CHOICES:
+    with pytest.raises(InvalidError, match="expected a runtime that pins the images, such as runtime: auto"):
+        parse(text % "none", FleetFile, "fleet.yaml")
+    for choice in set(RUNTIME_CHOICES) - {"none"}:
         assert parse(text % choice, FleetFile, "fleet.yaml").sets["nightly"].hand_over == HandOver(
             runtime=choice, pin=True
         )
