@@ -10,7 +10,7 @@ from config.home import home_or_default, namespace_or_default
 from flows.forms.in_use_table import publish_table
 from flows.forms.parameters import Force, HandOverTo, Home, Namespace, Pin, StoredImages
 from flows.runs.cancelling import cancellable
-from flows.runs.handing_over import found
+from flows.runs.handing_over import stored_images
 from prestow.handover.hand_over import HandOver
 from tasks.hand_over import hand_over as hand_over_image
 from tasks.journal import journal
@@ -37,7 +37,7 @@ def hand_over(
     with journal():
         futures = [
             hand_over_image.submit(home, *each, runtime, pin, None, namespace, force)
-            for each in found(home, namespace, images)
+            for each in stored_images(home, namespace, images)
         ]
         wait(futures)
         return publish_table(tuple(future.result() for future in futures))

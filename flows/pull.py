@@ -32,7 +32,7 @@ from flows.forms.parameters import (
 )
 from flows.forms.results import Pulled
 from flows.runs.cancelling import cancellable
-from flows.runs.handing_over import unpackable
+from flows.runs.handing_over import container_image
 from flows.runs.pulling import in_turns, pulling
 from prestow.oci.image import Image
 from prestow.space.admission import admit
@@ -115,7 +115,7 @@ def pull(
         named = tag(home, run.name, reference, target, complete, namespace)
         run.reached("tagged")
         if run.runtime is not None:
-            whole = unpackable(run.node, image, platform)
+            whole = container_image(run.node, image, platform)
             run.handed_over = give(home, run.name, whole, run.runtime, pin, named, namespace)
             run.reached("handed-over")
     return run.pulled()

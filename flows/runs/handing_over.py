@@ -12,7 +12,7 @@ from prestow.store.node import Node
 from tasks.opened import open_node
 
 
-def found(home: str, namespace: str | None, names: Sequence[str]) -> list[tuple[str, Image]]:
+def stored_images(home: str, namespace: str | None, names: Sequence[str]) -> list[tuple[str, Image]]:
     """Look images up by their names, for this host's platform, each once.
 
     Raises:
@@ -25,7 +25,7 @@ def found(home: str, namespace: str | None, names: Sequence[str]) -> list[tuple[
     return [(name, find_image(node.content, record.target, platform_or_host(None))) for name, record in records.items()]
 
 
-def wanted(node: Node, runtime: str | None, *, pin: bool) -> str | None:
+def runtime_for(node: Node, runtime: str | None, *, pin: bool) -> str | None:
     """Return the runtime that pulled images are handed over to, by the parameter or the host's setting; None: none.
 
     Raises:
@@ -42,7 +42,7 @@ def wanted(node: Node, runtime: str | None, *, pin: bool) -> str | None:
     return None
 
 
-def unpackable(node: Node, image: Image | Artifact, platform: str | None) -> Image:
+def container_image(node: Node, image: Image | Artifact, platform: str | None) -> Image:
     """Return an image that may have been stored without unpacking it, as a runtime is to unpack it.
 
     Raises:

@@ -19,7 +19,7 @@ from flows.forms.approval_page import describe
 from flows.forms.results import Foreseen, Pulled, PulledLayer
 from flows.runs.approval import hold
 from flows.runs.foreseeing import blobs_of, foresee, missing_bytes
-from flows.runs.handing_over import wanted
+from flows.runs.handing_over import runtime_for
 from flows.runs.publishing import published
 from prestow.cancellation import check
 from prestow.checkpoints import UNPACKING, Checkpoint
@@ -219,7 +219,7 @@ def pulling(
     node = open_node(home, namespace)
     if credentials:
         node.sources.check_named(credentials, bound=False)
-    runtime = wanted(node, hand_over, pin=pin)
+    runtime = runtime_for(node, hand_over, pin=pin)
     if runtime is None and "handed-over" in (stop_after, hold_after):
         raise InvalidError(
             "a pull that hands over to no runtime does not reach 'handed-over'; add --hand-over, or set hand_over"
