@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
+from prestow.errors import UnavailableError
 from prestow.handover.containerd.client import Client
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from tests.processes import Child
@@ -135,12 +137,27 @@ def containerd(
         with process:
             try:
                 assert ready(), (folder / "log").read_text()[-2000:]
-                yield Containerd(programs, folder, address, process)
+                running = Containerd(programs, folder, address, process)
+                _wait_for_cri(running)
+                yield running
             finally:
                 process.terminate()
                 process.wait()
                 for mount in reversed(mounts_below(folder)):  # those of what a test left
                     subprocess.run(["umount", "--lazy", mount.path], check=True)
+
+
+def _wait_for_cri(running: Containerd) -> None:
+    """Ask CRI until it answers: containerd says that it is ready before CRI is."""
+    client, until = running.client(), time.monotonic() + _READY
+    while True:
+        try:
+            client.call("Cri.ListImages")
+        except UnavailableError:
+            assert time.monotonic() < until, (running.folder / "log").read_text()[-2000:]
+        else:
+            break
+    client.close()
 
 
 @contextmanager

@@ -65,6 +65,7 @@ def answering(answer: Callable[[grpc.ServicerContext], bytes]) -> Iterator[Clien
         (grpc.StatusCode.UNAVAILABLE, "locked for 3 s", UnavailableError),
         (grpc.StatusCode.UNIMPLEMENTED, "unknown service", UnsupportedError),
         (grpc.StatusCode.UNKNOWN, "write /var/lib/x: no space left on device", ExhaustedError),
+        (grpc.StatusCode.UNKNOWN, "server is not initialized yet", UnavailableError),
         (grpc.StatusCode.UNKNOWN, "it broke\x1b[2J", RuntimeFailedError),
         (grpc.StatusCode.PERMISSION_DENIED, "no", RuntimeFailedError),
     ],

@@ -81,6 +81,8 @@ _ERRORS: dict[grpc.StatusCode, type[PrestowError]] = {
 _SECONDS = 60.0
 """For which an answer is waited, except of long work."""
 _NO_SPACE = "no space left on device"
+_STARTING = "not initialized yet"
+"""Of CRI's answer between containerd's own start and CRI's; it comes without a code that says so."""
 _LARGEST = 256 << 20  # bytes of one answer: a list of all images
 
 
@@ -172,6 +174,8 @@ class Client:
             return UnsupportedError(f"containerd: this user may not use the socket {self.address}; run this as root")
         if _NO_SPACE in details:
             return ExhaustedError(f"containerd: {details}; free space on its disk")
+        if _STARTING in details:
+            return UnavailableError(f"containerd ({self.address}) is starting: {details}; try again in a moment")
         return _ERRORS.get(code, RuntimeFailedError)(f"containerd ({self.address}), {method}: {details}")
 
 
