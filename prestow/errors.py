@@ -8,6 +8,7 @@
     ├── PreconditionError     not in this state: do the other thing first
     ├── UnauthorizedError     the registry wants other credentials
     ├── UnavailableError      the other side or a resource is busy or down: try again (``retry_after`` seconds)
+    │   └── UnknownHostError  no server has this name: try again, but not for long
     ├── UnsupportedError      well formed, but not something that works here
     ├── ExhaustedError        a limit or the disk is full: the message names the limit and its setting
     │   └── RefusedError      images of a set that do not fit together; nothing of them was fetched
@@ -28,11 +29,13 @@ class PrestowError(Exception):
 
     Attributes:
         transient: whether the same call may succeed later.
+        attempts: how often it is tried at most, where that is less often than usual.
         exit_code: status with which the command line ends.
         retry_after: seconds that the other side asked to wait, where it did.
     """
 
     transient: ClassVar[bool] = False
+    attempts: ClassVar[int | None] = None
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -82,6 +85,12 @@ class UnavailableError(PrestowError):
 
     transient = True
     exit_code = 8
+
+
+class UnknownHostError(UnavailableError):
+    """DNS knows no server of this name; it may soon, where a host or its network has just started."""
+
+    attempts = 3
 
 
 class UnsupportedError(PrestowError):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from secrets import SystemRandom
 
+from prestow.errors import PrestowError
 from prestow.registry.statuses import PATIENCE
 
 _uniform = SystemRandom().uniform
@@ -24,8 +25,15 @@ class Retries:
     cap: float = 60.0
     longest: float = PATIENCE
 
-    def delay(self, attempt: int, retry_after: float | None = None) -> float | None:
-        """Return the wait after the failed ``attempt`` (1 for the first), or None to give up."""
+    def attempts_for(self, error: PrestowError) -> int:
+        """Return the number of attempts at what fails with this error: the error knows whether a retry can help."""
+        return min(self.attempts, error.attempts or self.attempts) if error.transient else 1
+
+    def delay(self, attempt: int, error: PrestowError) -> float | None:
+        """Return the wait after the ``attempt`` (1 for the first) that failed with an error, or None to give up."""
+        if attempt >= self.attempts_for(error):
+            return None
+        retry_after = error.retry_after
         own: float = min(self.cap, self.first * 2.0 ** (attempt - 1)) * _uniform(0.5, 1.0)
         if retry_after is None:
             return own

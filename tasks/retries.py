@@ -31,9 +31,9 @@ def retry_condition(retries: Retries) -> Callable[[Any, TaskRun, State[Any]], bo
 
     def condition(task: "Task[..., Any]", task_run: TaskRun, state: State[Any]) -> bool:
         error: object = state.data
-        if not (isinstance(error, PrestowError) and error.transient):
+        if not isinstance(error, PrestowError):
             return False
-        wait = retries.delay(task_run.run_count, error.retry_after)
+        wait = retries.delay(task_run.run_count, error)
         if wait is None:
             return False
         task.retry_delay_seconds = [wait]  # of a copy of the task that only this call uses
@@ -49,7 +49,7 @@ def _tell(task_run: TaskRun, error: PrestowError, wait: float, retries: Retries)
     _reason.text = why
     get_run_logger().warning(
         "%s: attempt %d of %d failed, the next one begins in %.1f s: %s",
-        name, task_run.run_count, retries.attempts, wait, why,
+        name, task_run.run_count, retries.attempts_for(error), wait, why,
     )  # fmt: skip
     note_retry(name, wait, why)
 

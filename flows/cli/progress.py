@@ -118,8 +118,6 @@ class _Lines(Display):
             say(sentence)
         elif line.what == "ended" and line.step not in _QUIET:
             say(f"{title}: {line.seconds:.2f} s{f', {size(moved)}' if moved else ''}")
-        elif line.what == "failed":
-            say(f"{title}: failed")
         elif line.what == "began":
             self._shown_at.setdefault((line.step, line.subject), now)
         elif line.what == "moved" and self._is_due(line.step, line.subject, now):

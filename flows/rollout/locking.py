@@ -85,7 +85,7 @@ class Registries:
             try:
                 return ask()
             except PrestowError as error:
-                wait = USUAL.delay(attempt, error.retry_after) if error.transient and attempt < USUAL.attempts else None
+                wait = USUAL.delay(attempt, error)
                 if wait is None:
                     raise
                 self._report(f"{what}: asks again in {wait:.0f} s: {printable(str(error))}")

@@ -1,12 +1,23 @@
 """TLS: what a server is verified by, and what a connection that fails is called."""
 
+import socket
 import ssl
+from typing import TypeVar
 
 import certifi
 
-from prestow.errors import InvalidError, PrestowError, UnauthorizedError, UnavailableError, printable
+from prestow.errors import (
+    InvalidError,
+    PrestowError,
+    UnauthorizedError,
+    UnavailableError,
+    UnknownHostError,
+    printable,
+)
 from prestow.registry.hosts import Tls
 
+_T = TypeVar("_T")
+_NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 _ALERTS = ("CERTIFICATE_REQUIRED", "ALERT_BAD_CERTIFICATE", "ALERT_UNKNOWN_CA")
 
 
@@ -43,19 +54,30 @@ def broken(server: str, error: Exception) -> PrestowError:
     return UnavailableError(f"{server}: the connection broke: {text}")
 
 
-def connection_error(server: str, error: Exception, *, plain: str) -> PrestowError:
+def connection_error(server: str, error: Exception, *, plain: str, unknown: str) -> PrestowError:
     """Return our error for a connection, or a TLS handshake, that failed.
 
     Args:
         server: what was connected to, as the message begins.
-        error: what httpx or httpcore raised; ssl's own error is among its causes.
+        error: what httpx or httpcore raised; the error of ssl or DNS is among its causes.
         plain: how to say that the server speaks no TLS on purpose.
+        unknown: what to do where DNS has no address for the server's name.
     """
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
+    name = _cause(error, socket.gaierror)
+    if name is not None:
+        kind = UnknownHostError if name.errno in _NO_SUCH_NAME else UnavailableError
+        return kind(f"{server}: no connection: {name.strerror}; {unknown}")
+    cause = _cause(error, ssl.SSLError)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return InvalidError(f"{server}: the server's certificate is not trusted: {printable(cause.verify_message)}")
-    if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+    if cause is not None and cause.reason == "WRONG_VERSION_NUMBER":
         return InvalidError(f"{server}: the server does not speak TLS; {plain}")
     return UnavailableError(f"{server}: no connection: {printable(str(error))}")
+
+
+def _cause(error: BaseException, kind: type[_T]) -> _T | None:
+    """Return the first error of a kind in a chain of causes."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, kind):
+        cause = cause.__cause__ or cause.__context__
+    return cause

@@ -283,7 +283,11 @@ def _translated(url: Url) -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise UnavailableError(f"{url}: no answer in time ({type(error).__name__})") from error
     except httpx.ConnectError as error:
-        raise connection_error(str(url), error, plain="name the host insecure if that is meant") from error
+        raise connection_error(
+            str(url), error,
+            plain="name the host insecure if that is meant",
+            unknown="correct the name, check this host's DNS, or set HTTPS_PROXY if only a proxy reaches it",
+        ) from error  # fmt: skip
     except httpx.ProtocolError as error:  # after the colon it shows the server's bytes, which may echo ours
         raise UnavailableError(f"{url}: the answer broke: {printable(str(error).partition(':')[0])}") from None
     except httpx.NetworkError as error:

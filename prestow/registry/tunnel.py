@@ -135,7 +135,12 @@ def _reported(proxy: Proxy) -> Iterator[None]:
     try:
         yield
     except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-        failed = connection_error(name, error, plain="name it by http:// if that is meant")
+        failed = connection_error(
+            name,
+            error,
+            plain="name it by http:// if that is meant",
+            unknown="correct its name or check this host's DNS",
+        )
         raise type(failed)(f"{failed}; {remedy}") from error
     except httpcore.TimeoutException as error:
         raise UnavailableError(f"{name}: no answer in time ({type(error).__name__}); {remedy}") from error

@@ -21,7 +21,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.local_server.ensure import Server
 from prestow.content.disk import remove_abandoned
 from prestow.digest import Digest
-from prestow.errors import InvalidError, MismatchError, NotFoundError, UnavailableError
+from prestow.errors import InvalidError, MismatchError, NotFoundError, UnavailableError, UnknownHostError
 from tasks.delays import Retries
 from tasks.journal import Line, journal, listening
 from tasks.policy import NOWHERE, _Record, records, step
@@ -352,9 +352,9 @@ def test_a_state_tells_no_path_from_which_a_record_could_be_loaded(prefect_serve
 
 
 def test_waits_double_up_to_a_cap_and_are_spread() -> None:
-    retries = Retries(first=1.0, cap=8.0)
+    retries, error = Retries(attempts=10, first=1.0, cap=8.0), UnavailableError("busy")
     for attempt, longest in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (9, 8.0)):
-        waits = [retries.delay(attempt) for _ in range(50)]
+        waits = [retries.delay(attempt, error) for _ in range(50)]
         assert all(wait is not None and longest / 2 <= wait <= longest for wait in waits)
         assert len(set(waits)) > 1
 
@@ -362,10 +362,17 @@ def test_waits_double_up_to_a_cap_and_are_spread() -> None:
 def test_a_wait_that_was_asked_for_is_kept_or_not_begun() -> None:
     retries = Retries(first=1.0, longest=100.0)
     for asked in (0.0, 3.0, 100.0):
-        wait = retries.delay(1, asked)
+        wait = retries.delay(1, UnavailableError("busy", retry_after=asked))
         assert wait is not None
         assert wait >= asked
-    assert retries.delay(1, 100.1) is None
+    assert retries.delay(1, UnavailableError("busy", retry_after=100.1)) is None
+
+
+def test_the_error_decides_whether_and_how_often_a_step_is_tried_again() -> None:
+    for error, attempts in ((UnavailableError("…"), 5), (UnknownHostError("…"), 3), (NotFoundError("…"), 1)):
+        waits = [Retries().delay(attempt, error) for attempt in range(1, 6)]
+        assert [wait is not None for wait in waits].index(False) == attempts - 1
+    assert Retries(attempts=2).attempts_for(UnknownHostError("…")) == 2
 
 
 def test_a_step_that_names_what_it_has_not_fails_when_it_is_declared() -> None:

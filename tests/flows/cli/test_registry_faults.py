@@ -1,6 +1,7 @@
 """``prestow pull`` from registries that misbehave: what its user sees, and what the registry was asked."""
 
 import json
+import os
 import random
 import re
 import resource
@@ -223,3 +224,20 @@ def test_a_registry_that_says_nothing_is_given_up(prestow: Prestow) -> None:
             _, said = process.communicate()
             assert process.returncode == 8, (kind, said)
             assert "Traceback" not in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file that says where names are looked up")
+def test_a_host_whose_name_does_not_exist_is_tried_for_seconds_only(prestow: Prestow, tmp_path: Path) -> None:
+    only_files = tmp_path / "nsswitch.conf"
+    only_files.write_text("hosts: files\n", "utf-8")  # else this depends on the DNS server of this machine
+    mounted = 'mount --bind "$0" /etc/nsswitch.conf && exec "$@"'
+
+    done = prestow("pull", "no-such-host.invalid/a:1", prefix=("unshare", "-m", "sh", "-c", mounted, str(only_files)))
+
+    what = "https://no-such-host.invalid/v2/a/manifests/1: no connection: Name or service not known; "
+    what += "correct the name, check this host's DNS, or set HTTPS_PROXY if only a proxy reaches it"
+    said = done.err.splitlines()
+    assert (done.status, done.out, said[-1]) == (8, "", f"prestow: {what}")
+    assert [re.sub(r"[0-9.]+ s", "… s", line) for line in said[:-1]] == [
+        f"resolve no-such-host.invalid/a:1: tried again in … s: {what}"
+    ] * 2
