@@ -64,8 +64,8 @@ def show(args: argparse.Namespace) -> int:
     planned = plan(chosen.name, chosen.set, found.locked, hosts, reports.of, now, None)
     why = {host.host: host.reason for host in planned.of_state("refused")}
     why |= {host.name: gone for host in hosts if (gone := absence(host.name, workers, HEARTBEAT_SECONDS, now))}
-    wanted = chosen.set.hand_over.is_wanted
-    made = status(chosen.name, found.locked, hosts, reports.of, now, found.hold, in_use=wanted).explained(why)
+    wanted = chosen.set.hand_over
+    made = status(chosen.name, found.locked, hosts, reports.of, now, found.hold, wanted).explained(why)
     document = made.model_dump(mode="json") | {"converged": made.has_converged, "held_back": found.held_back}
     text = _of_host(made, made.hosts[0]) if args.host is not None else _of_set(made, found.held_back)
     emit(document, text, as_json=args.json)

@@ -24,10 +24,14 @@ _NAMED = 20  # hosts with the same one
 _CAUSE = 300
 _BAR = 40
 SIGNS: Mapping[Cell, str] = {
-    Cell.PRESENT: "#", Cell.UNUSED: "-", Cell.INCOMPLETE: "/", Cell.OTHER: "~", Cell.ABSENT: ".", Cell.UNKNOWN: "?",
+    Cell.PRESENT: "#", Cell.UNUSED: "-", Cell.UNPINNED: "=", Cell.INCOMPLETE: "/", Cell.OTHER: "~", Cell.ABSENT: ".",
+    Cell.UNKNOWN: "?",
 }  # fmt: skip
 """Signs of a matrix: of ASCII, because browsers take others from fonts in which they are wider."""
-LEGEND = "# verified   - not used by the runtime   / not complete   ~ another digest   . not there   ? unknown"
+LEGEND = (
+    "# verified   - not used by the runtime   = not pinned by it   / not complete   ~ another digest   . not there   "
+    "? unknown"
+)
 
 _REMEDIES: Mapping[Verdict, str] = {
     Verdict.FAILED: "mend that, then run `prestow fleet apply {set} --retry-failed`",

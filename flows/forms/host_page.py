@@ -61,7 +61,7 @@ def _images(report: Report) -> list[str]:
 
 def _state(image: ReportedImage) -> str:
     verified = _time(image.verified) if image.complete else "not complete"
-    in_use = "-" if image.in_use is None else "yes" if image.in_use else "no"
+    in_use = "-" if image.in_use is None else "no" if not image.in_use else "yes, pinned" if image.pinned else "yes"
     return f"{verified} | {size(image.bytes)} | {in_use}"
 
 

@@ -102,9 +102,7 @@ class Coordinator:
         self._rollout, self._without = known.rollout, known.without
         self._leave_out = partial(identity.leave_out, client, own)
         _end_older(client, name, known.rollout)
-        self._showing = Showing(
-            client, own.id, name, locked, hosts, planned, self._applied.hold, in_use=self._set.hand_over.is_wanted
-        )
+        self._showing = Showing(client, own.id, name, locked, hosts, planned, self._applied.hold, self._set.hand_over)
         if planned.is_nothing_to_do and not (known.resumed or again):
             self._end, self._reason = "nothing-to-do", f"all {len(hosts)} hosts had all images"
             self._verdicts = [HostVerdict(host.name, Verdict.DONE, "all images were there", 0, None) for host in hosts]

@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 from flows.forms.fleet_page import Progress, fleet_page
 from flows.rollout.page import SetPage
 from flows.rollout.reports import read_reports
-from prestow.fleet.file import Host
+from prestow.fleet.file import HandOver, Host
 from prestow.fleet.hold import Hold
 from prestow.fleet.lock import LockedSet
 from prestow.fleet.plan import Plan
@@ -34,14 +34,13 @@ class Showing:
         hosts: Sequence[Host],
         planned: Plan,
         hold: Hold | None,
-        *,
-        in_use: bool = False,
+        hand_over: HandOver,
     ) -> None:
         """Show the rollout of the coordinator's ``run``, of the set ``name``."""
         self._client, self._name, self._locked, self._hosts, self._hold = client, name, locked, hosts, hold
         self._page = SetPage(client, name, run)
         self._fetched = {each.host: each.fetch_bytes for each in planned.hosts}
-        self._said, self._in_use = "", in_use
+        self._said, self._hand_over = "", hand_over
 
     def say(self, wave: Wave, verdicts: Sequence[HostVerdict]) -> bool:
         """Say how a wave gets on, if that has changed; return whether it has."""
@@ -63,7 +62,7 @@ class Showing:
         def text() -> str:
             now = datetime.now(UTC)
             reports = read_reports(self._client, self._hosts, now).of
-            found = status(self._name, self._locked, self._hosts, reports, now, self._hold, in_use=self._in_use)
+            found = status(self._name, self._locked, self._hosts, reports, now, self._hold, self._hand_over)
             done = {each.host for each in verdicts if each.verdict is Verdict.DONE and each.attempts}
             fetched = {host: count for host, count in self._fetched.items() if host in done}
             return fleet_page(found, Progress(waves, verdicts, fetched, _took(waves, runs, now)))

@@ -11,7 +11,7 @@ from prestow.digest import Digest
 from prestow.errors import PrestowError, printable
 from prestow.fleet.lock import short
 from prestow.fleet.report import Report, ReportedFailure, ReportedImage, ReportedMember
-from prestow.handover.in_use import in_use
+from prestow.handover.in_use import in_use as ask_runtime
 from prestow.metadata.checks import Check, Checks
 from prestow.metadata.images import ImageRecord
 from prestow.oci.artifact import Artifact
@@ -76,29 +76,34 @@ def _targets(node: Node) -> Iterator[Descriptor]:
     yield from {target.digest: target for target in targets}.values()
 
 
-def _in_use(node: Node) -> dict[str, bool]:
-    """Return whether the runtime uses each image that was handed over; none of them if it does not answer."""
+def _in_use(node: Node) -> dict[str, tuple[bool, bool]]:
+    """Return whether the runtime uses and pins each image that was handed over; neither if it does not answer."""
     names = {each.name for each in node.hand_overs.list()} & {record.name for record in node.images.list()}
     if not names:
         return {}
     try:
-        return {each.name: each.in_use for each in in_use(node, sorted(names))[1]}
+        found = ask_runtime(node, sorted(names))[1]
     except PrestowError:
-        return dict.fromkeys(names, False)
+        return dict.fromkeys(names, (False, False))
+    return {each.name: (each.in_use, each.pinned) for each in found}
 
 
-def _reported(node: Node, record: ImageRecord, check: Check | None, used: Mapping[str, bool]) -> ReportedImage:
+def _reported(
+    node: Node, record: ImageRecord, check: Check | None, used: Mapping[str, tuple[bool, bool]]
+) -> ReportedImage:
     image = _find(node, record.target)
     came = [*_times(node, image)] if image is not None else [record.updated_at]
     damaged = check is not None and not check.sound and check.at >= max(came)
     verified = check.at if check is not None and check.sound else 0.0
+    in_use, pinned = used.get(record.name, (None, False))
     return ReportedImage(
         name=record.name,
         digest=str(record.target.digest),
         verified=_time(max(verified, min(came))),
         complete=image is not None and not damaged and _is_complete(node, image),
         bytes=0 if image is None else sum(_sizes(image).values()),
-        in_use=used.get(record.name),
+        in_use=in_use,
+        pinned=pinned,
     )
 
 

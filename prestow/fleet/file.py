@@ -227,6 +227,10 @@ class HandOver(Document):
         return self.runtime != "none"
 
 
+ONLY_STORED = HandOver()
+"""Of a set whose images are in the stores of its hosts, and handed over to no runtime."""
+
+
 class ImageSet(Document):
     """Images that belong together on the same hosts.
 
@@ -242,7 +246,7 @@ class ImageSet(Document):
     rollout: Rollout = Rollout()
     disk: Disk = Disk()
     retention: Retention = Retention()
-    hand_over: HandOver = HandOver()
+    hand_over: HandOver = ONLY_STORED
     registries: tuple[Pattern, ...] = ()
 
     @field_validator("images")

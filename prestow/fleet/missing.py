@@ -3,20 +3,10 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-from prestow.fleet.file import Host
+from prestow.fleet.file import ONLY_STORED, HandOver, Host
 from prestow.fleet.lock import LockedImage, LockedLayer, LockedSet, short
 from prestow.fleet.report import Report
 from prestow.platforms import Platform, choose
-
-
-def present(report: Report, *, in_use: bool) -> frozenset[tuple[str, str]]:
-    """Return name and digest of each image that is there with all that the host needs of it.
-
-    With ``in_use``, the host's container runtime has to use it, too.
-    """
-    return frozenset(
-        (image.name, image.digest) for image in report.images if image.complete and (image.in_use or not in_use)
-    )
 
 
 class Missing:
@@ -29,11 +19,12 @@ class Missing:
         foreign: those of which the lock has no platform that the host runs.
     """
 
-    def __init__(self, locked: LockedSet, host: Host, report: Report, *, in_use: bool = False) -> None:
-        """Compare a set with the report of a host; ``in_use``: what its runtime does not use is missing."""
+    def __init__(self, locked: LockedSet, host: Host, report: Report, hand_over: HandOver = ONLY_STORED) -> None:
+        """Compare a set with the report of a host; ``hand_over``: what its runtime does not have so is missing."""
         self.report = report
         self.platform = host.platform or report.platform
-        found, seen = present(report, in_use=in_use), {*report.layers}
+        found = {(image.name, image.digest) for image in report.images if image.serves(hand_over)}
+        seen = {*report.layers}
         self.images = []
         for image in locked.images:
             if (image.name, image.digest) in found:

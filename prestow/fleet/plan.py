@@ -122,7 +122,7 @@ def plan(  # noqa: PLR0913, PLR0917 - all that a plan is made from
     made, blobs = [], dict[str, int]()
     for host in hosts:
         if host.name in used:
-            missing = Missing(locked, host, used[host.name], in_use=image_set.hand_over.is_wanted)
+            missing = Missing(locked, host, used[host.name], image_set.hand_over)
             made.append(_of_host(set_name, image_set, locked, host, missing))
             if made[-1].state != "refused":
                 blobs.update((layer.digest, layer.size) for layer in missing.every_layer)

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from prestow.fleet.document import Document
-from prestow.fleet.file import HostName, PlatformName, SetName
+from prestow.fleet.file import HandOver, HostName, PlatformName, SetName
 from prestow.fleet.lock import DigestText
 from prestow.fleet.names import key_of
 
@@ -38,6 +38,7 @@ class ReportedImage(Document):
         complete: whether all that the host needs of it is there, unpacked.
         bytes: compressed bytes of its layers.
         in_use: whether the host's container runtime says that it would use it; None if it was handed over to none.
+        pinned: whether that runtime's garbage collection leaves it.
     """
 
     name: str = Field(max_length=600)
@@ -46,6 +47,12 @@ class ReportedImage(Document):
     complete: bool
     bytes: Bytes = 0
     in_use: bool | None = None
+    pinned: bool = False
+
+    def serves(self, hand_over: HandOver) -> bool:
+        """Whether it is there as a set wants it: complete and, where the set asks for it, in use, and pinned."""
+        used = not hand_over.is_wanted or bool(self.in_use)
+        return self.complete and used and (self.pinned or not hand_over.pin)
 
 
 class ReportedFailure(Document):
@@ -109,6 +116,6 @@ class Report(Document):
     @property
     def digest(self) -> str:
         """A digest of what a plan rests on: images and layers; time, rate and free space differ in each report."""
-        images = sorted((each.name, each.digest, each.complete, str(each.in_use)) for each in self.images)
+        images = sorted((each.name, each.digest, each.complete, str(each.in_use), each.pinned) for each in self.images)
         content = (self.store, self.platform, sorted(self.generations.items()), images, sorted(self.layers))
         return f"sha256:{sha256(repr(content).encode()).hexdigest()}"

@@ -4,6 +4,7 @@
     other        the name is there with another digest
     incomplete   the digest is there, and not all of it
     unused       it is there, and the set wants that the host's container runtime uses it, which it would not
+    unpinned     the runtime uses it, and the set wants that it is pinned there, which it is not
     absent       the name is not there
     unknown      the host's report is missing or too old
 
@@ -19,7 +20,7 @@ from pydantic import AwareDatetime
 
 from prestow.errors import printable
 from prestow.fleet.document import Document
-from prestow.fleet.file import Host, HostName, SetName
+from prestow.fleet.file import ONLY_STORED, HandOver, Host, HostName, SetName
 from prestow.fleet.hold import Hold
 from prestow.fleet.lock import DigestText, LockedImage, LockedSet
 from prestow.fleet.plan import is_known, unknown
@@ -35,8 +36,13 @@ class Cell(StrEnum):
     OTHER = "other"
     INCOMPLETE = "incomplete"
     UNUSED = "unused"
+    UNPINNED = "unpinned"
     ABSENT = "absent"
     UNKNOWN = "unknown"
+
+
+_OF_RUNTIME = {Cell.UNUSED: "does not use", Cell.UNPINNED: "does not pin"}
+"""A container runtime's part in what is missing."""
 
 
 class HostStatus(Document):
@@ -123,26 +129,25 @@ def _because(host: HostStatus, why: str) -> HostStatus:
     return host.model_copy(update={"cause": f"{host.cause}: {cause}", "remedy": remedy})
 
 
-def status(  # noqa: PLR0913 - all that is compared
+def status(  # noqa: PLR0913, PLR0917 - all that is compared
     set_name: str,
     locked: LockedSet,
     hosts: Sequence[Host],
     reports: Mapping[str, Report],
     now: datetime,
     hold: Hold | None = None,
-    *,
-    in_use: bool = False,
+    hand_over: HandOver = ONLY_STORED,
 ) -> Status:
     """Compare hosts with a generation of a set; with a hold, ``locked`` is the generation that holds.
 
-    With ``in_use``, images are present only where the host's container runtime uses them.
+    With ``hand_over``, images are present only where the host's container runtime has them so.
     """
-    judged = tuple(_of_host(set_name, locked, host.name, reports.get(host.name), now, in_use=in_use) for host in hosts)
+    judged = tuple(_of_host(set_name, locked, host.name, reports.get(host.name), now, hand_over) for host in hosts)
     known = [report for host in hosts if (report := reports.get(host.name)) is not None and is_known(report, now)]
     verified: dict[tuple[str, str], datetime] = {}
     for report in known:
         for image in report.images:
-            if image.complete and (image.in_use or not in_use):
+            if image.serves(hand_over):
                 key = image.name, image.digest
                 verified[key] = min(verified.get(key, image.verified), image.verified)
     columns = zip(*(host.images for host in judged), strict=True)
@@ -161,7 +166,7 @@ def status(  # noqa: PLR0913 - all that is compared
 
 
 def _of_host(
-    set_name: str, locked: LockedSet, host: str, report: Report | None, now: datetime, *, in_use: bool
+    set_name: str, locked: LockedSet, host: str, report: Report | None, now: datetime, hand_over: HandOver
 ) -> HostStatus:
     seconds = None if report is None else (now - report.at).total_seconds()
     generation = None if report is None else report.generations.get(set_name)
@@ -174,7 +179,7 @@ def _of_host(
     there: dict[str, list[ReportedImage]] = {}
     for each in report.images:
         there.setdefault(each.name, []).append(each)
-    cells = tuple(_cell(image, there.get(image.name, []), in_use=in_use) for image in locked.images)
+    cells = tuple(_cell(image, there.get(image.name, []), hand_over) for image in locked.images)
     state, cause, remedy = _judged(set_name, locked, cells, report)
     return HostStatus(
         host=host, state=state, seconds=seconds, generation=generation, images=cells,
@@ -182,14 +187,16 @@ def _of_host(
     )  # fmt: skip
 
 
-def _cell(image: LockedImage, there: Sequence[ReportedImage], *, in_use: bool) -> Cell:
+def _cell(image: LockedImage, there: Sequence[ReportedImage], hand_over: HandOver) -> Cell:
     same = [each for each in there if each.digest == image.digest]
     if not same:
         return Cell.OTHER if there else Cell.ABSENT
     complete = [each for each in same if each.complete]
     if not complete:
         return Cell.INCOMPLETE
-    return Cell.PRESENT if not in_use or any(each.in_use for each in complete) else Cell.UNUSED
+    if any(each.serves(hand_over) for each in complete):
+        return Cell.PRESENT
+    return Cell.UNPINNED if any(each.in_use for each in complete) else Cell.UNUSED
 
 
 def _judged(
@@ -200,9 +207,9 @@ def _judged(
     if not lacking:
         return "ready", "", ""
     retry = f"run `prestow fleet apply {set_name} --retry-failed`"
-    names = {image.name: image for image in lacking}
+    wanted = {image.name: image for image in lacking}
     for failure in report.failures:
-        image = names.get(failure.image.partition("@")[0]) or next(
+        image = wanted.get(failure.image.partition("@")[0]) or next(
             (each for each in lacking if failure.image in (each.pinned, each.reference)), None
         )
         if image is not None:
@@ -211,10 +218,11 @@ def _judged(
     incomplete = [image.name for image, cell in zip(locked.images, cells, strict=True) if cell == Cell.INCOMPLETE]
     if incomplete:
         return "missing", f"{_listed(incomplete)} not complete", "run `prestow fsck --all --repair` on the host"
-    unused = [image.name for image, cell in zip(locked.images, cells, strict=True) if cell == Cell.UNUSED]
-    if len(unused) == len(lacking):
-        cause = f"its container runtime does not use {_listed(unused)}"
-        return "missing", cause, f"run `prestow fleet apply {set_name}`, and `prestow in-use` on the host"
+    for cell, fault in _OF_RUNTIME.items():
+        names = [image.name for image, each in zip(locked.images, cells, strict=True) if each == cell]
+        if len(names) == len(lacking):
+            cause = f"its container runtime {fault} {_listed(names)}"
+            return "missing", cause, f"run `prestow fleet apply {set_name}`, and `prestow in-use` on the host"
     cause = f"lacks {_listed([image.name for image in lacking])}"
     return "missing", cause, f"run `prestow fleet apply {set_name}`"
 

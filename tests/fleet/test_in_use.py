@@ -16,10 +16,16 @@ BOTH = locked_set(APP, DB)
 WANTED = {"hand_over": {"runtime": "auto"}}
 
 
-def reported(used: tuple[bool | None, ...]) -> dict[str, Report]:
-    """The report of a host that has both images, and which of them its runtime uses."""
+PINNED = {"hand_over": {"runtime": "auto", "pin": True}}
+
+
+def reported(used: tuple[bool | None, ...], pinned: tuple[bool, ...] = (False, False)) -> dict[str, Report]:
+    """The report of a host that has both images, and which of them its runtime uses and pins."""
     found = report("gpu-000", BOTH.images)
-    images = [each.model_copy(update={"in_use": said}) for each, said in zip(found.images, used, strict=True)]
+    images = [
+        each.model_copy(update={"in_use": said, "pinned": pin})
+        for each, said, pin in zip(found.images, used, pinned, strict=True)
+    ]
     return {"gpu-000": found.model_copy(update={"images": tuple(images)})}
 
 
@@ -39,18 +45,32 @@ def test_a_host_is_ready_when_its_runtime_uses_what_the_set_wants_used(
     of = image_set(BOTH, **wanted)
 
     (host,) = plan("nightly", of, BOTH, hosts(1), reported(used), NOW, None).hosts
-    found = status("nightly", BOTH, hosts(1), reported(used), NOW, in_use=of.hand_over.is_wanted)
+    found = status("nightly", BOTH, hosts(1), reported(used), NOW, None, of.hand_over)
 
     assert (host.state, found.hosts[0].state) == (state, state)
     assert host.fetch_bytes == 0, "all of it is there"
 
 
 def test_what_is_there_and_not_used_is_said_so_with_the_remedy() -> None:
-    (host,) = status("nightly", BOTH, hosts(1), reported((True, False)), NOW, in_use=True).hosts
+    (host,) = status("nightly", BOTH, hosts(1), reported((True, False)), NOW, None, HandOver(runtime="auto")).hosts
 
     assert host.images == (Cell.PRESENT, Cell.UNUSED)
     assert host.cause == "its container runtime does not use r.io/db:2"
     assert host.remedy == "run `prestow fleet apply nightly`, and `prestow in-use` on the host"
+
+
+@pytest.mark.parametrize(("pinned", "state"), [((True, True), "ready"), ((True, False), "missing")])
+def test_a_set_that_wants_its_images_pinned_misses_the_pin_of_those_in_use(
+    pinned: tuple[bool, bool], state: str
+) -> None:
+    of = image_set(BOTH, **PINNED)
+
+    (planned,) = plan("nightly", of, BOTH, hosts(1), reported((True, True), pinned), NOW, None).hosts
+    (found,) = status("nightly", BOTH, hosts(1), reported((True, True), pinned), NOW, None, of.hand_over).hosts
+
+    assert (planned.state, found.state) == (state, state)
+    assert found.images == (Cell.PRESENT, Cell.PRESENT if state == "ready" else Cell.UNPINNED)
+    assert found.cause == ("" if state == "ready" else "its container runtime does not pin r.io/db:2")
 
 
 def test_a_plan_is_stale_when_a_runtime_dropped_an_image() -> None:

@@ -12,7 +12,7 @@ from flows.local_server.ensure import Server
 from prestow.containers.create import remove_container
 from prestow.snapshots.mounts.mountinfo import mounts_below
 from prestow.store.node import open_node
-from tests.containerd import Containerd, containerd
+from tests.containerd import DEBIAN, Containerd, containerd
 from tests.image_factory import put_image, tag
 from tests.programs import hello
 from tests.real_images import real_images
@@ -37,11 +37,11 @@ def home(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Containerd]:
-    """Debian's containerd, which the host's settings name; in memory, for its overlayfs does not stand on any disk."""
+def runtime(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Containerd]:
+    """A containerd that the host's settings name: Debian's, or one by its programs; in memory, for its overlayfs."""
     with (
         TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder,
-        containerd(Path(folder)) as running,
+        containerd(Path(folder), programs=getattr(request, "param", DEBIAN)) as running,
     ):
         monkeypatch.setenv("PRESTOW_CONTAINERD_ADDRESS", str(running.address))
         yield running

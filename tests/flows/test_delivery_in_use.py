@@ -9,7 +9,7 @@ from prestow.errors import InvalidError
 from prestow.fleet.order import Order
 from prestow.store.node import open_node
 from tests.containerd import Containerd
-from tests.handover.conftest import ROOT
+from tests.handover.conftest import NEWER_ONLY, ROOT, newer
 from tests.orders import locked, order
 from tests.registries import FaultRegistry
 
@@ -50,6 +50,21 @@ def test_what_the_runtime_dropped_is_reported_and_brought_back_without_network(
 
     assert in_use(home) == {"team/a:1": True}
     assert len(fault_registry.requests()) == before
+
+
+@NEWER_ONLY
+@pytest.mark.parametrize("runtime", [newer()], indirect=True, ids=["newer"])
+def test_a_set_that_wants_a_pin_later_has_it_put_on_what_is_in_use(
+    home: str, runtime: Containerd, fault_registry: FaultRegistry
+) -> None:
+    image = locked(fault_registry, "team/a:1")
+    prepull([image], home=home, order=used(home))
+    assert [each.pinned for each in take_stock(open_node(home)).images] == [False]
+
+    prepull([image], home=home, order=used(home, hand_over={"runtime": "auto", "pin": True}))
+
+    assert [each.pinned for each in take_stock(open_node(home)).images] == [True]
+    assert "pinned=pinned" in runtime.ctr("images", "ls")
 
 
 def test_images_that_leave_the_set_leave_the_runtime(

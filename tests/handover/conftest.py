@@ -32,16 +32,17 @@ class Kind:
     form: str
 
 
-def _newer() -> Path:
+def newer() -> Path:
+    """Where the programs of a newer containerd are, if a person built one."""
     return Path(os.environ.get(NEWER, "/nonexistent"))
 
 
 _MISSING = f"{NEWER} does not name a folder with containerd 2.3.4 or later"
-_NEWER = pytest.mark.skipif(not (_newer() / "containerd").exists(), reason=_MISSING)
+NEWER_ONLY = pytest.mark.skipif(not (newer() / "containerd").exists(), reason=_MISSING)
 KINDS = (
     pytest.param(Kind("debian", DEBIAN, "overlayfs", "applied"), id="debian"),
-    pytest.param(Kind("newer", _newer(), "overlayfs", "applied"), id="newer", marks=_NEWER),
-    pytest.param(Kind("erofs", _newer(), "erofs", "linked"), id="erofs", marks=_NEWER),
+    pytest.param(Kind("newer", newer(), "overlayfs", "applied"), id="newer", marks=NEWER_ONLY),
+    pytest.param(Kind("erofs", newer(), "erofs", "linked"), id="erofs", marks=NEWER_ONLY),
 )
 
 
