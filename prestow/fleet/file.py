@@ -227,10 +227,6 @@ class HandOver(Document):
         return self.runtime != "none"
 
 
-ONLY_STORED = HandOver()
-"""Of a set whose images are in the stores of its hosts, and handed over to no runtime."""
-
-
 class ImageSet(Document):
     """Images that belong together on the same hosts.
 
@@ -246,7 +242,7 @@ class ImageSet(Document):
     rollout: Rollout = Rollout()
     disk: Disk = Disk()
     retention: Retention = Retention()
-    hand_over: HandOver = ONLY_STORED
+    hand_over: HandOver = HandOver()
     registries: tuple[Pattern, ...] = ()
 
     @field_validator("images")

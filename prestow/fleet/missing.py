@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
-from prestow.fleet.file import ONLY_STORED, HandOver, Host
+from prestow.fleet.file import HandOver, Host
 from prestow.fleet.lock import LockedImage, LockedLayer, LockedSet, short
-from prestow.fleet.report import Report
+from prestow.fleet.report import ONLY_STORED, Report
 from prestow.platforms import Platform, choose
 
 

@@ -21,6 +21,9 @@ EVENT = "prestow.host.report"
 
 Bytes = Annotated[int, Field(ge=0, lt=1 << 62)]
 
+ONLY_STORED = HandOver()
+"""Of a set whose images are in the stores of its hosts, and handed over to no runtime."""
+
 _LONGEST = 7 * 86400  # seconds between two reports
 
 

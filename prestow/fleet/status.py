@@ -20,11 +20,11 @@ from pydantic import AwareDatetime
 
 from prestow.errors import printable
 from prestow.fleet.document import Document
-from prestow.fleet.file import ONLY_STORED, HandOver, Host, HostName, SetName
+from prestow.fleet.file import HandOver, Host, HostName, SetName
 from prestow.fleet.hold import Hold
 from prestow.fleet.lock import DigestText, LockedImage, LockedSet
 from prestow.fleet.plan import is_known, unknown
-from prestow.fleet.report import Report, ReportedImage
+from prestow.fleet.report import ONLY_STORED, Report, ReportedImage
 
 _REASON = 300
 
