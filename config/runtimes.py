@@ -5,7 +5,6 @@ containerd.
 """
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -56,6 +55,8 @@ def plain_setting(name: str) -> str | None:
     """
     if (value := os.environ.get(f"PRESTOW_{name.upper()}")) is not None:
         return value
+    import tomllib  # takes long, and the variable may have said it all
+
     path = config_file()
     try:
         found = tomllib.loads(Path(path).read_text("utf-8")).get(name)

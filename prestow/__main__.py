@@ -1,5 +1,6 @@
 """The command ``prestow``: hand over to its command line."""
 
+import gc
 import sys
 
 from flows.cli.main import main as cli
@@ -7,7 +8,10 @@ from flows.cli.main import main as cli
 
 def main() -> int:
     """Run the command line of ``sys.argv``; the result is the exit status."""
-    return cli(sys.argv[1:])
+    try:
+        return cli(sys.argv[1:])
+    finally:
+        gc.freeze()  # or the interpreter, as it ends, looks for garbage in all modules
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from prestow.checkpoints import STEPS
+from prestow.store.node import open_node
 
 ROOT = Path(__file__).parent.parent
 OURS = ("config", "prestow", "tasks", "flows")
@@ -67,7 +68,7 @@ def modules(package: str) -> list[str]:
 
 def imported(program: str) -> set[str]:
     """What is imported at the end of a program in a process of its own."""
-    program += "; import sys; sys.stderr.write(' '.join(sys.modules))"
+    program = f"import atexit, sys; atexit.register(lambda: sys.stderr.write(' '.join(sys.modules))); {program}"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
     return set(done.stderr.split())
 
@@ -205,6 +206,28 @@ def test_verbs_that_read_import_nothing_heavy(verb: list[str], tmp_path: Path) -
     main = f"from flows.cli.main import main; main({[*verb, '--json', '--home', str(tmp_path / 'store')]!r})"
 
     assert imported(main) & set(HEAVY) == set()
+
+
+def test_the_version_is_asked_of_no_verb_and_no_store() -> None:
+    found = imported("from flows.cli.main import main; main(['--version'])")
+
+    assert {name for name in found if name.startswith("flows.cli.")} == {
+        f"flows.cli.{name}" for name in ("arguments", "main", "output")
+    }
+    assert found & {"prestow.store", "dataclasses", "json", "shutil"} == set()
+
+
+def test_a_list_of_images_imports_no_more_than_it_shows(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    open_node(store).images.list()  # whose database is filled from the disk at first
+
+    found = imported(f"from flows.cli.main import main; main(['images', '--home', {store!r}])")
+
+    assert "prestow.metadata.images" in found
+    assert found & {
+        "prestow.content.ingest", "prestow.content.plan", "prestow.metadata.leases", "prestow.snapshots",
+    } == set()  # fmt: skip
+    assert found & {"logging", "secrets", "shutil", "socket", "subprocess", "tomllib", "uuid"} == set()
 
 
 def test_importing_the_package_imports_nothing_else_of_it() -> None:

@@ -7,15 +7,19 @@ person one line and no waiting; a complaint about arguments is an error like any
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from config.drivers import DRIVER_CHOICES
-from config.runtimes import RUNTIME_CHOICES, RuntimeChoice
 from prestow.errors import InvalidError, PrestowError, printable
+
+if TYPE_CHECKING:
+    from config.runtimes import RuntimeChoice
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - it has no public name
 Verb: TypeAlias = Callable[[argparse.Namespace], int]
 
+_ANY_WIDTH = 80
 _WORDS_COLUMN = 16  # argparse would leave sub-verbs out when it looks for the longest word
 _LONGEST = 24 * 3600
 _MOST_AT_ONCE = 32
@@ -43,7 +47,13 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         """Take argparse's options; words cannot be shortened, so that a new one breaks no script."""
-        super().__init__(formatter_class=Help, allow_abbrev=False, **options)
+        # argparse formats each argument that is added; to look at the terminal for that imports compression, too
+        super().__init__(formatter_class=partial(Help, width=_ANY_WIDTH), allow_abbrev=False, **options)
+
+    def format_help(self) -> str:
+        """Return the help, as wide as the terminal."""
+        self.formatter_class = Help
+        return super().format_help()
 
     def parse_known_args(  # type: ignore[override]  # argparse's is overloaded, for other namespaces than its own
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
@@ -136,7 +146,7 @@ def add_hand_over(verb: argparse.ArgumentParser) -> None:
     add_pin(verb)
 
 
-def hand_over_to(args: argparse.Namespace) -> RuntimeChoice | None:
+def hand_over_to(args: argparse.Namespace) -> "RuntimeChoice | None":
     """Return the runtime that was chosen; None leaves it to the setting."""
     return None if args.hand_over is None else "auto" if args.hand_over else "none"
 
@@ -148,6 +158,8 @@ def add_pin(verb: argparse.ArgumentParser) -> None:
 
 def add_runtime(verb: argparse.ArgumentParser, meaning: str) -> None:
     """Let a verb choose a runtime of the host."""
+    from config.runtimes import RUNTIME_CHOICES
+
     verb.add_argument(
         "--runtime",
         choices=[choice for choice in RUNTIME_CHOICES if choice != "none"],

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prestow.content.plan import plan, state_of
 from prestow.errors import InvalidError, PrestowError, UnsupportedError
 from prestow.metadata.images import ImageRecord
 from prestow.oci.artifact import Artifact
@@ -54,7 +53,7 @@ def _summary(node: Node, record: ImageRecord) -> dict[str, Any]:
 def _artifact(node: Node, record: ImageRecord) -> Artifact | None:
     """Return what a name leads to as an artifact; None if its documents are damaged, of which `fsck` tells."""
     try:
-        return find_artifact(node.content, record.target)
+        return find_artifact(node.blobs, record.target)
     except PrestowError:
         return None
 
@@ -64,7 +63,7 @@ def _images(node: Node, record: ImageRecord) -> list[Image]:
     found = []
     for platform in _platforms(node, record):
         try:
-            found.append(find_image(node.content, record.target, platform))
+            found.append(find_image(node.blobs, record.target, platform))
         except PrestowError:
             continue
     return found
@@ -72,7 +71,7 @@ def _images(node: Node, record: ImageRecord) -> list[Image]:
 
 def _platforms(node: Node, record: ImageRecord) -> list[Platform]:
     try:
-        document = parse_document(node.content.read(record.target.digest), record.target.media_type)
+        document = parse_document(node.blobs.read(record.target.digest), record.target.media_type)
     except PrestowError:
         return []
     if not isinstance(document, Index):
@@ -80,7 +79,7 @@ def _platforms(node: Node, record: ImageRecord) -> list[Platform]:
     return [
         entry.platform
         for entry in document.manifests
-        if entry.platform and entry.platform.known and node.content.has(entry.digest, entry.size)
+        if entry.platform and entry.platform.known and node.blobs.has(entry.digest, entry.size)
     ]
 
 
@@ -99,6 +98,8 @@ def _named(node: Node, record: ImageRecord) -> dict[str, Any]:
 
 
 def _artifact_details(node: Node, record: ImageRecord, artifact: Artifact) -> dict[str, Any]:
+    from prestow.content.plan import state_of
+
     return {
         **_named(node, record),
         "artifact_type": artifact.artifact_type,
@@ -122,12 +123,14 @@ def details(node: Node, name: str, platform: str | None) -> dict[str, Any]:
     Raises:
         NotFoundError: no such name, or nothing here for the platform.
     """
+    from prestow.content.plan import plan
+
     record = node.images.recall(name)
     try:
-        image = find_image(node.content, record.target, platform_or_host(platform))
+        image = find_image(node.blobs, record.target, platform_or_host(platform))
     except (InvalidError, UnsupportedError):
-        return _artifact_details(node, record, find_artifact(node.content, record.target))
-    config = read_config(node.content, image.config)
+        return _artifact_details(node, record, find_artifact(node.blobs, record.target))
+    config = read_config(node.blobs, image.config)
     process = config.process
     return {
         **_named(node, record),

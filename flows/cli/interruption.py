@@ -27,9 +27,6 @@ from typing import NoReturn
 
 from flows.cli.output import say
 
-INTERRUPTED = 130
-"""Exit status: 128 and the number of SIGINT."""
-
 SENTENCE = "prestow: interrupted; run the same command again to resume"
 
 _frames = sys._current_frames  # noqa: SLF001 - it has no other name

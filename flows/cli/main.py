@@ -1,6 +1,7 @@
 """The command ``prestow``: one verb a file; this one finds the verb, runs it, and tells its failure in one sentence.
 
 Verbs that read import only the engine; those that run a flow import Prefect inside the verb, after the API was found.
+This file imports little itself, since every command waits for it: `prestow --version` needs no verb at all.
 """
 
 import argparse
@@ -8,13 +9,10 @@ import os
 from collections.abc import Sequence
 from importlib import import_module
 
-from config.home import cold, home_or_default, namespace_or_default
 from flows.cli.arguments import Parser, folder, namespace
-from flows.cli.interruption import INTERRUPTED
 from flows.cli.output import open_null, say
 from prestow import __version__
-from prestow.errors import PrestowError
-from prestow.metadata.namespace import check_namespace
+from prestow.errors import CancelledError, PrestowError
 from prestow.project import module
 
 VERBS = (
@@ -42,7 +40,10 @@ settings, such as PREFECT_API_URL, set the Prefect API; without one, prestow sta
 
 
 def parser(arguments: Sequence[str] = ()) -> Parser:
-    """Build the parser of those verbs that stand among the arguments, one of which is meant; of all, if none does."""
+    """Build the parser of those verbs that stand among the arguments, one of which is meant; of all, if none does.
+
+    The version is asked of no verb.
+    """
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS)  # a sub-verb keeps its verb's
     common.add_argument(
         "--home", metavar="DIR", type=folder, help="directory of the store (default: PRESTOW_HOME, or the host's)"
@@ -68,7 +69,7 @@ def parser(arguments: Sequence[str] = ()) -> Parser:
     top.add_argument("--version", action="version", version=f"prestow {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
     named = {ALIASES.get(word, word) for word in arguments}
-    for verb in [name for name in VERBS if name in named] or VERBS:
+    for verb in [name for name in VERBS if name in named] or (() if "--version" in named else VERBS):
         import_module(module(module_of(verb))).add(verbs, common)
     return top
 
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str], *, here: bool = False) -> int:
         status = error.exit_code
     except KeyboardInterrupt:
         say("prestow: interrupted")
-        status = INTERRUPTED
+        status = CancelledError.exit_code
     except BrokenPipeError:  # the reader of our output has seen enough
         with open_null() as null:
             os.dup2(null, 1)
@@ -97,6 +98,9 @@ def _parsed(arguments: Sequence[str], *, here: bool) -> argparse.Namespace:
     args, unknown = parser(arguments).parse_known_args(arguments)
     if unknown:
         args.parser.error(f"unknown argument {' '.join(unknown)}")
+    from config.home import cold, home_or_default, namespace_or_default
+    from prestow.metadata.namespace import check_namespace
+
     args.home = home_or_default(getattr(args, "home", None))
     args.namespace = check_namespace(namespace_or_default(getattr(args, "namespace", None)))
     args.json = getattr(args, "json", False)

@@ -4,15 +4,14 @@ Standard output carries only the answer; progress and complaints go to standard 
 written by whoever made an image, so no cell of a table can move the cursor or end its line.
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from flows.forms.markdown import size
 from prestow.errors import StorageError, printable
+from prestow.sizes import size
 
 __all__ = ["answer_reserved", "emit", "open_null", "page", "say", "size", "table"]
 
@@ -25,6 +24,8 @@ def emit(document: Mapping[str, Any] | Sequence[Any], text: str, *, as_json: boo
     Raises:
         StorageError: it could not be written; a reader that has seen enough is a BrokenPipeError, as ever.
     """
+    import json
+
     try:
         print(json.dumps(document, indent=2, default=str) if as_json else text, flush=True)  # noqa: T201 - verbs print here
     except BrokenPipeError:

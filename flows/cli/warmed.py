@@ -17,7 +17,9 @@ _ROOMS = (
     "flows.runs.crashed", "flows.cli.person", "flows.cli.progress", *map(module_of, VERBS), "config.settings",
     "prefect.flow_engine", "prefect.task_engine", "prefect.deployments.steps.core", "prefect.runner.storage",
     "prestow.registry.client", "prestow.registry.registry", "prestow.snapshots.drivers.all",
-    "prestow.snapshots.drivers.probe", "prestow.store.recovery", "isal.igzip", "zstandard", "rich.live",
+    "prestow.snapshots.drivers.probe", "prestow.snapshots.catalog", "prestow.store.recovery",
+    "prestow.metadata.containers", "prestow.metadata.handed_over", "prestow.metadata.leases", "prestow.metadata.sets",
+    "isal.igzip", "zstandard", "rich.live",
     # what Prefect, and what it uses, imports at the first run
     "prefect.utilities.visualization", "prefect.concurrency._sync", "fastapi.encoders", "anyio._backends._asyncio",
     "encodings.idna",

@@ -10,7 +10,6 @@ Something under a blob's name that is not a regular file, or is empty without be
 
 import json
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -28,8 +27,9 @@ from prestow.content.disk import (
     sync_folder,
     translated,
 )
+from prestow.content.info import Info
+from prestow.content.process_identity import random_hex
 from prestow.content.quarantine import Quarantine
-from prestow.content.store import Info
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, MismatchError, NotFoundError, PrestowError
 from prestow.oci.document import MAX_DOCUMENT
@@ -175,7 +175,7 @@ class Blobs:
         Raises:
             NotFoundError: no such blob.
         """
-        grave = self.trash / f"blob-{digest.encoded[:16]}-{secrets.token_hex(8)}"
+        grave = self.trash / f"blob-{digest.encoded[:16]}-{random_hex(8)}"
         with translated(f"deleting blob {digest}"):
             if not set_aside(self.path(digest), grave):
                 raise _absent(digest)

@@ -16,7 +16,6 @@ anything differs, the bytes are hashed again: a power cut may have kept the seal
 import hashlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,9 +26,9 @@ from typing import Any, Self
 from prestow.content.chunk_map import ChunkMap
 from prestow.content.descriptors import FILE
 from prestow.content.disk import check_descriptors, make_folder, remove_flat, replace_file, set_aside, translated
+from prestow.content.info import Status
 from prestow.content.lock import FileLock
-from prestow.content.process_identity import boot_id
-from prestow.content.store import Status
+from prestow.content.process_identity import boot_id, random_hex
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, printable
 
@@ -202,7 +201,7 @@ class Ingest:
 
     def drop(self, trash: Path) -> None:
         """Remove it: out of sight at once, then piece by piece."""
-        grave = trash / f"ingest-{self.key[:16]}-{secrets.token_hex(8)}"
+        grave = trash / f"ingest-{self.key[:16]}-{random_hex(8)}"
         with translated(f"removing ingest {self.key}"):
             if set_aside(self.folder, grave):
                 remove_flat(grave)

@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 from prestow.content.blobs import Blobs
 from prestow.content.disk import make_folder, remove_abandoned, translated
+from prestow.content.info import Status
 from prestow.content.ingest import Ingest
-from prestow.content.store import Status
 from prestow.content.writer import LocalWriter
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, PreconditionError, UnavailableError

@@ -10,7 +10,6 @@ it. Where the holder's work can be seen to go on, the deadline is counted from t
 """
 
 import fcntl
-import logging
 import os
 import time
 from collections.abc import Callable
@@ -21,8 +20,6 @@ from typing import Self
 from prestow.cancellation import pause
 from prestow.content.disk import translated
 from prestow.errors import UnavailableError
-
-_log = logging.getLogger(__name__)
 
 _LOCKS = Path("/proc/locks")
 _FIRST_PAUSE = 0.016
@@ -59,7 +56,7 @@ class FileLock:
                 raise UnavailableError(f"{what} is in use by {_holder(path)}; {waited}")
             if wait == _LONGEST_PAUSE and not told:
                 told = True
-                _log.warning("waiting for %s, which is in use by %s", what, _holder(path))
+                _warn(what, path)
             pause(min(wait, deadline - now))
             wait = min(2 * wait, _LONGEST_PAUSE)
 
@@ -103,6 +100,12 @@ class FileLock:
     def __exit__(self, *_: object) -> None:
         """Release it."""
         self.release()
+
+
+def _warn(what: str, path: Path) -> None:
+    import logging  # takes long, and hardly any lock is waited for
+
+    logging.getLogger(__name__).warning("waiting for %s, which is in use by %s", what, _holder(path))
 
 
 def _holder(path: Path) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from prestow.content.info import Status
 from prestow.content.refs import layer_ref
-from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
 from prestow.oci.image import Blob, Image, Layer

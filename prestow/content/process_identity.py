@@ -9,7 +9,6 @@ What a process makes for a while bears these in its name (:func:`owned_name`), s
 """
 
 import os
-import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -115,11 +114,16 @@ class Process:
         return False
 
 
+def random_hex(count: int) -> str:
+    """Return so many random bytes as hexadecimal digits, as `secrets` does, which takes long to import."""
+    return os.urandom(count).hex()
+
+
 def owned_name(stem: str) -> str:
     """Return a name that no other process uses."""
     process = Process.current()
     whose = f"{process.boot_id}.{process.namespace}.{process.pid}.{process.started}"
-    return f"{stem}.{secrets.token_hex(8)}.{whose}"
+    return f"{stem}.{random_hex(8)}.{whose}"
 
 
 def is_abandoned(name: str) -> bool:

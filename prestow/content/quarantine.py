@@ -10,7 +10,6 @@ note is durable before the move, so that everything here has a record of what it
 
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prestow.content.disk import make_folder, remove_flat, replace_file, sync_folder, translated
+from prestow.content.process_identity import random_hex
 from prestow.errors import printable
 
 KEPT = 7 * 24 * 3600.0
@@ -62,7 +62,7 @@ class Quarantine:
             return None
         now = self._clock()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        folder = self.root / f"{stamp}-{secrets.token_hex(4)}"
+        folder = self.root / f"{stamp}-{random_hex(4)}"
         with translated(f"moving {path} to quarantine"):
             make_folder(folder)
             note = {"path": str(path), "why": printable(why, 1000), "moved_at": now}

@@ -12,9 +12,9 @@ The refs in use are in ``refs.py``.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol, Self, TypeAlias
 
+from prestow.content.info import Info, Status
 from prestow.digest import Digest
 from prestow.oci.document import MAX_DOCUMENT
 
@@ -22,47 +22,6 @@ Progress: TypeAlias = Callable[[int], None]
 """Told of bytes as they are moved or read."""
 
 Data: TypeAlias = bytes | bytearray | memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """A blob that is here.
-
-    Attributes:
-        digest: its name.
-        size: its bytes.
-        created_at: seconds since the epoch.
-        shared: whether its file has further names, by which a runtime has it that it was handed over to.
-    """
-
-    digest: Digest
-    size: int
-    created_at: float
-    shared: bool = False
-
-    @property
-    def freed(self) -> int:
-        """Bytes that its removal gives back to the disk."""
-        return 0 if self.shared else self.size
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """An ingest that waits to be resumed or committed.
-
-    Attributes:
-        ref: its name; empty if its first writer died before it could be noted.
-        offset: bytes that are here.
-        total: bytes that are expected, where known.
-        sealed: whether its writer said that the bytes are complete.
-        updated_at: when bytes were last added, in seconds since the epoch.
-    """
-
-    ref: str
-    offset: int
-    total: int | None
-    sealed: bool
-    updated_at: float
 
 
 def silent(_: int) -> None:

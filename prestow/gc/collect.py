@@ -21,8 +21,8 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 from prestow.cancellation import check
+from prestow.content.info import Info, Status
 from prestow.content.local import LocalStore
-from prestow.content.store import Info, Status
 from prestow.errors import ExhaustedError, NotFoundError, PreconditionError, PrestowError
 from prestow.gc.graph import Thing, blob, key
 from prestow.gc.retention import Forgotten, Name, Retention, forgettable

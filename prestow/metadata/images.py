@@ -12,7 +12,6 @@ from prestow.metadata.database import Cursor, Database, Row
 from prestow.metadata.labels import SOURCE, changed, dump_labels, load_labels
 from prestow.metadata.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
-from prestow.reference import LAYOUT_DOMAIN, Reference, has_domain, image_name
 
 _DIGEST = re.compile(r"sha(?:256:[0-9a-f]{4,64}|512:[0-9a-f]{4,128})")
 _ALMOST = re.compile(r"(?:sha(?:256|512):)?[0-9A-Fa-f]{2,128}")
@@ -47,6 +46,8 @@ class ImageRecord:
     @property
     def sources(self) -> tuple[str, ...]:
         """Where it can be had again: where it was pulled from, and what its own name says."""
+        from prestow.reference import LAYOUT_DOMAIN, Reference
+
         noted = [self.labels[SOURCE]] if SOURCE in self.labels else []
         named = [] if Reference.parse(self.name).domain == LAYOUT_DOMAIN else [self.name]
         return tuple(dict.fromkeys([*noted, *named]))
@@ -94,6 +95,8 @@ class Images:
         """
         if is_digest(text):
             return self.by_digest(text)[0]
+        from prestow.reference import LAYOUT_DOMAIN, Reference, has_domain, image_name
+
         name = image_name(text, None)
         with suppress(NotFoundError):
             return self.get(name)

@@ -13,14 +13,13 @@ which cannot be set; only after a reboot does the wall clock.
 
 import json
 import math
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from prestow.content.process_identity import Process, uptime
+from prestow.content.process_identity import Process, random_hex, uptime
 from prestow.errors import NotFoundError, printable
 from prestow.metadata.database import Database, Row
 from prestow.metadata.namespace import DEFAULT
@@ -100,7 +99,7 @@ class Leases:
             ttl_seconds: how long it lasts at least, unless it is deleted.
         """
         now, process = self._clock(), self._current()
-        lease = Lease(secrets.token_hex(8), self._namespace, owner, now, now + ttl_seconds, process.pid)
+        lease = Lease(random_hex(8), self._namespace, owner, now, now + ttl_seconds, process.pid)
         with self._db.transaction() as cursor:
             cursor.execute(
                 "INSERT INTO leases (id, namespace, owner, created_at, expires_at, boot_id, ends_at, pid, started,"

@@ -10,10 +10,10 @@ A folder in which other things lie becomes no store, and is left as it is: anoth
 import json
 import os
 import stat
-import uuid
 from pathlib import Path
 
 from prestow.content.disk import create_file, failure, make_folder, read_file
+from prestow.content.process_identity import random_hex
 from prestow.errors import InvalidError, UnsupportedError, printable
 
 FORMAT = 1
@@ -113,5 +113,5 @@ def _store_id(home: Path) -> str:
 
 def _make(home: Path, file: Path) -> str:
     """Name a new store; of several processes that do so at once, one wins and all tell its name."""
-    create_file(file, json.dumps({"format": FORMAT, "id": uuid.uuid4().hex}).encode())
+    create_file(file, json.dumps({"format": FORMAT, "id": random_hex(16)}).encode())
     return _store_id(home)

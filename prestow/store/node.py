@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from config.home import namespace_or_default
 from prestow.errors import InvalidError
 from prestow.metadata.namespace import check_namespace
-from prestow.reference import parse_source
 from prestow.store.folder import open_folder
 from prestow.store.opened import OpenedStore
 
@@ -135,6 +134,8 @@ class Node(OpenedStore):
         Raises:
             InvalidError: neither a reference nor a layout.
         """
+        from prestow.reference import parse_source
+
         return self.sources.open(parse_source(reference), credentials)
 
     @cached_property

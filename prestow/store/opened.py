@@ -11,37 +11,40 @@
       quarantine/              damaged, and out of the way
       trash/                   on its way out
 
-It is enough for verbs that only read, and imports neither settings nor clients.
+It is enough for verbs that only read, and imports neither settings nor clients; what only some verbs need is imported
+when they ask for it.
 """
 
+import os
 import re
-import socket
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from prestow.content.blobs import Blobs
 from prestow.content.disk import make_folder, translated
-from prestow.content.local import LocalStore
-from prestow.content.refs import diff_ref, layer_ref
-from prestow.metadata.containers import Containers
 from prestow.metadata.database import Cursor, Database
-from prestow.metadata.handed_over import HandOvers
 from prestow.metadata.images import ImageRecord, Images
-from prestow.metadata.leases import Leases
 from prestow.metadata.namespace import DEFAULT
 from prestow.metadata.reserve import Reserve
-from prestow.metadata.sets import Sets
-from prestow.oci.artifact import Artifact
-from prestow.oci.image import Image
-from prestow.snapshots.catalog import every_snapshot
-from prestow.snapshots.snapshotter import Info
+
+if TYPE_CHECKING:
+    from prestow.content.local import LocalStore
+    from prestow.metadata.containers import Containers
+    from prestow.metadata.handed_over import HandOvers
+    from prestow.metadata.leases import Leases
+    from prestow.metadata.sets import Sets
+    from prestow.oci.artifact import Artifact
+    from prestow.oci.image import Image
+    from prestow.snapshots.snapshotter import Info
 
 _LONGEST_NAME = 63
 
 
 def own_name() -> str:
     """Return the name of this machine, as the fleet knows it, if no other was chosen."""
-    return host_name(socket.gethostname())
+    return host_name(os.uname().nodename)
 
 
 def host_name(text: str) -> str:
@@ -73,8 +76,15 @@ class OpenedStore:
         return own_name()
 
     @cached_property
-    def content(self) -> LocalStore:
+    def blobs(self) -> Blobs:
+        """The blobs of the content store, which is all that a verb needs that reads documents."""
+        return Blobs(self.home / "content", trash=self.home / "trash")
+
+    @cached_property
+    def content(self) -> "LocalStore":
         """The content store."""
+        from prestow.content.local import LocalStore
+
         return LocalStore(self.home / "content", self.home / "ingest")
 
     @cached_property
@@ -94,27 +104,37 @@ class OpenedStore:
         return Images(self.database, self.namespace)
 
     @cached_property
-    def containers(self) -> Containers:
+    def containers(self) -> "Containers":
         """The containers."""
+        from prestow.metadata.containers import Containers
+
         return Containers(self.database, self.namespace)
 
     @cached_property
-    def sets(self) -> Sets:
+    def sets(self) -> "Sets":
         """The fleet's image sets, as far as they are this host's."""
+        from prestow.metadata.sets import Sets
+
         return Sets(self.database, self.namespace)
 
     @cached_property
-    def hand_overs(self) -> HandOvers:
+    def hand_overs(self) -> "HandOvers":
         """The images that runtimes of this host were given."""
+        from prestow.metadata.handed_over import HandOvers
+
         return HandOvers(self.database, self.namespace)
 
     @cached_property
-    def leases(self) -> Leases:
+    def leases(self) -> "Leases":
         """The leases."""
+        from prestow.metadata.leases import Leases
+
         return Leases(self.database, namespace=self.namespace)
 
-    def snapshots(self) -> list[Info]:
+    def snapshots(self) -> "list[Info]":
         """List the snapshots of all drivers; that needs their rows alone, and no settings."""
+        from prestow.snapshots.catalog import every_snapshot
+
         return every_snapshot(self.database)
 
     @property
@@ -146,8 +166,11 @@ class OpenedStore:
         """Make it possible to remove things on a disk that is full: the database cannot even be opened there."""
         Reserve(self.home / "metadata.db").make_room()
 
-    def protect(self, lease: str, image: Image | Artifact) -> None:
+    def protect(self, lease: str, image: "Image | Artifact") -> None:
         """Put everything that an image or artifact is, or will be, under a lease."""
+        from prestow.content.refs import diff_ref, layer_ref
+        from prestow.oci.artifact import Artifact
+
         if isinstance(image, Artifact):
             parts = [blob.descriptor.digest for blob in image.blobs]
             manifests = [manifest.digest for manifest in image.manifests]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from prestow.content.info import Status
 from prestow.content.ingest import Ingest
 from prestow.content.local import LocalStore
-from prestow.content.store import Status
 from prestow.digest import Digest
 from prestow.errors import MismatchError, NotFoundError, StorageError
 from tests.conformance import content

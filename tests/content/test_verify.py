@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from prestow.content.info import Status
 from prestow.content.local import LocalStore
 from prestow.content.refs import layer_ref
-from prestow.content.store import Status
 from prestow.content.verify import Verified, verify
 from prestow.digest import Digest
 from prestow.errors import MismatchError, PreconditionError, UnavailableError
