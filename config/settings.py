@@ -180,7 +180,9 @@ class Settings(BaseSettings):
         (), description="Directories below which deployed runs may create bundles, in addition to the store's own"
     )
     deployed_layouts: tuple[Path, ...] = Field(
-        (), description="Directories below which deployed runs may read images with oci:PATH"
+        (),
+        description="Directories below which deployed runs may read images with oci:PATH, oci-archive:FILE and "
+        "docker-archive:FILE",
     )
     deployed_registries: tuple[str, ...] = Field(
         ("*",),

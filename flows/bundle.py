@@ -82,9 +82,9 @@ def bundle(
             rootless=rootless(),
         )  # fmt: skip
         if run.must_pull(pull):
-            pull_image.fn(
+            run.reference = pull_image.fn(
                 reference, platform=platform, driver=driver, home=home, namespace=namespace, credentials=credentials
-            )
+            ).name
         name, image = run.find()
         admit(run.node, run.lease, image, driver, root=not copied)
         applied = [apply.submit(home, name, None, layer, None) for layer in image.layers]

@@ -6,7 +6,10 @@
     path      ::= component ( "/" component )*          component: [a-z0-9]+ (( "." | "_" | "__" | "-"+ ) [a-z0-9]+)*
     tag       ::= [A-Za-z0-9_] [A-Za-z0-9_.-]{0,127}
 
-    layout    ::= "oci:" PATH [ ":" REF ]               an OCI image layout on disk; PATH has no colon
+    layout    ::= TRANSPORT ":" PATH [ ":" REF ]        on disk; PATH has no colon
+    TRANSPORT ::= "oci"                                 an OCI image layout, in a directory or in a tar
+                | "oci-archive" | "docker-archive"      a file that skopeo, podman or ``docker save`` wrote
+    REF       ::= a name in there | "@" index           the index counts the images in there, from 0
 
 Familiar: the first component is a domain only if it has a ``.``, a ``:`` or a capital, or is ``localhost``;
 otherwise the domain is ``docker.io``, and one component alone stands in its ``library``. Without tag and digest the
@@ -21,10 +24,10 @@ import re
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, TypeAlias, get_args
 
 from prestow.digest import Digest
-from prestow.errors import InvalidError, printable
+from prestow.errors import InvalidError, PrestowError, printable
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
@@ -33,7 +36,6 @@ LAYOUT_DOMAIN = "localhost"
 
 _LEGACY_DOMAIN = "index.docker.io"
 _LIBRARY = "library/"
-_LAYOUT_SCHEME = "oci:"
 _MAX_PATH = 255
 _MAX_HOST = 253  # RFC 1035
 _MAX_PORT = 65535
@@ -46,7 +48,11 @@ _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _SPLIT = re.compile(r"(?P<name>[^@]+?)(?::(?P<tag>[^:/@]*))?(?:@(?P<digest>.*))?", re.DOTALL)
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
-_LAYOUT_REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+/-]{0,511}")
+_LAYOUT_REF = re.compile(r"@[0-9]{1,6}|[A-Za-z0-9_][A-Za-z0-9_.:@+/-]{0,511}")
+_ARCHIVE_SUFFIX = re.compile(r"(?:\.tar(?:\.[a-z0-9]+)?|\.tgz|\.tzst)$")
+
+Transport: TypeAlias = Literal["oci", "oci-archive", "docker-archive"]
+_TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +124,12 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class LayoutReference:
-    """A checked name of an image in an OCI image layout on disk.
+    """A checked name of an image on disk: in an OCI image layout, or in an archive.
 
     Attributes:
-        path: the layout's folder or archive.
-        ref: its ``org.opencontainers.image.ref.name``; ``None`` if the layout has one image only.
+        path: the layout's directory, or the archive.
+        ref: the image's name in there, or ``@`` and its index; ``None`` if there is one image only.
+        transport: how the image lies there.
 
     Raises:
         InvalidError: a part breaks the grammar.
@@ -130,6 +137,7 @@ class LayoutReference:
 
     path: Path
     ref: str | None = None
+    transport: Transport = "oci"
 
     def __post_init__(self) -> None:
         """Check each part."""
@@ -139,35 +147,51 @@ class LayoutReference:
             raise InvalidError(f"layout: ref {printable(self.ref)!r} must be letters, digits and . _ : @ + / -")
 
     def __str__(self) -> str:
-        """Return ``oci:PATH[:REF]``."""
-        return f"{_LAYOUT_SCHEME}{self.path}" + ("" if self.ref is None else f":{self.ref}")
+        """Return ``TRANSPORT:PATH[:REF]``."""
+        return f"{self.transport}:{self.path}" + ("" if self.ref is None else f":{self.ref}")
+
+    @property
+    def index(self) -> int | None:
+        """The index of the image that is meant, if ``ref`` is one."""
+        return int(self.ref[1:]) if self.ref is not None and self.ref.startswith("@") else None
+
+    @property
+    def name(self) -> str | None:
+        """The name that is meant; in a Docker archive, names are references, and so in canonical form."""
+        if self.ref is None or self.index is not None:
+            return None
+        return _canonical(self.ref) if self.transport == "docker-archive" else self.ref
 
 
 def parse_source(text: str) -> Reference | LayoutReference:
-    """Read where an image is to be pulled from: a registry, or with ``oci:`` in front a layout.
+    """Read where an image is to be pulled from: a registry, or with a transport in front a layout or an archive.
 
     Raises:
         InvalidError: it breaks the grammar.
         UnsupportedError: its digest has an unsupported algorithm.
     """
-    if not text.startswith(_LAYOUT_SCHEME):
+    scheme, _, rest = text.partition(":")
+    transport = next((each for each in _TRANSPORTS if each == scheme), None)
+    if transport is None:
         return Reference.parse(text)
-    path, colon, ref = text.removeprefix(_LAYOUT_SCHEME).partition(":")
+    path, colon, ref = rest.partition(":")
     if not path:
-        raise InvalidError(f"source {printable(text)!r}: expected oci:PATH[:REF]")
-    return LayoutReference(Path(path), ref if colon else None)
+        raise InvalidError(f"source {printable(text)!r}: expected {transport}:PATH[:REF]")
+    return LayoutReference(Path(path), ref if colon else None, transport)
 
 
 def name_for(source: LayoutReference) -> str:
-    """Return the name under which an image from a layout is stored, unless another is asked for.
+    """Return the name under which an image from disk is stored, unless another is asked for.
 
-    A ref with a domain is a name already; any other is put under ``localhost``; without a ref, the folder's name is.
+    A ref with a domain is a name already; any other is put under ``localhost``. Without a name the directory's is, or
+    the archive's up to its suffix.
 
     Raises:
         InvalidError: that gives no valid name, so one must be given.
     """
-    local = source.path.absolute().name if source.ref is None else source.ref
-    text = local if source.ref is not None and has_domain(local) else f"{LAYOUT_DOMAIN}/{local}"
+    file = source.path.absolute().name
+    local = source.name or (file if source.transport == "oci" else _ARCHIVE_SUFFIX.sub("", file))
+    text = local if source.name and has_domain(local) else f"{LAYOUT_DOMAIN}/{local}"
     try:
         return str(Reference.parse(text))
     except InvalidError as error:
@@ -199,6 +223,14 @@ def canonical_source(text: str) -> str | None:
         return str(source)
     path = source.path.absolute()
     return None if ":" in str(path) else str(replace(source, path=path))
+
+
+def _canonical(text: str) -> str:
+    """Return a reference in canonical form; another text as it is."""
+    try:
+        return str(Reference.parse(text))
+    except PrestowError:
+        return text
 
 
 def has_domain(text: str) -> bool:

@@ -155,6 +155,9 @@ def test_a_domain_is_told_by_its_look(text: str, *, expected: bool) -> None:
         ("oci:/srv/layout", LayoutReference(Path("/srv/layout"))),
         ("oci:layout:v1.0", LayoutReference(Path("layout"), "v1.0")),
         ("oci:.:tiny", LayoutReference(Path(), "tiny")),
+        ("oci:/l:@2", LayoutReference(Path("/l"), "@2")),
+        ("oci-archive:/a.tar", LayoutReference(Path("/a.tar"), None, "oci-archive")),
+        ("docker-archive:a.tar:app:1", LayoutReference(Path("a.tar"), "app:1", "docker-archive")),
         ("oci:a b/ü:x", LayoutReference(Path("a b/ü"), "x")),
         ("oci:/l:host.io:5000/a/b:1", LayoutReference(Path("/l"), "host.io:5000/a/b:1")),
         (f"oci:/l:app@{SHA256}", LayoutReference(Path("/l"), f"app@{SHA256}")),
@@ -195,6 +198,26 @@ def test_a_layout_reads_back_from_its_text(text: str) -> None:
 )
 def test_an_image_from_a_layout_gets_a_local_name_unless_it_has_one(ref: str | None, name: str) -> None:
     assert name_for(LayoutReference(Path("/srv/layout"), ref)) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("oci-archive:/srv/app-1.0.tar", "localhost/app-1.0:latest"),
+        ("oci-archive:/srv/app.tar.gz:v1", "localhost/v1:latest"),
+        ("docker-archive:/srv/app.tgz", "localhost/app:latest"),
+        ("docker-archive:/srv/app.tar.zst:@1", "localhost/app:latest"),
+        ("docker-archive:/srv/app.tar:app:1", "docker.io/library/app:1"),
+        ("docker-archive:/srv/app.tar:localhost/app:1", "localhost/app:1"),
+    ],
+)
+def test_an_image_from_an_archive_is_named_after_its_file_and_in_dockers_after_its_reference(
+    text: str, name: str
+) -> None:
+    source = parse_source(text)
+
+    assert isinstance(source, LayoutReference)
+    assert name_for(source) == name
 
 
 def test_a_layout_in_the_current_folder_is_named_after_that_folder(

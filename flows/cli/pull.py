@@ -35,13 +35,17 @@ def add(verbs: Verbs, common: Parser) -> None:
         verbs, common, "pull", run,
         help="fetch an image, verify it, unpack it and tag it",
         example="prestow pull docker.io/library/alpine:3.20\nprestow pull oci:/srv/images:app --name local/app:1\n"
+        "prestow pull oci-archive:/media/stick/app.tar\n"
         "prestow pull --hold-after manifest-stored registry.example/team/app:2\n"
         "prestow pull --dry-run ubuntu:24.04\n"
         "prestow pull --no-unpack registry.example/charts/app:1\n"
         "prestow pull --hand-over --pin alpine:3.20",
     )  # fmt: skip
     verb.add_argument(
-        "reference", metavar="REF", type=source, help="image reference, or an OCI layout on disk: oci:PATH[:REF]"
+        "reference",
+        metavar="REF",
+        type=source,
+        help="image reference; or an image on disk: oci:PATH[:REF], oci-archive:FILE[:REF], docker-archive:FILE[:REF]",
     )
     add_platform(verb)
     verb.add_argument("--name", type=image_name, help="name in the store (default: the reference itself)")

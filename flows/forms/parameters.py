@@ -26,7 +26,8 @@ Source = Annotated[
     str,
     _field(
         "Image",
-        "Reference such as ubuntu:24.04 or registry.example/team/app@sha256:…, or a layout: oci:PATH[:REF]",
+        "Reference such as ubuntu:24.04 or registry.example/team/app@sha256:…, or on the host's disk: oci:PATH[:REF], "
+        "oci-archive:FILE[:REF] or docker-archive:FILE[:REF]",
         min_length=1,
         max_length=4096,
     ),

@@ -25,7 +25,7 @@ class Bounds:
     Attributes:
         homes: directories of stores.
         directories: where bundles may be made.
-        layouts: where images may be read from, with ``oci:PATH``.
+        layouts: where images may be read from, with ``oci:PATH`` or as archives.
         fleets: where fleet files may be read from.
         registries: patterns of registries and repositories.
         secrets: patterns of names of credentials, among others.

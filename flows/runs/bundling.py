@@ -14,7 +14,7 @@ from flows.forms.results import Bundled, Ran
 from flows.variables import environment
 from prestow.containers.create import Written, remove_container
 from prestow.content.plan import plan, unpackable
-from prestow.errors import AlreadyExistsError, NotFoundError
+from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_image
 from prestow.platforms import platform_or_host
@@ -63,7 +63,7 @@ class Making:
         if policy == "missing":
             try:
                 self.find()
-            except NotFoundError:
+            except (NotFoundError, InvalidError):  # an archive's own name may be no name of an image
                 return True
         return policy == "always"
 

@@ -34,6 +34,7 @@ from prestow.platforms import platform_or_host
 from prestow.reference import image_name
 from prestow.registry.artifact import fetch_artifact
 from prestow.registry.fetch import fetch_manifest
+from prestow.registry.layout_source import LayoutSource
 from prestow.store.node import Node
 from tasks.journal import Journal, journal, note_expected
 from tasks.opened import open_node
@@ -208,7 +209,6 @@ def pulling(
         NotFoundError: there are no such credentials.
         UnsupportedError: the image is to be handed over, and what that needs is not installed.
     """
-    known_as = image_name(reference, name)
     if dry_run and (stop_after or hold_after):
         raise InvalidError("a dry run ends after manifest-stored: leave out stop_after and hold_after")
     for checkpoint in (stop_after, hold_after):
@@ -224,6 +224,9 @@ def pulling(
         raise InvalidError(
             "a pull that hands over to no runtime does not reach 'handed-over'; add --hand-over, or set hand_over"
         )
+    source = node.source(reference, credentials)  # of an archive, it stays open for all steps
+    own_name = source.own_name() if name is None and isinstance(source, LayoutSource) else None
+    known_as = own_name or image_name(reference, name)
     # what leaves the block before its end, a stop too, shows the lease that the pull is unfinished; a dry run has one
     # for its own time only: what it stored may go
     lease_for = node.lease(f"dry run {known_as}") if dry_run else node.unfinished(f"pull {known_as}")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from prestow.errors import InvalidError, printable
 
 SOURCE = "prestow.source"
-"""Where an image was pulled from: a reference, or a layout (``oci:PATH[:REF]``)."""
+"""Where an image was pulled from: a reference, or a layout or archive on disk."""
 
 _LONGEST = 4096
 

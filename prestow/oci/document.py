@@ -29,11 +29,26 @@ def load(raw: bytes, what: str, limit: int = MAX_DOCUMENT) -> dict[str, Any]:
         InvalidError: the bytes break a rule of this module.
         ExhaustedError: more than ``limit`` bytes.
     """
+    value = _parsed(raw, what, limit)
+    if not isinstance(value, dict):
+        raise InvalidError(f"{what}: expected a JSON object, found {_kind(value)}")
+    return value
+
+
+def load_items(raw: bytes, what: str, limit: int = MAX_DOCUMENT) -> list[Any]:
+    """Read one JSON array, as :func:`load` reads an object."""
+    value = _parsed(raw, what, limit)
+    if not isinstance(value, list):
+        raise InvalidError(f"{what}: expected a JSON array, found {_kind(value)}")
+    return value
+
+
+def _parsed(raw: bytes, what: str, limit: int) -> object:
     if len(raw) > limit:
         raise ExhaustedError(f"{what}: {len(raw)} bytes; documents are limited to {limit} bytes")
     try:
         text = raw.decode("utf-8")
-        value = json.loads(
+        value: object = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_constant=_refuse,
@@ -46,8 +61,6 @@ def load(raw: bytes, what: str, limit: int = MAX_DOCUMENT) -> dict[str, Any]:
         raise InvalidError(f"{what}: JSON is nested too deeply") from error
     except ValueError as error:  # of JSON, of UTF-8, and of the hooks below
         raise InvalidError(f"{what}: not valid JSON in UTF-8: {printable(str(error))}") from error
-    if not isinstance(value, dict):
-        raise InvalidError(f"{what}: expected a JSON object, found {_kind(value)}")
     return value
 
 

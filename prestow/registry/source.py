@@ -3,7 +3,7 @@
     resolve()          ─→ descriptor          of the index or manifest that the name points to at this moment
     fetch(descriptor)  ─→ bytes               unverified: who asked for them hashes them
 
-Two implementations: a registry over HTTP (``registry.py``), and an OCI image layout on disk (``layout.py``).
+Two implementations: a registry over HTTP (``registry.py``), and a layout or archive on disk (``layout_source.py``).
 """
 
 import threading
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Protocol, Self
 from prestow.errors import InvalidError
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import LayoutReference, Reference
+from prestow.registry.archive import Scratch
 from prestow.registry.credentials import ANONYMOUS, Credentials, FindNamed, Named
 from prestow.registry.health import Health
 from prestow.registry.hosts import Options
-from prestow.registry.layout import LayoutSource
+from prestow.registry.layout_source import Layouts, LayoutSource
 from prestow.registry.pacing import Pacing
 from prestow.registry.quota import Quota
 from prestow.registry.ranges import Parts
@@ -86,6 +87,7 @@ class Sources:
         credentials: who we are to them.
         health: which mirrors are set aside.
         pacing: what each server is asked to bear.
+        scratch: where compressed archives are decompressed to.
 
     Attributes:
         find_named: reads named credentials; the edge sets it, since these are blocks at the Prefect API.
@@ -98,8 +100,10 @@ class Sources:
         credentials: Credentials = ANONYMOUS,
         health: Health | None = None,
         pacing: Pacing | None = None,
+        scratch: Scratch | None = None,
     ) -> None:
         """Open nothing yet."""
+        self._layouts = Layouts(scratch)
         self._options = options
         self._credentials = replace(credentials, find_named=self._find_named)
         self._health = health
@@ -114,7 +118,7 @@ class Sources:
         ``credentials`` are a name, for the reference's own registry and for none of its mirrors.
         """
         return (
-            LayoutSource(reference)
+            LayoutSource(reference, self._layouts)
             if isinstance(reference, LayoutReference)
             else self._registry(reference, credentials)
         )

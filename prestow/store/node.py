@@ -80,13 +80,19 @@ class Node(OpenedStore):
     def sources(self) -> "Sources":
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
         from config.credentials import credential_places
+        from prestow.layers.limits import Limits
+        from prestow.registry.archive import Scratch
         from prestow.registry.credentials import CredentialFiles, Credentials
         from prestow.registry.source import Sources
 
         places = credential_places(self.settings.docker_config)
         files = CredentialFiles(places.files, places.text, places.required, places.dockercfg)
         credentials = Credentials(files.find, files.places)
-        return Sources(self.registry_options, credentials=credentials, health=self.health, pacing=self.pacing)
+        limits = Limits(max_layer_bytes=self.settings.max_image_bytes, max_ratio=self.settings.max_layer_ratio)
+        scratch = Scratch(self.home, limits)
+        return Sources(
+            self.registry_options, credentials=credentials, health=self.health, pacing=self.pacing, scratch=scratch
+        )
 
     @cached_property
     def health(self) -> "Health":

@@ -16,7 +16,7 @@ from prestow.oci.manifest import MAX_LAYERS
 from prestow.platforms import Platform
 from prestow.reference import LayoutReference
 from prestow.registry.fetch import fetch_manifest
-from prestow.registry.layout import LayoutSource
+from prestow.registry.layout_source import LayoutSource
 from prestow.snapshots.drivers.driver import Driver
 from prestow.snapshots.drivers.erofs import ErofsSnapshotter
 from prestow.snapshots.drivers.native import NativeSnapshotter

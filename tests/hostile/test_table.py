@@ -9,7 +9,7 @@ TESTS = Path(__file__).parent.parent
 PAGE = (TESTS.parent / "docs" / "reference" / "threats.md").read_text()
 LINES = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if re.match(r"\| [A-D]-\d", line)]
 ROWS = {row: tested for row, _, tested in LINES}
-LAST = {"A": 106, "B": 55, "C": 35, "D": 35}
+LAST = {"A": 106, "B": 56, "C": 35, "D": 35}
 THE_TABLE = "the table"
 
 

@@ -13,7 +13,7 @@ from prestow.oci.lookup import find_image
 from prestow.platforms import Platform
 from prestow.reference import LayoutReference
 from prestow.registry.fetch import fetch_manifest
-from prestow.registry.layout import LayoutSource
+from prestow.registry.layout_source import LayoutSource
 from tests.image_factory import put_blob, put_image, put_index, read_blob, write_demo_image
 
 AMD64, ARM64 = Platform("linux", "amd64"), Platform("linux", "arm64")

@@ -28,7 +28,7 @@ from prestow.platforms import Platform
 from prestow.reference import LayoutReference, Reference
 from prestow.registry.blob import fetch_blob
 from prestow.registry.fetch import fetch_manifest
-from prestow.registry.layout import LayoutSource
+from prestow.registry.layout_source import LayoutSource
 from prestow.registry.resolve import resolve
 from prestow.registry.source import Source, Sources
 from tests.image_factory import put_document, put_image, put_index, read_blob, tag, write_demo_image

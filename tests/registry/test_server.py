@@ -23,7 +23,8 @@ from prestow.reference import LayoutReference, Reference
 from prestow.registry.blob import fetch_blob
 from prestow.registry.fetch import fetch_manifest
 from prestow.registry.hosts import Options
-from prestow.registry.layout import LayoutSource, open_layout
+from prestow.registry.layout import open_layout
+from prestow.registry.layout_source import LayoutSource
 from prestow.registry.pull_api import candidate_names
 from prestow.registry.server.listener import Server
 from prestow.registry.source import Sources

@@ -25,6 +25,8 @@ def test_nothing_else_is_allowed(tmp_path: Path, outside: str) -> None:
         allowed.check_directory(path)
     with pytest.raises(OutOfBoundsError, match="setting deployed_layouts"):
         allowed.check_source(f"oci:{path}:app")
+    with pytest.raises(OutOfBoundsError, match="setting deployed_layouts"):
+        allowed.check_source(f"docker-archive:{path}:app")
 
 
 @pytest.mark.parametrize(
