@@ -18,10 +18,22 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from prestow.errors import InvalidError, printable
+from prestow.spelling import did_you_mean
 
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _WORDS = re.compile(_WORD)
 _GRAMMAR = re.compile(rf"({_WORD})(?:\(({_WORD})?((?:\+{_WORD})*)\))?/({_WORD})(?:/({_WORD}))?")
+
+_SYSTEMS = frozenset({
+    "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl", "netbsd",
+    "openbsd", "plan9", "solaris", "wasi", "wasip1", "windows", "zos",
+})  # fmt: skip
+_ARCHITECTURES = frozenset({
+    "386", "amd64", "amd64p32", "arm", "arm64", "arm64be", "armbe", "loong64", "mips", "mips64", "mips64le",
+    "mips64p32", "mips64p32le", "mipsle", "ppc", "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc",
+    "sparc64", "sw64", "wasm", "wasm32", "wasm64",
+})  # fmt: skip
+"""What Go knows, in whose words registries name platforms, and a few that are published besides."""
 
 _OS_ALIASES = {"macos": "darwin"}
 _ARCHITECTURE_ALIASES = {
@@ -53,6 +65,7 @@ _VARIANT_ALIASES = {
 _AMD64 = re.compile(r"v([2-9])")
 _ARM = re.compile(r"v([5-8])")
 _ARM64 = re.compile(r"v([89])(?:\.([0-9]))?")
+_VARIANTS = {"amd64": _AMD64, "arm": _ARM, "arm64": _ARM64}
 _NEWEST_ARMV8 = 9
 _V9_MINOR_IN_V8 = 5  # v9.x has everything of v8.(x+5)
 
@@ -131,9 +144,13 @@ def platform_or_host(text: str | None) -> Platform:
     """Return the platform that was asked for, or this host's where none was.
 
     Raises:
-        InvalidError: not of the form ``os/architecture[/variant]``.
+        InvalidError: not of the form ``os/architecture[/variant]``, or one of them is unknown.
     """
-    return host() if text is None else Platform.parse(text)
+    if text is None:
+        return host()
+    platform = Platform.parse(text)
+    _check_words(platform.normalised(), text)
+    return platform
 
 
 def acceptable(platform: Platform) -> tuple[Platform, ...]:
@@ -157,6 +174,20 @@ def choose(wanted: Platform, candidates: Sequence[Platform | None]) -> int | Non
         if candidate is None or ((candidate.architecture, candidate.variant) in order and _runs_on(wanted, candidate))
     ]
     return min(ranked)[1] if ranked else None
+
+
+def _check_words(platform: Platform, text: str) -> None:
+    """Refuse a platform with a word that is unknown: no image would ever be found for it; it is normalised."""
+    said, variants = f"platform {printable(text)!r}:", _VARIANTS.get(platform.architecture)
+    for kind, word, known in (
+        ("operating system", platform.os, _SYSTEMS),
+        ("architecture", platform.architecture, _ARCHITECTURES),
+    ):
+        if word not in known:
+            meant = did_you_mean(word, known) or "; expected os/architecture[/variant], such as linux/arm64"
+            raise InvalidError(f"{said} unknown {kind} {word!r}{meant}")
+    if platform.variant and variants and not variants.fullmatch(platform.variant):
+        raise InvalidError(f"{said} unknown variant {platform.variant!r} of {platform.architecture}; leave it out")
 
 
 def _ancestors(architecture: str, variant: str) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ from typing import Literal, Self, TypeAlias, get_args
 
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, printable
+from prestow.pasted import refuse_other_forms
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
@@ -94,8 +95,9 @@ class Reference:
 
         Raises:
             InvalidError: it breaks the grammar.
-            UnsupportedError: its digest has an unsupported algorithm.
+            UnsupportedError: its digest has an unsupported algorithm, or it names a transport of other tools.
         """
+        refuse_other_forms(text)
         match = _SPLIT.fullmatch(text)
         if match is None:
             raise InvalidError(f"reference {printable(text)!r}: expected [domain/]name[:tag][@digest]")
@@ -168,8 +170,9 @@ def parse_source(text: str) -> Reference | LayoutReference:
 
     Raises:
         InvalidError: it breaks the grammar.
-        UnsupportedError: its digest has an unsupported algorithm.
+        UnsupportedError: its digest has an unsupported algorithm, or it names a transport of other tools.
     """
+    refuse_other_forms(text)
     scheme, _, rest = text.partition(":")
     transport = next((each for each in _TRANSPORTS if each == scheme), None)
     if transport is None:

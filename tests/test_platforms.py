@@ -1,13 +1,14 @@
 """Platforms: grammar, normal form, what a machine runs, and the choice among what is offered."""
 
 import os
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prestow.errors import InvalidError
-from prestow.platforms import Platform, acceptable, choose, host
+from prestow.platforms import Platform, acceptable, choose, host, platform_or_host
 
 ARMV8_32_BIT = "linux/arm/v8 linux/arm/v7 linux/arm/v6 linux/arm/v5"
 ARMV8_6 = "".join(f"linux/arm64/v8.{minor} " for minor in range(6, 0, -1)) + "linux/arm64 " + ARMV8_32_BIT
@@ -205,3 +206,26 @@ def test_the_host_is_this_machine_in_normal_form() -> None:
 
     assert host() == Platform(machine.sysname, machine.machine).normalised()
     assert host().os == "linux"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["linux/x86_64", "Linux/ARM64", "macOS/aarch64", "linux/arm/v7", "linux/arm64/v9.2", "wasi/wasm", "linux/mips64le"],
+)
+def test_a_platform_that_is_asked_for_is_taken_as_it_is_written(text: str) -> None:
+    assert str(platform_or_host(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("linux/amd65", "unknown architecture 'amd65'; did you mean amd64?"),
+        ("linus/amd64", "unknown operating system 'linus'; did you mean linux?"),
+        ("amd64/linux", "unknown operating system 'amd64'; expected os/architecture[/variant]"),
+        ("linux/arm/v9", "unknown variant 'v9' of arm; leave it out"),
+        ("linux/amd64/v64", "unknown variant 'v64' of amd64"),
+    ],
+)
+def test_a_platform_of_unknown_words_is_refused_where_it_is_asked_for(text: str, said: str) -> None:
+    with pytest.raises(InvalidError, match=re.escape(f"platform {text!r}: {said}")):
+        platform_or_host(text)

@@ -104,6 +104,42 @@ def test_a_reference_that_breaks_the_grammar_is_invalid(text: str) -> None:
     assert len(str(raised.value)) < 1000
 
 
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("docker://alpine:3.20", "alpine:3.20"),
+        ("docker://registry.example:5000/team/app:1", "registry.example:5000/team/app:1"),
+        ("https://registry.example/team/app:1", "registry.example/team/app:1"),
+        ("http://127.0.0.1:5000/app/", "127.0.0.1:5000/app"),
+        ("https://hub.docker.com/_/alpine/tags?name=3.20", "alpine"),
+        ("https://hub.docker.com/r/grafana/grafana#overview", "grafana/grafana"),
+        ("oci://registry.example/charts/app:1", "registry.example/charts/app:1"),
+        ("./images", "oci:./images"),
+        ("/srv/images", "oci:/srv/images"),
+    ],
+)
+def test_a_url_or_a_path_is_refused_with_the_form_that_is_right(text: str, right: str) -> None:
+    with pytest.raises(InvalidError) as raised:
+        parse_source(text)
+
+    assert f"write {right}" in str(raised.value)
+    parse_source(right)
+
+
+@pytest.mark.parametrize(
+    "text", ["docker-daemon:alpine:3.20", "dir:/srv/app", "containers-storage:[overlay@/var/lib]app", "dir:"]
+)
+def test_a_transport_of_other_tools_is_named_as_such(text: str) -> None:
+    for read in (parse_source, Reference.parse):
+        with pytest.raises(UnsupportedError, match=rf"the transport {text.partition(':')[0]} is not supported"):
+            read(text)
+
+
+def test_an_image_may_have_the_name_of_a_transport() -> None:
+    assert parse_source("docker.io/library/dir:1") == Reference("docker.io", "library/dir", "1")
+    assert parse_source("oci:///srv/images") == LayoutReference(Path("/srv/images"))
+
+
 def test_a_digest_of_another_algorithm_is_unsupported() -> None:
     with pytest.raises(UnsupportedError):
         Reference.parse("ubuntu@md5:d41d8cd98f00b204e9800998ecf8427e")

@@ -7,72 +7,20 @@ person one line and no waiting; a complaint about arguments is an error like any
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from config.drivers import DRIVER_CHOICES
-from prestow.errors import InvalidError, PrestowError, printable
+from flows.cli import parsing
 
 if TYPE_CHECKING:
     from config.runtimes import RuntimeChoice
 
+Parser: TypeAlias = parsing.Parser
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - it has no public name
 Verb: TypeAlias = Callable[[argparse.Namespace], int]
 
-_ANY_WIDTH = 80
-_WORDS_COLUMN = 16  # argparse would leave sub-verbs out when it looks for the longest word
 _LONGEST = 24 * 3600
 _MOST_AT_ONCE = 32
-
-
-class Help(argparse.RawDescriptionHelpFormatter):
-    """Help texts whose examples stay as they are written, and whose longest verb has its help beside it."""
-
-    def add_argument(self, action: argparse.Action) -> None:
-        """Add an argument."""
-        super().add_argument(action)
-        self._action_max_length = max(self._action_max_length, _WORDS_COLUMN)
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one sentence and an error of ours.
-
-    Attributes:
-        failure: class of that error, and so the exit status.
-        trailing: where to put the words that follow ``--``, which are not ours; None if there are none.
-    """
-
-    failure: type[PrestowError] = InvalidError
-    trailing: str | None = None
-
-    def __init__(self, **options: Any) -> None:
-        """Take argparse's options; words cannot be shortened, so that a new one breaks no script."""
-        # argparse formats each argument that is added; to look at the terminal for that imports compression, too
-        super().__init__(formatter_class=partial(Help, width=_ANY_WIDTH), allow_abbrev=False, **options)
-
-    def format_help(self) -> str:
-        """Return the help, as wide as the terminal."""
-        self.formatter_class = Help
-        return super().format_help()
-
-    def parse_known_args(  # type: ignore[override]  # argparse's is overloaded, for other namespaces than its own
-        self, args: Sequence[str], namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse; with ``trailing``, argparse sees nothing from the first ``--`` on: it would take more of them out."""
-        if self.trailing is None:
-            return super().parse_known_args(args, namespace)
-        end = args.index("--") if "--" in args else len(args)
-        known, unknown = super().parse_known_args(args[:end], namespace)
-        setattr(known, self.trailing, tuple(args[end + 1 :]))
-        return known, unknown
-
-    def error(self, message: str) -> NoReturn:
-        """Complain.
-
-        Raises:
-            PrestowError: always, of class ``failure``.
-        """
-        raise self.failure(f"{printable(message, 500)}; see `{self.prog} --help`")
 
 
 def add_verb(
@@ -84,18 +32,30 @@ def add_verb(
     help: str,  # noqa: A002 - argparse's word
     example: str,
     aliases: Sequence[str] = (),
+    listed: bool = True,
 ) -> Parser:
-    """Declare a verb; ``run`` takes the parsed arguments and returns the exit status; None: a sub-verb must follow."""
-    verb = verbs.add_parser(
-        name,
-        aliases=aliases,
-        parents=[common],
-        help=help,
-        description=help[0].upper() + help[1:] + ".",
-        epilog="example:\n" + "\n".join(f"  {line}" for line in example.splitlines()),
-    )
+    """Declare a verb; ``run`` takes the parsed arguments and returns the exit status; None: a sub-verb must follow.
+
+    A verb that is not listed is another name of one that is: the list of verbs in the help does not have it.
+    """
+    texts: dict[str, Any] = {
+        **({"help": help} if listed else {}),
+        "description": help[0].upper() + help[1:] + ".",
+        "epilog": "example:\n" + "\n".join(f"  {line}" for line in example.splitlines()),
+    }
+    verb = verbs.add_parser(name, aliases=aliases, parents=[common], **texts)
     verb.set_defaults(verb=run, parser=verb)
     return verb
+
+
+def add_ls(parts: Verbs, common: Parser, what: str, show: Verb, options: Callable[[Parser], None]) -> None:
+    """Declare the sub-verb ``ls`` of a verb that lists without one, with its options; they may stand before it, too."""
+    ls = add_verb(
+        parts, common, "ls", show,
+        help=f"list the {what} of this store, as without a sub-verb", example=f"prestow {what} ls", aliases=["list"],
+    )  # fmt: skip
+    options(ls)
+    ls.keep_outer_values()
 
 
 def add_driver(verb: argparse.ArgumentParser) -> None:
@@ -179,19 +139,16 @@ def add_unpack(verb: argparse.ArgumentParser) -> None:
 
 
 def _checked(text: str, parse: Callable[[str], object]) -> str:
-    """Return a text as it is if ``parse`` takes it; argparse says which argument it is when it does not."""
-    try:
-        parse(text)
-    except PrestowError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    """Return a text as it is if ``parse`` takes it."""
+    parse(text)
     return text
 
 
 def platform(text: str) -> str:
     """Check a platform."""
-    from prestow.platforms import Platform
+    from prestow.platforms import platform_or_host
 
-    return _checked(text, Platform.parse)
+    return _checked(text, platform_or_host)
 
 
 def source(text: str) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 
-from flows.cli.arguments import Parser, Verbs, add_everywhere, add_verb, seconds
+from flows.cli.arguments import Parser, Verbs, add_everywhere, add_ls, add_verb, seconds
 from flows.cli.output import emit, listing
 
 _ID = "as `prestow containers` shows it"
@@ -12,10 +12,12 @@ _ID = "as `prestow containers` shows it"
 def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb and its sub-verbs."""
     verb = add_verb(
-        verbs, common, "containers", show, help="list the containers of this store", example="prestow containers"
-    )
-    add_everywhere(verb)
+        verbs, common, "containers", show,
+        help="list the containers of this store", example="prestow containers\nprestow ps", aliases=["ps"],
+    )  # fmt: skip
+    _add_filters(verb)
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
+    add_ls(parts, common, "containers", show, _add_filters)
     stopping = add_verb(
         parts, common, "stop", stop,
         help="stop a container's process by the image's stop signal or SIGTERM, and kill it if it ignores that",
@@ -34,6 +36,13 @@ def add(verbs: Verbs, common: Parser) -> None:
         help="remove a container: unmount its bundle, delete what it wrote", example="prestow containers rm demo",
     )  # fmt: skip
     removing.add_argument("id", metavar="ID", help=_ID)
+
+
+def _add_filters(verb: Parser) -> None:
+    add_everywhere(verb)
+    verb.add_argument(
+        "--all", "-a", action="store_true", help="no effect: containers that have stopped are always listed"
+    )
 
 
 def show(args: argparse.Namespace) -> int:

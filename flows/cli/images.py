@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flows.cli.arguments import Parser, Verbs, add_everywhere, add_platform, add_verb, image_name, source
+from flows.cli.arguments import Parser, Verbs, add_everywhere, add_ls, add_platform, add_verb, image_name, source
 from flows.cli.output import emit, listing, page, say, size, table
 from prestow.errors import printable
 
@@ -19,23 +19,13 @@ def add(verbs: Verbs, common: Parser) -> None:
         help="list the images of this store",
         example="prestow images\nprestow images --all-namespaces\nprestow images inspect alpine:3.20",
     )  # fmt: skip
-    verb.add_argument(
-        "--filter",
-        metavar="label=K[=V]",
-        type=_filter,
-        action="append",
-        default=[],
-        help="only images with this label; may be repeated",
-    )
-    add_everywhere(verb)
+    _add_filters(verb)
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
-    _add_removing(parts, common)
-    inspecting = add_verb(
-        parts, common, "inspect", inspect,
-        help="show an image's manifest, config and layers", example="prestow images inspect alpine:3.20 --json",
-    )  # fmt: skip
-    inspecting.add_argument("name", metavar="NAME", type=source, help=_NAME)
-    add_platform(inspecting)
+    add_ls(parts, common, "images", show, _add_filters)
+    _add_removing(parts, common, "rm")
+    _add_removing(verbs, common, "rmi", listed=False)
+    _add_inspecting(parts, common)
+    _add_inspecting(verbs, common, listed=False)
     tagging = add_verb(
         parts, common, "tag", tag,
         help="give an image another name", example="prestow images tag alpine:3.20 registry.example/base:1",
@@ -50,9 +40,30 @@ def add(verbs: Verbs, common: Parser) -> None:
     labelling.add_argument("changes", metavar="K=V|K-", nargs="+", type=_change, help="K=V sets a label, K- removes it")
 
 
-def _add_removing(parts: Verbs, common: Parser) -> None:
+def _add_filters(verb: Parser) -> None:
+    verb.add_argument(
+        "--filter",
+        metavar="label=K[=V]",
+        type=_filter,
+        action="append",
+        default=[],
+        help="only images with this label; may be repeated",
+    )
+    add_everywhere(verb)
+
+
+def _add_inspecting(verbs: Verbs, common: Parser, *, listed: bool = True) -> None:
+    verb = add_verb(
+        verbs, common, "inspect", inspect, listed=listed,
+        help="show an image's manifest, config and layers", example="prestow images inspect alpine:3.20 --json",
+    )  # fmt: skip
+    verb.add_argument("name", metavar="NAME", type=source, help=_NAME)
+    add_platform(verb)
+
+
+def _add_removing(verbs: Verbs, common: Parser, name: str, *, listed: bool = True) -> None:
     removing = add_verb(
-        parts, common, "rm", remove,
+        verbs, common, name, remove, listed=listed,
         help="remove names; `prune` then deletes unreferenced data",
         example="prestow images rm alpine:3.20 debian:bookworm\nprestow images rm --all sha256:9ed4a7f1",
     )  # fmt: skip
@@ -60,7 +71,7 @@ def _add_removing(parts: Verbs, common: Parser) -> None:
         "names", metavar="NAME|DIGEST", nargs="+", type=source, help="a name, or the first characters of a digest"
     )
     removing.add_argument("--all", action="store_true", help="remove every name of a digest that has several")
-    removing.add_argument("--force", action="store_true", help="also remove a name that a container uses")
+    removing.add_argument("--force", "-f", action="store_true", help="also remove a name that a container uses")
 
 
 def show(args: argparse.Namespace) -> int:

@@ -17,12 +17,12 @@ from prestow.project import module
 
 VERBS = (
     "pull", "bundle", "run", "prepull", "hand-over", "in-use", "fleet", "images", "snapshots", "containers", "fsck",
-    "prune", "explain", "doctor", "serve", "deploy", "node", "server", "warm", "engine",
+    "prune", "explain", "doctor", "serve", "deploy", "node", "server", "warm", "engine", "version",
 )  # fmt: skip
 """The verbs, in the order of the help; each is a module beside this one, with ``_`` for ``-``."""
 
-ALIASES = {"verify": "fsck"}
-"""Other names of verbs."""
+ALIASES = {"verify": "fsck", "ps": "containers", "rmi": "images", "inspect": "images"}
+"""Other names of verbs, and of sub-verbs, with the verb whose module declares them."""
 
 
 def module_of(verb: str) -> str:
@@ -33,16 +33,19 @@ def module_of(verb: str) -> str:
 _EPILOG = """\
 example:
   prestow pull docker.io/library/alpine:3.20
-  prestow run --rm alpine:3.20 -- echo hello
+  prestow run --rm alpine:3.20 echo hello
+
+`prestow inspect` and `prestow rmi` are short for `prestow images inspect` and `prestow images rm`.
 
 PRESTOW_HOME sets the store, PRESTOW_CONFIG the settings file; `prestow doctor` lists the settings. Prefect's own
 settings, such as PREFECT_API_URL, set the Prefect API; without one, prestow starts a Prefect server for the store."""
 
 
 def parser(arguments: Sequence[str] = ()) -> Parser:
-    """Build the parser of those verbs that stand among the arguments, one of which is meant; of all, if none does.
+    """Build the parser of the verb that the arguments name; of all verbs, if they name none and do not ask the version.
 
-    The version is asked of no verb.
+    Raises:
+        InvalidError: an option before the verb is unknown.
     """
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS)  # a sub-verb keeps its verb's
     common.add_argument(
@@ -66,10 +69,12 @@ def parser(arguments: Sequence[str] = ()) -> Parser:
         epilog=_EPILOG,
         parents=[common],
     )
-    top.add_argument("--version", action="version", version=f"prestow {__version__}")
+    top.add_argument("--version", "-V", action="version", version=f"prestow {__version__}")
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    named = {ALIASES.get(word, word) for word in arguments}
-    for verb in [name for name in VERBS if name in named] or (() if "--version" in named else VERBS):
+    word = next(top.positionals(arguments), "")
+    named = ALIASES.get(word, word)
+    asked = not word and not {"--version", "-V"}.isdisjoint(arguments)
+    for verb in [named] if named in VERBS else () if asked else VERBS:
         import_module(module(module_of(verb))).add(verbs, common)
     return top
 

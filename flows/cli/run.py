@@ -28,15 +28,19 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb."""
     verb = add_verb(
         verbs, common, "run", run,
-        help="run a container of an image; ARGS replace its command; exits with the status of its process",
-        example="prestow run --rm alpine:3.20 -- echo hello\nprestow run --env LEVEL=debug --user 1000 alpine:3.20\n"
+        help="run a container of an image, with its own command or CMD; exits with the status of its process",
+        example="prestow run --rm alpine:3.20 echo hello\nprestow run --rm -it -e LEVEL=debug -w /srv alpine:3.20 sh\n"
         "prestow run --secret DB_PASSWORD=file:/run/secrets/db alpine:3.20",
     )  # fmt: skip
     verb.add_argument("reference", metavar="REF", type=source, help="image reference; pulled first if it is missing")
-    verb.add_argument("--rm", action="store_true", help="remove the container when its process ends")
-    verb.add_argument("--id", type=container_id, help="container ID (default: a new random one)")
     verb.add_argument(
-        "--env", metavar="NAME[=VALUE]", action="append", default=[],
+        "args", metavar="CMD", nargs=argparse.REMAINDER,
+        help="command and its arguments, in place of the image's; options from here on are its own",
+    )  # fmt: skip
+    verb.add_argument("--rm", action="store_true", help="remove the container when its process ends")
+    verb.add_argument("--id", "--name", metavar="ID", type=container_id, help="container ID (default: a random one)")
+    verb.add_argument(
+        "--env", "-e", metavar="NAME[=VALUE]", action="append", default=[],
         help="set a variable; without VALUE, copy it from this environment; may be repeated",
     )  # fmt: skip
     verb.add_argument(
@@ -44,8 +48,8 @@ def add(verbs: Verbs, common: Parser) -> None:
         help="set a variable without recording its value; SOURCE is env:VARIABLE, file:PATH or block:BLOCK (a Prefect "
         "Secret block), by default the variable of that name here; may be repeated",
     )  # fmt: skip
-    verb.add_argument("--user", metavar="U[:G]", help="user and group, by name or number")
-    verb.add_argument("--cwd", metavar="D", help="working directory")
+    verb.add_argument("--user", "-u", metavar="U[:G]", help="user and group, by name or number")
+    verb.add_argument("--cwd", "-w", "--workdir", metavar="DIR", help="working directory")
     verb.add_argument("--interactive", "-i", action="store_true", help="let the process read standard input")
     verb.add_argument("--tty", "-t", action="store_true", help="give the process a terminal")
     verb.add_argument("--read-only", action="store_true", help="make the root file system read-only")
@@ -53,9 +57,8 @@ def add(verbs: Verbs, common: Parser) -> None:
     add_platform(verb)
     add_credentials(verb)
     add_driver(verb)
-    verb.usage = "%(prog)s [OPTIONS] REF [-- ARGS ...]"
+    verb.usage = "%(prog)s [OPTIONS] REF [CMD ...]"
     verb.failure = RuntimeFailedError
-    verb.trailing = "args"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,7 +83,7 @@ def _ran(args: argparse.Namespace) -> "Ran":
 
         return run_flow(
             args.reference,
-            args=args.args,
+            args=tuple(args.args),
             env=tuple(args.env),
             user=args.user,
             cwd=args.cwd,

@@ -3,15 +3,17 @@
 import argparse
 import dataclasses
 
-from flows.cli.arguments import Parser, Verbs, add_verb
+from flows.cli.arguments import Parser, Verbs, add_ls, add_verb
 from flows.cli.output import emit, table
 
 
 def add(verbs: Verbs, common: Parser) -> None:
-    """Declare the verb."""
-    add_verb(
+    """Declare the verb and its sub-verb."""
+    verb = add_verb(
         verbs, common, "snapshots", show, help="list the snapshots of this store", example="prestow snapshots --json"
     )
+    parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
+    add_ls(parts, common, "snapshots", show, lambda _: None)
 
 
 def show(args: argparse.Namespace) -> int:

@@ -182,8 +182,8 @@ def test_a_run_ends_with_the_status_of_its_process_and_leaves_it_standard_output
 ) -> None:
     called("pull", f"oci:{demo_layout}:demo")
 
-    plain = prestow("run", "--rm", "demo", "--", "exit", "7")
-    answered = called("run", "--rm", "demo", "--json", "--", "exit", "8")
+    plain = prestow("run", "--rm", "demo", "exit", "7")
+    answered = called("run", "--rm", "--json", "demo", "--", "exit", "8")
 
     assert (plain.status, plain.out) == (7, "Hello from a prestowed image.\n")
     assert (answered.status, answered.document["status"], answered.document["removed"]) == (8, 8, True)
