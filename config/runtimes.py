@@ -11,8 +11,8 @@ from typing import Literal, TypeAlias, get_args
 
 from config.home import config_file
 
-RuntimeChoice: TypeAlias = Literal["none", "auto", "containerd"]
-"""``auto``: the one that is there."""
+RuntimeChoice: TypeAlias = Literal["none", "auto", "containerd", "podman"]
+"""``auto``: the one that the setting ``hand_over`` names, else containerd if it is there, else podman."""
 
 RUNTIME_CHOICES: tuple[str, ...] = get_args(RuntimeChoice)
 
@@ -45,6 +45,16 @@ def containerd_place() -> ContainerdPlace:
         plain_setting("containerd_namespace") or NAMESPACE,
         plain_setting("runtime_snapshotter"),
     )
+
+
+def named_runtime() -> str | None:
+    """Return the runtime that the setting ``hand_over`` names; None if it names none.
+
+    Raises:
+        ValueError: the settings file cannot be read.
+    """
+    found = plain_setting("hand_over")
+    return found if found in RUNTIME_CHOICES and found not in ("none", "auto") else None
 
 
 def plain_setting(name: str) -> str | None:

@@ -77,15 +77,19 @@ def _targets(node: Node) -> Iterator[Descriptor]:
 
 
 def _in_use(node: Node) -> dict[str, tuple[bool, bool]]:
-    """Return whether the runtime uses and pins each image that was handed over; neither if it does not answer."""
-    names = {each.name for each in node.hand_overs.list()} & {record.name for record in node.images.list()}
-    if not names:
-        return {}
-    try:
-        found = ask_runtime(node, sorted(names))[1]
-    except PrestowError:
-        return dict.fromkeys(names, (False, False))
-    return {each.name: (each.in_use, each.pinned) for each in found}
+    """Return whether its runtime uses and pins each image that was handed over; neither if it does not answer."""
+    here = {record.name for record in node.images.list()}
+    given: dict[str, set[str]] = {}
+    for each in node.hand_overs.list():
+        if each.name in here:
+            given.setdefault(each.runtime, set()).add(each.name)
+    found: dict[str, tuple[bool, bool]] = {}
+    for runtime, names in given.items():
+        found |= dict.fromkeys(names, (False, False))
+        with suppress(PrestowError):
+            answers = ask_runtime(node, sorted(names), runtime)[1]
+            found |= {each.name: (each.in_use, each.pinned) for each in answers}
+    return found
 
 
 def _reported(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from prestow.errors import InvalidError
-from prestow.handover.choose import client_of_containerd
+from prestow.handover.choose import check_client
 from prestow.oci.artifact import Artifact
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_image
@@ -35,7 +35,7 @@ def runtime_for(node: Node, runtime: str | None, *, pin: bool) -> str | None:
     """
     chosen = node.settings.hand_over if runtime is None else runtime
     if chosen != "none":
-        client_of_containerd()
+        check_client(node, chosen)
         return chosen
     if pin:
         raise InvalidError("pin: the image is handed over to no runtime; add --hand-over, or set hand_over")

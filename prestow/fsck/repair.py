@@ -7,10 +7,12 @@
 
 What is damaged goes to quarantine first, and then the steps of a pull are done again: each makes only what is missing.
 Whoever has a file open or mounted keeps the one that he has, so nothing is pulled from under a running container;
-``affected.py`` tells which ones to start again. A runtime that has links to such files gets links to the new ones.
+``affected.py`` tells which ones to start again. A runtime that has links to such files, or mounts of
+them, gets the new ones.
 What cannot be made right is a result, with the reason.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ from prestow.errors import (
 from prestow.fsck.affected import Affected, affected
 from prestow.fsck.image import CheckResult, drivers_of, fsck_image, layers_of, present
 from prestow.fsck.retry import refetch, repair_lock
+from prestow.handover.choose import podman_of
 from prestow.handover.links import inode_of, replace_links
 from prestow.layers.apply import apply
 from prestow.metadata.images import ImageRecord
@@ -49,6 +52,7 @@ from prestow.snapshots.maintained import Maintained
 from prestow.store.node import Node
 
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +112,18 @@ def repair_image(
             work.run()
             left = fsck_image(node, record, progress=progress).damaged
         replace_links(node.hand_overs.every(), work.moved)
+        _show_podman(node)
     names = {damage.name for damage in left}
     mended = tuple(work.outcome(damage, mended=damage.name not in names) for damage in work.damaged.values())
     return RepairResult(found, mended, left, tuple(affected(node, work.renewed, repaired=True)))
+
+
+def _show_podman(node: Node) -> None:
+    """Let podman see the new files; containers that run keep what they have."""
+    try:
+        podman_of(node).mount()
+    except PrestowError as error:
+        _log.warning("podman's images: %s; run `prestow hand-over --mount`", error)
 
 
 @dataclass(slots=True)

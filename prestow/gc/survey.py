@@ -1,8 +1,8 @@
 """A look at the whole store: who holds what at this moment, and which names the rules of retention may forget.
 
-Kept besides what names, containers and leases lead to: snapshots that a person named, what is below a snapshot that
-stays, the layers of those, and whatever is younger than ``grace`` among ingests and among snapshots of containers that
-were not finished.
+Kept besides what names, containers and leases lead to: snapshots that a person named or podman shows, what is below a
+snapshot that stays, the layers of those, and whatever is younger than ``grace`` among ingests and among snapshots of
+containers that were not finished.
 """
 
 import math
@@ -19,6 +19,7 @@ from prestow.errors import PrestowError, printable
 from prestow.gc.graph import Holds, Thing, blob, key, snapshot
 from prestow.gc.mark import Marker
 from prestow.gc.retention import KEEP, Disk, Name, duration
+from prestow.handover.podman.shown import STEM as SHOWN
 from prestow.metadata.container_files import read_containers
 from prestow.metadata.containers import Containers
 from prestow.metadata.database import Database, Row
@@ -174,6 +175,8 @@ def _snapshots(rows: Rows, holds: Holds, drivers: Collection[str], given_up: Col
             holds.add(thing, [blob(Digest(row["diff_id"]))], "diff blob")
         if row["driver"] not in drivers:
             holds.root(thing, f"snapshot of driver {row['driver']}, which is not at hand")
+        elif row["key"].startswith(SHOWN):
+            holds.root(thing, "podman has it; `prestow hand-over --undo` takes it back")
         elif row["kind"] != "committed" and row["created_at"] > young and thing not in known:
             holds.root(thing, "snapshot of a container that may be unfinished: it is young")
         elif row["kind"] == "committed" and not _is_digest(row["key"]):

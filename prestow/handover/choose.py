@@ -1,11 +1,15 @@
 """Find the runtime that an image is to be handed over to: the one that was chosen, or the one that is on this host."""
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prestow.errors import InvalidError, UnsupportedError
+from prestow.handover.podman.program import find_program
+from prestow.handover.podman.runtime import FOLDER, Podman
 from prestow.handover.runtime import Runtime
+from prestow.metadata.handed_over import HandedOver
 from prestow.store.node import Node
 
 if TYPE_CHECKING:
@@ -20,21 +24,65 @@ def runtime_of(node: Node, choice: str) -> Runtime:
         InvalidError: none is wanted.
         UnsupportedError: there is none, or its client is not installed.
     """
+    kind = kind_of(node, choice)
+    if kind == Podman.runtime:
+        return podman_of(node)
+    return _containerd_at(node, node.containerd.address, node.containerd.namespace)
+
+
+def kind_of(node: Node, choice: str) -> str:
+    """Return which runtime a choice means here; ``auto`` the one that the settings name, or else the one that is here.
+
+    Raises:
+        InvalidError: none is wanted.
+        UnsupportedError: there is none.
+    """
     if choice == "none":
-        raise InvalidError("runtime: 'none' hands nothing over; choose auto or containerd")
-    address = node.containerd.address
-    if choice == "auto" and not address.is_socket():
-        raise UnsupportedError(
-            f"no runtime was found on this host: there is no socket {address}; start containerd, or set "
-            "containerd_address"
-        )
-    return runtime_at(node, address, node.containerd.namespace)
+        raise InvalidError("runtime: 'none' hands nothing over; choose auto, containerd or podman")
+    if choice != "auto":
+        return choice
+    if (named := node.named_runtime) is not None:
+        return named
+    if node.containerd.address.is_socket() or find_program("containerd") is not None:
+        return "containerd"  # also if it does not run now: its images are not podman's
+    if find_program(Podman.runtime) is not None:
+        return Podman.runtime
+    raise UnsupportedError(
+        f"no runtime was found on this host: there is no socket {node.containerd.address}, and no podman; start "
+        "containerd, or set containerd_address"
+    )
 
 
-def runtime_at(node: Node, address: Path, namespace: str) -> Runtime:
-    """Return a containerd by its address; raises as :func:`runtime_of`."""
+def runtime_at(node: Node, handed_over: HandedOver) -> Runtime:
+    """Return the runtime that something was handed over to; raises as :func:`runtime_of`."""
+    if handed_over.runtime == Podman.runtime:
+        return podman_of(node)
+    return _containerd_at(node, Path(handed_over.address), handed_over.runtime_namespace)
+
+
+def podman_of(node: Node) -> Podman:
+    """Return podman, with the image store that it has in ours."""
+    return Podman(node.home / FOLDER, node.content, lambda: node.snapshotters, node.snapshotter)
+
+
+def _containerd_at(node: Node, address: Path, namespace: str) -> Runtime:
     client = client_of_containerd()
     return client(address, namespace, node.content, partial(_files, node), node.containerd.snapshotter)
+
+
+def check_client(node: Node, choice: str) -> None:
+    """Make sure that a choice can be asked once it runs; a containerd that does not run now may do so then.
+
+    Raises:
+        UnsupportedError: what the hand-over needs is not installed.
+    """
+    kind = "containerd"
+    with suppress(UnsupportedError):  # a containerd that does not run now
+        kind = kind_of(node, choice)
+    if kind == Podman.runtime:
+        podman_of(node).look()
+    else:
+        client_of_containerd()
 
 
 def client_of_containerd() -> "type[Containerd]":

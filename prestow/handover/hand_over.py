@@ -8,13 +8,13 @@ own garbage collection took the image: it is given again, without a network.
 """
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.errors import PrestowError, RuntimeFailedError, printable
 from prestow.handover.choose import runtime_of
-from prestow.handover.links import files_of, shared_bytes
+from prestow.handover.links import shared_bytes
 from prestow.handover.runtime import Given, Offer, Proof, Runtime, unheard
 from prestow.metadata.handed_over import HandedOver
 from prestow.oci.image import Image
@@ -31,7 +31,8 @@ class HandOver:
         runtime: that has it, with its version.
         namespace: of the runtime, where it is.
         snapshotter: of the runtime, that has its layers.
-        form: how its layers are kept there, ``linked`` or ``applied``; empty if it was there, and not given by us.
+        form: how its layers are kept there, ``linked``, ``applied`` or ``mounted``; empty if it was there, and not
+            given by us.
         why: why not in the better form; empty if it is the better one, or was given earlier.
         pinned: whether the runtime's garbage collection leaves it.
         shared_bytes: of files of its layers that are there once for both.
@@ -84,7 +85,7 @@ def hand_over(  # noqa: PLR0913 - what a person may choose
             given = runtime.give(offer, progress)
             why = given.why
             _note(node, runtime, offer, given, before)
-            (proof,) = runtime.prove([offer], patient=True)
+            (proof,) = runtime.prove([replace(offer, ours=offer.ours | {image.target.digest})], patient=True)
             _check(runtime, proof)
         elif before is None or before.digest != image.target.digest:
             _note(node, runtime, offer, None, before)
@@ -153,14 +154,15 @@ def _check(runtime: Runtime, proof: Proof) -> None:
 
 def _result(node: Node, runtime: Runtime, offer: Offer, proof: Proof, why: str) -> HandOver:
     look, record = runtime.look(), _record(node, runtime, offer.name)
+    form = "" if record is None else record.form
     return HandOver(
         name=offer.name,
         digest=offer.image.target.digest,
         runtime=f"{look.runtime} {look.version}",
         namespace=look.namespace,
         snapshotter=look.snapshotter,
-        form="" if record is None else record.form,
+        form=form,
         why=why,
         pinned=proof.pinned,
-        shared_bytes=shared_bytes(files_of(node.content, offer.image)),
+        shared_bytes=shared_bytes(node.content, offer.image, form),
     )

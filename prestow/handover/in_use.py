@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from prestow.errors import PrestowError
 from prestow.handover.choose import runtime_of
-from prestow.handover.links import files_of, shared_bytes
+from prestow.handover.links import shared_bytes
 from prestow.handover.runtime import Look, Offer, Proof
 from prestow.metadata.handed_over import HandedOver
 from prestow.metadata.images import ImageRecord
@@ -61,7 +61,8 @@ def in_use(node: Node, names: Sequence[str] = (), choice: str = "auto") -> tuple
         before = {
             each.name: each
             for each in node.hand_overs.list()
-            if (each.address, each.runtime_namespace) == (str(runtime.address), runtime.namespace)
+            if (each.runtime, each.address, each.runtime_namespace)
+            == (runtime.runtime, str(runtime.address), runtime.namespace)
         }
         offers, found = [], []
         for record in records:
@@ -71,7 +72,8 @@ def in_use(node: Node, names: Sequence[str] = (), choice: str = "auto") -> tuple
             except PrestowError as error:  # an artifact, or an image for another platform
                 found.append(_not_usable(record, str(error)))
             else:
-                offers.append(Offer(record.name, image, pin=row is not None and row.pinned))
+                ours = frozenset() if row is None else frozenset({row.digest})
+                offers.append(Offer(record.name, image, pin=row is not None and row.pinned, ours=ours))
         for offer, proof in zip(offers, runtime.prove(offers), strict=True):
             made = [last[name] for name in proof.resolves if name in last]
             found.append(_entry(node, offer, proof, before.get(offer.name), max(made, default=None)))
@@ -88,7 +90,7 @@ def _entry(node: Node, offer: Offer, proof: Proof, row: HandedOver | None, last:
         unpacked=proof.unpacked,
         pinned=proof.pinned,
         form="" if row is None else row.form,
-        shared_bytes=shared_bytes(files_of(node.content, offer.image)),
+        shared_bytes=shared_bytes(node.content, offer.image, "" if row is None else row.form),
         last_container=last,
         faults=proof.faults,
     )

@@ -6,12 +6,13 @@ for the same bytes. For that very reason it would keep bytes that rotted; so a r
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from prestow.content.blobs import Blobs
 from prestow.content.disk import sync_folder, translated
+from prestow.handover.runtime import Form
 from prestow.metadata.handed_over import HandedOver
 from prestow.oci.image import Image
 
@@ -19,22 +20,22 @@ _PATTERNS = ("blobs/*/*", "snapshots/*/*.erofs")
 """Where a content store and a snapshotter of containerd have files that may be links to ours."""
 
 
-def shared_bytes(paths: Iterable[Path]) -> int:
-    """Return the bytes of those files that have further names, each file once."""
+def shared_bytes(content: Blobs, image: Image, form: str) -> int:
+    """Return the bytes of an image's layers that are there once for both, each file once.
+
+    Args:
+        content: our blobs, some of which may not be there.
+        image: the image.
+        form: in which a runtime has it; of mounted images that is all that the mount reads, of others what has links.
+    """
     found: dict[int, int] = {}
-    for path in paths:
-        with suppress(OSError):
-            status = os.lstat(path)
-            if status.st_nlink > 1:
-                found[status.st_ino] = status.st_size
-    return sum(found.values())
-
-
-def files_of(content: Blobs, image: Image) -> Iterator[Path]:
-    """Yield the files of an image's layers in the content store, some of which may not be there."""
     for layer in image.layers:
-        yield content.path(layer.descriptor.digest)
-        yield content.path(layer.diff_id)
+        for digest in (layer.descriptor.digest, layer.diff_id):
+            with suppress(OSError):
+                status = os.lstat(content.path(digest))
+                if status.st_nlink > 1 or (form == Form.MOUNTED and digest == layer.diff_id):
+                    found[status.st_ino] = status.st_size
+    return sum(found.values())
 
 
 def inode_of(path: Path) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@
     prove   ask the runtime itself whether it would use the image
     undo    take back the names and the pin that we gave
 
-Implemented by :mod:`.containerd.runtime`.
+Implemented by :mod:`.containerd.runtime` and :mod:`.podman.runtime`.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from prestow.content.store import Progress
 from prestow.digest import Digest
 from prestow.metadata.handed_over import HandedOver
 from prestow.oci.image import Image
+from prestow.reference import Reference
 
 
 def unheard(_: int) -> None:
@@ -31,6 +32,8 @@ class Form(StrEnum):
     """As hard links to our diff blobs and metadata images; nothing is copied."""
     APPLIED = "applied"
     """Unpacked by the runtime itself, from hard links to our blobs."""
+    MOUNTED = "mounted"
+    """As the mounted files of our store; nothing is copied, and the image is needed here for as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,10 @@ class Look:
     """A runtime, as it describes itself.
 
     Attributes:
-        runtime: its kind, ``containerd``.
+        runtime: its kind, ``containerd`` or ``podman``.
         version: of it.
-        namespace: whose images are meant, in the runtime's own sense.
-        snapshotter: which its containers use.
+        namespace: whose images are meant, in the runtime's own sense; empty if it has no such thing.
+        snapshotter: which its containers use; podman says storage driver.
     """
 
     runtime: str
@@ -67,6 +70,18 @@ class Offer:
     pin: bool = False
     force: bool = False
     ours: frozenset[Digest] = frozenset()
+
+    @property
+    def repository(self) -> str:
+        """The name without tag and digest."""
+        return Reference.parse(self.name).name
+
+    @property
+    def names(self) -> list[str]:
+        """The names by which containers may ask for the image: config digest, repository and digest, tag if any."""
+        tag = Reference.parse(self.name).tag
+        digest = f"{self.repository}@{self.image.target.digest}"
+        return [self.image.config.digest, digest, *([] if tag is None else [f"{self.repository}:{tag}"])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +128,7 @@ class Runtime(Protocol):
 
     @property
     def runtime(self) -> str:
-        """Its kind, ``containerd``."""
+        """Its kind, ``containerd`` or ``podman``."""
 
     @property
     def address(self) -> Path:

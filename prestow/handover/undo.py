@@ -6,7 +6,6 @@ The layers go when the runtime's own garbage collection finds nothing that leads
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from prestow.errors import NotFoundError, PrestowError, printable
 from prestow.handover.choose import runtime_at
@@ -38,13 +37,14 @@ def undo(node: Node, names: Iterable[str]) -> list[TakenBack]:
 
     Raises:
         NotFoundError: one was not handed over; none was taken back.
+        PreconditionError: containers of podman need one.
         UnavailableError: a runtime does not answer.
         UnsupportedError: it is not there.
     """
     wanted = [record for name in names for record in _records(node, name)]
     taken = []
     for record in dict.fromkeys(wanted):
-        with closing(runtime_at(node, Path(record.address), record.runtime_namespace)) as runtime:
+        with closing(runtime_at(node, record)) as runtime:
             removed = runtime.undo(record, shared_names(node, record))
         node.hand_overs.drop(record)
         taken.append(TakenBack(record.name, record.runtime, record.runtime_namespace, tuple(removed)))

@@ -62,6 +62,16 @@ class Node(OpenedStore):
         except ValueError as error:
             raise InvalidError(str(error)) from error
 
+    @property
+    def named_runtime(self) -> str | None:
+        """The runtime that images are handed over to by the settings; None if they name none. Raises as above."""
+        from config.runtimes import named_runtime
+
+        try:
+            return named_runtime()
+        except ValueError as error:
+            raise InvalidError(str(error)) from error
+
     @cached_property
     def scans(self) -> "Scans":
         """What the layers mean, remembered for a while, and what one may be at most."""

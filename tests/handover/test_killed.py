@@ -18,7 +18,7 @@ PROJECT = Path(__file__).parents[2]
 
 def handed_over(host: Host, call: int) -> subprocess.CompletedProcess[str]:
     """Hand the demo image over in a process that is killed before a call; in none if it makes fewer."""
-    command = [sys.executable, "-m", "tests.handover.killed", str(host.node.home), NAME, str(call)]
+    command = [sys.executable, "-m", "tests.handover.killed", str(host.node.home), NAME, "containerd", str(call)]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
 
 

@@ -17,17 +17,9 @@ from prestow.errors import AlreadyExistsError, NotFoundError, printable
 from prestow.handover.containerd.client import Client
 from prestow.handover.runtime import Offer
 from prestow.oci.descriptor import Descriptor
-from prestow.reference import Reference
 
 MANAGED = {"io.cri-containerd.image": "managed"}
 PINNED = {"io.cri-containerd.pinned": "pinned"}
-
-
-def names_of(offer: Offer) -> list[str]:
-    """Return the names of an image in the order in which they are written."""
-    reference = Reference.parse(offer.name)
-    tag = [] if reference.tag is None else [f"{reference.name}:{reference.tag}"]
-    return [offer.image.config.digest, f"{reference.name}@{offer.image.target.digest}", *tag]
 
 
 def check_names(client: Client, offer: Offer) -> None:
@@ -36,7 +28,7 @@ def check_names(client: Client, offer: Offer) -> None:
     Raises:
         AlreadyExistsError: containerd has another image of that name, which we did not give.
     """
-    name = names_of(offer)[-1]
+    name = offer.names[-1]
     known = client.find("Images.Get", name=name)
     may_be = {offer.image.target.digest, *offer.ours}
     if known is not None and known.image.target.digest not in may_be and not offer.force:
@@ -53,7 +45,7 @@ def write_names(client: Client, offer: Offer) -> list[str]:
         AlreadyExistsError: as :func:`check_names`.
     """
     check_names(client, offer)
-    names = names_of(offer)
+    names = offer.names
     for name in names:
         labels = MANAGED | (PINNED if offer.pin and name == names[0] else {})
         _write(client, name, offer.image.target, labels)

@@ -1,0 +1,1 @@
+"""podman, and whatever else reads its storage: an image is a mount of our store, and nothing is copied."""

@@ -1,0 +1,145 @@
+"""podman's command line, of which three questions are asked; it answers them in JSON."""
+
+import json
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+from prestow.errors import RuntimeFailedError, UnsupportedError, printable
+from prestow.runtime import defaults
+
+_SECONDS = 60.0
+"""For which an answer is waited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An image as podman lists it.
+
+    Attributes:
+        id: hex digits of the config's digest.
+        names: that stand for it.
+        read_only: whether it is in an additional store.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A container of podman's.
+
+    Attributes:
+        name: of the container.
+        image: hex digits of the config's digest of its image.
+        created: seconds since the epoch.
+    """
+
+    name: str
+    image: str
+    created: float
+
+
+def find_program(name: str) -> Path | None:
+    """Return where a program is on this host; None if it is not installed."""
+    found = which(name) or which(name, path=defaults.PATH)
+    return Path(found) if found else None
+
+
+class Program:
+    """podman, with the configuration that it finds itself."""
+
+    @cached_property
+    def binary(self) -> Path:
+        """Where it is.
+
+        Raises:
+            UnsupportedError: it is not installed.
+        """
+        found = find_program("podman")
+        if found is None:
+            raise UnsupportedError("podman is not installed on this host; install it, or choose another runtime")
+        return found
+
+    @cached_property
+    def version(self) -> str:
+        """Its version."""
+        return printable(self._ask("version", "--format", "{{.Client.Version}}").strip(), 40)
+
+    @cached_property
+    def driver(self) -> str:
+        """Its storage driver, as a rule ``overlay``."""
+        return self._storage[0]
+
+    @cached_property
+    def config_file(self) -> str:
+        """The file with its storage configuration."""
+        return self._storage[1]
+
+    @cached_property
+    def _storage(self) -> tuple[str, str]:
+        found = self._read("info", "--format", "{{json .Store}}")
+        return printable(str(found["graphDriverName"]), 40), printable(str(found["configFile"]))
+
+    def images(self) -> list[Known]:
+        """Return the images of all of its stores."""
+        found = self._read("images", "--no-trunc", "--format", "json") or []
+        return [Known(each["Id"], tuple(each.get("Names") or ()), bool(each.get("ReadOnly"))) for each in found]
+
+    def shown_at(self, image: str) -> Path | None:
+        """Return the directory that shows an image's topmost layer; None if podman has no such image."""
+        found = self._read("image", "inspect", "--format", "json", image, missing=True)
+        return Path(found[0]["GraphDriver"]["Data"]["UpperDir"]) if found else None
+
+    def containers(self) -> list[Box]:
+        """Return all containers, those that do not run among them."""
+        found = self._read("ps", "--all", "--external", "--no-trunc", "--format", "json") or []
+        return [Box(_name(each), str(each.get("ImageID") or ""), _seconds(each.get("Created"))) for each in found]
+
+    def untag(self, names: Iterable[str]) -> None:
+        """Take names from images of podman's own store."""
+        for name in names:
+            self._ask("untag", name, name)
+
+    def _read(self, *words: str, missing: bool = False) -> Any:
+        text = self._ask(*words, missing=missing)
+        try:
+            return json.loads(text or "null")
+        except ValueError as error:
+            raise RuntimeFailedError(f"podman {words[0]}: expected JSON, not {printable(text, 80)!r}") from error
+
+    def _ask(self, *words: str, missing: bool = False) -> str:
+        try:
+            done = subprocess.run(
+                [self.binary, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                cwd="/", timeout=_SECONDS, check=False,
+            )  # fmt: skip
+        except OSError as error:
+            raise RuntimeFailedError(f"{self.binary}: it does not run: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeFailedError(f"podman {words[0]}: no answer in {_SECONDS:.0f} s") from error
+        if done.returncode != 0 and not missing:
+            raise RuntimeFailedError(f"podman {words[0]}: {printable(done.stderr.strip())}")
+        return done.stdout if done.returncode == 0 else ""
+
+
+def _name(container: dict[str, Any]) -> str:
+    names = container.get("Names") or [container.get("Id", "")]
+    return printable(str(names[0]))
+
+
+def _seconds(created: object) -> float:
+    """Read a time, which versions of podman tell as a number or as a text."""
+    if isinstance(created, int | float):
+        return float(created)
+    try:
+        return datetime.fromisoformat(str(created)).timestamp()
+    except ValueError:
+        return 0.0
