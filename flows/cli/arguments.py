@@ -124,7 +124,7 @@ def add_runtime(verb: argparse.ArgumentParser, meaning: str) -> None:
         "--runtime",
         choices=[choice for choice in RUNTIME_CHOICES if choice != "none"],
         default="auto",
-        help=f"{meaning} (default: the one that is there)",
+        help=f"{meaning} (default: the one that the setting hand_over names, or that is there)",
     )
 
 

@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _page(host: str, look: "Look", images: "list[InUse]") -> str:
-    about = f"{look.runtime} {look.version} on {host}, namespace {look.namespace}, snapshotter {look.snapshotter}"
+    namespace = f", namespace {look.namespace}" if look.namespace else ""
+    about = f"{look.runtime} {look.version} on {host}{namespace}, snapshotter {look.snapshotter}"
     rows = [(each.name, each.digest[:19], *_state(each)) for each in images]
     lines = [about, table(("IMAGE", "DIGEST", "IN USE", "FORM", "PINNED", "SHARED", "LAST CONTAINER"), rows)]
     faults = [f"{printable(each.name)}: {fault}" for each in images if each.handed_over for fault in each.faults]

@@ -111,8 +111,9 @@ def handed_over(image: "HandOver") -> str:
     how = f"{image.form}, " if image.form else ""
     why = f" (not linked: {image.why})" if image.form == "applied" and image.why else ""
     pinned = "pinned, " if image.pinned else ""
+    namespace = f", namespace {image.namespace}" if image.namespace else ""
     return (
-        f"in use by {image.runtime}, namespace {image.namespace}, snapshotter {image.snapshotter}: "
+        f"in use by {image.runtime}{namespace}, snapshotter {image.snapshotter}: "
         f"{how}{pinned}{size(image.shared_bytes)} shared{why}"
     )
 

@@ -3,7 +3,9 @@
 from contextlib import closing
 from dataclasses import dataclass
 
-from prestow.handover.choose import runtime_of
+from prestow.errors import UnsupportedError
+from prestow.handover.choose import kind_of, podman_of, runtime_of
+from prestow.handover.podman.runtime import Podman
 from prestow.handover.runtime import Form
 from prestow.store.node import Node
 
@@ -32,13 +34,22 @@ def handing_over(node: Node) -> HandingOver:
     Raises:
         PrestowError: it does not answer, or a setting does not fit it.
     """
-    address = node.containerd.address
-    if not address.is_socket():
-        return HandingOver(f"no container runtime at {address}: images are handed over to none")
-    with closing(runtime_of(node, "auto")) as runtime:
+    try:
+        kind = kind_of(node, "auto")
+    except UnsupportedError:
+        return HandingOver(f"no podman, and no containerd at {node.containerd.address}: images are handed over to none")
+    if kind == Podman.runtime:
+        return _podman(podman_of(node))
+    with closing(runtime_of(node, kind)) as runtime:
         look = runtime.look()
         form, why = runtime.form()
     found = (
         f"{look.runtime} {look.version}, namespace {look.namespace}, snapshotter {look.snapshotter}: images are {form}"
     )
     return HandingOver(found, f"{why}; {_BETTER}" if form is Form.APPLIED else "")
+
+
+def _podman(podman: Podman) -> HandingOver:
+    look = podman.look()
+    found = f"{look.runtime} {look.version}: images are {Form.MOUNTED}, from {podman.address}"
+    return HandingOver(found, "" if podman.reads_it else f"it does not read that directory: {podman.advice}")

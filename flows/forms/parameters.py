@@ -177,7 +177,10 @@ StoredImages = Annotated[
 ]
 HandOverTo = Annotated[
     RuntimeChoice,
-    _field("Runtime", "Container runtime of the host that gets the images; auto: the one that is there"),
+    _field(
+        "Runtime",
+        "Container runtime of the host that gets the images; auto: the one that its setting names, or else is there",
+    ),
 ]
 PulledHandOver = Annotated[
     RuntimeChoice | None,
