@@ -12,6 +12,7 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>[^?#]*).*", r
 _HUB_PAGE = re.compile(r"hub\.docker\.com/(?:_/|r/)(?P<name>.+?)(?:/tags)?")
 _LAYOUT_URL = "oci:///"
 """A layout's absolute path may be written like a URL."""
+_ARCHIVES = (".tar", ".tar.gz", ".tgz")
 _TRANSPORTS = frozenset({"containers-storage", "dir", "docker-daemon"})
 
 
@@ -30,12 +31,12 @@ def refuse_other_forms(text: str) -> None:
         raise InvalidError(
             f"{said} leave out {printable(url['scheme'])}; write {printable(right) or '[domain/]name[:tag]'}"
         )
-    if text.startswith(("/", "./", "../")):
+    transport, colon, _ = text.partition(":")
+    if text.startswith(("/", "./", "../")) or (not colon and text.endswith(_ARCHIVES)):
         path = printable(text)
         raise InvalidError(
             f"{said} a path is no reference; write oci:{path}, or docker-archive:{path} for a file of `docker save`"
         )
-    transport, colon, _ = text.partition(":")
     if colon and transport in _TRANSPORTS:
         raise UnsupportedError(
             f"{said} the transport {transport} is not supported; copy the image into a layout first, with "

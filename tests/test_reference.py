@@ -116,6 +116,7 @@ def test_a_reference_that_breaks_the_grammar_is_invalid(text: str) -> None:
         ("oci://registry.example/charts/app:1", "registry.example/charts/app:1"),
         ("./images", "oci:./images"),
         ("/srv/images", "oci:/srv/images"),
+        ("alpine.tar", "oci:alpine.tar"),
     ],
 )
 def test_a_url_or_a_path_is_refused_with_the_form_that_is_right(text: str, right: str) -> None:

@@ -12,16 +12,22 @@ from prestow.spelling import did_you_mean
 if TYPE_CHECKING:
     from flows.cli.parsing import Parser
 
+_NO_VOLUMES: Final = "`prestow run` mounts nothing of the host; use `prestow bundle`, and add mounts to its config.json"
+_NO_NETWORK: Final = "a container of `run` has no network but its loopback; leave the option out"
 _VERBS: Final = {
     "attach": "the output of a container is on the terminal of `prestow run`; add -it there for its input",
     "build": "prestow builds no images; build one with buildah or docker, and take it in with `prestow pull oci:PATH`",
+    "catalog": "prestow lists what this host has, with `prestow images`, and no registry",
     "commit": "prestow builds no images; build one with buildah or docker, and take it in with `prestow pull oci:PATH`",
     "copy": "take an image in with `prestow pull`; other hosts get it from `prestow serve`",
     "cp": "get at the files of an image with `prestow bundle REF DIR`, in DIR/rootfs",
     "create": "create a container without starting it with `prestow bundle REF DIR`",
+    "delete": "remove an image with `prestow rmi NAME`, a container with `prestow containers rm ID`",
+    "describe": "see an image with `prestow inspect NAME`",
     "digest": "see it with `prestow images inspect NAME`, and the registry's with `prestow pull --dry-run REF`",
     "exec": "a container has one command; run another one with `prestow run REF CMD`",
     "gc": "delete unreferenced data with `prestow prune`",
+    "get": "list images with `prestow images`, containers with `prestow ps`",
     "help": "see `prestow --help`, or `prestow VERB --help`",
     "history": "see the layers of an image with `prestow images inspect NAME`",
     "import": "take an image in from a file with `prestow pull oci-archive:FILE`",
@@ -34,6 +40,7 @@ _VERBS: Final = {
     "ls": "list images with `prestow images`, containers with `prestow ps`",
     "manifest": "see it with `prestow images inspect NAME`",
     "mount": "mount an image at DIR/rootfs with `prestow bundle REF DIR`",
+    "network": "a container of `prestow run` has no network but its loopback",
     "push": "prestow writes to no registry; let other hosts pull from this one with `prestow serve`",
     "restart": "run a container again with `prestow run REF`",
     "rm": "remove a container with `prestow containers rm ID`, an image with `prestow rmi NAME`",
@@ -42,13 +49,14 @@ _VERBS: Final = {
     "start": "create a container and start it with `prestow run REF`",
     "stop": "stop a container with `prestow containers stop ID`",
     "system": "check this host with `prestow doctor`, delete unreferenced data with `prestow prune`",
+    "sync": "pull several images with `prestow prepull REF REF`",
     "top": "list the containers with `prestow ps`",
     "update": "fetch what a tag points to now with `prestow pull REF`",
+    "validate": "check what is stored of an image with `prestow fsck NAME`",
+    "volume": _NO_VOLUMES,
 }
 """Verbs that docker, podman, ctr, crane and kubectl have, and what does it here."""
 
-_NO_VOLUMES: Final = "`run` mounts nothing of the host; use `prestow bundle`, and add mounts to its config.json"
-_NO_NETWORK: Final = "a container of `run` has no network but its loopback; leave the option out"
 _OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "run": {
         **dict.fromkeys(("-v", "--volume", "--mount"), _NO_VOLUMES),
@@ -61,8 +69,12 @@ _OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "images": dict.fromkeys(("-a", "--all"), "all images are listed; leave it out"),
     "containers rm": dict.fromkeys(("-f", "--force"), "stop the container first with `prestow containers stop`"),
     "containers stop": dict.fromkeys(("-t", "--time", "--timeout"), "set the seconds with --grace"),
+    "prune": {
+        **dict.fromkeys(("-a", "--all"), "names stay unless a rule removes them, such as --unused-for 30d"),
+        **dict.fromkeys(("-f", "--force"), "prune asks nothing; leave it out"),
+    },
     "pull": {
-        **dict.fromkeys(("-a", "--all-tags"), "name each tag, for several at once with `prestow prepull`"),
+        **dict.fromkeys(("-a", "--all-tags"), "pull each tag by its name; `prestow prepull` takes several"),
         **dict.fromkeys(("--arch", "--os"), "choose both with --platform OS/ARCH"),
         **dict.fromkeys(("--creds", "--authfile"), "log in with podman or docker, or name a block with --credentials"),
         **dict.fromkeys(("--tls-verify", "--insecure"), "set skip_verify in the hosts.toml of that registry"),
@@ -82,7 +94,8 @@ def verb(parser: "Parser", word: str) -> str:
 def option(parser: "Parser", name: str, known: Iterable[str]) -> str:
     """Return what to say of an option that a verb lacks."""
     path = parser.prog.partition(" ")[2]
-    instead = _OPTIONS.get(path, {}).get(name)
+    elsewhere = _OPTIONS.get(path, {})
+    instead = elsewhere.get(name) or (None if name.startswith("--") else elsewhere.get(name[:2]))
     meant = f": {instead}" if instead else did_you_mean(name, known)
     return f"{path and f'{path}: '}no option {printable(name)}{meant or _help(parser)}"
 

@@ -33,10 +33,11 @@ def add(verbs: Verbs, common: Parser) -> None:
         "prestow run --secret DB_PASSWORD=file:/run/secrets/db alpine:3.20",
     )  # fmt: skip
     verb.add_argument("reference", metavar="REF", type=source, help="image reference; pulled first if it is missing")
-    verb.add_argument(
+    command = verb.add_argument(
         "args", metavar="CMD", nargs=argparse.REMAINDER,
         help="command and its arguments, in place of the image's; options from here on are its own",
     )  # fmt: skip
+    command.required = False  # older argparse wants a word at least
     verb.add_argument("--rm", action="store_true", help="remove the container when its process ends")
     verb.add_argument("--id", "--name", metavar="ID", type=container_id, help="container ID (default: a random one)")
     verb.add_argument(
