@@ -217,6 +217,15 @@ def test_the_version_is_asked_of_no_verb_and_no_store() -> None:
     assert found & {"prestow.store", "dataclasses", "json", "shutil"} == set()
 
 
+def test_a_tab_opens_no_store_to_answer() -> None:
+    typed = ["completion", "bash", "--typed", "prestow images inspect gh"]
+
+    found = imported(f"from flows.cli.main import main; main({typed})")
+
+    assert "prestow.metadata.glance" in found
+    assert found & {*HEAVY, "prestow.store", "prestow.metadata.database", "dataclasses"} == set()
+
+
 def test_a_list_of_images_imports_no_more_than_it_shows(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     open_node(store).images.list()  # whose database is filled from the disk at first

@@ -58,6 +58,21 @@ class Parser(argparse.ArgumentParser):
         named: list[Any] = [each.choices for each in self._actions if each.nargs == argparse.PARSER]
         return named[0] if named else {}
 
+    @property
+    def listed(self) -> dict[str, str]:
+        """The help texts of the verbs or sub-verbs that the help lists, by name."""
+        found = [each for each in self._actions if isinstance(each, argparse._SubParsersAction)]  # noqa: SLF001
+        return {verb.dest: verb.help or "" for verbs in found for verb in verbs._choices_actions}  # noqa: SLF001
+
+    @property
+    def arguments(self) -> list[argparse.Action]:
+        """The arguments and options that the help shows; the verb is none of them."""
+        return [each for each in self._actions if each.help != argparse.SUPPRESS and each.nargs != argparse.PARSER]
+
+    def option(self, word: str) -> argparse.Action | None:
+        """Return the option with this name, ``--driver``; None if there is none."""
+        return self._option_string_actions.get(word)
+
     def positionals(self, words: Sequence[str]) -> Iterator[str]:
         """Yield the words that are neither an option nor the value of one; the first may be a verb.
 
