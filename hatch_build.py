@@ -1,15 +1,18 @@
-"""What a wheel holds: the package ``prestow``, and the project's folders below it, with imports that say so.
+"""What a wheel holds: the package ``prestow``, the project's folders below it, with imports that say so, and a manual.
 
     checkout                                   wheel
     prestow/…                                  prestow/…
     config/ tasks/ flows/                      prestow/_project/config/ tasks/ flows/
     from flows.pull import pull                from prestow._project.flows.pull import pull
+    flows/cli/manual.py (makes them)           share/man/man1/prestow.1 …
 
 See docs/adr/0002. A checkout, and an editable installation of it, is used as it is.
 """
 
 import ast
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -18,6 +21,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _MOVED = ("config", "tasks", "flows")
 _PLACE = "prestow/_project"
+_MANUAL = "share/man/man1"
 
 
 class Wheel(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's own configuration, which is not ours to name
@@ -32,6 +36,9 @@ class Wheel(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's own co
         self._tree = Path(mkdtemp(prefix="prestow-wheel-"))
         lay(Path(self.root), self._tree)
         build_data["force_include"][str(self._tree / "prestow")] = "prestow"
+        manual = self._tree / _MANUAL
+        subprocess.run([sys.executable, "-B", "-m", "flows.cli.manual", manual], cwd=self.root, check=True)
+        build_data["shared_data"].update({str(page): f"{_MANUAL}/{page.name}" for page in sorted(manual.iterdir())})
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 - hatchling's
         """Remove the tree, which is in the wheel by now."""

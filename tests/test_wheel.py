@@ -47,7 +47,7 @@ def python(installed: Installed, program: str) -> "subprocess.CompletedProcess[s
 def test_the_wheel_puts_nothing_but_prestow_at_the_top(installed: Installed) -> None:
     tops = {name.split("/")[0] for name in contents(installed.wheel)}
 
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"prestow"}
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {"prestow"}
 
 
 def test_the_wheel_carries_the_project_and_none_of_its_tests(installed: Installed) -> None:
@@ -58,6 +58,13 @@ def test_the_wheel_carries_the_project_and_none_of_its_tests(installed: Installe
         ROOT / "deployments/prefect.yaml"
     ).read_bytes()
     assert "prestow/py.typed" in contents(installed.wheel)
+
+
+def test_the_installed_wheel_has_its_manual_and_completes(installed: Installed, tmp_path: Path) -> None:
+    page = (installed.folder / "share/man/man1/prestow-pull.1").read_text("utf-8")
+
+    assert page.startswith(".TH PRESTOW\\-PULL 1")
+    assert "complete -F _prestow prestow" in installed.run("completion", "bash", home=tmp_path / "store")
 
 
 @pytest.mark.long
