@@ -1,7 +1,7 @@
 """The manual pages, made from the parser: ``python -m flows.cli.manual DIRECTORY`` writes them for the wheel.
 
-``prestow.1`` lists the verbs, and each verb has a page, with a section for each of its sub-verbs. The macros are those of
-man(7), which every reader of manual pages knows.
+``prestow.1`` lists the verbs, and each verb has a page, with a section for each of its sub-verbs. The macros are
+those of man(7), which every reader of manual pages knows.
 """
 
 import argparse
