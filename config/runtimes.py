@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 from config.home import config_file
 
-RuntimeChoice: TypeAlias = Literal["none", "auto", "containerd", "podman"]
+RuntimeChoice: TypeAlias = Literal["none", "auto", "containerd", "docker", "podman"]
 """``auto``: the one that the setting ``hand_over`` names, else containerd if it is there, else podman."""
 
 RUNTIME_CHOICES: tuple[str, ...] = get_args(RuntimeChoice)

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     runtime: str = Field("runc", description="OCI runtime: a name on PATH or an absolute path")
     hand_over: RuntimeChoice = Field(
         "none",
-        description="Runtime of this host that pulled images are handed over to: auto, containerd, podman or none; "
+        description="Runtime of this host that gets pulled images: auto, containerd, docker, podman or none; "
         "`prestow hand-over` and the parameters of a run take precedence",
     )
     containerd_address: Path = Field(ADDRESS, description="Socket of the containerd that images are handed over to")

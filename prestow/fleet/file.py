@@ -211,7 +211,7 @@ class HandOver(Document):
         pin: whether the runtime's own garbage collection leaves them.
     """
 
-    runtime: Literal["none", "auto", "containerd", "podman"] = "none"
+    runtime: Literal["none", "auto", "containerd", "docker", "podman"] = "none"
     pin: bool = False
 
     @field_validator("pin")

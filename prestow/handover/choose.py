@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prestow.errors import InvalidError, UnsupportedError
-from prestow.handover.podman.program import find_program
 from prestow.handover.podman.runtime import FOLDER, Podman
+from prestow.handover.program import find_program
 from prestow.handover.runtime import Runtime
 from prestow.metadata.handed_over import HandedOver
 from prestow.store.node import Node
@@ -15,6 +15,9 @@ from prestow.store.node import Node
 if TYPE_CHECKING:
     from prestow.handover.containerd.runtime import Containerd
     from prestow.handover.containerd.snapshots import Files
+
+
+_DOCKER = "docker"
 
 
 def runtime_of(node: Node, choice: str) -> Runtime:
@@ -27,6 +30,8 @@ def runtime_of(node: Node, choice: str) -> Runtime:
     kind = kind_of(node, choice)
     if kind == Podman.runtime:
         return podman_of(node)
+    if kind == _DOCKER:
+        return _docker_of(node)
     return _containerd_at(node, node.containerd.address, node.containerd.namespace)
 
 
@@ -38,7 +43,7 @@ def kind_of(node: Node, choice: str) -> str:
         UnsupportedError: there is none.
     """
     if choice == "none":
-        raise InvalidError("runtime: 'none' hands nothing over; choose auto, containerd or podman")
+        raise InvalidError("runtime: 'none' hands nothing over; choose auto, containerd, docker or podman")
     if choice != "auto":
         return choice
     if (named := node.named_runtime) is not None:
@@ -54,7 +59,7 @@ def kind_of(node: Node, choice: str) -> str:
 
 
 def runtime_at(node: Node, handed_over: HandedOver) -> Runtime:
-    """Return the runtime that something was handed over to; raises as :func:`runtime_of`."""
+    """Return the runtime that something was handed over to, docker's containerd for docker; raises as above."""
     if handed_over.runtime == Podman.runtime:
         return podman_of(node)
     return _containerd_at(node, Path(handed_over.address), handed_over.runtime_namespace)
@@ -63,6 +68,13 @@ def runtime_at(node: Node, handed_over: HandedOver) -> Runtime:
 def podman_of(node: Node) -> Podman:
     """Return podman, with the image store that it has in ours."""
     return Podman(node.home / FOLDER, node.content, lambda: node.snapshotters, node.snapshotter)
+
+
+def _docker_of(node: Node) -> Runtime:
+    client_of_containerd()
+    from prestow.handover.docker import Docker, docker_info
+
+    return Docker(docker_info(), node.containerd.address, node.content, partial(_files, node))
 
 
 def _containerd_at(node: Node, address: Path, namespace: str) -> Runtime:

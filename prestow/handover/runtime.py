@@ -5,7 +5,7 @@
     prove   ask the runtime itself whether it would use the image
     undo    take back the names and the pin that we gave
 
-Implemented by :mod:`.containerd.runtime` and :mod:`.podman.runtime`.
+Implemented by :mod:`.containerd.runtime`, :mod:`.docker` and :mod:`.podman.runtime`.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Look:
     """A runtime, as it describes itself.
 
     Attributes:
-        runtime: its kind, ``containerd`` or ``podman``.
+        runtime: its kind, ``containerd``, ``docker`` or ``podman``.
         version: of it.
         namespace: whose images are meant, in the runtime's own sense; empty if it has no such thing.
         snapshotter: which its containers use; podman says storage driver.
@@ -128,7 +128,7 @@ class Runtime(Protocol):
 
     @property
     def runtime(self) -> str:
-        """Its kind, ``containerd`` or ``podman``."""
+        """Its kind, ``containerd``, ``docker`` or ``podman``."""
 
     @property
     def address(self) -> Path:

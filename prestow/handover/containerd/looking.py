@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prestow.errors import InvalidError, UnsupportedError, printable
 from prestow.handover.containerd.client import Client
+from prestow.handover.containerd.names import CRI_NAMESPACE
 from prestow.handover.runtime import Form, Look
 
 EROFS = "erofs"
@@ -67,13 +68,10 @@ def snapshotter_of(client: Client, there: Plugins, chosen: str | None) -> str:
     if found is None:
         raise UnsupportedError(
             f"containerd ({client.address}) does not tell which snapshotter the containers of namespace "
-            f"{client.namespace} use; set runtime_snapshotter to one of: {known}"
+            f"{client.namespace} use; set runtime_snapshotter to one of: {known}; for Docker's images, "
+            "choose the runtime docker"
         )
     return found
-
-
-CRI_NAMESPACE = "k8s.io"
-"""The one namespace whose images CRI sees."""
 
 
 def _used_by_cri(client: Client, there: Plugins) -> str | None:

@@ -4,8 +4,9 @@
     REPOSITORY@DIGEST
     REPOSITORY:TAG    last
 
-CRI resolves each form only if an image of that name exists. A name that stands for another image is moved only where
-that image came from us, or a person wants it.
+CRI resolves each form only if an image of that name exists. In other namespaces clients list every name as an image, so
+an image has only the one there by which it was pulled. A name that stands for another image is moved only where that
+image came from us, or a person wants it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,8 +19,16 @@ from prestow.handover.containerd.client import Client
 from prestow.handover.runtime import Offer
 from prestow.oci.descriptor import Descriptor
 
+CRI_NAMESPACE = "k8s.io"
+"""The one namespace whose images CRI sees."""
+
 MANAGED = {"io.cri-containerd.image": "managed"}
 PINNED = {"io.cri-containerd.pinned": "pinned"}
+
+
+def names_of(offer: Offer, namespace: str) -> list[str]:
+    """Return the names of an image in a namespace, in the order in which they are written."""
+    return offer.names if namespace == CRI_NAMESPACE else offer.names[-1:]
 
 
 def check_names(client: Client, offer: Offer) -> None:
@@ -45,7 +54,7 @@ def write_names(client: Client, offer: Offer) -> list[str]:
         AlreadyExistsError: as :func:`check_names`.
     """
     check_names(client, offer)
-    names = offer.names
+    names = names_of(offer, client.namespace)
     for name in names:
         labels = MANAGED | (PINNED if offer.pin and name == names[0] else {})
         _write(client, name, offer.image.target, labels)

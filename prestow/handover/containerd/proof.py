@@ -12,8 +12,7 @@ from typing import Any
 from prestow.cancellation import pause
 from prestow.errors import NotFoundError, UnsupportedError, printable
 from prestow.handover.containerd.client import Client
-from prestow.handover.containerd.looking import CRI_NAMESPACE
-from prestow.handover.containerd.names import PINNED
+from prestow.handover.containerd.names import CRI_NAMESPACE, PINNED, names_of
 from prestow.handover.containerd.snapshots import Snapshots
 from prestow.handover.runtime import Offer, Proof
 
@@ -67,14 +66,13 @@ def prove(client: Client, snapshotter: str, offers: Sequence[Offer], *, patient:
 
 
 def _ask(client: Client, snapshotter: str, offers: Sequence[Offer]) -> list[Proof]:
-    names = [name for offer in offers for name in offer.names]
+    names = [name for offer in offers for name in names_of(offer, client.namespace)]
     known = _of_names(client, names) if len(offers) == 1 else _of_all(client)
     snapshots = Snapshots(client, snapshotter)
-    return [_proof(known, snapshots, offer) for offer in offers]
+    return [_proof(known, snapshots, offer, names_of(offer, client.namespace)) for offer in offers]
 
 
-def _proof(known: _Known, snapshots: Snapshots, offer: Offer) -> Proof:
-    names = offer.names
+def _proof(known: _Known, snapshots: Snapshots, offer: Offer, names: Sequence[str]) -> Proof:
     found = {name: known.resolve(name, offer) for name in names}
     unpacked, pinned = snapshots.has(offer.image.chain_id), known.is_pinned(names)
     faults = [*_faults(found, offer)]

@@ -1,20 +1,15 @@
 """podman's command line, of which three questions are asked; it answers them in JSON."""
 
 import json
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from shutil import which
 from typing import Any
 
-from prestow.errors import RuntimeFailedError, UnsupportedError, printable
-from prestow.runtime import defaults
-
-_SECONDS = 60.0
-"""For which an answer is waited."""
+from prestow.errors import RuntimeFailedError, printable
+from prestow.handover.program import ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +42,13 @@ class Box:
     created: float
 
 
-def find_program(name: str) -> Path | None:
-    """Return where a program is on this host; None if it is not installed."""
-    found = which(name) or which(name, path=defaults.PATH)
-    return Path(found) if found else None
-
-
 class Program:
     """podman, with the configuration that it finds itself."""
 
     @cached_property
-    def binary(self) -> Path:
-        """Where it is.
-
-        Raises:
-            UnsupportedError: it is not installed.
-        """
-        found = find_program("podman")
-        if found is None:
-            raise UnsupportedError("podman is not installed on this host; install it, or choose another runtime")
-        return found
-
-    @cached_property
     def version(self) -> str:
         """Its version."""
-        return printable(self._ask("version", "--format", "{{.Client.Version}}").strip(), 40)
+        return printable(ask("podman", "version", "--format", "{{.Client.Version}}").strip(), 40)
 
     @cached_property
     def driver(self) -> str:
@@ -106,28 +83,14 @@ class Program:
     def untag(self, names: Iterable[str]) -> None:
         """Take names from images of podman's own store."""
         for name in names:
-            self._ask("untag", name, name)
+            ask("podman", "untag", name, name)
 
     def _read(self, *words: str, missing: bool = False) -> Any:
-        text = self._ask(*words, missing=missing)
+        text = ask("podman", *words, missing=missing)
         try:
             return json.loads(text or "null")
         except ValueError as error:
             raise RuntimeFailedError(f"podman {words[0]}: expected JSON, not {printable(text, 80)!r}") from error
-
-    def _ask(self, *words: str, missing: bool = False) -> str:
-        try:
-            done = subprocess.run(
-                [self.binary, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-                cwd="/", timeout=_SECONDS, check=False,
-            )  # fmt: skip
-        except OSError as error:
-            raise RuntimeFailedError(f"{self.binary}: it does not run: {error.strerror}") from error
-        except subprocess.TimeoutExpired as error:
-            raise RuntimeFailedError(f"podman {words[0]}: no answer in {_SECONDS:.0f} s") from error
-        if done.returncode != 0 and not missing:
-            raise RuntimeFailedError(f"podman {words[0]}: {printable(done.stderr.strip())}")
-        return done.stdout if done.returncode == 0 else ""
 
 
 def _name(container: dict[str, Any]) -> str:
