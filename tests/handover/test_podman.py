@@ -308,6 +308,14 @@ def test_one_that_is_killed_is_completed_by_the_next_and_taken_back_whole(
         assert [path.name for path in (host.podman.store / "overlay").iterdir()] == ["l"], call
 
 
+def test_an_image_that_is_not_unpacked_is_refused_with_the_reason(host: Host, demo: Image) -> None:
+    host.node.content.delete(demo.layers[0].diff_id)
+
+    with pytest.raises(PreconditionError, match="pull it without --no-unpack"):
+        host.hand_over(demo)
+    assert host.podman.call("images", "--quiet") == ""
+
+
 def test_a_damaged_index_is_an_error_that_says_what_to_do(host: Host, demo: Image) -> None:
     host.hand_over(demo)
     (host.podman.store / "overlay-images/images.json").write_text("[{}]")

@@ -93,6 +93,11 @@ class Podman:
                 f"podman keeps images with the storage driver {self._program.driver}, which reads no image of ours; "
                 f'set driver = "{_DRIVER}" in {self._program.config_file}'
             )
+        if not all(self._content.has(layer.diff_id) for layer in offer.image.layers):
+            raise PreconditionError(
+                f"{printable(offer.name)}: podman reads what is unpacked here, and this image is not; pull it without "
+                "--no-unpack"
+            )
         with self._store.locked():
             index = self._store.read()
             self._take_name(offer, index)
