@@ -29,7 +29,7 @@ def add(verbs: Verbs, common: Parser) -> None:
     )  # fmt: skip
     verb.add_argument("reference", metavar="REF", type=source, help="name of an image in the store")
     verb.add_argument("directory", metavar="DIR", type=folder, help="directory of the bundle; new or empty")
-    verb.add_argument("--id", type=container_id, help="container ID (default: a new random one)")
+    verb.add_argument("--id", "--name", metavar="ID", type=container_id, help="container ID (default: a random one)")
     verb.add_argument("--copy", action="store_true", help="create rootfs as a full copy instead of a mount")
     add_pull(verb, "never")
     add_platform(verb)

@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
                 yield from rest
             elif not word.startswith("-") or word[1:2].isdigit() or word == "-":
                 yield word
-            elif self._option(word).nargs is None and word in self._option_string_actions:
+            elif self._option_of(word).nargs is None and self.option(word):
                 next(rest, None)
 
     def parse_known_args(  # type: ignore[override]  # argparse's is overloaded, for other namespaces than its own
@@ -117,14 +117,14 @@ class Parser(argparse.ArgumentParser):
         """
         raise self.failure(message)
 
-    def _option(self, word: str) -> argparse.Action:
+    def _option_of(self, word: str) -> argparse.Action:
         """Return the option that a word begins with: ``--env``, ``--env=A=1``, ``-eA=1`` or ``-it``."""
-        known, name = self._option_string_actions, word.partition("=")[0]
-        found = known.get(word) or known.get(name) or (None if word.startswith("--") else known.get(word[:2]))
+        name = word.partition("=")[0]
+        found = self.option(word) or self.option(name) or (None if word.startswith("--") else self.option(word[:2]))
         if found is None:
             from flows.cli.mistyped import option
 
-            self.fail(option(self, name, known))
+            self.fail(option(self, name, [known for each in self.arguments for known in each.option_strings]))
         return found
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from flows.cli.main import main
+from flows.cli import mistyped
+from flows.cli.main import main, parser
 from prestow import __version__
 from tests.flows.cli.conftest import Called
 
@@ -191,6 +192,10 @@ def test_what_prestow_lacks_or_a_slip_of_the_pen_costs_one_line(
 ) -> None:
     assert typed(row) == ""
     assert not home.exists()
+
+
+def test_what_prestow_has_is_no_word_of_other_tools_only() -> None:
+    assert mistyped._VERBS.keys() & parser().verbs.keys() == set()
 
 
 def test_an_image_is_pulled_run_and_removed_by_what_docker_s_users_type(called: Called, demo_layout: Path) -> None:
