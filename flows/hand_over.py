@@ -7,13 +7,14 @@ from prefect import flow
 from prefect.futures import wait
 
 from config.home import home_or_default, namespace_or_default
-from flows.forms.in_use_table import publish_table
 from flows.forms.parameters import Force, HandOverTo, Home, Namespace, Pin, StoredImages
+from flows.rollout.reporting import report_from_run
 from flows.runs.cancelling import cancellable
 from flows.runs.handing_over import stored_images
 from prestow.handover.hand_over import HandOver
 from tasks.hand_over import hand_over as hand_over_image
 from tasks.journal import journal
+from tasks.opened import open_node
 from tasks.policy import NOWHERE
 from tasks.threads import THREADS
 
@@ -40,4 +41,5 @@ def hand_over(
             for each in stored_images(home, namespace, images)
         ]
         wait(futures)
-        return publish_table(tuple(future.result() for future in futures))
+        report_from_run(open_node(home, namespace))
+        return tuple(future.result() for future in futures)

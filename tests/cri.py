@@ -46,6 +46,9 @@ _METHODS = {
 _NODE, _EXITED = 2, 2  # NamespaceMode, ContainerState
 BUSYBOX = Path("/bin/busybox")
 
+Pod = tuple[str, dict[str, Any]]
+"""ID and configuration of a pod."""
+
 
 def write_pause(layout: Path) -> None:
     """Write the image of what holds a pod's namespaces, as ``pause``: it waits."""
@@ -59,11 +62,11 @@ class Cri:
 
     channel: grpc.Channel
 
-    def call(self, method: str, **fields: Any) -> Any:
-        """Call a method."""
+    def call(self, method: str, *, seconds: float = 60, **fields: Any) -> Any:
+        """Call a method, and wait for the answer for so long."""
         request, answer = (_MESSAGES[name] for name in _METHODS[method])
         function = self.channel.unary_unary(f"/runtime.v1.{method}", request.SerializeToString, answer.FromString)
-        return function(request(**fields), timeout=60)
+        return function(request(**fields), timeout=seconds)
 
     def remove(self, image: str) -> None:
         """Remove an image, as kubelet's garbage collection does."""
@@ -71,26 +74,36 @@ class Cri:
 
     def pull(self, image: str) -> str:
         """Pull an image, as for ``imagePullPolicy: Always``, and return its ID."""
-        return str(self.call("ImageService/PullImage", image={"image": image}).image_ref)
+        return str(self.call("ImageService/PullImage", seconds=600, image={"image": image}).image_ref)
 
-    def output(self, image: str, folder: Path) -> tuple[int, str]:
-        """Run a pod with one container of an image, in the host's namespaces; return its status and what it printed."""
+    @contextmanager
+    def pod(self, folder: Path) -> Iterator[Pod]:
+        """Run a pod in the host's namespaces, with the logs of its containers in a folder; remove it at the end."""
         name = {"name": "pod", "uid": uuid4().hex, "namespace": "default"}
         linux = {"security_context": {"namespace_options": {"network": _NODE, "pid": _NODE, "ipc": _NODE}}}
         config = {"metadata": name, "log_directory": str(folder), "linux": linux}
         pod = self.call("RuntimeService/RunPodSandbox", config=config).pod_sandbox_id
         try:
-            container = {"metadata": {"name": "box"}, "image": {"image": image}, "log_path": "log"}
-            made = self.call(
-                "RuntimeService/CreateContainer", pod_sandbox_id=pod, config=container, sandbox_config=config
-            ).container_id
-            self.call("RuntimeService/StartContainer", container_id=made)
-            (status,) = until(lambda: self._ended(made), 1, "the end of a container")
-            lines = until(lambda: (folder / "log").read_text().splitlines(), 1, "what the container printed")
-            return status.exit_code, "".join(f"{line.split(' ', 3)[3]}\n" for line in lines)
+            yield pod, config
         finally:
             self.call("RuntimeService/StopPodSandbox", pod_sandbox_id=pod)
             self.call("RuntimeService/RemovePodSandbox", pod_sandbox_id=pod)
+
+    def start(self, pod: Pod, image: str, *command: str) -> str:
+        """Start a container of an image in a pod, by the image's own command or this one, and return its ID."""
+        config = {"metadata": {"name": "box"}, "image": {"image": image}, "command": command, "log_path": "log"}
+        words = {"pod_sandbox_id": pod[0], "config": config, "sandbox_config": pod[1]}
+        container = str(self.call("RuntimeService/CreateContainer", **words).container_id)
+        self.call("RuntimeService/StartContainer", container_id=container)
+        return container
+
+    def output(self, image: str, folder: Path, *command: str) -> tuple[int, str]:
+        """Run a pod with one container of an image; return its status and what it printed."""
+        with self.pod(folder) as pod:
+            container = self.start(pod, image, *command)
+            (status,) = until(lambda: self._ended(container), 1, "the end of a container")
+            lines = until(lambda: (folder / "log").read_text().splitlines(), 1, "what the container printed")
+            return status.exit_code, "".join(f"{line.split(' ', 3)[3]}\n" for line in lines)
 
     def _ended(self, container: str) -> list[Any]:
         status = self.call("RuntimeService/ContainerStatus", container_id=container).status

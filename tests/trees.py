@@ -69,6 +69,11 @@ def listing(folder: Path) -> dict[bytes, Listed]:
     return {path: _with_link(listed, sorted(names[inode])) for path, (listed, inode) in sorted(found.items())}
 
 
+def timeless(listed: Mapping[bytes, Listed]) -> dict[bytes, Listed]:
+    """Return names without the times of directories: those that no layer has an entry for have none."""
+    return {name: replace(each, mtime_ns=0) if each.kind is Kind.DIRECTORY else each for name, each in listed.items()}
+
+
 def _descriptors(path: bytes, folder: int) -> Iterator[tuple[bytes, int]]:
     """Yield each path below a folder, and it, with a descriptor opened for its path alone."""
     yield path, folder

@@ -2,6 +2,7 @@
 
     event     prestow.host.report   resource prestow.host.<name>   related prestow.set.<set>   payload: the report
     artifact  prestow-host-<key>    a page that ends with the report
+    artifact  prestow-in-use-<key>  at the end of a run: what the container runtime says of images that it was given
 
 Events go after a week; the artifact stays. A run makes a new version of it, which its own page shows; between runs
 the latest version is changed.
@@ -16,6 +17,7 @@ from prefect.exceptions import EventTooLarge
 from prefect.logging import get_run_logger
 
 from flows.forms.host_page import host_page, read_page
+from flows.forms.in_use_table import publish_table
 from flows.rollout.stock import take_stock
 from prestow.errors import PrestowError, printable
 from prestow.fleet.report import EVENT, Report, artifact_key
@@ -38,12 +40,13 @@ def publish(node: Node) -> Report:
 
 
 def report_from_run(node: Node) -> None:
-    """Report this host at the end of a run of its own; a report that fails does not make the run fail."""
+    """Report this host, and what its runtime uses, at the end of a run; that failing does not make the run fail."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return  # called as a function
     try:
         publish(node)
+        publish_table(node)
     except Exception as error:  # noqa: BLE001 - the work is done, and the next report comes
         get_run_logger().warning("this host could not be reported: %s", printable(str(error)))
 

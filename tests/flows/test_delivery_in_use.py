@@ -1,11 +1,15 @@
 """An order of the fleet that wants images used: containerd gets them, and what leaves the set leaves it, too."""
 
+import json
+
 import pytest
+from prefect.artifacts import Artifact
 
 from flows.fanout import PrepullError
+from flows.hand_over import hand_over
 from flows.prepull import prepull
 from flows.rollout.stock import take_stock
-from prestow.errors import InvalidError
+from prestow.errors import InvalidError, RuntimeFailedError, UnavailableError, UnsupportedError
 from prestow.fleet.order import Order
 from prestow.store.node import open_node
 from tests.containerd import Containerd
@@ -20,6 +24,13 @@ def used(home: str, generation: int = 1, **more: object) -> Order:
     """An order whose images the runtime has to use."""
     fields = order(home, generation).model_dump() | {"hand_over": {"runtime": "auto"}, **more}
     return Order.model_validate(fields)
+
+
+def table(home: str) -> list[dict[str, str]]:
+    """The latest table of what the host's runtime uses."""
+    key = f"prestow-in-use-{open_node(home).host.replace('.', '-')}"
+    rows: list[dict[str, str]] = json.loads(str(getattr(Artifact.get(key), "data", "[]")))
+    return rows
 
 
 def in_use(home: str) -> dict[str, bool | None]:
@@ -97,3 +108,35 @@ def test_a_host_whose_runtime_is_away_fails_and_reports_that(
 def test_an_order_names_a_runtime_that_there_is(home: str) -> None:
     with pytest.raises((InvalidError, ValueError)):
         used(home, hand_over={"runtime": "lxc"})
+
+
+def test_a_pre_pull_and_a_hand_over_publish_what_the_runtime_says_of_each_image(
+    home: str, runtime: Containerd, fault_registry: FaultRegistry
+) -> None:
+    image = locked(fault_registry, "team/a:1")
+    prepull([image], home=home, order=used(home))
+    (row,) = table(home)
+    assert (row["in use"], row["unpacked"], row["pinned"], row["form"]) == ("yes", "yes", "no", "applied")
+    assert f"`{image.partition('@')[0]}`" in row["resolves"]
+
+    runtime.process.terminate()
+    runtime.process.wait()
+    with pytest.raises(UnavailableError if runtime.address.exists() else UnsupportedError):
+        hand_over([image.partition("@")[0]], home=home)
+    assert table(home) == [row], "a runtime that does not answer says nothing"
+
+
+def test_an_image_that_cannot_be_handed_over_is_in_the_table_with_the_reason(
+    home: str, runtime: Containerd, fault_registry: FaultRegistry
+) -> None:
+    image = locked(fault_registry, "team/a:1")
+    prepull([image], home=home, order=used(home))
+    for name in runtime.ctr("images", "ls", "-q").split():
+        runtime.ctr("images", "rm", "--sync", name)
+
+    with pytest.raises(RuntimeFailedError, match=r"pins images since 1\.7"):
+        hand_over([image.partition("@")[0]], pin=True, home=home)
+
+    (row,) = table(home)
+    assert (row["in use"], row["pinned"]) == ("no", "no")
+    assert "not pinned" in row["why not"]

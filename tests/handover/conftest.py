@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -13,11 +14,13 @@ from prestow.handover.hand_over import HandOver, hand_over
 from prestow.handover.in_use import InUse, in_use
 from prestow.oci.image import Image
 from prestow.store.node import Node, open_node
-from tests.containerd import DEBIAN, NEWER, Containerd, containerd
-from tests.pulling import NAME, pulled_demo
+from tests.containerd import DEBIAN, NEWER, PAUSE, Containerd, containerd
+from tests.cri import Cri, cri, write_pause
+from tests.pulling import NAME, pulled, pulled_demo
+from tests.real_images import real_images
 from tests.tmpfs import tmp_path
 
-__all__ = ["tmp_path"]
+__all__ = ["real_images", "tmp_path"]
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="containerd needs root")
 
@@ -74,9 +77,16 @@ class Host:
         """Whether a container of an image runs, by containerd alone."""
         return self.containerd.runs(self.kind.snapshotter, image)
 
-    def shown(self, name: str) -> Path:
-        """Return where the root file system of a running container is seen, by containerd's own mount."""
-        return self.containerd.folder / "state/io.containerd.runtime.v2.task/k8s.io" / name / "rootfs"
+    @contextmanager
+    def running(self, image: str, *command: str) -> Iterator[Path]:
+        """Run a container that waits, and yield where its root file system is seen, by containerd's own mount."""
+        name = f"box-{uuid4().hex}"
+        self.containerd.ctr("run", "-d", "--snapshotter", self.kind.snapshotter, image, name, *command)
+        try:
+            yield self.containerd.folder / "state/io.containerd.runtime.v2.task/k8s.io" / name / "rootfs"
+        finally:
+            self.containerd.ctr("task", "rm", "-f", name)
+            self.containerd.ctr("container", "rm", name)
 
 
 @pytest.fixture(params=KINDS)
@@ -104,6 +114,16 @@ def host(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """A host of one kind."""
     with host_of(kind, tmp_path, monkeypatch) as found:
         yield found
+
+
+@pytest.fixture
+def kubelet(host: Host, tmp_path: Path) -> Iterator[Cri]:
+    """A connection to CRI, whose pods have what they stand on: handed over, too."""
+    write_pause(tmp_path / "pause")
+    image = pulled(host.node, f"oci:{tmp_path / 'pause'}:pause", PAUSE)[1]
+    host.hand_over(image, PAUSE)
+    with cri(host.containerd.address) as connected:
+        yield connected
 
 
 @pytest.fixture

@@ -1,14 +1,10 @@
 """Kubernetes' pods on images that were handed over, by CRI alone: no registry is there that could be asked."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from prestow.metadata.tag import tag
 from prestow.oci.image import Image
-from tests.containerd import PAUSE
-from tests.cri import Cri, cri, write_pause
+from tests.cri import Cri
 from tests.flows.cli.conftest import Prestow
 from tests.handover.conftest import ROOT, Host
 from tests.image_factory import DEMO_CONFIG, MOTD, demo_layers, write_image
@@ -21,16 +17,6 @@ pytestmark = ROOT
 
 
 REMOTE = "registry.example/team/demo:1"
-
-
-@pytest.fixture
-def kubelet(host: Host, tmp_path: Path) -> Iterator[Cri]:
-    """A connection to CRI, whose pods have what they stand on: handed over, too."""
-    write_pause(tmp_path / "pause")
-    image = pulled(host.node, f"oci:{tmp_path / 'pause'}:pause", PAUSE)[1]
-    host.hand_over(image, PAUSE)
-    with cri(host.containerd.address) as connected:
-        yield connected
 
 
 def test_a_pod_starts_by_tag_digest_and_id(host: Host, demo: Image, kubelet: Cri, tmp_path: Path) -> None:

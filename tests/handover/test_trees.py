@@ -1,21 +1,16 @@
 """The files that a container sees are those of containerd's own unpacking; and images of odd shapes are handed over."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from prestow.layers.tar.entry import Kind
 from tests.cri import BUSYBOX
 from tests.handover.conftest import ROOT, Host
 from tests.image_factory import MOTD, demo_layers, put_image, put_index, tag, write_image
 from tests.programs import hello
 from tests.pulling import NAME, pulled
 from tests.tar_builder import Tar
-from tests.trees import Listed, listing
+from tests.trees import listing, timeless
 
 pytestmark = ROOT
 
@@ -39,33 +34,15 @@ def layers() -> list[bytes]:
     return [lowest.to_bytes(), middle.to_bytes(), top.to_bytes()]
 
 
-def timeless(folder: Path) -> dict[bytes, Listed]:
-    """What stands in a folder, without the times of directories: those that no layer has an entry for have none."""
-    found = listing(folder)
-    return {name: replace(each, mtime_ns=0) if each.kind is Kind.DIRECTORY else each for name, each in found.items()}
-
-
-@contextmanager
-def running(host: Host) -> Iterator[Path]:
-    """Where the root file system of a container that waits is seen."""
-    name = f"box-{uuid4().hex}"
-    host.containerd.ctr("run", "-d", "--snapshotter", host.kind.snapshotter, ROOMY, name)
-    try:
-        yield host.shown(name)
-    finally:
-        host.containerd.ctr("task", "rm", "-f", name)
-        host.containerd.ctr("container", "rm", name)
-
-
 def test_a_container_sees_what_containerd_itself_would_unpack(host: Host, tmp_path: Path) -> None:
     write_image(tmp_path / "oci", layers(), config={"Entrypoint": ["/bin/busybox", "sleep", "1000"]})
     host.hand_over(pulled(host.node, f"oci:{tmp_path / 'oci'}:test", ROOMY)[1], ROOMY)
     (tmp_path / "own").mkdir()
 
-    with running(host) as shown:
+    with host.running(ROOMY) as shown:
         host.containerd.ctr("images", "mount", "--snapshotter", "overlayfs", ROOMY, str(tmp_path / "own"))
         try:
-            own, seen = timeless(tmp_path / "own"), timeless(shown)
+            own, seen = timeless(listing(tmp_path / "own")), timeless(listing(shown))
         finally:
             host.containerd.ctr("images", "unmount", str(tmp_path / "own"))
     made = (b"dev", b"proc", b"sys", b"run")  # runc's, to mount on
