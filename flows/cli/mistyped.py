@@ -3,7 +3,7 @@
 Only a complaint imports this module.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 from prestow.errors import printable
@@ -91,7 +91,7 @@ def verb(parser: "Parser", word: str) -> str:
     return f"{head} {printable(word)!r}{meant or _help(parser)}"
 
 
-def option(parser: "Parser", name: str, known: Iterable[str]) -> str:
+def option(parser: "Parser", name: str, known: Collection[str]) -> str:
     """Return what to say of an option that a verb lacks."""
     path = parser.prog.partition(" ")[2]
     elsewhere = _OPTIONS.get(path, {})
@@ -100,7 +100,7 @@ def option(parser: "Parser", name: str, known: Iterable[str]) -> str:
     return f"{path and f'{path}: '}no option {printable(name)}{meant or _help(parser)}"
 
 
-def choice(name: str, value: str, known: Iterable[str]) -> str:
+def choice(name: str, value: str, known: Collection[str]) -> str:
     """Return what to say of a value that is none of an option's."""
     if meant := did_you_mean(value, known):
         return f"argument {name}: no choice {printable(value)!r}{meant}"
@@ -118,9 +118,9 @@ def _verb(parser: "Parser", word: str) -> str:
 
 def _sub_verb(parser: "Parser", word: str, verb: str) -> str:
     """Return the same of a sub-verb: a verb may be meant, too."""
-    from flows.cli.main import ALIASES, VERBS
+    from flows.cli.main import VERBS
 
-    if word in (*VERBS, *ALIASES):
+    if word in VERBS:
         return f"; did you mean `prestow {word}`?"
     if word in _VERBS and verb in ("images", "containers", "snapshots"):
         return f": {_VERBS[word]}"

@@ -135,12 +135,15 @@ class Parser(argparse.ArgumentParser):
 
         if action.nargs == argparse.PARSER:
             self.fail(verb(self, value))
-        self.fail(choice("/".join(action.option_strings), value, action.choices))
+        self.fail(choice(_name(action), value, list(action.choices)))
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         """Convert a value; the engine's complaint of it names the argument, and ends with what to do already."""
         try:
             return super()._get_value(action, arg_string)
         except PrestowError as error:
-            name = "/".join(action.option_strings) or action.metavar or action.dest
-            raise self.failure(f"argument {name}: {error}") from error
+            raise self.failure(f"argument {_name(action)}: {error}") from error
+
+
+def _name(action: argparse.Action) -> str:
+    return "/".join(action.option_strings) or str(action.metavar or action.dest)

@@ -85,6 +85,8 @@ SAID = [
     Row("pull --driver overlays a", 2, err="prestow: argument --driver: no choice 'overlays'; did you mean overlay?"),
     Row("pull --driver zfs a", 2,
         err="prestow: argument --driver: expected auto, erofs, overlay or native, found 'zfs'"),
+    Row("completion zhs", 2, err="prestow: argument SHELL: no choice 'zhs'; did you mean zsh?"),
+    Row("containers inspect box", 2, err="prestow: containers: no sub-verb 'inspect'; see `prestow containers --help`"),
     Row("run --pull allways a", 125, err="prestow: argument --pull: no choice 'allways'; did you mean always?"),
     Row("run --evn A=b alpine env", 125, err="prestow: run: no option --evn; did you mean --env?"),
     Row("run", 125, err="prestow: the following arguments are required: REF; see `prestow run --help`"),
