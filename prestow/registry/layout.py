@@ -30,7 +30,7 @@ from prestow.registry.contents import Listed
 from prestow.registry.layout_files import Folder, LayoutFiles, Run, open_regular
 
 REF_NAME = "org.opencontainers.image.ref.name"
-_IMAGE_NAME = "io.containerd.image.name"
+IMAGE_NAME = "io.containerd.image.name"
 VERSION = "1.0.0"
 MARKER = "oci-layout"
 
@@ -134,4 +134,4 @@ def blob_name(digest: Digest) -> str:
 
 def names_of(image: Descriptor) -> tuple[str, ...]:
     """Return the names by which an entry of ``index.json`` is known, the full one first."""
-    return tuple(image.annotations[key] for key in (_IMAGE_NAME, REF_NAME) if key in image.annotations)
+    return tuple(image.annotations[key] for key in (IMAGE_NAME, REF_NAME) if key in image.annotations)

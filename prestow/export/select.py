@@ -1,0 +1,121 @@
+"""Which blobs an export has: all that is here of each image, without those that an earlier export held.
+
+An index is exported unchanged, with the manifests of those platforms that are here whole. Documents are always part of
+an export, so that it says by itself what it is; only configs and layers are left out.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from prestow.digest import Digest
+from prestow.errors import InvalidError, NotFoundError, printable
+from prestow.oci.descriptor import Descriptor
+from prestow.oci.index import Index
+from prestow.oci.walk import MAX_DEPTH, children, parse_document
+from prestow.reference import LayoutReference
+from prestow.registry.archive import Scratch
+from prestow.registry.contents import Contents
+from prestow.registry.layout_source import Layouts
+
+IsHeld = Callable[[Descriptor], bool]
+
+
+class Blobs(Protocol):
+    """What is here."""
+
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Return whether a blob is here, whole."""
+
+    def read(self, digest: Digest) -> bytes:
+        """Return a document's bytes, verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """An image of an export.
+
+    Attributes:
+        name: its name, in canonical form.
+        target: the index or manifest that the name points to.
+        platforms: those that are here, as text.
+        documents: indexes and manifests.
+        blobs: configs and layers.
+    """
+
+    name: str
+    target: Descriptor
+    platforms: tuple[str, ...]
+    documents: tuple[Descriptor, ...]
+    blobs: tuple[Descriptor, ...]
+
+
+def choose(content: Blobs, name: str, target: Descriptor, is_held: IsHeld) -> Chosen:
+    """Return what there is to export of an image.
+
+    Raises:
+        NotFoundError: neither here nor in an earlier export: a blob of a manifest, or of all manifests of an index.
+        MismatchError: a document is corrupt.
+        InvalidError: a document breaks the specification.
+    """
+    documents: dict[Digest, Descriptor] = {}
+    blobs: dict[Digest, Descriptor] = {}
+    platforms: list[str] = []
+    missing: list[Descriptor] = []
+    for way in _ways(content, target, ()):
+        parts = children(parse_document(content.read(way[-1].digest), way[-1].media_type))
+        absent = [part for part in parts if not content.has(part.digest, part.size) and not is_held(part)]
+        missing += absent
+        if not absent:
+            documents |= {document.digest: document for document in way}
+            blobs |= {part.digest: part for part in parts}
+            platforms += [str(way[-1].platform)] if way[-1].platform else []
+    if not documents:
+        lacking = f"{missing[0].digest} of it is not in the store" if missing else "no manifest of it is in the store"
+        raise NotFoundError(
+            f"image {printable(name)} cannot be exported: {lacking}; pull it again, with the setting keep_blobs on"
+        )
+    return Chosen(name, target, tuple(platforms), tuple(documents.values()), tuple(blobs.values()))
+
+
+def _ways(content: Blobs, target: Descriptor, above: tuple[Descriptor, ...]) -> Iterator[tuple[Descriptor, ...]]:
+    """Yield the documents that lead to each manifest that is here, the manifest last."""
+    way = (*above, target)
+    document = parse_document(content.read(target.digest), target.media_type)
+    if not isinstance(document, Index):
+        yield way
+        return
+    if len(way) >= MAX_DEPTH:
+        raise InvalidError(f"index {target.digest.short}: more than {MAX_DEPTH - 1} indexes inside each other")
+    for entry in {entry.digest: entry for entry in document.documents}.values():
+        if content.has(entry.digest, entry.size):
+            yield from _ways(content, entry, way)
+
+
+def held_by(earlier: Iterable[Path], scratch: Scratch) -> IsHeld:
+    """Return whether any of some earlier exports held a blob.
+
+    Args:
+        earlier: archives, and directories of layouts.
+        scratch: where compressed archives are decompressed to.
+
+    Raises:
+        As :meth:`prestow.registry.layout_source.Layouts.open`.
+    """
+    layouts = Layouts(scratch)
+    opened = [layouts.open(LayoutReference(path)) for path in earlier]
+    for contents in opened:
+        contents.images()  # raises if it is no layout
+
+    def is_held(blob: Descriptor) -> bool:
+        return any(_holds(contents, blob) for contents in opened)
+
+    return is_held
+
+
+def _holds(contents: Contents, blob: Descriptor) -> bool:
+    with suppress(NotFoundError), contents.open(blob.digest) as run:
+        return run.size == blob.size
+    return False

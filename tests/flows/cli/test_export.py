@@ -1,0 +1,144 @@
+"""Images leave the store and come into another one: the same bytes each time, whole or not at all."""
+
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from prestow.content.local import LocalStore
+from prestow.digest import Digest
+from prestow.errors import AlreadyExistsError, InvalidError, MismatchError, NotFoundError
+from tests.flows.cli.conftest import Called, Prestow
+from tests.image_factory import MOTD, demo_layers, read_blob, write_image
+
+NAME = "localhost/demo:latest"
+
+
+def members(archive: Path) -> dict[str, bytes]:
+    with tarfile.open(archive) as tar:
+        assert [(m.uid, m.gid, m.mtime, m.mode) for m in tar] == [(0, 0, 0, 0o644)] * len(tar.getmembers())
+        return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]  # all are files
+
+
+def test_an_export_needs_no_api_and_is_the_same_bytes_each_time(
+    alone: Prestow, demo: str, tmp_path: Path, demo_layout: Path
+) -> None:
+    first, second = (alone("export", "demo", "-o", str(tmp_path / name), "--json") for name in ("a.tar", "b.tar"))
+
+    assert (first.status, second.status) == (0, 0)
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    document = first.document
+    assert document["bytes"] == (tmp_path / "a.tar").stat().st_size
+    assert document["images"] == [
+        {"name": demo, "digest": first.document["images"][0]["digest"], "platforms": ["linux/amd64"]}
+    ]
+    found = members(tmp_path / "a.tar")
+    blobs = {name: data for name, data in found.items() if name.startswith("blobs/")}
+    assert len(blobs) == document["blobs"] == 6  # index, manifest, config and three layers of the platform that is here
+    for name, data in blobs.items():
+        assert Digest.of(data).encoded == Path(name).name
+        assert data == (demo_layout / name).read_bytes()
+    assert alone("server", "status", "--json").document["running"] is False
+
+
+def test_other_tools_read_it_with_the_digests_of_the_store(
+    called: Called, demo: str, tmp_path: Path, demo_layout: Path
+) -> None:
+    called("export", "demo", "-o", str(tmp_path / "a.tar"))
+    called("export", "demo", "-o", f"{tmp_path}/layout/")
+
+    for source in (f"oci-archive:{tmp_path}/a.tar:{demo}", f"oci:{tmp_path}/layout:{demo}"):
+        raw = subprocess.run(["skopeo", "inspect", "--raw", source], check=True, capture_output=True, timeout=60).stdout
+        assert raw == read_blob(demo_layout, Digest.of(raw))
+        copy = ["skopeo", "copy", "-q", source, f"oci:{tmp_path}/copy:demo"]
+        subprocess.run(copy, check=True, timeout=60, capture_output=True)
+    listed = subprocess.run(
+        ["umoci", "ls", "--layout", tmp_path / "layout"], check=True, capture_output=True, text=True
+    )
+    assert listed.stdout.split() == [demo]
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layout with two versions of an image, which share all layers but the last."""
+    layout = tmp_path_factory.mktemp("versions") / "layout"
+    layers = demo_layers("amd64")
+    config = {"Entrypoint": ["/bin/hello"]}
+    write_image(layout, layers[:2], ref="registry.example/app:1", config=config)
+    write_image(layout, layers, ref="registry.example/app:2", config=config)
+    return layout
+
+
+def test_a_site_without_a_network_is_updated_by_what_is_new(
+    prestow: Prestow, called: Called, versions: Path, tmp_path: Path
+) -> None:
+    for version in ("1", "2"):
+        assert called("pull", f"oci:{versions}:registry.example/app:{version}", "--no-unpack").status == 0
+    called("export", "registry.example/app:1", "-o", str(tmp_path / "1.tar"))
+    done = called(
+        "export", "registry.example/app:2", "--without", str(tmp_path / "1.tar"), "-o", str(tmp_path / "2.tar")
+    )
+
+    assert done.status == 0
+    assert "without 2 blobs" in done.out
+    left_out = {f"blobs/sha256/{Digest.of(data).encoded}" for data in members(tmp_path / "1.tar").values()}
+    assert len(members(tmp_path / "2.tar")) == 5  # both documents of a layout, a manifest, a config, one layer
+    assert not left_out & members(tmp_path / "2.tar").keys()
+
+    site = {"PRESTOW_HOME": str(tmp_path / "site")}
+    early = prestow("pull", f"oci-archive:{tmp_path}/2.tar", env=site)
+    assert early.status == NotFoundError.exit_code
+    assert "exported --without what this store should have, pull that first; else export it whole" in early.err
+    for version in ("1", "2"):
+        pulled = prestow("pull", f"oci-archive:{tmp_path}/{version}.tar", "--json", env=site)
+        assert (pulled.status, pulled.document["name"]) == (0, f"registry.example/app:{version}")
+    assert pulled.document["fetched_bytes"] < pulled.document["reused_bytes"]
+    ran = prestow("run", "--rm", "registry.example/app:2", env=site)
+    assert (ran.status, ran.out) == (0, MOTD.decode())
+
+
+def test_an_export_into_a_layout_without_an_earlier_layout(called: Called, demo: str, tmp_path: Path) -> None:
+    called("export", "demo", "-o", f"{tmp_path}/whole/")
+    (tmp_path / "update").mkdir()
+
+    done = called("export", "demo", "-o", str(tmp_path / "update"), "--without", str(tmp_path / "whole"), "--json")
+
+    assert len(done.document["left_out"]) == 4
+    assert done.document["left_out_bytes"] > 0
+    assert len([*(tmp_path / "update/blobs/sha256").iterdir()]) == 2  # index and manifest
+
+
+def test_nothing_is_overwritten_unless_that_is_asked_for(called: Called, demo: str, tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine").write_text("mine")
+
+    refused = called("export", "demo", "-o", str(tmp_path / "a.tar"))
+    assert (refused.status, (tmp_path / "a.tar").read_text()) == (AlreadyExistsError.exit_code, "mine")
+    assert "replace it with --force" in refused.err
+    assert called("export", "demo", "-o", str(tmp_path / "full"), "--force").status == AlreadyExistsError.exit_code
+    assert called("export", "demo", "-o", "/dev/null").status == InvalidError.exit_code
+    assert called("export", "demo", "-o", str(tmp_path / "absent/a.tar")).status == NotFoundError.exit_code
+    assert called("export", "demo", "-o", str(tmp_path / "a.tar"), "--force").status == 0
+    assert "index.json" in members(tmp_path / "a.tar")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "full", "store"]
+
+
+@pytest.mark.parametrize("damage", ["gone", "corrupt"])
+def test_what_is_not_whole_is_not_exported(called: Called, home: Path, demo: str, tmp_path: Path, damage: str) -> None:
+    content = LocalStore(home / "content", home / "ingest")
+    (layer, *_) = called("images", "inspect", "demo", "--json").document["layers"]
+    blob = content.path(Digest(layer["digest"]))
+    blob.chmod(0o600)
+    blob.unlink() if damage == "gone" else blob.write_bytes(bytes(layer["size"]))
+
+    done = called("export", "demo", "-o", str(tmp_path / "a.tar"))
+
+    if damage == "gone":
+        assert done.status == NotFoundError.exit_code
+        assert f"{layer['digest']} of it is not in the store; pull it again" in done.err
+    else:
+        assert done.status == MismatchError.exit_code
+        assert "fsck --all --repair" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
