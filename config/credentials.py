@@ -27,28 +27,29 @@ class CredentialPlaces:
         text: a document that is asked before the files; empty for none.
         required: the variable that names the one file, which then must not be missing; empty for none.
         dockercfg: a file of docker's oldest form, after the others.
+        login: the file that a login goes into, unless another one has a place for it: the first that outlives a boot.
     """
 
     files: tuple[Path, ...]
     text: str = field(default="", repr=False)
     required: str = ""
     dockercfg: Path | None = None
+    login: Path | None = None
 
 
 def credential_places(chosen: Path | None, environment: Mapping[str, str] = os.environ) -> CredentialPlaces:
     """Return where to look: in the ``chosen`` file alone, else where docker and podman do (containers-auth.json(5))."""
     if chosen is not None:
-        return CredentialPlaces((chosen,))
+        return CredentialPlaces((chosen,), login=chosen)
     text, only = environment.get(_TEXT, "").strip(), environment.get(_ONLY_FILE)
     if only:
-        return CredentialPlaces((Path(only),), text, required=_ONLY_FILE)
+        return CredentialPlaces((Path(only),), text, required=_ONLY_FILE, login=Path(only))
     runtime = environment.get("XDG_RUNTIME_DIR")
     runtime_file = f"{runtime}/containers/auth.json" if runtime else f"/run/containers/{os.getuid()}/auth.json"
-    files = (
+    names = (
         runtime_file,
         f"{environment.get('XDG_CONFIG_HOME') or '~/.config'}/containers/auth.json",
         f"{environment.get('DOCKER_CONFIG') or '~/.docker'}/config.json",
     )
-    return CredentialPlaces(
-        tuple(Path(file).expanduser() for file in files), text, dockercfg=Path("~/.dockercfg").expanduser()
-    )
+    files = tuple(Path(name).expanduser() for name in names)
+    return CredentialPlaces(files, text, dockercfg=Path("~/.dockercfg").expanduser(), login=files[1])

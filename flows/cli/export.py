@@ -43,19 +43,19 @@ def add(verbs: Verbs, common: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the export, and say what is in it."""
     from flows.cli.progress import shown
-    from prestow.export.select import choose, held_by
+    from prestow.export.select import choose, earlier_exports
     from prestow.export.write import export_of, write_archive, write_layout
     from prestow.registry.archive import Scratch
     from prestow.store.node import open_node
     from tasks.journal import recorded_step
 
     node, output = open_node(args.home, args.namespace), Path(args.output)
-    is_held = held_by(map(Path, args.without), Scratch(node.home))
+    in_earlier = earlier_exports(map(Path, args.without), Scratch(node.home))
     with node.lease("export") as lease, shown():
         records = {record.name: record for record in map(node.image, args.names)}
         node.leases.add(lease, "content", [record.target.digest for record in records.values()])
         export = export_of(
-            (choose(node.content, record.name, record.target, is_held) for record in records.values()), is_held
+            (choose(node.content, record.name, record.target, in_earlier) for record in records.values()), in_earlier
         )
         node.leases.add(lease, "content", [blob.digest for blob in export.blobs])
         with recorded_step("export", output.name, export.size) as advance:

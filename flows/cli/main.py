@@ -17,7 +17,7 @@ from prestow.project import module
 
 VERBS = (
     "pull", "bundle", "run", "prepull", "hand-over", "in-use", "fleet", "images", "snapshots", "containers", "export",
-    "fsck", "prune", "explain", "doctor", "serve", "deploy", "node", "server", "warm", "completion",
+    "login", "logout", "fsck", "prune", "explain", "doctor", "serve", "deploy", "node", "server", "warm", "completion",
     "engine", "version",
 )  # fmt: skip
 """The verbs, in the order of the help; each is a module beside this one, with ``_`` for ``-``."""

@@ -76,7 +76,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "pull": {
         **dict.fromkeys(("-a", "--all-tags"), "pull each tag by its name; `prestow prepull` takes several"),
         **dict.fromkeys(("--arch", "--os"), "choose both with --platform OS/ARCH"),
-        **dict.fromkeys(("--creds", "--authfile"), "log in with podman or docker, or name a block with --credentials"),
+        **dict.fromkeys(("--creds", "--authfile"), "log in with `prestow login`, or name a block with --credentials"),
         **dict.fromkeys(("--tls-verify", "--insecure"), "set skip_verify in the hosts.toml of that registry"),
     },
 }

@@ -117,10 +117,9 @@ def _open(hidden: Path) -> BinaryIO:
 
 
 def _name(fd: int, path: Path) -> None:
-    """Give an open file a name (open(2), "O_TMPFILE")."""
-    with opened(
-        "/proc/self/fd", KNOWN_DIRECTORY
-    ) as links:  # Python follows the link only with a directory's descriptor
+    """Name an open file that has no name (open(2), "O_TMPFILE")."""
+    # Python follows the link only where a directory's descriptor is given, too.
+    with opened("/proc/self/fd", KNOWN_DIRECTORY) as links:
         os.link(str(fd), path, src_dir_fd=links, follow_symlinks=True)
 
 

@@ -20,7 +20,7 @@ from prestow.registry.archive import Scratch
 from prestow.registry.contents import Contents
 from prestow.registry.layout_source import Layouts
 
-IsHeld = Callable[[Descriptor], bool]
+InEarlier = Callable[[Descriptor], bool]
 
 
 class Blobs(Protocol):
@@ -52,7 +52,7 @@ class Chosen:
     blobs: tuple[Descriptor, ...]
 
 
-def choose(content: Blobs, name: str, target: Descriptor, is_held: IsHeld) -> Chosen:
+def choose(content: Blobs, name: str, target: Descriptor, in_earlier: InEarlier) -> Chosen:
     """Return what there is to export of an image.
 
     Raises:
@@ -66,7 +66,7 @@ def choose(content: Blobs, name: str, target: Descriptor, is_held: IsHeld) -> Ch
     missing: list[Descriptor] = []
     for way in _ways(content, target, ()):
         parts = children(parse_document(content.read(way[-1].digest), way[-1].media_type))
-        absent = [part for part in parts if not content.has(part.digest, part.size) and not is_held(part)]
+        absent = [part for part in parts if not content.has(part.digest, part.size) and not in_earlier(part)]
         missing += absent
         if not absent:
             documents |= {document.digest: document for document in way}
@@ -94,7 +94,7 @@ def _ways(content: Blobs, target: Descriptor, above: tuple[Descriptor, ...]) -> 
             yield from _ways(content, entry, way)
 
 
-def held_by(earlier: Iterable[Path], scratch: Scratch) -> IsHeld:
+def earlier_exports(earlier: Iterable[Path], scratch: Scratch) -> InEarlier:
     """Return whether any of some earlier exports held a blob.
 
     Args:
@@ -109,10 +109,10 @@ def held_by(earlier: Iterable[Path], scratch: Scratch) -> IsHeld:
     for contents in opened:
         contents.images()  # raises if it is no layout
 
-    def is_held(blob: Descriptor) -> bool:
+    def in_earlier(blob: Descriptor) -> bool:
         return any(_holds(contents, blob) for contents in opened)
 
-    return is_held
+    return in_earlier
 
 
 def _holds(contents: Contents, blob: Descriptor) -> bool:

@@ -18,7 +18,7 @@ from prestow.content.store import Progress, silent
 from prestow.digest import Digest, Digester
 from prestow.errors import MismatchError
 from prestow.export.place import check_space, new_directory, new_file
-from prestow.export.select import Chosen, IsHeld
+from prestow.export.select import Chosen, InEarlier
 from prestow.export.tar import BLOCK, header
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_INDEX
@@ -54,12 +54,12 @@ class Export:
         return sum(blob.size for blob in self.blobs)
 
 
-def export_of(images: Iterable[Chosen], is_held: IsHeld) -> Export:
+def export_of(images: Iterable[Chosen], in_earlier: InEarlier) -> Export:
     """Return the export of some images, without what earlier ones held."""
     chosen = sorted(images, key=lambda image: image.name)
     documents = {document.digest: document for image in chosen for document in image.documents}
     blobs = {blob.digest: blob for image in chosen for blob in image.blobs if blob.digest not in documents}
-    left_out = {digest: blob for digest, blob in blobs.items() if is_held(blob)}
+    left_out = {digest: blob for digest, blob in blobs.items() if in_earlier(blob)}
     written = documents | {digest: blob for digest, blob in blobs.items() if digest not in left_out}
     return Export(tuple(chosen), _sorted(written), _sorted(left_out))
 

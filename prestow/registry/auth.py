@@ -181,7 +181,7 @@ class Authoriser:
             return ""
         return (
             f"no credentials for {endpoint.name}/{repository} were found in {', '.join(places)}: "
-            f"check the name, or log in with `docker login {endpoint.name}` or `podman login {endpoint.name}`"
+            f"check the name, or log in with `prestow login {endpoint.name}`"
         )
 
 
@@ -201,5 +201,5 @@ def _realm(endpoint: Endpoint, challenge: Challenge) -> Url:
 def _parameters(challenge: Challenge, repository: str) -> dict[str, str]:
     """Return the service that asks, where it has a name, and the scope to ask for."""
     service = challenge.parameters.get("service")
-    scope = challenge.parameters.get("scope") or f"repository:{repository}:pull"
-    return {**({"service": service} if service else {}), "scope": scope}
+    scope = challenge.parameters.get("scope") or (f"repository:{repository}:pull" if repository else "")
+    return {**({"service": service} if service else {}), **({"scope": scope} if scope else {})}

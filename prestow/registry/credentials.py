@@ -44,7 +44,8 @@ _DOCKERCFG_KEY = re.compile(r"(?:https?://)?(?P<host>[^/]*)(?:/.*)?", re.ASCII |
 _NOBODY = "<token>"  # the user name by which helpers mark an identity token
 _LARGEST = 1 << 20
 _VARIABLE = "DOCKER_AUTH_CONFIG"
-_FIELDS = frozenset({"auths", "credHelpers", "credsStore"})
+FIELDS = frozenset({"auths", "credHelpers", "credsStore"})
+"""What is known of a document."""
 _ENTRY_FIELDS = frozenset({"auth", "identitytoken", "username", "password"})
 
 
@@ -145,6 +146,7 @@ class CredentialFiles:
         required: the variable that names the one file, which must not be missing then; empty where none does.
         dockercfg: a file of the oldest form, asked last.
         helper_timeout: seconds that a helper may take.
+        login: the file that a login goes into, where no other one has a place for it.
     """
 
     files: tuple[Path, ...]
@@ -152,6 +154,7 @@ class CredentialFiles:
     required: str = ""
     dockercfg: Path | None = None
     helper_timeout: float = 30
+    login: Path | None = None
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -177,7 +180,7 @@ class CredentialFiles:
         except InvalidError as error:
             _log.warning("%s; it is ignored: correct the variable, or unset it", error)
         for file in filter(None, (*self.files, self.dockercfg)):
-            raw = self._read(file)
+            raw = self.read(file)
             if raw is not None and (found := self._find_in(file, raw, name, repository)):
                 return found
         return None
@@ -187,9 +190,10 @@ class CredentialFiles:
         fields = load(raw, str(place))
         if place == self.dockercfg:
             fields = {"auths": {_DOCKERCFG_KEY.sub(r"\g<host>", key, 1): entry for key, entry in fields.items()}}
-        return next(self._candidates(Record.of(fields, str(place), _FIELDS), name, repository), None)
+        return next(self._candidates(Record.of(fields, str(place), FIELDS), name, repository), None)
 
-    def _read(self, file: Path) -> bytes | None:
+    def read(self, file: Path) -> bytes | None:
+        """Return a document; None where there is no such file; raises as :meth:`find`."""
         try:
             with file.open("rb") as opened:
                 raw = opened.read(_LARGEST + 1)
@@ -210,17 +214,17 @@ class CredentialFiles:
         helpers, store = record.text_map("credHelpers"), record.text("credsStore", "")
         auths = Record.of(record.fields.get("auths") if record.names("auths") else {}, record.at("auths"), frozenset())
         for path in _paths(repository):
-            names = [helpers[key] for key in _keys(helpers, name, path)]
+            names = [helpers[key] for key in keys_of(helpers, name, path)]
             for helper in [*names, store] if store and not path else names:
                 yield from self._ask(helper, name)
-            for key in _keys(auths.fields, name, path):
+            for key in keys_of(auths.fields, name, path):
                 if auths.fields[key]:
                     what = f"{record.what}: auths[{printable(key)!r}]"
                     yield from _entry(Record.of(auths.fields[key], what, _ENTRY_FIELDS))
 
     def _ask(self, helper: str, name: str) -> Iterator[Credential]:
         """Yield what a helper has for a registry, if it has anything."""
-        answer = ask_helper(helper, _server(name), timeout=self.helper_timeout)
+        answer = ask_helper(helper, server_name(name), timeout=self.helper_timeout)
         if answer:
             username, secret = answer
             yield Credential("" if username == _NOBODY else username, secret)
@@ -234,7 +238,7 @@ def _paths(repository: str) -> Iterator[str]:
     yield ""
 
 
-def _keys(entries: Mapping[str, Any], name: str, path: str) -> list[str]:
+def keys_of(entries: Mapping[str, Any], name: str, path: str) -> list[str]:
     """Return the keys that mean exactly this path of this registry."""
     return [key for key in entries if _meaning(key) == (_exact(name), path)]
 
@@ -271,6 +275,6 @@ def _exact(name: str) -> str:
     return DEFAULT_DOMAIN if name in _HUB_HOSTS else name.removesuffix(":443")
 
 
-def _server(name: str) -> str:
-    """Return a registry's name as helpers know it."""
+def server_name(name: str) -> str:
+    """Return a registry's name as helpers know it, and as docker and podman write it into their files."""
     return _HUB_KEY if _exact(name) == DEFAULT_DOMAIN else name

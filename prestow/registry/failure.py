@@ -13,6 +13,9 @@ from prestow.errors import PrestowError, UnauthorizedError, UnavailableError, pr
 from prestow.registry.http import Response
 from prestow.registry.statuses import error_class, phrase, retry_after
 
+LOG_IN = "log in, or ask for access"
+"""What is advised where nothing more is known."""
+
 _LARGEST = 4096
 _CODE = re.compile(r"[A-Z_]{1,64}", re.ASCII)
 _NO_CERTIFICATE = (b"No required SSL certificate was sent", b"The SSL certificate error")  # nginx, with status 400
@@ -29,7 +32,7 @@ def failure(response: Response, what: str) -> PrestowError:
         advice = "the server wants a client certificate that it trusts; name one as `client` in the hosts file"
         return UnauthorizedError(f"{text}: {advice}")
     if kind is UnauthorizedError:
-        text += f"; {response.advice or 'log in, or ask for access'}"
+        text += f"; {response.advice or LOG_IN}"
     return kind(text, retry_after=retry_after(response.every("Retry-After")) if kind is UnavailableError else None)
 
 

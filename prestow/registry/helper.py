@@ -1,13 +1,16 @@
-"""Credential helpers: programs ``docker-credential-NAME`` that keep secrets (docker's protocol, verb ``get``).
+"""Credential helpers: programs ``docker-credential-NAME`` that keep secrets (docker's protocol).
 
-    stdin   the server's name
-    stdout  {"ServerURL": …, "Username": …, "Secret": …}, exit status 0;
-            or "credentials not found in native keychain", exit status 1
+    get     stdin   the server's name
+            stdout  {"ServerURL": …, "Username": …, "Secret": …}, exit status 0;
+                    or "credentials not found in native keychain", exit status 1
+    store   stdin   {"ServerURL": …, "Username": …, "Secret": …}
+    erase   stdin   the server's name
 
 The name is checked, so that it can name no other program; no shell takes part; time and output are bounded; and its
 words are never shown, for they may be the secret.
 """
 
+import json
 import os
 import re
 import signal
@@ -32,9 +35,7 @@ def ask_helper(name: str, server: str, *, timeout: float) -> tuple[str, str] | N
         NotFoundError: the helper is not installed.
         UnavailableError: it failed, or took longer than ``timeout`` seconds.
     """
-    if not _NAME.fullmatch(name):
-        raise InvalidError(f"credential helper {printable(name)!r}: expected letters, digits, _ and -")
-    status, output = _run(f"docker-credential-{name}", server.encode(), timeout)
+    status, output = _run(name, "get", server.encode(), timeout)
     if len(output) > _LARGEST:
         raise InvalidError(f"credential helper {name!r}: answered more than {_LARGEST} bytes")
     if status != 0:
@@ -49,12 +50,36 @@ def ask_helper(name: str, server: str, *, timeout: float) -> tuple[str, str] | N
         raise InvalidError(f"{what}: expected a JSON object with Username and Secret") from None
 
 
-def _run(program: str, server: bytes, timeout: float) -> tuple[int, bytes]:
+def store_at_helper(name: str, server: str, username: str, secret: str, *, timeout: float) -> None:
+    """Let a helper keep a user name and a secret.
+
+    Raises:
+        InvalidError: a name that no helper can have.
+        NotFoundError: the helper is not installed.
+        UnavailableError: it failed, or took longer than ``timeout`` seconds.
+    """
+    document = {"ServerURL": server, "Username": username, "Secret": secret}
+    status, _ = _run(name, "store", json.dumps(document).encode(), timeout)
+    if status != 0:
+        raise UnavailableError(f"credential helper {name!r} did not store the login, status {status}; run it by hand")
+
+
+def erase_at_helper(name: str, server: str, *, timeout: float) -> None:
+    """Let a helper remove what it has for a server; raises as :func:`store_at_helper`."""
+    status, output = _run(name, "erase", server.encode(), timeout)
+    if status != 0 and _NOT_KEPT not in output:
+        raise UnavailableError(f"credential helper {name!r} did not erase the login, status {status}; run it by hand")
+
+
+def _run(name: str, action: str, said: bytes, timeout: float) -> tuple[int, bytes]:
     """Run a helper; give its status, negative if it had to be killed, and its output, cut one byte beyond the limit."""
-    question = _pipe_with(server)
+    if not _NAME.fullmatch(name):
+        raise InvalidError(f"credential helper {printable(name)!r}: expected letters, digits, _ and -")
+    program = f"docker-credential-{name}"
+    question = _pipe_with(said)
     try:
         process = subprocess.Popen(
-            [program, "get"],
+            [program, action],
             stdin=question,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from config.runtimes import ContainerdPlace
     from config.settings import Settings
     from prestow.layers.scans import Scans
+    from prestow.registry.credentials import CredentialFiles
     from prestow.registry.health import Health
     from prestow.registry.hosts import Options
     from prestow.registry.pacing import Pacing
@@ -89,20 +90,27 @@ class Node(OpenedStore):
     @cached_property
     def sources(self) -> "Sources":
         """Opens registries and layouts; keeps connections and tokens for the whole process."""
-        from config.credentials import credential_places
         from prestow.layers.limits import Limits
         from prestow.registry.archive import Scratch
-        from prestow.registry.credentials import CredentialFiles, Credentials
+        from prestow.registry.credentials import Credentials
         from prestow.registry.source import Sources
 
-        places = credential_places(self.settings.docker_config)
-        files = CredentialFiles(places.files, places.text, places.required, places.dockercfg)
+        files = self.credential_files
         credentials = Credentials(files.find, files.places)
         limits = Limits(max_layer_bytes=self.settings.max_image_bytes, max_ratio=self.settings.max_layer_ratio)
         scratch = Scratch(self.home, limits)
         return Sources(
             self.registry_options, credentials=credentials, health=self.health, pacing=self.pacing, scratch=scratch
         )
+
+    @property
+    def credential_files(self) -> "CredentialFiles":
+        """Where the logins at registries are."""
+        from config.credentials import credential_places
+        from prestow.registry.credentials import CredentialFiles
+
+        places = credential_places(self.settings.docker_config)
+        return CredentialFiles(places.files, places.text, places.required, places.dockercfg, login=places.login)
 
     @cached_property
     def health(self) -> "Health":

@@ -238,7 +238,7 @@ def test_an_error_says_where_no_credentials_were_found_and_how_to_log_in(
     domain = fault_registry.domain
     assert str(caught.value).endswith(
         f"; no credentials for {domain}/team/app were found in DOCKER_AUTH_CONFIG, {tmp_path}/auth.json, "
-        f"{tmp_path}/config.json: check the name, or log in with `docker login {domain}` or `podman login {domain}`"
+        f"{tmp_path}/config.json: check the name, or log in with `prestow login {domain}`"
     )
     assert "canary" not in str(caught.value)
 

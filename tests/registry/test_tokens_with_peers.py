@@ -111,7 +111,7 @@ def test_an_image_comes_with_a_token_that_the_registry_checks(
 @pytest.mark.parametrize(
     ("repository", "entry", "status", "remedy"),
     [
-        ("team/demo", None, 401, "docker login"),
+        ("team/demo", None, 401, "prestow login"),
         ("team/demo", WRONG, 401, "log in"),
         ("closed/demo", LOGIN, 403, "ask for access"),
     ],

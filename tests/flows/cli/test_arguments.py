@@ -28,7 +28,7 @@ def test_the_verbs_are_those_that_scripts_rely_on() -> None:
     expected = (
         "pull bundle run prepull images snapshots containers fsck verify prune explain doctor serve deploy server "
     )
-    expected += "warm engine fleet node hand-over in-use completion version ps rmi inspect export"
+    expected += "warm engine fleet node hand-over in-use completion version ps rmi inspect export login logout"
     assert {words[0] for words in VERBS} == set(expected.split())
     assert {words for words in VERBS if len(words) > 1} == {
         ("images", "rm"), ("images", "inspect"), ("images", "tag"), ("images", "label"),
