@@ -35,7 +35,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         verbs, common, "login", run,
         help="log in at a registry; the password comes from a prompt or from standard input",
         example="prestow login registry.example --username me\n"
-        "prestow login registry.example:5000 -u me --password-stdin < password",
+        "prestow login registry.example:5000 -u me --password-stdin",
     )  # fmt: skip
     verb.add_argument(
         "registry", metavar="REGISTRY", nargs="?", type=registry, default=_HUB,
