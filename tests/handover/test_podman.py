@@ -153,6 +153,14 @@ def test_without_the_line_in_its_configuration_the_line_is_said(host: Host, demo
     assert host.in_use().in_use
 
 
+def test_another_storage_driver_of_podman_is_said(host: Host, demo: Image) -> None:
+    config = host.podman.folder / "storage.conf"
+    config.write_text(config.read_text().replace('driver = "overlay"', 'driver = "vfs"'))
+
+    with pytest.raises(RuntimeFailedError, match=r'set driver = "overlay" in .*storage.conf, which now says vfs'):
+        host.hand_over(demo)
+
+
 def test_what_podman_has_stays_here_until_it_is_taken_back(host: Host, demo: Image) -> None:
     host.hand_over(demo)
     host.node.images.remove(NAME)

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from prestow.errors import RuntimeFailedError, printable
-from prestow.handover.program import ask
+from prestow.handover.program import ask, find_program
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,15 @@ class Box:
 class Program:
     """podman, with the configuration that it finds itself."""
 
-    @cached_property
+    def __init__(self) -> None:
+        """Ask nothing yet."""
+        self._known: list[Known] | None = None
+
+    @property
     def version(self) -> str:
         """Its version."""
-        return printable(ask("podman", "version", "--format", "{{.Client.Version}}").strip(), 40)
+        binary = find_program("podman")
+        return _version(binary, binary.stat().st_mtime_ns if binary is not None else 0)
 
     @cached_property
     def driver(self) -> str:
@@ -65,15 +70,14 @@ class Program:
         found = self._read("info", "--format", "{{json .Store}}")
         return printable(str(found["graphDriverName"]), 40), printable(str(found["configFile"]))
 
-    def images(self) -> list[Known]:
-        """Return the images of all of its stores."""
-        found = self._read("images", "--no-trunc", "--format", "json") or []
-        return [Known(each["Id"], tuple(each.get("Names") or ()), bool(each.get("ReadOnly"))) for each in found]
-
-    def shown_at(self, image: str) -> Path | None:
-        """Return the directory that shows an image's topmost layer; None if podman has no such image."""
-        found = self._read("image", "inspect", "--format", "json", image, missing=True)
-        return Path(found[0]["GraphDriver"]["Data"]["UpperDir"]) if found else None
+    def images(self, *, anew: bool = False) -> list[Known]:
+        """Return the images of all of its stores, as they were when it was last asked, or ``anew``."""
+        if self._known is None or anew:
+            found = self._read("images", "--no-trunc", "--format", "json") or []
+            self._known = [
+                Known(each["Id"], tuple(each.get("Names") or ()), bool(each.get("ReadOnly"))) for each in found
+            ]
+        return self._known
 
     def containers(self) -> list[Box]:
         """Return all containers, those that do not run among them."""
@@ -85,12 +89,17 @@ class Program:
         for name in names:
             ask("podman", "untag", name, name)
 
-    def _read(self, *words: str, missing: bool = False) -> Any:
-        text = ask("podman", *words, missing=missing)
+    def _read(self, *words: str) -> Any:
+        text = ask("podman", *words)
         try:
             return json.loads(text or "null")
         except ValueError as error:
             raise RuntimeFailedError(f"podman {words[0]}: expected JSON, not {printable(text, 80)!r}") from error
+
+
+@cache
+def _version(binary: Path | None, changed: int) -> str:  # noqa: ARG001 - another file, another version
+    return printable(ask("podman", "version", "--format", "{{.Client.Version}}").strip(), 40)
 
 
 def _name(container: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from prestow.content.blobs import Blobs
 from prestow.content.disk import make_folder, translated
 from prestow.content.store import Progress
-from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError, UnsupportedError, printable
+from prestow.errors import AlreadyExistsError, NotFoundError, PreconditionError, printable
 from prestow.handover.podman.program import Program
 from prestow.handover.podman.shown import Shown
 from prestow.handover.podman.store import AdditionalStore, Index, StoredImage, StoredLayer, now
@@ -81,6 +81,8 @@ class Podman:
     @property
     def advice(self) -> str:
         """How podman comes to read our store."""
+        if self._program.driver != _DRIVER:
+            return f'set driver = "{_DRIVER}" in {self._program.config_file}, which now says {self._program.driver}'
         return (
             f'write additionalimagestores = ["{self.address}"] under [storage.options] in '
             f"/etc/containers/storage.conf (podman read {self._program.config_file})"
@@ -88,11 +90,6 @@ class Podman:
 
     def give(self, offer: Offer, progress: Progress = unheard) -> Given:
         """Let it have an image."""
-        if self._program.driver != _DRIVER:
-            raise UnsupportedError(
-                f"podman keeps images with the storage driver {self._program.driver}, which reads no image of ours; "
-                f'set driver = "{_DRIVER}" in {self._program.config_file}'
-            )
         if not all(self._content.has(layer.diff_id) for layer in offer.image.layers):
             raise PreconditionError(
                 f"{printable(offer.name)}: podman reads what is unpacked here, and this image is not; pull it without "
@@ -115,7 +112,7 @@ class Podman:
 
     def prove(self, offers: Sequence[Offer], *, patient: bool = False) -> list[Proof]:  # noqa: ARG002 - it never waits
         """Ask whether it would use these images."""
-        known = self._program.images()
+        known = self._program.images(anew=True)
         names = {name: each.id for each in known for name in (f"sha256:{each.id}", *each.names)}
         index = self._store.read()
         return [self._proof(offer, names, index) for offer in offers]
