@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.cli.output import size, table
+from flows.cli.output import size
+from flows.cli.tables import table
 from prestow.checkpoints import STEPS
 from tests.image_factory import write_demo_image
 

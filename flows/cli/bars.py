@@ -1,6 +1,6 @@
 """The layout of progress on a terminal: a line a transfer, of subject, bar and figures.
 
-    4/7 layers                       ━━━━━━━━━━━━━━────────────────  12.3/40.0 MiB, 3.1 MiB/s, 9 s left
+    layers 4/7                       ━━━━━━━━━━━━━━────────────────  12.3/40.0 MiB, 3.1 MiB/s, 9 s left
     fetch layer sha256:0123456789ab  ━━━━━━─────────────────────────  4.0/20.0 MiB, 1.0 MiB/s, 16 s left
 
 The figures matter most: where a terminal is too narrow, the bar goes first, and then the subject is cut.

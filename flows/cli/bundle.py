@@ -56,5 +56,6 @@ def run(args: argparse.Namespace) -> int:
         )
     for warning in made.warnings:
         say(f"warning: {warning}")
-    emit(dataclasses.asdict(made), f"{made.directory}: container {made.id}, rootfs by {made.driver}", as_json=args.json)
+    text = f"{made.directory}: container {made.id}, rootfs by {made.driver}"
+    emit(dataclasses.asdict(made), text, args, short=made.id)
     return 0

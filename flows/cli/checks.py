@@ -37,6 +37,8 @@ _NO_SETTINGS = {
     "PRESTOW_HOME",
     "PRESTOW_NAMESPACE",
     "PRESTOW_CONFIG",
+    "PRESTOW_COLD",
+    "PRESTOW_PROGRESS",
     "PRESTOW_FLEET",
     "PRESTOW_PROJECT",
 }  # variables that are none of the file's keys

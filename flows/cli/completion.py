@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(_answer(args.shell, args.typed, args.part)))  # noqa: T201 - a shell reads it
         return 0
     script = Path(__file__).with_suffix(f".{args.shell}").read_text("utf-8")
-    emit({"shell": args.shell, "script": script}, script.rstrip("\n"), as_json=args.json)
+    emit({"shell": args.shell, "script": script}, script.rstrip("\n"), args)
     return 0
 
 

@@ -4,7 +4,8 @@ import argparse
 import dataclasses
 
 from flows.cli.arguments import Parser, Verbs, add_everywhere, add_ls, add_verb, seconds
-from flows.cli.output import emit, listing
+from flows.cli.output import emit
+from flows.cli.tables import listing
 
 _ID = "as `prestow containers` shows it"
 
@@ -56,8 +57,11 @@ def show(args: argparse.Namespace) -> int:
         for record in (node.containers.every() if everywhere else node.containers.list())
     ]
     rows = [(c["id"], c["image"], c["status"], c["driver"], c["bundle"]) for c in found]
-    text = listing(("ID", "IMAGE", "STATUS", "DRIVER", "BUNDLE"), rows, found, namespaces=everywhere)
-    emit(found, text, as_json=args.json)
+    text = listing(
+        ("ID", "IMAGE", "STATUS", "DRIVER", "BUNDLE"), rows, found, args.width,
+        drop=("BUNDLE", "DRIVER", "IMAGE"), namespaces=everywhere,
+    )  # fmt: skip
+    emit(found, text, args, short="\n".join(c["id"] for c in found))
     return 0
 
 
@@ -68,7 +72,7 @@ def stop(args: argparse.Namespace) -> int:
 
     ran = end_process(open_node(args.home, args.namespace), args.id, grace_seconds=args.grace)
     text = f"stopped {args.id}" if ran else f"{args.id} does not run"
-    emit({"id": args.id, "was_running": ran}, text, as_json=args.json)
+    emit({"id": args.id, "was_running": ran}, text, args)
     return 0
 
 
@@ -78,5 +82,5 @@ def remove(args: argparse.Namespace) -> int:
     from prestow.store.node import open_node
 
     record = remove_container(open_node(args.home, args.namespace), args.id)
-    emit(dataclasses.asdict(record), f"removed {record.id}", as_json=args.json)
+    emit(dataclasses.asdict(record), f"removed {record.id}", args)
     return 0

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from flows.cli.arguments import Parser, Verbs, add_verb, folder
-from flows.cli.output import emit, say, table
+from flows.cli.output import emit, say
 from flows.cli.session import connection
+from flows.cli.tables import table
 
 _WORKERS = """\
 a worker takes the runs of its own queue:
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
                     client.delete_deployment(each.id)
                     say(f"prestow: deployment fleet/{each.name} was removed: {file} has no schedule for it any more")
     rows = [(d.name, "created" if d.created else "up to date", d.pool, ", ".join(d.active) or "-") for d in deployments]
-    text = table(("DEPLOYMENT", "STATE", "POOL", "ACTIVE SCHEDULES"), rows)
+    text = table(("DEPLOYMENT", "STATE", "POOL", "ACTIVE SCHEDULES"), rows, args.width, drop=("POOL", "STATE"))
     document = {"api": api, "project": str(project), "deployments": [asdict(d) for d in deployments]}
-    emit(document, f"{text}\n\nat {api}; {_WORKERS}", as_json=args.json)
+    emit(document, f"{text}\n\nat {api}; {_WORKERS}", args)
     return 0

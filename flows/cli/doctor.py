@@ -4,7 +4,8 @@ import argparse
 import dataclasses
 
 from flows.cli.arguments import Parser, Verbs, add_verb, registry
-from flows.cli.output import emit, table
+from flows.cli.output import emit
+from flows.cli.tables import fit, table
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -26,12 +27,13 @@ def run(args: argparse.Namespace) -> int:
 
     findings, settings = run_checks(args.home, args.registries), all_settings()
     document = {"checks": [dataclasses.asdict(finding) for finding in findings], "settings": settings}
-    checks = table(("CHECK", "WORKS", "FOUND"), [(f.check, "yes" if f.works else "NO", f.found) for f in findings])
-    advice = "\n".join(f"{f.check}: {f.advice}" for f in findings if f.advice)
-    rows = [(s["name"], _shown(s["value"]), _shown(s["default"]), s["meaning"]) for s in settings]
-    listed = table(("SETTING", "VALUE", "DEFAULT", "MEANING"), rows)
+    rows = [(f.check, "yes" if f.works else "NO", f.found) for f in findings]
+    checks = table(("CHECK", "WORKS", "FOUND"), rows, args.width)
+    advice = fit("\n".join(f"{f.check}: {f.advice}" for f in findings if f.advice), args.width)
+    values = [(s["name"], _shown(s["value"]), _shown(s["default"]), s["meaning"]) for s in settings]
+    listed = table(("SETTING", "VALUE", "DEFAULT", "MEANING"), values, args.width, drop=("DEFAULT", "MEANING"))
     how = "A setting is a key of the settings file, or a variable: driver is PRESTOW_DRIVER."
-    emit(document, "\n\n".join(part for part in (checks, advice, listed, how) if part), as_json=args.json)
+    emit(document, "\n\n".join(part for part in (checks, advice, listed, how) if part), args)
     return 1 if any(f.needed and not f.works for f in findings) else 0
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.output import emit, size
+from flows.cli.tables import fit
 from prestow.errors import printable
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from prestow.store.node import open_node
 
     found = explain(open_node(args.home, args.namespace), args.what)
-    emit([dataclasses.asdict(each) for each in found], "\n".join(map(_explained, found)), as_json=args.json)
+    emit([dataclasses.asdict(each) for each in found], fit("\n".join(map(_explained, found)), args.width), args)
     return 0
 
 

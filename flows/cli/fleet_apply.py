@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.fleet_arguments import Chosen, add_file, choose
-from flows.cli.output import emit, say, table
+from flows.cli.output import complain, emit
 from flows.cli.session import connection
+from flows.cli.tables import table
 from prestow.errors import PreconditionError
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
                 result = fleet(chosen.name, str(chosen.path.resolve()), args.retry_failed, args.home)
         except RolloutError as error:
             result = error.result
-            say(f"prestow: {error}")
-    emit(dataclasses.asdict(result), _page(result), as_json=args.json)
+            complain(error, as_json=args.json)
+    emit(dataclasses.asdict(result), _page(result, args.width), args)
     return {"complete": 0, "nothing-to-do": NOTHING_TO_DO}.get(result.end, INCOMPLETE)
 
 
@@ -110,7 +111,7 @@ def _check_plan(path: Path, saved: "Plan", chosen: Chosen) -> None:
         raise PreconditionError(f"{path} is stale: {said}; make a new one with `prestow fleet plan --out {path}`")
 
 
-def _page(result: "RolledOut") -> str:
+def _page(result: "RolledOut", width: int | None) -> str:
     head = f"{result.image_set} · generation {result.generation}: {result.reason}"
     if result.held_back is not None:
         head += f"\ngeneration {result.held_back} is held back: `prestow fleet release {result.image_set}` lets it go"
@@ -118,4 +119,5 @@ def _page(result: "RolledOut") -> str:
     counts = Counter(str(host.verdict) for host in result.hosts)
     head += "\n" + ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     rows = [(host.host, str(host.verdict), str(host.attempts), host.cause) for host in lacking]
-    return f"{head}\n\n{table(('HOST', 'VERDICT', 'ATTEMPTS', 'CAUSE'), rows)}" if rows else head
+    hosts = table(("HOST", "VERDICT", "ATTEMPTS", "CAUSE"), rows, width, drop=("ATTEMPTS",))
+    return f"{head}\n\n{hosts}" if rows else head

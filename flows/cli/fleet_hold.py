@@ -58,7 +58,7 @@ def rollback(args: argparse.Namespace) -> int:
         f"{chosen.name}: generation {args.generation} holds until `prestow fleet release {chosen.name}`; "
         f"`prestow fleet apply {chosen.name}` applies it now"
     )
-    emit(_document(chosen.name, found), text, as_json=args.json)
+    emit(_document(chosen.name, found), text, args)
     return 0
 
 
@@ -73,7 +73,7 @@ def release(args: argparse.Namespace) -> int:
         with get_client(sync_client=True) as client:
             released = holding.release(client, chosen.name)
     text = f"{chosen.name}: {'released; the lock decides again' if released else 'there was no hold'}"
-    emit({"image_set": chosen.name, "released": released}, text, as_json=args.json)
+    emit({"image_set": chosen.name, "released": released}, text, args)
     return 0
 
 

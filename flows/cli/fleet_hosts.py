@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.fleet_arguments import add_file, fleet_path, pool, read_file
-from flows.cli.output import emit, table
+from flows.cli.output import emit
+from flows.cli.tables import table
 
 if TYPE_CHECKING:
     from prestow.fleet.file import Host
@@ -39,7 +40,8 @@ def show(args: argparse.Namespace) -> int:
         for host, sets in found
     ]
     rows = [(host.name, _labels(host), host.platform or "-", ", ".join(sets) or "-") for host, sets in found]
-    emit(document, table(("HOST", "LABELS", "PLATFORM", "SETS"), rows), as_json=args.json)
+    text = table(("HOST", "LABELS", "PLATFORM", "SETS"), rows, args.width, drop=("PLATFORM", "LABELS"))
+    emit(document, text, args)
     return 0
 
 

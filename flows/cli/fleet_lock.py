@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.fleet_arguments import add_file, fleet_path, pool, read_file, read_lock
-from flows.cli.output import emit, say, table
+from flows.cli.output import emit, say
+from flows.cli.tables import table
 from prestow.errors import NotFoundError
 
 if TYPE_CHECKING:
     from prestow.fleet.file import FleetFile, Host
     from prestow.fleet.lock import Lock
     from prestow.fleet.resolution import Change, Target
-
-_SHORT = 19
 
 
 def add(parts: Verbs, common: Parser) -> None:
@@ -112,15 +111,15 @@ def _show(
             for each in found
         ],
     }
-    emit(document, _page(document, former), as_json=args.json)
+    emit(document, _page(document, former, args.width), args)
 
 
 def _record(target: "Target | None") -> dict[str, str] | None:
     return None if target is None else {"name": target.name, "digest": target.digest}
 
 
-def _page(document: Mapping[str, Any], former: "Lock") -> str:
-    """Lay out what changed; of a digest, what tells it from another at a glance."""
+def _page(document: Mapping[str, Any], former: "Lock", width: int | None) -> str:
+    """Lay out what changed."""
     if not document["changes"]:
         return f"{document['lock']} is up to date"
     rows = [
@@ -134,7 +133,9 @@ def _page(document: Mapping[str, Any], former: "Lock") -> str:
         )
         for each in document["changes"]
     ]
-    return table(("SET", "GENERATION", "IMAGE", "CHANGE", "FROM", "TO"), rows)
+    return table(
+        ("SET", "GENERATION", "IMAGE", "CHANGE", "FROM", "TO"), rows, width, drop=("GENERATION", "SET", "FROM")
+    )
 
 
 def _generation(former: "Lock", name: str, now: int | None) -> str:
@@ -147,4 +148,4 @@ def _shown(target: Mapping[str, str] | None) -> str:
     if target is None:
         return "-"
     tag = target["name"].partition("@")[0].rpartition("/")[2].partition(":")[2]
-    return f"{tag} {target['digest'][:_SHORT]}".lstrip()
+    return f"{tag} {target['digest']}".lstrip()

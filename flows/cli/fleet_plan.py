@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.fleet_apply import NOTHING_TO_DO, read_plan
 from flows.cli.fleet_arguments import Chosen, add_file, add_set, choose
-from flows.cli.output import emit, say, size, table
+from flows.cli.output import emit, say, size
 from flows.cli.session import connection
+from flows.cli.tables import table
 from prestow.errors import PreconditionError, printable
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         made = saved
     if args.out is not None:
         _write(args.out, made)
-    emit(made.model_dump(mode="json"), _page(made), as_json=args.json)
+    emit(made.model_dump(mode="json"), _page(made, args.width), args)
     return REFUSED if made.of_state("refused") else NOTHING_TO_DO if made.is_nothing_to_do else 0
 
 
@@ -97,14 +98,16 @@ def _write(path: Path, made: "Plan") -> None:
         replace_file(path, f"{made.model_dump_json(indent=1)}\n".encode())
 
 
-def _page(made: "Plan") -> str:
+def _page(made: "Plan", width: int | None) -> str:
     header = ("HOST", "STATE", "IMAGES", "LAYERS", "FETCH", "DISK AFTER", "TIME", "REMOVES")
     why: dict[str, list[str]] = {}
     for host in made.hosts:
         if host.reason:
             why.setdefault(host.reason, []).append(host.host)
     reasons = [f"{_listed(hosts)}: {reason}" for reason, hosts in why.items()]
-    parts = [table(header, [_row(host) for host in made.hosts]), "\n".join(reasons), "\n".join(_totals(made))]
+    rows = [_row(host) for host in made.hosts]
+    hosts = table(header, rows, width, drop=("LAYERS", "IMAGES", "REMOVES", "TIME", "DISK AFTER"))
+    parts = [hosts, "\n".join(reasons), "\n".join(_totals(made))]
     return "\n\n".join(filter(None, parts))
 
 

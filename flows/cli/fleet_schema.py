@@ -21,5 +21,5 @@ def show(args: argparse.Namespace) -> int:
     from prestow.fleet.schema import schema
 
     found = schema()
-    emit(found, json.dumps(found, indent=2), as_json=args.json)
+    emit(found, json.dumps(found, indent=2), args)
     return 0

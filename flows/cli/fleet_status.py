@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.fleet_arguments import add_file, add_set, choose
-from flows.cli.output import emit, page, say, size, table
+from flows.cli.output import emit, say, size
 from flows.cli.session import connection
+from flows.cli.tables import page, table
 
 if TYPE_CHECKING:
     from prestow.fleet.status import HostStatus, Status
@@ -67,12 +68,14 @@ def show(args: argparse.Namespace) -> int:
     wanted = chosen.set.hand_over
     made = status(chosen.name, found.locked, hosts, reports.of, now, found.hold, wanted).explained(why)
     document = made.model_dump(mode="json") | {"converged": made.has_converged, "held_back": found.held_back}
-    text = _of_host(made, made.hosts[0]) if args.host is not None else _of_set(made, found.held_back)
-    emit(document, text, as_json=args.json)
+    text = (
+        _of_set(made, found.held_back, args.width) if args.host is None else _of_host(made, made.hosts[0], args.width)
+    )
+    emit(document, text, args)
     return 0 if made.has_converged else NOT_CONVERGED
 
 
-def _of_set(made: "Status", held_back: int | None) -> str:
+def _of_set(made: "Status", held_back: int | None, width: int | None) -> str:
     """Lay out the matrix of a small fleet, and of each the hosts that lack something."""
     from flows.forms.fleet_page import MATRIX, matrix
     from prestow.errors import printable
@@ -87,25 +90,29 @@ def _of_set(made: "Status", held_back: int | None) -> str:
     images = table(
         ("NO.", "IMAGE", "DIGEST", "VERIFIED", "MISSING", "UNKNOWN"),
         [
-            (number, image.name, image.digest[:19], image.present, image.missing, image.unknown)
+            (number, image.name, image.digest, image.present, image.missing, image.unknown)
             for number, image in enumerate(made.images, 1)
         ],
+        width,
+        drop=("DIGEST", "UNKNOWN"),
     )
     lacking = [(host.host, host.state, _age(host), _generation(host), _why(host)) for host in made.lacking]
+    header = ("HOST", "STATE", "REPORT", "GENERATION", "WHY, AND WHAT TO DO")
     parts = [
         head, images, matrix(made) if len(made.hosts) <= MATRIX else "",
-        table(("HOST", "STATE", "REPORT", "GENERATION", "WHY, AND WHAT TO DO"), lacking) if lacking else "",
+        table(header, lacking, width, drop=("GENERATION", "REPORT", "STATE")) if lacking else "",
     ]  # fmt: skip
     return "\n\n".join(filter(None, parts))
 
 
-def _of_host(made: "Status", host: "HostStatus") -> str:
+def _of_host(made: "Status", host: "HostStatus", width: int | None) -> str:
     """Lay out each image of one host."""
     free = "unknown" if host.free_bytes is None else size(host.free_bytes)
     entries = {"host": host.host, "state": host.state, "report": _age(host), "generation": _generation(host)}
-    head = page(entries | {"free": free} | ({"why": _why(host)} if host.cause else {}))
-    rows = [(image.name, image.digest[:19], cell) for image, cell in zip(made.images, host.images, strict=True)]
-    return f"{head}\n\n{table(('IMAGE', 'DIGEST', 'STATE'), rows)}"
+    head = page(entries | {"free": free} | ({"why": _why(host)} if host.cause else {}), width)
+    rows = [(image.name, image.digest, cell) for image, cell in zip(made.images, host.images, strict=True)]
+    images = table(("IMAGE", "DIGEST", "STATE"), rows, width, drop=("DIGEST",))
+    return f"{head}\n\n{images}"
 
 
 def _age(host: "HostStatus") -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.arguments import Parser, Verbs, add_credentials, add_verb, source
-from flows.cli.output import emit, say, size, table
+from flows.cli.output import emit, say, size
+from flows.cli.tables import table
 from prestow.errors import InvalidError, MismatchError
 
 if TYPE_CHECKING:
@@ -56,14 +57,20 @@ def run(args: argparse.Namespace) -> int:
     node = open_node(args.home, args.namespace)
     if args.repair:
         node.sources.find_named = partial(_find_named, Path(args.home))
-    result = fsck(node, args.name, repair=args.repair, progress=_progress, credentials=args.credentials)
+    result = fsck(
+        node,
+        args.name,
+        repair=args.repair,
+        progress=_silent if args.progress == "none" else _progress,
+        credentials=args.credentials,
+    )
     document = {
         "images": [_entry(each) for each in result.images],
         "store": _entry(result.store) if result.store else None,
         "damaged": result.damaged,
         "orphaned": [asdict(orphan) for orphan in result.orphaned],
     }
-    emit(document, _page(result), as_json=args.json)
+    emit(document, _page(result, args.width), args)
     return MismatchError.exit_code if result.damaged else 0
 
 
@@ -98,15 +105,22 @@ def _progress(name: str) -> Callable[[int], None]:
     return progress
 
 
-def _page(result: "FsckResult") -> str:
+def _silent(_name: str) -> Callable[[int], None]:
+    """Return a function that says nothing."""
+    return lambda _count: None
+
+
+def _page(result: "FsckResult", width: int | None) -> str:
     each = result.every
     lines = [(e.found.shown, e.found.blobs, e.found.snapshots, size(e.found.bytes), _result(e)) for e in each]
-    parts = [table(("IMAGE", "BLOBS", "SNAPSHOTS", "READ", "RESULT"), lines)]
+    parts = [
+        table(("IMAGE", "BLOBS", "SNAPSHOTS", "READ", "RESULT"), lines, width, drop=("SNAPSHOTS", "BLOBS", "READ"))
+    ]
     if damages := [row for e in each for row in _damages(e)]:
-        parts.append(table(("IMAGE", "KIND", "DAMAGED", "WHAT", "BECAME"), damages))
+        parts.append(table(("IMAGE", "KIND", "DAMAGED", "WHAT", "BECAME"), damages, width, drop=("KIND", "WHAT")))
     containers = [(c.namespace, c.id, c.what) for e in each for c in e.containers]
     if containers := [*containers, *((c.namespace, c.id, c.what) for c in result.orphaned)]:
-        parts.append(table(("NAMESPACE", "CONTAINER", "WHAT"), containers))
+        parts.append(table(("NAMESPACE", "CONTAINER", "WHAT"), containers, width))
     return "\n\n".join(parts)
 
 

@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
         result = hand_over(args.names, args.runtime, args.pin, args.force, args.home, args.namespace)
     text = "\n".join(f"{printable(each.name)} @ {each.digest}\n  {handed_over(each)}" for each in result)
-    emit([dataclasses.asdict(each) for each in result], text, as_json=args.json)
+    short = "\n".join(f"{each.name}@{each.digest}" for each in result)
+    emit([dataclasses.asdict(each) for each in result], text, args, short=short)
     return 0
 
 
@@ -62,7 +63,7 @@ def _undo(args: argparse.Namespace) -> int:
     if args.pin or args.force:
         raise InvalidError("hand-over: --undo takes names and pin back; leave out --pin and --force")
     taken = undo(open_node(args.home, args.namespace), args.names)
-    emit([dataclasses.asdict(each) for each in taken], "\n".join(map(_taken, taken)), as_json=args.json)
+    emit([dataclasses.asdict(each) for each in taken], "\n".join(map(_taken, taken)), args)
     return 0
 
 
@@ -74,7 +75,7 @@ def _mount(args: argparse.Namespace) -> int:
         raise InvalidError("hand-over: --mount is for all that podman was given; leave out names, --pin and --force")
     mounted, layers = podman_of(open_node(args.home, args.namespace)).mount()
     text = f"images that podman was given: {layers}; mounted now: {mounted}"
-    emit({"mounted": mounted, "images": layers}, text, as_json=args.json)
+    emit({"mounted": mounted, "images": layers}, text, args)
     return 0
 
 

@@ -1,12 +1,12 @@
 """Verb ``images``: what is here, by name; give, label and remove names, look into an image."""
 
 import argparse
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from flows.cli.arguments import Parser, Verbs, add_everywhere, add_ls, add_platform, add_verb, image_name, source
-from flows.cli.output import emit, listing, page, say, size, table
+from flows.cli.output import emit, say, size
+from flows.cli.tables import listing, moment, page, table
 from prestow.errors import printable
 
 _NAME = "as `prestow images` shows it, or its digest"
@@ -83,11 +83,14 @@ def show(args: argparse.Namespace) -> int:
     everywhere = args.all_namespaces
     records = summaries(node, node.images.every() if everywhere else node.images.list(), dict(args.filter))
     rows = [
-        (r["name"], r["digest"][:19], ", ".join(r["platforms"]) or "-", size(r["size"]), _age(r["updated_at"]))
+        (r["name"], r["digest"], ", ".join(r["platforms"]) or "-", size(r["size"]), moment(r["updated_at"]))
         for r in records
     ]
-    text = listing(("NAME", "DIGEST", "PLATFORM", "SIZE", "UPDATED"), rows, records, namespaces=everywhere)
-    emit(records, text, as_json=args.json)
+    text = listing(
+        ("NAME", "DIGEST", "PLATFORM", "SIZE", "UPDATED"), rows, records, args.width,
+        drop=("UPDATED", "PLATFORM", "DIGEST", "SIZE"), namespaces=everywhere,
+    )  # fmt: skip
+    emit(records, text, args, short="\n".join(dict.fromkeys(r["digest"] for r in records)))
     return 0
 
 
@@ -105,7 +108,7 @@ def remove(args: argparse.Namespace) -> int:
     if used := containers_of(node.containers, [record.name for record in records]):
         say(f"warning: containers that were made of it stay, with what they need: {', '.join(used)}")
     document = [{"name": record.name, "digest": record.target.digest} for record in records]
-    emit(document, "\n".join(f"removed {record.name}" for record in records), as_json=args.json)
+    emit(document, "\n".join(f"removed {record.name}" for record in records), args)
     return 0
 
 
@@ -120,7 +123,7 @@ def tag(args: argparse.Namespace) -> int:
     name, found = str(Reference.parse(args.target)), node.images.recall(args.source)
     origin, target = next(iter(found.sources), None), found.target
     record = engine.tag(node.database, node.content, name, target, source=origin, namespace=node.namespace)
-    emit({"name": record.name, "digest": target.digest}, f"{record.name} @ {target.digest}", as_json=args.json)
+    emit({"name": record.name, "digest": target.digest}, f"{record.name} @ {target.digest}", args)
     return 0
 
 
@@ -133,7 +136,7 @@ def label(args: argparse.Namespace) -> int:
     node.recover()
     name = node.images.only(args.name).name
     record = engine.label(node.database, node.content, name, dict(args.changes), namespace=node.namespace)
-    emit({"name": name, "labels": dict(record.labels)}, _labels(record.labels) or "no labels", as_json=args.json)
+    emit({"name": name, "labels": dict(record.labels)}, _labels(record.labels) or "no labels", args)
     return 0
 
 
@@ -143,48 +146,42 @@ def inspect(args: argparse.Namespace) -> int:
     from prestow.store.node import open_node
 
     document = details(open_node(args.home, args.namespace), args.name, args.platform)
-    emit(document, _page(document), as_json=args.json)
+    emit(document, _page(document, args.width), args)
     return 0
 
 
-def _page(document: dict[str, Any]) -> str:
+def _page(document: dict[str, Any], width: int | None) -> str:
     parts = ("layers", "config", "blobs")
     shown = {key: document[key] for key in document if key not in parts} | {
         "labels": ", ".join(_labels(document["labels"]).splitlines()),
-        "earlier": ", ".join(
-            f"{each['digest'][:19]} until {_age(each['replaced_at'])}" for each in document["earlier"]
-        ),
+        "earlier": ", ".join(f"{each['digest']} until {moment(each['replaced_at'])}" for each in document["earlier"]),
     }
     if "blobs" in document:
         shown |= {"artifact_type": printable(document["artifact_type"]), "manifests": ", ".join(document["manifests"])}
-    head = page({key: value for key, value in shown.items() if value})
-    return "\n".join([head, *(_artifact(document) if "blobs" in document else _image(document))])
+    head = page({key: value for key, value in shown.items() if value}, width)
+    return "\n".join([head, *(_artifact(document, width) if "blobs" in document else _image(document, width))])
 
 
-def _image(document: dict[str, Any]) -> list[str]:
+def _image(document: dict[str, Any], width: int | None) -> list[str]:
     layers = [
-        (layer["diff_id"][:19], layer["media_type"], size(layer["size"]), layer["state"])
-        for layer in document["layers"]
+        (layer["diff_id"], layer["media_type"], size(layer["size"]), layer["state"]) for layer in document["layers"]
     ]
     config = {key: value for key, value in document["config"].items() if value}
-    layout = table(("DIFF ID", "MEDIA TYPE", "SIZE", "STATE"), layers)
-    return ["config", page(config, indent="  "), "layers", layout]
+    layout = table(("DIFF ID", "MEDIA TYPE", "SIZE", "STATE"), layers, width, drop=("MEDIA TYPE", "SIZE"))
+    return ["config", page(config, width, indent="  "), "layers", layout]
 
 
-def _artifact(document: dict[str, Any]) -> list[str]:
+def _artifact(document: dict[str, Any], width: int | None) -> list[str]:
     blobs = [
-        (blob["digest"][:19], blob["media_type"], size(blob["size"]), blob["state"], printable(blob["title"]))
+        (blob["digest"], blob["media_type"], size(blob["size"]), blob["state"], printable(blob["title"]))
         for blob in document["blobs"]
     ]
-    return ["blobs", table(("DIGEST", "MEDIA TYPE", "SIZE", "STATE", "TITLE"), blobs)]
+    header = ("DIGEST", "MEDIA TYPE", "SIZE", "STATE", "TITLE")
+    return ["blobs", table(header, blobs, width, drop=("MEDIA TYPE", "STATE", "SIZE"))]
 
 
 def _labels(labels: Mapping[str, str]) -> str:
     return "\n".join(printable(f"{key}={value}", 8192) for key, value in sorted(labels.items()))
-
-
-def _age(when: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(when))
 
 
 def _filter(text: str) -> tuple[str, str | None]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from config.runtimes import plain_setting
 from flows.cli.arguments import Parser, Verbs, add_runtime, add_verb, source
-from flows.cli.output import emit, size, table
+from flows.cli.output import emit, size
+from flows.cli.tables import table
 from flows.forms.figures import duration
 from prestow.errors import printable
 
@@ -48,16 +49,17 @@ def run(args: argparse.Namespace) -> int:
         "snapshotter": look.snapshotter,
         "images": [dataclasses.asdict(each) for each in images],
     }
-    emit(document, _page(host, look, images), as_json=args.json)
+    emit(document, _page(host, look, images, args.width), args)
     needed = [each for each in images if args.names or each.handed_over]
     return 0 if all(each.in_use for each in needed) else _NOT_IN_USE
 
 
-def _page(host: str, look: "Look", images: "list[InUse]") -> str:
+def _page(host: str, look: "Look", images: "list[InUse]", width: int | None) -> str:
     namespace = f", namespace {look.namespace}" if look.namespace else ""
     about = f"{look.runtime} {look.version} on {host}{namespace}, snapshotter {look.snapshotter}"
-    rows = [(each.name, each.digest[:19], *_state(each)) for each in images]
-    lines = [about, table(("IMAGE", "DIGEST", "IN USE", "FORM", "PINNED", "SHARED", "LAST CONTAINER"), rows)]
+    rows = [(each.name, each.digest, *_state(each)) for each in images]
+    header = ("IMAGE", "DIGEST", "IN USE", "FORM", "PINNED", "SHARED", "LAST CONTAINER")
+    lines = [about, table(header, rows, width, drop=("SHARED", "FORM", "DIGEST", "PINNED", "LAST CONTAINER"))]
     faults = [f"{printable(each.name)}: {fault}" for each in images if each.handed_over for fault in each.faults]
     return "\n".join([*lines, *faults])
 

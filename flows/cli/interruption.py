@@ -25,9 +25,10 @@ from traceback import walk_stack
 from types import FrameType
 from typing import NoReturn
 
-from flows.cli.output import say
+from flows.cli.output import complain
+from prestow.errors import CancelledError
 
-SENTENCE = "prestow: interrupted; run the same command again to resume"
+SENTENCE = "interrupted; run the same command again to resume"
 
 _frames = sys._current_frames  # noqa: SLF001 - it has no other name
 _PATIENCE = 1.0
@@ -35,13 +36,15 @@ _AGAIN = 0.01
 
 
 @contextmanager
-def interruptible() -> Iterator[ExitStack]:
+def interruptible(*, as_json: bool = False) -> Iterator[ExitStack]:
     """Let SIGINT and SIGTERM end the process soon while this block runs; where they are ignored, it stays so.
+
+    It says so, with ``as_json`` in a document.
 
     What is put on the stack is done before the process is left without waiting, and at the end of the block.
     """
     with ExitStack() as last:
-        ending = _Ending(last)
+        ending = _Ending(last, as_json=as_json)
         usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
         ours = {number: handler for number, handler in usual.items() if signal.getsignal(number) is handler}
         for number in ours:
@@ -64,8 +67,9 @@ def interruptible() -> Iterator[ExitStack]:
 class _Ending:
     """The one end of this process, however many ask for it."""
 
-    def __init__(self, last: ExitStack) -> None:
+    def __init__(self, last: ExitStack, *, as_json: bool) -> None:
         self._last = last
+        self._as_json = as_json
         self._report = sys.unraisablehook
         self._leaving = threading.Lock()
         self._number = 0  # of the signal that was the first
@@ -102,7 +106,7 @@ class _Ending:
         """Do what is to be done last, say what happened, and leave without waiting for anything."""
         with self._leaving:  # and let no signal in again
             self._last.close()
-            say(SENTENCE)
+            complain(CancelledError(SENTENCE), as_json=self._as_json)
             self._end()
 
     def _end(self) -> NoReturn:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from flows.cli.arguments import Parser, folder, namespace
-from flows.cli.output import open_null, say
+from flows.cli.output import complain, open_null
+from flows.cli.showing import add_showing, settle
 from prestow import __version__
 from prestow.errors import CancelledError, PrestowError
 from prestow.project import module
@@ -62,7 +63,7 @@ def parser(arguments: Sequence[str] = ()) -> Parser:
     common.add_argument(
         "--cold", action="store_true", help="neither use nor start the warm process; PRESTOW_COLD=1 does the same"
     )
-    common.add_argument("--json", action="store_true", help="print one JSON document on standard output")
+    add_showing(common)
     top = Parser(
         prog="prestow",
         description="Pull OCI images, create runtime bundles from them and run them; you can see, retry, stop "
@@ -83,14 +84,16 @@ def parser(arguments: Sequence[str] = ()) -> Parser:
 def main(arguments: Sequence[str], *, here: bool = False) -> int:
     """Run one command; the result is the exit status. With ``here``, all of it happens in this process."""
     _open_standard_streams()
+    as_json = "--json" in arguments  # as far as is known before they are parsed
     try:
         args = _parsed(arguments, here=here)
+        as_json = args.json
         status: int = args.verb(args)
     except PrestowError as error:
-        say(f"prestow: {error}")
+        complain(error, as_json=as_json)
         status = error.exit_code
     except KeyboardInterrupt:
-        say("prestow: interrupted")
+        complain(CancelledError("interrupted"), as_json=as_json)
         status = CancelledError.exit_code
     except BrokenPipeError:  # the reader of our output has seen enough
         with open_null() as null:
@@ -109,7 +112,7 @@ def _parsed(arguments: Sequence[str], *, here: bool) -> argparse.Namespace:
 
     args.home = home_or_default(getattr(args, "home", None))
     args.namespace = check_namespace(namespace_or_default(getattr(args, "namespace", None)))
-    args.json = getattr(args, "json", False)
+    settle(args)
     args.words = None if here or getattr(args, "cold", False) or cold() else tuple(arguments)
     return args
 

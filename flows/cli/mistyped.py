@@ -82,6 +82,12 @@ _OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Options that docker's and podman's verb of that name has, and what does it here."""
 
+_FORMS: Final = {
+    **dict.fromkeys(("-o", "--output"), "print a document with --json, fields of it with --format, names with --quiet"),
+    "--no-trunc": "show whole digests with --wide",
+}
+"""Options of docker's and kubectl's for the form of an answer, which is chosen likewise with all verbs."""
+
 
 def verb(parser: "Parser", word: str) -> str:
     """Return what to say of a word that stands where a verb or sub-verb is expected."""
@@ -94,7 +100,7 @@ def verb(parser: "Parser", word: str) -> str:
 def option(parser: "Parser", name: str, known: Collection[str]) -> str:
     """Return what to say of an option that a verb lacks."""
     path = parser.prog.partition(" ")[2]
-    elsewhere = _OPTIONS.get(path, {})
+    elsewhere = {**_FORMS, **_OPTIONS.get(path, {})}
     instead = elsewhere.get(name) or (None if name.startswith("--") else elsewhere.get(name[:2]))
     meant = f": {instead}" if instead else did_you_mean(name, known)
     return f"{path and f'{path}: '}no option {printable(name)}{meant or _help(parser)}"

@@ -6,8 +6,9 @@ import re
 from datetime import UTC, datetime
 
 from flows.cli.arguments import Parser, Verbs, add_verb
-from flows.cli.output import emit, page
+from flows.cli.output import emit
 from flows.cli.session import connection
+from flows.cli.tables import page
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -64,7 +65,7 @@ def report(args: argparse.Namespace) -> int:
 
         made = publish(open_node(args.home, args.namespace))
     text = f"reported {made.host} to {api}: {len(made.images)} images, {len(made.failures)} failures"
-    emit(made.model_dump(mode="json"), text, as_json=args.json)
+    emit(made.model_dump(mode="json"), text, args)
     return 0
 
 
@@ -95,7 +96,7 @@ def status(args: argparse.Namespace) -> int:
         "worker": f"{'online' if online else 'offline'}: {worker}",
         "last report": "none" if found is None else f"{found.at:%Y-%m-%d %H:%M:%S} UTC, of store {found.store}",
     }
-    emit(document, page(shown), as_json=args.json)
+    emit(document, page(shown, args.width), args)
     return 0 if online else 1
 
 

@@ -155,7 +155,7 @@ class _Up:
         self._start(look)
         document = {"name": self._name, "queue": self._name, "api": self._api, "poll_seconds": look}
         also = ", and those that name no host," if self._args.default_queue else ""
-        emit(document, f"{self._name} takes the runs of its queue{also} from {self._api}", as_json=self._args.json)
+        emit(document, f"{self._name} takes the runs of its queue{also} from {self._api}", self._args)
         return look
 
     def _report(self, node: "Node") -> None:

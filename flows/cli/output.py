@@ -1,33 +1,46 @@
-"""What a verb prints: a table for people, or one JSON document for scripts (``--json``); never both.
+"""What a verb prints: a page for people, or one JSON document for scripts (``--json``, ``--format``); never both.
 
-Standard output carries only the answer; progress and complaints go to standard error. Much of what is shown was
-written by whoever made an image, so no cell of a table can move the cursor or end its line.
+Standard output carries only the answer; progress and complaints go to standard error.
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from prestow.errors import StorageError, printable
+from prestow.errors import PrestowError, RuntimeFailedError, StorageError
 from prestow.sizes import size
 
-__all__ = ["answer_reserved", "emit", "open_null", "page", "say", "size", "table"]
-
-_CELL = 4096
+__all__ = ["answer_reserved", "complain", "emit", "open_null", "say", "size"]
 
 
-def emit(document: Mapping[str, Any] | Sequence[Any], text: str, *, as_json: bool) -> None:
-    """Print the document or the text, whichever was asked for.
+def emit(
+    document: Mapping[str, Any] | Sequence[Any], text: str, args: argparse.Namespace, *, short: str | None = None
+) -> None:
+    """Print the answer in the form that was asked for (``flows.cli.showing``).
+
+    Args:
+        document: for ``--json`` and ``--format``.
+        text: for people.
+        args: the command's arguments.
+        short: for ``--quiet``, if that shortens the answer.
 
     Raises:
+        InvalidError: the document has no such field.
         StorageError: it could not be written; a reader that has seen enough is a BrokenPipeError, as ever.
     """
-    import json
+    if args.json:
+        import json
 
+        shown = json.dumps(document, indent=2, default=str)
+    elif args.format is not None:
+        shown = args.format.render(document)
+    else:
+        shown = short if args.quiet and short is not None else text
     try:
-        print(json.dumps(document, indent=2, default=str) if as_json else text, flush=True)  # noqa: T201 - verbs print here
+        print(shown, end="\n" if shown else "", flush=True)  # noqa: T201 - verbs print here
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -40,6 +53,24 @@ def say(text: str) -> None:
     """Print something for a person beside the answer."""
     if sys.stderr is not None:  # it may be closed
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - likewise
+
+
+def complain(error: PrestowError, *, as_json: bool) -> None:
+    """Print why a command failed: a sentence, or the document that json.md describes, in one line."""
+    cause = error.__cause__ if isinstance(error, RuntimeFailedError) else None  # of `run` all failures have one status
+    known = cause if isinstance(cause, PrestowError) else error
+    document = {
+        "error": type(known).__name__,
+        "message": str(error),
+        "status": error.exit_code,
+        "transient": known.transient,
+    }
+    if as_json:
+        import json
+
+        say(json.dumps(document))
+    else:
+        say(f"prestow: {error}")
 
 
 @contextmanager
@@ -69,31 +100,3 @@ def answer_reserved() -> Iterator[None]:
 def _flush() -> None:
     if sys.stdout is not None:  # it may be closed
         sys.stdout.flush()
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Lay rows out in columns, aligned by the longest cell; what is foreign in them is made harmless."""
-    lines = [list(header), *([printable(str(cell), _CELL) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
-
-
-def listing(
-    header: Sequence[str],
-    rows: Sequence[Sequence[object]],
-    records: Sequence[Mapping[str, object]],
-    *,
-    namespaces: bool,
-) -> str:
-    """Lay out a row for each record; with ``namespaces``, whose it is stands first."""
-    if not namespaces:
-        return table(header, rows)
-    owned = [(record["namespace"], *row) for record, row in zip(records, rows, strict=True)]
-    return table(("NAMESPACE", *header), owned)
-
-
-def page(entries: Mapping[str, object], *, indent: str = "") -> str:
-    """Lay names and values out, one a line; what is foreign in them is made harmless."""
-    shown = {key.replace("_", " "): printable(str(value), _CELL) for key, value in entries.items()}
-    width = max(map(len, shown), default=0)
-    return "\n".join(f"{indent}{key.ljust(width)}  {value}".rstrip() for key, value in shown.items())

@@ -17,8 +17,9 @@ from flows.cli.arguments import (
     hand_over_to,
     source,
 )
-from flows.cli.output import emit, say, size, table
+from flows.cli.output import complain, emit, size
 from flows.cli.session import session
+from flows.cli.tables import table
 from prestow.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -60,14 +61,15 @@ def run(args: argparse.Namespace) -> int:
             )  # fmt: skip
         except PrepullError as error:
             result = error.result
-            say(f"prestow: {error}")
-    emit(dataclasses.asdict(result), _page(result), as_json=args.json)
+            complain(error, as_json=args.json)
+    here = [f"{image.name}@{image.digest}" for image in result.images if not image.error]
+    emit(dataclasses.asdict(result), _page(result, args.width), args, short="\n".join(here))
     return 1 if result.failed else 0
 
 
-def _page(result: "Prepulled") -> str:
+def _page(result: "Prepulled", width: int | None) -> str:
     rows = [
-        (image.reference, (image.digest or "-")[:19], size(image.fetched_bytes), "failed" if image.error else "here")
+        (image.reference, image.digest or "-", size(image.fetched_bytes), "failed" if image.error else "here")
         for image in result.images
     ]
-    return table(("IMAGE", "DIGEST", "FETCHED", "STATE"), rows)
+    return table(("IMAGE", "DIGEST", "FETCHED", "STATE"), rows, width, drop=("DIGEST", "FETCHED"))

@@ -1,5 +1,7 @@
 """Progress on standard error: bars on a terminal, plain lines elsewhere; standard output stays the answer's.
 
+Only work that a person waits for is shown: a container that starts from an image that is here says nothing.
+
 When the block is left, or a container's process takes over the terminal, nothing more is shown: threads that an
 interrupted run left behind may go on telling.
 """
@@ -9,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, Timer
 from typing import TYPE_CHECKING
 
 from flows.cli.bars import Layout, Row
@@ -24,22 +26,31 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
-_QUIET = {"verify", "tag", "resolve", "sweep"}  # over before a person could read of it
+_BRIEF = {  # as a rule over before a person could read of it
+    "verify", "tag", "resolve", "sweep", "transform_config", "create_snapshot", "write_bundle",
+}  # fmt: skip
 _FOREGROUND = "run_container"
-_SECONDS = 5.0  # between two lines of one step
+_SECONDS = 5.0  # between two lines of one step, and of a brief one that is worth a line
+_PATIENCE = 0.5  # seconds of work before there are bars: what is over sooner would only flicker
 _REDRAWN = 4.0  # times a second
 
 
 @contextmanager
-def shown() -> Iterator["Display"]:
-    """Show what the steps of the flows inside the block do."""
-    console = _terminal()
-    display = _Lines() if console is None else _Bars(console)
+def shown(way: str) -> Iterator["Display"]:
+    """Show what the steps of the flows inside the block do: ``auto``, as ``plain`` lines, or ``none`` of it."""
+    display = _display(way)
     try:
         with listening(display):
             yield display
     finally:
         display.end()
+
+
+def _display(way: str) -> "Display":
+    if way == "none":
+        return _Nothing()
+    console = _terminal() if way == "auto" else None
+    return _Lines() if console is None else _Bars(console)
 
 
 def _terminal() -> "Console | None":
@@ -58,7 +69,7 @@ def _title(step: str, subject: str) -> str:
 
 
 def _total(whole: Whole) -> str:
-    return f"{whole.done}/{whole.layers} layers"
+    return f"layers {whole.done}/{whole.layers}"  # a subject is cut at its front
 
 
 def _said(line: Line) -> str | None:
@@ -102,6 +113,17 @@ class Display(ABC):
         """Leave the terminal as it was."""
 
 
+class _Nothing(Display):
+    """Shows no progress; a warning is none."""
+
+    def _show(self, line: Line) -> None:
+        if line.what == "warning":
+            say(line.why)
+
+    def _close(self) -> None:
+        """There is nothing to take away."""
+
+
 class _Lines(Display):
     """One line when a step ended, and one every few seconds of a long one."""
 
@@ -116,7 +138,7 @@ class _Lines(Display):
         title = _title(line.step, line.subject)
         if sentence := _said(line):
             say(sentence)
-        elif line.what == "ended" and line.step not in _QUIET:
+        elif line.what == "ended" and (line.step not in _BRIEF or line.seconds > _SECONDS):
             say(f"{title}: {line.seconds:.2f} s{f', {size(moved)}' if moved else ''}")
         elif line.what == "began":
             self._shown_at.setdefault((line.step, line.subject), now)
@@ -138,33 +160,44 @@ class _Lines(Display):
 
 
 class _Bars(Display):
-    """A line with a bar for each step that is under way, and one for all layers."""
+    """A line with a bar for each step in progress, and one for all layers; only once a person has waited for them."""
 
     def __init__(self, console: "Console") -> None:
         super().__init__()
         self._console = console
         self._layout = Layout(ascii_only=console.options.ascii_only)
         self._live: Live | None = None
-        self._show_bars(wanted=True)
+        self._soon: Timer | None = None
 
     def _show(self, line: Line) -> None:
         now = time.monotonic()
         if (sentence := _said(line)) and not self._transfers.is_waited_for(line, now):
             say(sentence)  # above the bars, which show what else waits
         self._transfers.take(line, now)
-        self._show_bars(wanted=line.what != "held")
+        if line.what == "held":
+            self._close()  # the terminal is the person's who is asked there, until something happens again
+        elif self._soon is None:
+            self._soon = Timer(_PATIENCE, self._begin)
+            self._soon.daemon = True
+            self._soon.start()
 
-    def _show_bars(self, *, wanted: bool) -> None:
-        """Leave the terminal to the person who is asked there, until something happens again."""
-        if wanted and self._live is None:
-            from rich.live import Live
+    def _begin(self) -> None:
+        """Draw bars from now on, unless there is nothing more to show."""
+        from rich.live import Live
 
-            self._live = Live(
-                console=self._console, refresh_per_second=_REDRAWN, transient=True, get_renderable=self._drawn
-            )
-            self._live.start()
-        elif not wanted and self._live is not None:
-            live, self._live = self._live, None  # so that its last picture, which it then takes away, is empty
+        with self._lock:
+            if self._soon is not None and self._live is None:
+                self._live = Live(
+                    console=self._console, refresh_per_second=_REDRAWN, transient=True, get_renderable=self._drawn
+                )
+                self._live.start()
+
+    def _close(self) -> None:
+        """Take the bars away, whose last picture is empty."""
+        if self._soon is not None:
+            self._soon.cancel()
+        live, self._live, self._soon = self._live, None, None
+        if live is not None:
             live.stop()
 
     def _drawn(self) -> "Text":
@@ -178,9 +211,6 @@ class _Bars(Display):
         rows += [_row(_title(step, subject), figures) for step, subject, figures in self._transfers.running(now)]
         lines = self._layout.lines(rows, self._console.width) if self._live is not None else []
         return Text("\n".join(lines), no_wrap=True, overflow="crop")
-
-    def _close(self) -> None:
-        self._show_bars(wanted=False)
 
 
 def _row(subject: str, figures: Figures) -> Row:

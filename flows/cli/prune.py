@@ -7,8 +7,9 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.arguments import Parser, Verbs, add_verb
-from flows.cli.output import emit, say, size, table
+from flows.cli.output import emit, say, size
 from flows.cli.session import session
+from flows.cli.tables import fit, table
 from flows.local_server.ensure import SCARCE
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if above is not None and not args.dry_run:
         _say_still_full(args, above)
     document = dataclasses.asdict(swept) | {"bytes": swept.bytes, "totals": _totals(swept), "dry_run": args.dry_run}
-    emit(document, _text(swept, "would free" if args.dry_run else "freed"), as_json=args.json)
+    emit(document, _text(swept, "would free" if args.dry_run else "freed", args.width), args)
     return 1 if swept.left else 0
 
 
@@ -119,11 +120,11 @@ def _totals(swept: "Pruned") -> dict[str, dict[str, int]]:
     return totals
 
 
-def _text(swept: "Pruned", verb: str) -> str:
+def _text(swept: "Pruned", verb: str, width: int | None) -> str:
     rows = [(each.kind, each.name, size(each.bytes) if each.bytes else "-", each.why) for each in swept.removed]
-    shown = table(("KIND", "NAME", "SIZE", "WHY"), rows) + "\n" if rows else ""
+    shown = table(("KIND", "NAME", "SIZE", "WHY"), rows, width, drop=("KIND", "SIZE", "WHY")) + "\n" if rows else ""
     counts = ", ".join(f"{total['count']} {kind}{'s' * (total['count'] > 1)}" for kind, total in _totals(swept).items())
-    return f"{shown}{verb} {size(swept.bytes)}" + (f": {counts}" if counts else "")
+    return shown + fit(f"{verb} {size(swept.bytes)}" + (f": {counts}" if counts else ""), width)
 
 
 def _duration(text: str) -> float:

@@ -18,8 +18,9 @@ from flows.cli.arguments import (
     image_name,
     source,
 )
-from flows.cli.output import emit, page, size, table
+from flows.cli.output import emit, size
 from flows.cli.session import session
+from flows.cli.tables import fit, page, table
 from flows.forms.figures import duration
 from prestow.checkpoints import CHECKPOINTS
 from prestow.errors import printable
@@ -86,22 +87,22 @@ def run(args: argparse.Namespace) -> int:
                 args.reference, args.platform, args.name, args.stop_after, args.hold_after, args.driver, args.home,
                 args.namespace, args.dry_run, args.unpack, args.credentials, hand_over_to(args), args.pin,
             )  # fmt: skip
-    emit(dataclasses.asdict(pulled), _page(pulled), as_json=args.json)
+    emit(dataclasses.asdict(pulled), _page(pulled, args.width), args, short=f"{pulled.name}@{pulled.digest}")
     return 0
 
 
-def _page(pulled: "Pulled") -> str:
+def _page(pulled: "Pulled", width: int | None) -> str:
     if pulled.foreseen is not None:
-        return _outlook(pulled, pulled.foreseen)
-    rows = [(layer.digest[:19], size(layer.size), layer.state, _fetched(layer)) for layer in pulled.layers]
+        return _outlook(pulled, pulled.foreseen, width)
+    rows = [(layer.digest, size(layer.size), layer.state, _fetched(layer)) for layer in pulled.layers]
     moved = f"fetched {size(pulled.fetched_bytes)}, reused {size(pulled.reused_bytes)}"
     if pulled.reused_bytes and not pulled.fetched_bytes:
         moved = f"all of it was here, fetched nothing, reused {size(pulled.reused_bytes)}"
     lines = [
-        f"{pulled.name} @ {pulled.digest}",
-        table(("LAYER", "SIZE", "STATE", "FETCHED"), rows) if rows else "",
-        f"{pulled.checkpoint}: {moved}, {pulled.seconds['total']:.2f} s",
-        *([handed_over(pulled.handed_over)] if pulled.handed_over else []),
+        fit(f"{pulled.name} @ {pulled.digest}", width),
+        table(("LAYER", "SIZE", "STATE", "FETCHED"), rows, width, drop=("STATE", "SIZE")) if rows else "",
+        fit(f"{pulled.checkpoint}: {moved}, {pulled.seconds['total']:.2f} s", width),
+        *([fit(handed_over(pulled.handed_over), width)] if pulled.handed_over else []),
     ]
     return "\n".join(line for line in lines if line)
 
@@ -118,13 +119,13 @@ def handed_over(image: "HandOver") -> str:
     )
 
 
-def _outlook(pulled: "Pulled", foreseen: "Foreseen") -> str:
+def _outlook(pulled: "Pulled", foreseen: "Foreseen", width: int | None) -> str:
     from flows.runs.foreseeing import summary
 
     now = time.time()
     aside = [f"{each.origin} for {duration(each.until - now)} more: {each.why}" for each in foreseen.set_aside]
     rows = [
-        (layer.digest[:19], size(layer.size), layer.state, size(layer.missing_bytes) if layer.missing_bytes else "-")
+        (layer.digest, size(layer.size), layer.state, size(layer.missing_bytes) if layer.missing_bytes else "-")
         for layer in pulled.layers
     ]
     about = {
@@ -132,8 +133,9 @@ def _outlook(pulled: "Pulled", foreseen: "Foreseen") -> str:
         **({"set aside": "; ".join(aside)} if aside else {}),
         "platform": pulled.platform or "",
     }
-    lines = [f"{pulled.name} @ {pulled.digest}", page(about), table(("LAYER", "SIZE", "STATE", "TO FETCH"), rows)]
-    return "\n".join([*lines, *(printable(line) for line in summary(foreseen))])
+    layers = table(("LAYER", "SIZE", "STATE", "TO FETCH"), rows, width, drop=("STATE", "SIZE"))
+    lines = [fit(f"{pulled.name} @ {pulled.digest}", width), page(about, width), layers]
+    return "\n".join([*lines, *(fit(printable(line), width) for line in summary(foreseen))])
 
 
 def _fetched(layer: "PulledLayer") -> str:

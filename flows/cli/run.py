@@ -71,15 +71,14 @@ def run(args: argparse.Namespace) -> int:
             ran = cast("Ran", error.ran)
         for warning in ran.warnings:
             say(f"warning: {warning}")
-        if args.json:
-            emit(dataclasses.asdict(ran), "", as_json=True)
+        emit(dataclasses.asdict(ran), "", args)
     except PrestowError as error:
         raise RuntimeFailedError(str(error)) from error
     return ran.status
 
 
 def _ran(args: argparse.Namespace) -> "Ran":
-    with session(args):
+    with session(args, announce=None):  # nothing but the container is heard where its image is here
         from flows.run import run as run_flow
 
         return run_flow(

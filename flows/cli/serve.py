@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if args.hosts_toml:
             write_mirror_file(Path(args.hosts_toml), host, port)
-        emit({"listen": where}, f"serving on {where}", as_json=args.json)
+        emit({"listen": where}, f"serving on {where}", args)
         while not ended.wait(PROMPT):  # a signal that comes just before is handled after it
             pass
     say("stopped")

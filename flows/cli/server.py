@@ -54,13 +54,13 @@ def status(args: argparse.Namespace) -> int:
     """Return whether the server runs, and where."""
     from flows.local_server import ensure
 
-    _tell(ensure.status(Path(args.home)), as_json=args.json)
+    _tell(ensure.status(Path(args.home)), args)
     return 0
 
 
 def start(args: argparse.Namespace) -> int:
     """Start the server, if it does not run."""
-    _tell(_ensured(args), as_json=args.json)
+    _tell(_ensured(args), args)
     return 0
 
 
@@ -69,7 +69,7 @@ def open_page(args: argparse.Namespace) -> int:
     server = _ensured(args)
     page = server.url.removesuffix("/api")
     text = f"address  {page}\nlogin    {server.auth}"
-    emit({"address": page, "login": server.auth}, text, as_json=args.json)
+    emit({"address": page, "login": server.auth}, text, args)
     return 0
 
 
@@ -80,7 +80,7 @@ def env(args: argparse.Namespace) -> int:
 
     variables = ensure.environment(_ensured(args)) | bypass(os.environ)
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
-    emit(variables, exports, as_json=args.json)
+    emit(variables, exports, args)
     return 0
 
 
@@ -89,7 +89,7 @@ def stop(args: argparse.Namespace) -> int:
     from flows.local_server import ensure
 
     stopped = ensure.stop(Path(args.home))
-    emit({"stopped": stopped}, "stopped" if stopped else "it was not running", as_json=args.json)
+    emit({"stopped": stopped}, "stopped" if stopped else "it was not running", args)
     return 0
 
 
@@ -103,7 +103,7 @@ def _ensured(args: argparse.Namespace) -> "Server":
     return ensure.ensure(node.home)
 
 
-def _tell(server: "Server | None", *, as_json: bool) -> None:
+def _tell(server: "Server | None", args: argparse.Namespace) -> None:
     document = {"running": server is not None, "url": server and server.url, "pid": server and server.pid}
     text = f"running at {server.url} (pid {server.pid})" if server else "not running; the next flow starts it"
-    emit(document, text, as_json=as_json)
+    emit(document, text, args)

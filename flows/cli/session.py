@@ -8,7 +8,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,8 +23,12 @@ _DESCRIPTORS = 24  # with fewer, Prefect's threads end without a word, and the r
 
 
 @contextmanager
-def session(args: argparse.Namespace) -> Iterator[None]:
+def session(args: argparse.Namespace, *, announce: Callable[[str], object] | None = say) -> Iterator[None]:
     """Run flows in this block, on the store that ``args`` names; import them inside, once their API is known.
+
+    Args:
+        args: the command's arguments.
+        announce: takes a sentence about what takes seconds, such as the start of a server.
 
     Raises:
         InvalidError: the store is none, or a setting has a value that it cannot have.
@@ -34,12 +38,12 @@ def session(args: argparse.Namespace) -> Iterator[None]:
     from prestow.store.node import open_node
 
     _ = open_node(args.home, args.namespace).settings
-    with connection(args):
+    with connection(args, announce=announce):
         yield
 
 
 @contextmanager
-def connection(args: argparse.Namespace) -> Iterator[str]:
+def connection(args: argparse.Namespace, *, announce: Callable[[str], object] | None = say) -> Iterator[str]:
     """Use Prefect in this block, and no store; gives the URL of its API.
 
     Raises:
@@ -51,18 +55,18 @@ def connection(args: argparse.Namespace) -> Iterator[str]:
     gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     with ExitStack() as around:
         around.callback(gc.freeze)
-        last = around.enter_context(interruptible())
-        if args.json:
+        last = around.enter_context(interruptible(as_json=args.json))
+        if args.json or args.format:
             around.enter_context(answer_reserved())
         quieten(os.environ)
         from flows.cli.progress import shown
         from flows.connection import using_api
 
-        api = around.enter_context(using_api(Path(args.home), announce=say))
+        api = around.enter_context(using_api(Path(args.home), announce=None if args.progress == "none" else announce))
         from flows.runs.cancelling import OpenRuns, noticed
 
         last.callback(around.enter_context(noticed(OpenRuns())).cancel)
-        last.callback(around.enter_context(shown()).end)
+        last.callback(around.enter_context(shown(args.progress)).end)
         yield api
 
 

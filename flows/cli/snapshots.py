@@ -4,7 +4,8 @@ import argparse
 import dataclasses
 
 from flows.cli.arguments import Parser, Verbs, add_ls, add_verb
-from flows.cli.output import emit, table
+from flows.cli.output import emit
+from flows.cli.tables import table
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -24,11 +25,9 @@ def show(args: argparse.Namespace) -> int:
         dataclasses.asdict(info) | {"kind": info.kind.value}
         for info in open_node(args.home, args.namespace).snapshots()
     ]
-    rows = [(s["driver"], s["kind"], _short(s["key"]), _short(s["parent"]), s["diff_id"] or "-") for s in found]
-    emit(found, table(("DRIVER", "KIND", "KEY", "PARENT", "DIFF ID"), rows), as_json=args.json)
+    rows = [(s["driver"], s["kind"], s["key"], s["parent"] or "-", s["diff_id"] or "-") for s in found]
+    text = table(
+        ("DRIVER", "KIND", "KEY", "PARENT", "DIFF ID"), rows, args.width, drop=("DIFF ID", "PARENT", "KIND", "DRIVER")
+    )
+    emit(found, text, args, short="\n".join(s["key"] for s in found))
     return 0
-
-
-def _short(key: str | None) -> str:
-    """Cut a chain ID short, but no key that a person chose."""
-    return "-" if key is None else key[:19] if key.startswith(("sha256:", "sha512:")) else key

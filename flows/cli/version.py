@@ -14,5 +14,5 @@ def add(verbs: Verbs, common: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the version."""
-    emit({"version": __version__}, f"prestow {__version__}", as_json=args.json)
+    emit({"version": __version__}, f"prestow {__version__}", args)
     return 0

@@ -28,7 +28,7 @@ def status(args: argparse.Namespace) -> int:
 
     pid = client.status(Path(args.home))
     text = "not running; the next flow starts it" if pid is None else f"running (pid {pid})"
-    emit({"running": pid is not None, "pid": pid}, text, as_json=args.json)
+    emit({"running": pid is not None, "pid": pid}, text, args)
     return 0
 
 
@@ -37,5 +37,5 @@ def stop(args: argparse.Namespace) -> int:
     from flows.warm import client
 
     stopped = client.stop(Path(args.home))
-    emit({"stopped": stopped}, "stopped" if stopped else "it was not running", as_json=args.json)
+    emit({"stopped": stopped}, "stopped" if stopped else "it was not running", args)
     return 0

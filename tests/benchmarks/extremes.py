@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
-from flows.cli.output import table
+from flows.cli.tables import table
 from prestow.digest import Digest
 from prestow.oci import mediatypes
 from tests.image_factory import put_blob, put_documents, tag, write_image

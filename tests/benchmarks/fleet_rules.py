@@ -13,7 +13,7 @@ from functools import wraps
 from random import Random
 from typing import Any
 
-from flows.cli.output import table
+from flows.cli.tables import table
 from tests.fleet import world
 from tests.fleet.test_rollout_growth import ROLLOUT, RULES, fleet
 from tests.fleet.world import Faults, World, rolled_out

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from flows.cli.output import table
+from flows.cli.tables import table
 from prestow.digest import Digest
 from prestow.fsck.run import fsck
 from prestow.gc.explain import explain

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from flows.cli.output import table
+from flows.cli.tables import table
 from flows.local_server.ensure import ensure, environment, stop
 from flows.warm import client
 from tests.image_factory import write_demo_image

@@ -27,7 +27,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, Fl
 from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
-from flows.cli.output import table
+from flows.cli.tables import table
 from flows.connection import using_api
 from flows.local_server.ensure import ensure, environment, stop
 from flows.warm import client

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flows.cli.output import table
+from flows.cli.tables import table
 from prestow.store.node import Node, open_node
 from tests.image_factory import write_image
 from tests.pulling import pulled

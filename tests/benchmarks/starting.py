@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from flows.cli.output import table
+from flows.cli.tables import table
 
 _PRESTOW = str(Path(sys.executable).with_name("prestow"))
 _COMMANDS = ("--version", "images", "containers", "snapshots", "in-use docker.io/library/alpine:3.20")

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.cli.output import table
+from flows.cli.tables import table
 from tests.benchmarks.peers import Containerd, pipes, tmpfs
 from tests.real_images import VARIANTS
 from tests.registries import DockerRegistry, docker_registry

@@ -7,7 +7,7 @@ from flows.cli.bars import Layout, Row
 
 FIGURES = "3.0/40.0 MiB, 1.5 MiB/s, 25 s left"
 DIGEST = "fetch layer sha256:0123456789ab"
-ROWS = [Row("1/4 layers", 0.5, FIGURES), Row(DIGEST, 0.25, "waits 9 s"), Row("commit snapshots", None, "")]
+ROWS = [Row("layers 1/4", 0.5, FIGURES), Row(DIGEST, 0.25, "waits 9 s"), Row("commit snapshots", None, "")]
 
 rows = st.lists(
     st.builds(
@@ -19,15 +19,15 @@ rows = st.lists(
 
 def test_a_wide_terminal_has_subject_bar_and_figures() -> None:
     assert Layout().lines(ROWS, 89) == [
-        f"1/4 layers                       {'━' * 9}{'─' * 9}  {FIGURES}",
+        f"layers 1/4                       {'━' * 9}{'─' * 9}  {FIGURES}",
         f"{DIGEST}  {'━' * 4}{'─' * 14}  waits 9 s",
         "commit snapshots",
     ]
 
 
 def test_a_narrow_terminal_has_no_bar_and_a_narrower_one_cuts_the_subject_and_never_the_figures() -> None:
-    assert Layout().lines(ROWS, 70)[0] == f"{'1/4 layers'.ljust(31)}  {FIGURES}"
-    assert Layout().lines(ROWS, 52) == [f"1/4 layers      {FIGURES}", "…:0123456789ab  waits 9 s", "commit snapshots"]
+    assert Layout().lines(ROWS, 70)[0] == f"{'layers 1/4'.ljust(31)}  {FIGURES}"
+    assert Layout().lines(ROWS, 52) == [f"layers 1/4      {FIGURES}", "…:0123456789ab  waits 9 s", "commit snapshots"]
     assert Layout().lines(ROWS, 38)[0] == FIGURES
     assert Layout().lines(ROWS, 30)[0] == "3.0/40.0 MiB, 1.5 MiB/s"
 

@@ -346,7 +346,7 @@ def test_a_signal_ends_a_pull_that_waits_and_the_next_one_goes_on_from_there(
     again = called("pull", reference, "--json")
 
     told = "".join(line for line in err.splitlines(keepends=True) if not line.startswith(("fetch ", "apply ")))
-    assert (process.returncode, out, told) == (status, "", f"{SENTENCE}\n")
+    assert (process.returncode, out, told) == (status, "", f"prestow: {SENTENCE}\n")
     assert sorted(ends(f"pull {reference}")) == ["Cancelled", "Completed", "Completed"]
     assert again.document["checkpoint"] == "tagged"
     assert [seen.headers.get("Range") for seen in fault_registry.requests(layer)] == [None, "bytes=300-", "bytes=300-"]
@@ -364,7 +364,7 @@ def test_a_dry_run_prints_what_a_pull_would_do(prestow: Prestow, called: Called,
     fetch = size(document["foreseen"]["fetch_bytes"])
     assert lines[0] == f"{reference} @ {document['digest']}"
     assert [line.split() for line in lines[1:3]] == [["server", fault_registry.domain], ["platform", "linux/amd64"]]
-    assert [line.split()[0] for line in lines[4:7]] == [layer["digest"][:19] for layer in document["layers"]]
+    assert [line.split()[0] for line in lines[4:7]] == [layer["digest"] for layer in document["layers"]]
     assert [line.split()[3] for line in lines[4:7]] == ["missing"] * 3
     assert lines[7] == f"would fetch {fetch}, reuse 0 B"
     assert re.fullmatch(r"needs about [0-9.]+ [KM]iB of the disk, [0-9.]+ .iB are free", lines[8])

@@ -113,7 +113,7 @@ def test_one_goes_back_to_what_a_name_stood_for_before(called: Called, home: Pat
     document = called("images", "inspect", "app:1", "--json").document
     assert [each["digest"] for each in document["earlier"]] == [digest]
     assert document["digest"] == other
-    assert f"earlier          {digest[:19]} until 20" in called("images", "inspect", "app:1").out
+    assert f"earlier          {digest} until 20" in called("images", "inspect", "app:1").out
     assert called("images", "tag", digest[:19], "app:1").out == f"docker.io/library/app:1 @ {digest}\n"
     called("images", "rm", "demo")
     assert called("images", "tag", other[:19], "app:1").out == f"docker.io/library/app:1 @ {other}\n"

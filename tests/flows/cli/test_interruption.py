@@ -52,4 +52,4 @@ def test_a_signal_in_the_callback_of_a_weak_reference_is_not_lost(first: str, nu
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
-    assert (done.stdout, done.stderr, done.returncode) == ("raised\n", f"{SENTENCE}\n", status)
+    assert (done.stdout, done.stderr, done.returncode) == ("raised\n", f"prestow: {SENTENCE}\n", status)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.output import page, table
+from flows.cli.tables import fit, page, table
 from flows.forms.markdown import size
 from tests.cases import long_but
 from tests.flows.cli.conftest import PROJECT, Prestow
@@ -25,6 +25,39 @@ print("the answer")
 
 def test_columns_are_as_wide_as_their_longest_cell() -> None:
     assert table(("A", "LONG"), [("xyz", 1), ("", "w")]) == "A    LONG\nxyz  1\n     w"
+
+
+DIGEST = f"sha256:{64 * 'a'}"
+WHY = "no name, container or lease leads to it, and /var/lib/prestow has it"
+
+
+def test_on_a_terminal_digests_are_short_sentences_folded_and_columns_dropped_in_their_order() -> None:
+    header, rows = ("KIND", "NAME", "WHY"), [("blob", DIGEST, WHY)]
+
+    assert table(header, rows, 120, drop=("KIND",)).splitlines()[1] == f"blob  {DIGEST[:19]}  {WHY}"
+    assert table(header, rows, 62, drop=("KIND",)).splitlines() == [
+        "KIND  NAME                 WHY",
+        f"blob  {DIGEST[:19]}  no name, container or lease leads",
+        "                           to it, and /var/lib/prestow has it",
+    ]
+    assert table(header, rows, 48, drop=("KIND", "WHY")).splitlines()[1:] == [
+        f"{DIGEST[:19]}  no name, container or lease",
+        "                     leads to it, and",
+        "                     /var/lib/prestow has it",
+    ]
+    assert table(header, rows, 20, drop=("KIND", "WHY")).splitlines() == ["NAME", DIGEST[:19]]
+    assert table(header, rows, None, drop=("KIND",)).splitlines()[1] == f"blob  {DIGEST}  {WHY}"
+
+
+def test_a_name_that_is_too_long_is_folded_after_a_slash_and_no_table_is_wider_than_its_terminal() -> None:
+    name = "registry.example:5000/team/an-image:1"
+
+    assert table(("NAME",), [(name,)], 30).splitlines()[1:] == ["registry.example:5000/team/", "an-image:1"]
+    assert page({"name": name, "digest": DIGEST}, 36).splitlines() == [
+        "name    registry.example:5000/team/", "        an-image:1", f"digest  {DIGEST[:19]}"
+    ]  # fmt: skip
+    assert table(("NAME",), [(40 * "x",)], 12).splitlines()[1:] == ["xxxxxxxxxxx…"]
+    assert fit(f"  at {name} @ {DIGEST}", 80).splitlines() == [f"  at {name} @", f"  {DIGEST}"]
 
 
 def test_a_cell_is_one_line() -> None:
