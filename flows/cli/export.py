@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     node, output = open_node(args.home, args.namespace), Path(args.output)
     in_earlier = earlier_exports(map(Path, args.without), Scratch(node.home))
-    with node.lease("export") as lease, shown():
+    with node.lease("export") as lease, shown(args.progress):
         records = {record.name: record for record in map(node.image, args.names)}
         node.leases.add(lease, "content", [record.target.digest for record in records.values()])
         export = export_of(
@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
                 count = write_layout(node.content, export, output, progress=advance)
             else:
                 count = write_archive(node.content, export, output, force=args.force, progress=advance)
-    emit(_document(export, output, count), _text(export, output, count), as_json=args.json)
+    short = "\n".join(f"{image.name}@{image.target.digest}" for image in export.images)
+    emit(_document(export, output, count), _text(export, output, count), args, short=short)
     return 0
 
 

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if files.find(args.registry, "") != credential:
         say(f"warning: another login for {args.registry} is read first; see {', '.join(files.places)}")
     text = f"logged in at {args.registry} as {credential.username}; kept in {kept}"
-    emit({"registry": args.registry, "username": credential.username, "kept": kept}, text, as_json=args.json)
+    emit({"registry": args.registry, "username": credential.username, "kept": kept}, text, args)
     return 0
 
 

@@ -33,5 +33,5 @@ def run(args: argparse.Namespace) -> int:
     if files.find(args.registry, "") is not None:
         say(f"warning: there is still a login for {args.registry}; see {', '.join(files.places)}")
     text = f"logged out from {args.registry}; removed from {', '.join(erased) or 'nowhere'}"
-    emit({"registry": args.registry, "removed_from": erased}, text, as_json=args.json)
+    emit({"registry": args.registry, "removed_from": erased}, text, args)
     return 0

@@ -168,6 +168,7 @@ class _Bars(Display):
         self._layout = Layout(ascii_only=console.options.ascii_only)
         self._live: Live | None = None
         self._soon: Timer | None = None
+        self._due = 0.0
 
     def _show(self, line: Line) -> None:
         now = time.monotonic()
@@ -176,10 +177,19 @@ class _Bars(Display):
         self._transfers.take(line, now)
         if line.what == "held":
             self._close()  # the terminal is the person's who is asked there, until something happens again
-        elif self._soon is None:
-            self._soon = Timer(_PATIENCE, self._begin)
-            self._soon.daemon = True
-            self._soon.start()
+        elif self._live is None:
+            self._draw_in(_SECONDS if line.step in _BRIEF else _PATIENCE)
+
+    def _draw_in(self, seconds: float) -> None:
+        """Draw bars from then on, unless they are to be drawn sooner."""
+        due = time.monotonic() + seconds
+        if self._soon is not None:
+            if self._due <= due:
+                return
+            self._soon.cancel()
+        self._due, self._soon = due, Timer(seconds, self._begin)
+        self._soon.daemon = True
+        self._soon.start()
 
     def _begin(self) -> None:
         """Draw bars from now on, unless there is nothing more to show."""

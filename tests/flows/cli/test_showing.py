@@ -12,6 +12,7 @@ import pytest
 from tests.flows.cli.conftest import PROJECT, Called, Prestow
 from tests.flows.cli.test_recorded import write_layout
 from tests.registries import Fault, FaultRegistry
+from tests.terminals import on_a_terminal
 
 PAGE = (PROJECT / "docs/reference/output.md").read_text("utf-8")
 
@@ -126,13 +127,18 @@ def test_the_environment_chooses_the_progress(called: Called, digest: str, monke
     assert (done.status, done.err) == (2, "prestow: PRESTOW_PROGRESS: expected auto, plain, none, found 'many'\n")
 
 
-@pytest.mark.long
-def test_a_container_of_an_image_that_is_here_has_the_streams_for_itself(prestow: Prestow, demo_layout: Path) -> None:
-    assert prestow("pull", f"oci:{demo_layout}:demo", "--name", "demo").status == 0
-
-    done = prestow("run", "--rm", "demo")
+def test_a_container_of_an_image_that_is_here_has_the_streams_for_itself(called: Called, digest: str) -> None:
+    done = called("run", "--rm", "demo")
 
     assert (done.status, done.out, done.err) == (0, "Hello from a prestowed image.\n", "")
+
+
+@pytest.mark.long
+def test_and_so_it_has_the_terminal(prestow: Prestow, digest: str) -> None:
+    with on_a_terminal(prestow, "run", "--rm", "demo") as (terminal, process):
+        pass
+
+    assert (process.returncode, terminal.text) == (0, "")
 
 
 def drops() -> Iterator[tuple[str, ...]]:
