@@ -11,6 +11,7 @@ from flows.cli.main import ALIASES, VERBS, parser
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+COMING = ROOT / "docs/how-to/come-from-docker.md"
 _BLOCK = re.compile(r"^ *```(?:sh|console)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:prestow|make) [a-z][^`]*)`")
 _TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
@@ -51,6 +52,11 @@ def test_a_command_to_type_is_understood(command: tuple[str, ...]) -> None:
 
 def test_verbs_that_are_mentioned_exist() -> None:
     assert {command[1] for command in MENTIONED if command[0] == "prestow"} - {*VERBS, *ALIASES} == set()
+
+
+@pytest.mark.parametrize("command", [c for c in mentioned(COMING) if len(c) > 2], ids=" ".join)
+def test_what_stands_for_a_command_of_other_tools_is_understood(command: tuple[str, ...]) -> None:
+    assert callable(parser().parse_args(command[1:]).verb)
 
 
 def test_targets_of_make_exist() -> None:
