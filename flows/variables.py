@@ -135,7 +135,7 @@ def _plain(entries: Iterable[str], allowed: tuple[str, ...] | None) -> Iterator[
 def _secret(entry: str, allowed: tuple[str, ...] | None) -> str:
     name, _, reference = entry.partition("=")
     source, _, where = (reference or f"env:{name}").partition(":")
-    if source == "file":
+    if source == "file" and allowed is not None:  # a pipe such as /dev/stdin has no real path
         where = os.path.realpath(where)
     _check_allowed(f"{source}:{where}", allowed)
     what = f"secret {printable(name)!r}"

@@ -325,3 +325,12 @@ def test_the_api_refuses_a_value_in_the_place_of_a_reference(shell: str, planted
 def test_no_call_without_a_run_takes_a_wrong_type(home: str, shell: str) -> None:
     with pytest.raises(ParameterTypeError, match="env: expected a list of texts"):
         run(shell, env=(1,), home=home)  # type: ignore[arg-type]
+
+
+def test_a_secret_comes_through_a_pipe() -> None:
+    end, begin = os.pipe()
+    os.write(begin, b"sesame\n")
+    os.close(begin)
+
+    assert variables((), (f"TOKEN=file:/dev/fd/{end}",), None) == ("TOKEN=sesame",)
+    os.close(end)
