@@ -14,9 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from prefect.runtime import flow_run
-
-from config.settings import load
 from flows.fanout import Options, PrepullError, conclude, in_parallel
 from flows.forms.results import Prepulled, PrepulledImage
 from prestow.digest import Digest
@@ -35,7 +32,6 @@ from prestow.registry.fetch import fetch_manifest
 from prestow.registry.resolve import resolve
 from prestow.space.together import check_together
 from prestow.store.node import Node
-from prestow.store.opened import own_name
 from tasks.sweep import sweep
 
 _MANIFESTS = 8  # that are looked up at the same time
@@ -57,14 +53,6 @@ class Wanted:
     digest: Digest
     name: str
     ours: bool
-
-
-def run_name() -> str:
-    """Return the name of a run: ``prepull gpu-01 · 4 images``."""
-    parameters = flow_run.parameters
-    count, order = len(parameters["images"]), parameters.get("order")
-    host = order.host if isinstance(order, Order) else load().node_name or own_name()
-    return f"prepull {host} · {count} image{'' if count == 1 else 's'}"
 
 
 def deliver(references: Sequence[str], order: Order, options: Options) -> Prepulled:

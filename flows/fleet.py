@@ -12,12 +12,14 @@ from flows.forms.parameters import FleetPath, Home, RetryFailed, SetChoice
 from flows.forms.results import RolledOut
 from flows.rollout.coordinating import coordinating
 from flows.runs.cancelling import cancellable
+from flows.tagging import tagged
 from tasks.journal import journal
 from tasks.policy import NOWHERE
 from tasks.wave import wave
 
 
 @cancellable
+@tagged
 @flow(flow_run_name="fleet", result_storage=NOWHERE, persist_result=False)
 def fleet(
     image_set: SetChoice = None,

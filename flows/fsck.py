@@ -6,6 +6,7 @@ from config.home import home_or_default, namespace_or_default
 from flows.discreet import discreet
 from flows.forms.fsck_table import publish_table
 from flows.forms.parameters import Credentials, Home, ImageNameOrAll, Namespace, Repair
+from flows.naming import fsck_name
 from flows.runs.cancelling import cancellable
 from prestow.fsck.run import FsckResult
 from tasks.fsck import fsck as check_and_repair
@@ -15,13 +16,13 @@ from tasks.policy import NOWHERE
 
 @cancellable
 @discreet
-@flow(result_storage=NOWHERE, persist_result=False)
+@flow(flow_run_name=fsck_name, result_storage=NOWHERE, persist_result=False)
 def fsck(
     image: ImageNameOrAll = None,
     repair: Repair = False,
+    credentials: Credentials = None,
     home: Home = None,
     namespace: Namespace = None,
-    credentials: Credentials = None,
 ) -> FsckResult:
     """Hash and compare all that is stored of an image, or of every image and of the store's own records.
 

@@ -8,9 +8,11 @@ from prefect.futures import wait
 
 from config.home import home_or_default, namespace_or_default
 from flows.forms.parameters import Force, HandOverTo, Home, Namespace, Pin, StoredImages
+from flows.naming import hand_over_name
 from flows.rollout.reporting import report_from_run
 from flows.runs.cancelling import cancellable
 from flows.runs.handing_over import stored_images
+from flows.tagging import tagged
 from prestow.handover.hand_over import HandOver
 from tasks.hand_over import hand_over as hand_over_image
 from tasks.journal import journal
@@ -20,7 +22,8 @@ from tasks.threads import THREADS
 
 
 @cancellable
-@flow(task_runner=THREADS, result_storage=NOWHERE, persist_result=False)
+@tagged
+@flow(flow_run_name=hand_over_name, task_runner=THREADS, result_storage=NOWHERE, persist_result=False)
 def hand_over(
     images: StoredImages,
     runtime: HandOverTo = "auto",

@@ -10,7 +10,7 @@ Each is a flow run of its own, and one that fails stops no other. With an order 
 from prefect import flow
 
 from config.home import home_or_default, namespace_or_default
-from flows.delivery import deliver, run_name
+from flows.delivery import deliver
 from flows.discreet import discreet
 from flows.fanout import Options, pull_each
 from flows.forms.parameters import (
@@ -27,25 +27,26 @@ from flows.forms.parameters import (
     Unpack,
 )
 from flows.forms.results import Prepulled
+from flows.naming import prepull_name
 from flows.runs.cancelling import cancellable
 from tasks.policy import NOWHERE
 
 
 @cancellable
 @discreet
-@flow(flow_run_name=run_name, result_storage=NOWHERE, persist_result=False)
+@flow(flow_run_name=prepull_name, result_storage=NOWHERE, persist_result=False)
 def prepull(
     images: Images,
     platform: Platform = None,
     parallel: Parallel = None,
     driver: Driver = "auto",
-    home: Home = None,
-    namespace: Namespace = None,
     unpack: Unpack = True,
     credentials: Credentials = None,
     order: Ordered = None,
     hand_over: PulledHandOver = None,
     pin: Pin = False,
+    home: Home = None,
+    namespace: Namespace = None,
 ) -> Prepulled:
     """Pull every image of a list, a few at a time, and report what is on this host.
 

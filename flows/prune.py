@@ -4,7 +4,9 @@ from prefect import flow
 
 from config.home import home_or_default
 from flows.forms.parameters import Above, Below, DryRun, Generations, Home, Unfinished, UnusedDays
+from flows.naming import prune_name
 from flows.runs.cancelling import cancellable
+from flows.tagging import tagged
 from prestow.gc.prune import Choice, Pruned
 from tasks.journal import journal
 from tasks.policy import NOWHERE
@@ -12,7 +14,8 @@ from tasks.sweep import sweep
 
 
 @cancellable
-@flow(result_storage=NOWHERE, persist_result=False)
+@tagged
+@flow(flow_run_name=prune_name, result_storage=NOWHERE, persist_result=False)
 def prune(
     dry_run: DryRun = False,
     keep_generations: Generations = None,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from prestow.errors import printable
+from tasks.run_log import pass_on
 
 _ENGINE = logging.getLogger("prestow")
 _LONGEST = 1000  # characters of what is said
@@ -28,7 +29,7 @@ class _Ear(logging.Handler):
         """Pass on what is said in this run."""
         if _ear.get() is self and self._is_news(record):
             self._listen(printable(record.getMessage(), _LONGEST))
-            _send(record)
+            pass_on(record)
 
     def _is_news(self, record: logging.LogRecord) -> bool:
         """Whether a warning is to be shown: one that is marked ``once`` only the first time, and few of those."""
@@ -54,12 +55,3 @@ def heard(listen: Callable[[str], object]) -> Iterator[None]:
     finally:
         _ENGINE.removeHandler(ear)
         _ear.reset(before)
-
-
-def _send(record: logging.LogRecord) -> None:
-    """Add a line to the log of the flow run, if there is one."""
-    from prefect.context import FlowRunContext, TaskRunContext
-    from prefect.logging.handlers import APILogHandler
-
-    if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
-        APILogHandler().emit(record)

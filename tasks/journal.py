@@ -59,14 +59,14 @@ class Journal:
 
     Attributes:
         listeners: called with each line, in the thread that writes it.
-        seconds: duration of each step, summed over its subjects.
+        took: seconds of each step and subject.
         moved: bytes of each step and subject.
         server: ``host[:port]`` that answered what a reference points to; None if none was asked.
         quota: the registry's latest word on how many requests are left.
     """
 
     listeners: tuple[Listener, ...] = ()
-    seconds: dict[str, float] = field(default_factory=dict)
+    took: dict[tuple[str, str], float] = field(default_factory=dict)
     moved: dict[tuple[str, str], int] = field(default_factory=dict)
     server: str | None = None
     quota: "Quota | None" = None
@@ -78,7 +78,7 @@ class Journal:
             where = (line.step, line.subject)
             self.moved[where] = self.moved.get(where, 0) + line.count
             if line.what == "ended":
-                self.seconds[line.step] = self.seconds.get(line.step, 0.0) + line.seconds
+                self.took[where] = self.took.get(where, 0.0) + line.seconds
         for listener in self.listeners:
             listener(line)
 
@@ -93,7 +93,10 @@ class Journal:
 
     def durations(self, began: float) -> dict[str, float]:
         """Return the seconds of each step that ran, summed, and ``total`` since ``began`` on the monotonic clock."""
-        found = {**self.seconds, "total": time.monotonic() - began}
+        found: dict[str, float] = {}
+        for (step, _), took in self.took.items():
+            found[step] = found.get(step, 0.0) + took
+        found["total"] = time.monotonic() - began
         return {step: round(took, 6) for step, took in found.items()}
 
     def bytes_moved(self, step: str, subject: str | None = None) -> int:

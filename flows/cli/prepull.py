@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
 
         try:
             result = prepull(
-                args.references, args.platform, args.parallel, args.driver, args.home, args.namespace, args.unpack,
-                args.credentials, None, hand_over_to(args), args.pin,
+                args.references, args.platform, args.parallel, args.driver, args.unpack, args.credentials,
+                hand_over=hand_over_to(args), pin=args.pin, home=args.home, namespace=args.namespace,
             )  # fmt: skip
         except PrepullError as error:
             result = error.result

@@ -1,15 +1,15 @@
-"""What an fsck found, as a table artifact, and as the end of its run."""
+"""What an fsck found, as a table artifact of its host, and as the end of its run."""
 
 from collections.abc import Iterator
 
 from prefect.artifacts import create_table_artifact
 
 from flows.forms.markdown import code
+from flows.naming import host
 from prestow.errors import MismatchError, printable
+from prestow.fleet.names import key_of
 from prestow.fsck.repair import RepairResult
 from prestow.fsck.run import FsckResult
-
-_KEY = "prestow-fsck"
 
 
 def publish_table(result: FsckResult) -> FsckResult:
@@ -19,7 +19,11 @@ def publish_table(result: FsckResult) -> FsckResult:
         MismatchError: something is still damaged.
     """
     table = [row for each in result.every for row in _rows(each)]
-    create_table_artifact(table=table, key=_KEY, description=f"{result.damaged} of what was checked is damaged")
+    create_table_artifact(
+        table=table,
+        key=f"prestow-fsck-{key_of(host())}",
+        description=f"{result.damaged} of what was checked is damaged",
+    )
     if result.damaged:
         name, first = next((each.found.shown, damage) for each in result.every for damage in each.left)
         raise MismatchError(

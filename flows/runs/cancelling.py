@@ -26,7 +26,9 @@ from prefect.states import Cancelled, Failed
 
 from flows.local_server.runs import registered
 from flows.runs.bounded import check_parameters
-from prestow.cancellation import Token, current, watched
+from flows.runs.telling import work_and_tell
+from flows.tagging import steps_untagged
+from prestow.cancellation import Token, check, current, watched
 from prestow.errors import CancelledError, ContainerFailedError, RefusedError
 
 P = ParamSpec("P")
@@ -103,25 +105,40 @@ def _cancellable(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) ->
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.id == _run.get():
         return function(*args, **kwargs)  # called as a function, maybe as part of another flow's run
-    if _has_worker(context.flow_run):
-        given = signature(function).bind(*args, **kwargs)
-        given.apply_defaults()
-        check_parameters(given.arguments)
-    with registered(context.flow_run.id), _watched(context.flow_run) as token, _interruptible(context.flow_run, token):
-        try:
-            result = function(*args, **kwargs)
-            token.check()
-        except CancelledError as error:
-            return cast("R", Cancelled(message=str(error)))
-        except ContainerFailedError as error:  # whose traceback says nothing about the container
-            return cast("R", Failed(message=str(error), data=error))
-        except RefusedError as error:  # of a set: a rollout tells it from a failure by the name
-            return cast("R", Failed(name=REFUSED, message=str(error), data=error))
-        except Exception:
-            if token.cancelled:  # one step stopped, and so others failed
-                return cast("R", Cancelled(message=token.reason))
-            raise
-    return result
+    given = signature(function).bind(*args, **kwargs)
+    given.apply_defaults()
+    deployed = _has_worker(context.flow_run)
+
+    def work() -> R:
+        if deployed:
+            check_parameters(given.arguments)
+        result = function(*args, **kwargs)
+        check()
+        return result
+
+    with (
+        steps_untagged(context.flow_run, given.arguments),
+        registered(context.flow_run.id),
+        _watched(context.flow_run) as token,
+        _interruptible(context.flow_run, token),
+    ):
+        return _concluded(work, token)
+
+
+def _concluded(work: Callable[[], R], token: Token) -> R:
+    """Do the work of a run; return the state of one that does not end by Prefect's own rules."""
+    try:
+        return work_and_tell(work)
+    except CancelledError as error:
+        return cast("R", Cancelled(message=str(error)))
+    except ContainerFailedError as error:  # whose traceback says nothing about the container
+        return cast("R", Failed(message=str(error), data=error))
+    except RefusedError as error:  # of a set: a rollout tells it from a failure by the name
+        return cast("R", Failed(name=REFUSED, message=str(error), data=error))
+    except Exception:
+        if token.cancelled:  # one step stopped, and so others failed
+            return cast("R", Cancelled(message=token.reason))
+        raise
 
 
 @contextmanager

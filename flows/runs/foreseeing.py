@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping
 
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_run_logger
-
 from flows.forms.figures import duration
 from flows.forms.markdown import size
 from flows.forms.results import Foreseen
 from prestow.digest import Digest
-from prestow.errors import printable
 from prestow.oci.artifact import Artifact
 from prestow.oci.image import Blob, Image
 from prestow.reference import LayoutReference, parse_source
@@ -20,6 +16,7 @@ from prestow.space.admission import outlook
 from prestow.space.estimate import missing_blob
 from prestow.store.node import Node
 from tasks.journal import Journal
+from tasks.run_log import tell
 
 
 def blobs_of(image: Image | Artifact) -> tuple[Blob, ...]:
@@ -62,7 +59,8 @@ def foresee(
         fits=space.fits,
         quota=journal.quota,
     )
-    _log(foreseen)
+    for line in summary(foreseen):
+        tell(line)  # the page of a run shows its log
     return foreseen
 
 
@@ -88,13 +86,3 @@ def _quota(quota: Quota) -> str:
 def _set_aside(node: Node, domain: str) -> tuple[Aside, ...]:
     mirrors = {each.base.origin for each in every_endpoint(domain, node.registry_options) if each.is_mirror}
     return tuple(aside for aside in node.health.every() if aside.origin in mirrors)
-
-
-def _log(foreseen: Foreseen) -> None:
-    """Write it into the log of the run, where the page of a deployed run shows it; a function's call has none."""
-    try:
-        log = get_run_logger()
-    except MissingContextError:
-        return
-    for line in summary(foreseen):
-        log.info("%s", printable(line))

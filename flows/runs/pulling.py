@@ -15,7 +15,9 @@ from typing import Any
 
 from prefect.futures import PrefectFuture
 
+from flows.forms import log_lines
 from flows.forms.approval_page import describe
+from flows.forms.layers_table import publish_table
 from flows.forms.results import Foreseen, Pulled, PulledLayer
 from flows.runs.approval import hold
 from flows.runs.foreseeing import blobs_of, foresee, missing_bytes
@@ -38,6 +40,7 @@ from prestow.registry.layout_source import LayoutSource
 from prestow.store.node import Node
 from tasks.journal import Journal, journal, note_expected
 from tasks.opened import open_node
+from tasks.run_log import send, tell
 
 
 class _Stop(Exception):  # noqa: N818 - not an error: the run was asked to end here
@@ -97,6 +100,9 @@ class Pulling:
         """
         assert self.image is not None  # noqa: S101 - its manifest is stored
         missing = missing_bytes(self.node, self.image)
+        tell(log_lines.planned(self.image, missing))
+        if any(missing.values()):
+            send()
         if self.dry_run:
             self.foreseen = foresee(self.node, self.reference, self.image, driver, missing, self.journal)
             raise _Stop("the dry run has ended")
@@ -107,6 +113,7 @@ class Pulling:
     def _protect(self) -> None:
         """Put what is known by now under the lease, before anything of it is made."""
         if self.target is not None and self.checkpoint == "resolved":
+            tell(log_lines.resolved(self.name, self.target, self.journal.server))
             self.node.leases.add(self.lease, "content", [self.target.digest])
         if self.image is not None and self.checkpoint == "manifest-stored":
             self.node.protect(self.lease, self.image)
@@ -125,6 +132,7 @@ class Pulling:
     def _hold(self, checkpoint: Checkpoint) -> None:
         """Wait for a person to approve of what is known by now."""
         assert self.target is not None  # noqa: S101 - the first checkpoint is reached when it is
+        send()  # a person looks at the log now
         image = self.image if isinstance(self.image, Image) else None
         raw = None if image is None else self.node.content.read(image.config.digest)
         shown = self.target.digest if image is None else image.manifest.digest
@@ -231,8 +239,11 @@ def pulling(
     # for its own time only: what it stored may go
     lease_for = node.lease(f"dry run {known_as}") if dry_run else node.unfinished(f"pull {known_as}")
     with journal() as book, suppress(_Stop), published(book, known_as), lease_for as lease:
-        yield Pulling(
+        run = Pulling(
             node, reference, known_as, stop_after, hold_after, book, lease,
             credentials=credentials, platform=platform, unpack=unpack, dry_run=dry_run, runtime=runtime,
         )  # fmt: skip
+        yield run
         node.images.use(known_as)
+    if not dry_run:
+        publish_table(run.pulled(), book)
