@@ -25,6 +25,23 @@ Checkpoint = Literal[
 
 CHECKPOINTS: tuple[Checkpoint, ...] = get_args(Checkpoint)
 
+REACHED: Mapping[Checkpoint, str] = {
+    "resolved": "the registry has said which digest the reference means",
+    "manifest-stored": "index, manifest and config are in the content store",
+    "layer-fetched": "all bytes of the layer are in an ingest",
+    "layer-stored": "the layer is a blob of the right size and digest",
+    "layer-applied": "the layer's tar is a blob whose digest is the diff ID, and was scanned",
+    "unpacked": "every chain ID is a committed snapshot",
+    "tagged": "the name points to the image",
+    "handed-over": "the container runtime of the host says that it would use the image",
+    "config-transformed": "the runtime spec is complete",
+    "snapshot-created": "the container has its writable snapshot",
+    "bundled": "`config.json` and `rootfs` are complete",
+    "running": "the process is starting",
+    "exited": "the process has ended",
+}
+"""When each checkpoint is reached, for people."""
+
 UNPACKING = frozenset[Checkpoint]({"layer-applied", "unpacked"})
 """Checkpoints that a pull without unpacking does not reach."""
 

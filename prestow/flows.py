@@ -9,6 +9,7 @@ other flows. Without a ``home`` of their own they work on the store of the inner
 """
 
 from flows.bundle import bundle
+from flows.check_credentials import check_credentials
 from flows.connection import connected
 from flows.fanout import PrepullError
 from flows.fleet import fleet
@@ -41,6 +42,7 @@ __all__ = [
     "RolledOut",
     "RolloutError",
     "bundle",
+    "check_credentials",
     "connected",
     "fleet",
     "fsck",

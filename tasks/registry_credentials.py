@@ -9,11 +9,19 @@ from typing import Any, ClassVar
 from httpx import TransportError
 from prefect.blocks.core import Block
 from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
-from pydantic import ConfigDict, Field, SecretStr
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator
 
+from config.home import home_or_default
 from prestow.errors import InvalidError, NotFoundError, UnavailableError
 from prestow.reference import is_domain
 from prestow.registry.credentials import Credential, Named, check_name
+from prestow.store.node import open_node
+
+# an API takes the address of a logo only; this is that of Prefect's own blocks for container registries
+_LOGO = (
+    "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/"
+    "assets/block-logos/docker.png"
+)
 
 
 class RegistryCredentials(Block):
@@ -21,20 +29,28 @@ class RegistryCredentials(Block):
 
     _block_type_name: ClassVar[str | None] = "Registry Credentials"
     _block_type_slug: ClassVar[str | None] = "registry-credentials"
+    _logo_url: ClassVar[HttpUrl | None] = HttpUrl(_LOGO)
     _code_example: ClassVar[str | None] = (
-        "```python\nfrom prestow.flows import pull\n\n"
+        "```python\nfrom prestow.flows import RegistryCredentials, pull\n\n"
+        'RegistryCredentials.load("BLOCK_NAME").test()  # asks the registry, as check-credentials does\n'
         'pull("registry.example/team/app:1.0", credentials="block:BLOCK_NAME")\n```'
     )
 
     model_config = ConfigDict(hide_input_in_errors=True)  # a password is among the input
 
-    username: str | None = Field(default=None, description="User name; leave it empty with an identity token")
-    password: SecretStr | None = Field(default=None, description="Password or access token of the user")
-    identity_token: SecretStr | None = Field(default=None, description="Identity token, in the place of a password")
-    registry: str | None = Field(
-        default=None,
+    username: str = Field(default="", description="User name; leave it empty with an identity token")
+    password: SecretStr = Field(default=SecretStr(""), description="Password or access token of the user")
+    identity_token: SecretStr = Field(default=SecretStr(""), description="Identity token, in the place of a password")
+    registry: str = Field(
+        default="",
         description="The one registry that may have them, as host[:port] such as registry.example; empty for any",
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty(cls, value: object) -> object:
+        """Take null, which earlier versions of this type had, for an empty field."""
+        return "" if value is None else value
 
     def named(self, name: str) -> Named:
         """Return what the block has, checked here: Prefect's UI checks no more than the types.
@@ -42,17 +58,30 @@ class RegistryCredentials(Block):
         Raises:
             InvalidError: it has not exactly one of both kinds, or its registry is none.
         """
-        username = self.username or ""
-        password, token = (
-            "" if secret is None else secret.get_secret_value() for secret in (self.password, self.identity_token)
-        )
+        username, password = self.username, self.password.get_secret_value()
+        token = self.identity_token.get_secret_value()
         if bool(token) == bool(password) or bool(password) != bool(username):
             raise InvalidError(
                 f"credentials {name}: set username and password in the block, or the identity token alone"
             )
         if self.registry and not is_domain(self.registry):
             raise InvalidError(f"credentials {name}: set registry in the block to a host[:port], such as docker.io")
-        return Named(Credential(username, password or token), self.registry or "")
+        return Named(Credential(username, password or token), self.registry)
+
+    def test(self, registry: str | None = None) -> None:
+        """Ask the registry, from this host, whether it takes the credentials; ``registry`` if the block names none.
+
+        Raises:
+            InvalidError: neither names a registry, or a field of the block breaks a rule.
+            UnauthorizedError: the registry refuses them.
+            UnsupportedError: it answers without credentials.
+            UnavailableError: it does not answer.
+        """
+        named = self.named(f"block:{self._block_document_name or 'unsaved'}")
+        domain = named.registry or registry
+        if domain is None or not named.fits(registry or domain):
+            raise InvalidError(f"credentials: expected the registry that they are for, found {registry!r}; name it")
+        open_node(home_or_default(None)).sources.check_login(domain, named.credential)
 
 
 def register() -> None:

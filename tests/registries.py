@@ -357,7 +357,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 401, {"WWW-Authenticate": scheme}, b'{"errors":[{"code":"UNAUTHORIZED","message":"who are you?"}]}'
         route = _ROUTE.fullmatch(urlsplit(self.path).path)
         if route is None:
-            return 404, {}, b""
+            return 200 if self.path == "/v2/" else 404, {}, b""
         return self._blob(route[3], fault) if route[2] == "blobs" else self._manifest(route[3])
 
     def _admitted(self, access: Access) -> bool:

@@ -50,6 +50,16 @@ def test_the_wheel_puts_nothing_but_prestow_at_the_top(installed: Installed) -> 
     assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {"prestow"}
 
 
+def test_the_wheel_names_the_module_in_which_prefect_looks_for_blocks(installed: Installed) -> None:
+    (entry_points,) = [name for name in contents(installed.wheel) if name.endswith(".dist-info/entry_points.txt")]
+
+    with zipfile.ZipFile(installed.wheel) as archive:
+        text = archive.read(entry_points).decode()
+
+    assert "[prefect.collections]\nprestow = prestow.blocks\n" in text
+    assert "prestow/blocks.py" in contents(installed.wheel)
+
+
 def test_the_wheel_carries_the_project_and_none_of_its_tests(installed: Installed) -> None:
     carried = {name.split("/")[2] for name in contents(installed.wheel) if name.startswith("prestow/_project/")}
 

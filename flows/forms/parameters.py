@@ -3,13 +3,15 @@
 Whoever can start a run chooses its parameters, so each is checked again by the engine's own grammar inside the run.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from config.drivers import DriverChoice
+from config.drivers import MEANINGS, DriverChoice
 from config.runtimes import RuntimeChoice
 from flows.variables import REFERENCE
+from prestow.checkpoints import REACHED
 from prestow.fleet.order import Order
 from prestow.registry.credentials import NAME
 
@@ -20,6 +22,11 @@ MOST_IMAGES = 1000
 def _field(title: str, description: str, **rules: Any) -> Any:
     """Describe a field of the form, in the schema itself: Prefect puts the name where pydantic's own title was."""
     return Field(json_schema_extra={"title": title, "description": description}, **rules)
+
+
+def _meaning(description: str, meanings: Mapping[str, str]) -> str:
+    """Add what each choice of a drop-down means; the form shows Markdown, and takes a single line break for a space."""
+    return "\n\n".join([description, *(f"- `{choice}`: {meaning}" for choice, meaning in meanings.items())])
 
 
 Source = Annotated[
@@ -39,13 +46,20 @@ Name = Annotated[str | None, _field("Name", "Name in the store; default: the ref
 _PullCheckpoint = Literal[
     "resolved", "manifest-stored", "layer-fetched", "layer-stored", "layer-applied", "unpacked", "tagged", "handed-over"
 ]
+_CHECKPOINTS = {checkpoint: REACHED[checkpoint] for checkpoint in get_args(_PullCheckpoint)}
 PullStop = Annotated[
     _PullCheckpoint | None,
-    _field("Stop after", "Checkpoint after which the run ends; the next run resumes from there"),
+    _field(
+        "Stop after",
+        _meaning("Checkpoint after which the run ends; the next run resumes from there. Reached when", _CHECKPOINTS),
+    ),
 ]
 PullHold = Annotated[
     _PullCheckpoint | None,
-    _field("Hold after", "Checkpoint after which the run waits until a person approves or refuses the image"),
+    _field(
+        "Hold after",
+        "Checkpoint, as under Stop after, after which the run waits until a person approves or refuses the image",
+    ),
 ]
 Unpack = Annotated[
     bool,
@@ -57,7 +71,7 @@ Unpack = Annotated[
 ]
 Driver = Annotated[
     DriverChoice,
-    _field("Snapshotter", "How unpacked images are stored; auto: the best that works on the host"),
+    _field("Snapshotter", _meaning("How unpacked images are stored", MEANINGS)),
 ]
 Home = Annotated[str | None, _field("Store", "Directory of the store; default: the host's")]
 Namespace = Annotated[
@@ -112,6 +126,13 @@ Credentials = Annotated[
         "recorded; default: the logins of the host",
         pattern=NAME,
     ),
+]
+NamedCredentials = Annotated[
+    str, _field("Credentials", "block:NAME, a Registry Credentials block; its values are never recorded", pattern=NAME)
+]
+Registry = Annotated[
+    str,
+    _field("Registry", "Registry to ask, as host[:port] such as registry.example", min_length=1, max_length=255),
 ]
 User = Annotated[str | None, _field("User", "user[:group], by name or number; default: the image's")]
 Cwd = Annotated[str | None, _field("Working directory", "Inside the container; default: the image's")]

@@ -40,6 +40,8 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         allowed.check_directory(parameters["directory"])
     if parameters.get("credentials"):
         allowed.check_credentials(parameters["credentials"])
+    if parameters.get("registry"):
+        allowed.check_registry(parameters["registry"])
     if parameters.get("file"):
         allowed.check_fleet(parameters["file"])
     for source in _sources(parameters):

@@ -80,6 +80,19 @@ class Bounds:
                 "choose another image, or add the registry to the host's setting deployed_registries"
             )
 
+    def check_registry(self, domain: str) -> None:
+        """Check a registry that is asked whether it takes credentials, and for no image.
+
+        Raises:
+            OutOfBoundsError: it is not allowed.
+        """
+        if not any(fnmatchcase(domain, pattern.partition("/")[0]) for pattern in self.registries):
+            expected = ", ".join(self.registries) or "none"
+            raise OutOfBoundsError(
+                f"registry {printable(domain)}: deployed runs on this host may ask only: {expected}; "
+                "choose another one, or add it to the host's setting deployed_registries"
+            )
+
     def check_credentials(self, name: str) -> None:
         """Check the name of credentials: the registry of the run's image gets what it stands for.
 

@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, Self
 
-from prestow.errors import InvalidError
+from prestow.errors import InvalidError, UnsupportedError
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import LayoutReference, Reference
 from prestow.registry.archive import Scratch
-from prestow.registry.credentials import ANONYMOUS, Credentials, FindNamed, Named
+from prestow.registry.credentials import ANONYMOUS, Credential, Credentials, FindNamed, Named
 from prestow.registry.health import Health
 from prestow.registry.hosts import Options
 from prestow.registry.layout_source import Layouts, LayoutSource
@@ -149,6 +149,20 @@ class Sources:
             raise InvalidError(
                 f"credentials {credentials} are for any registry, and several may be asked here: "
                 "set their registry, so that no other one gets them"
+            )
+
+    def check_login(self, domain: str, credential: Credential) -> None:
+        """Show a credential to the registry of a domain, and to none of its mirrors.
+
+        Raises:
+            UnsupportedError: the registry answers without credentials.
+            PrestowError: as :func:`prestow.registry.login.check_login`.
+        """
+        from prestow.registry.login import check_login
+
+        if not check_login(self._options, domain, credential):
+            raise UnsupportedError(
+                f"login at {domain}: it answers without credentials, so it checks none; pull an image that needs them"
             )
 
     def _find_named(self, name: str) -> Named:

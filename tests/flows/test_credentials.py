@@ -13,6 +13,7 @@ from prefect import get_client
 from prefect.exceptions import ParameterTypeError, PrefectHTTPStatusError
 
 from flows.bundle import bundle
+from flows.check_credentials import check_credentials
 from flows.fsck import fsck
 from flows.local_server.ensure import Server
 from flows.prepull import prepull
@@ -141,6 +142,20 @@ def test_a_block_that_is_not_there_fails_the_run_before_it_asks_the_registry(
         pull(f"{registry.own}/demo:demo", home=home, credentials="block:none-such")
 
     assert registry.seen == []
+
+
+def test_a_run_checks_them_at_the_registry_and_its_log_says_so(home: str, registry: FaultRegistry, save: Save) -> None:
+    good, bad = save(), save(password="other")
+
+    taken = check_credentials(good, registry.domain, home=home, return_state=True)
+    refused = check_credentials(bad, registry.domain, home=home, return_state=True)
+
+    assert (taken.result(), refused.is_failed()) == (registry.domain, True)
+    assert log_lines(flow_run_id(taken), "done: ") == [f"done: {registry.domain} takes the credentials"]
+    (why,) = log_lines(flow_run_id(refused), "failed: ")
+    assert why.endswith("check user name and password")
+    (first, _) = sorted(runs_of("check-credentials", home), key=lambda found: str(found.start_time))
+    assert first.name == f"check {good} at {registry.domain}"
 
 
 @pytest.mark.parametrize("flow", [pull, prepull, bundle, run, fsck], ids=lambda flow: flow.name)

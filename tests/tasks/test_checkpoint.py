@@ -6,7 +6,7 @@ import pytest
 from prefect import flow
 
 from flows.local_server.ensure import Server
-from prestow.checkpoints import CHECKPOINTS
+from prestow.checkpoints import CHECKPOINTS, REACHED
 from prestow.digest import Digest
 from prestow.store.node import Node
 from tasks.checkpoint import reached
@@ -69,3 +69,10 @@ def test_the_checkpoints_stand_in_the_order_in_which_an_image_reaches_them() -> 
         "running",
         "exited",
     )
+
+
+def test_the_page_of_the_checkpoints_says_when_each_is_reached() -> None:
+    page = Path("docs/reference/checkpoints.md").read_text("utf-8")
+
+    assert tuple(REACHED) == CHECKPOINTS
+    assert [text for text in REACHED.values() if text not in page] == []

@@ -1,23 +1,42 @@
 """Blocks with the credentials of registries, at a real Prefect API: what they give, and what is never shown of them."""
 
+import os
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable
 from contextvars import Context
+from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import ValidationError
 
-from prestow.errors import InvalidError, NotFoundError, PrestowError, UnavailableError
+from flows.local_server.ensure import Server, environment
+from prestow.errors import (
+    InvalidError,
+    NotFoundError,
+    PrestowError,
+    UnauthorizedError,
+    UnavailableError,
+    UnsupportedError,
+)
 from prestow.registry.credentials import Credential, Named
 from tasks.registry_credentials import RegistryCredentials, find_named, register
-from tests.registries import Fault, FaultRegistry
+from tests.registries import PASSWORD, USER, Access, Fault, FaultRegistry
 from tests.registry_blocks import saved
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 CANARY = "canary-5d2e"
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The store of this host."""
+    monkeypatch.setenv("PRESTOW_HOME", str(tmp_path / "store"))
 
 
 def at(api: FaultRegistry, function: Callable[..., object], *arguments: str) -> None:
@@ -113,3 +132,52 @@ def test_a_type_that_another_process_registers_meanwhile_is_registered(fault_reg
     Context().run(at, fault_registry, register)
 
     assert [seen.method for seen in fault_registry.requests("/block_")] == ["GET", "POST", "GET", "GET"]
+
+
+def test_a_block_is_tested_by_asking_its_registry(fault_registry: FaultRegistry, store: None) -> None:
+    fault_registry.access = Access(None)
+    mine = {"username": USER, "password": PASSWORD}
+
+    RegistryCredentials(**mine, registry=fault_registry.domain).test()  # type: ignore[arg-type]  # of texts
+    RegistryCredentials(**mine).test(fault_registry.domain)  # type: ignore[arg-type]  # likewise
+
+    assert {(seen.method, seen.path) for seen in fault_registry.seen} == {("GET", "/v2/")}
+    with pytest.raises(UnauthorizedError, match="check user name and password"):
+        RegistryCredentials(username=USER, password="other").test(fault_registry.domain)  # type: ignore[arg-type]
+    for fields, registry in (({}, None), ({"registry": "a.example"}, fault_registry.domain)):
+        with pytest.raises(InvalidError, match="expected the registry that they are for"):
+            RegistryCredentials(**mine, **fields).test(registry)  # type: ignore[arg-type]  # likewise
+
+
+def test_a_registry_with_a_token_service_is_asked_through_it(fault_registry: FaultRegistry, store: None) -> None:
+    fault_registry.access = Access(f"{fault_registry.url}/token")
+
+    RegistryCredentials(username=USER, password=PASSWORD).test(fault_registry.domain)  # type: ignore[arg-type]
+
+    (asked,) = {seen.path.partition("?")[0] for seen in fault_registry.requests("/token")}
+    assert asked == "/token"
+    assert all("scope" not in seen.path + seen.body.decode() for seen in fault_registry.requests("/token"))
+
+
+def test_a_registry_that_answers_without_credentials_cannot_check_them(
+    fault_registry: FaultRegistry, store: None
+) -> None:
+    with pytest.raises(UnsupportedError, match="it answers without credentials"):
+        RegistryCredentials(username=USER, password=PASSWORD).test(fault_registry.domain)  # type: ignore[arg-type]
+
+
+def test_prefect_finds_the_types_of_blocks_by_their_entry_point(prefect_server: Server) -> None:
+    (found,) = [each for each in entry_points(group="prefect.collections") if each.name == "prestow"]
+    register = [sys.executable, "-m", "prefect", "block", "register", "-m", found.value]
+
+    done = subprocess.run(
+        register, env={**os.environ, **environment(prefect_server)}, check=False, capture_output=True, text=True
+    )
+
+    assert (done.returncode, "Registry Credentials" in done.stdout) == (0, True), done.stdout + done.stderr
+    with get_client(sync_client=True) as client:
+        kind = client.read_block_type_by_slug("registry-credentials")
+    assert found.load().RegistryCredentials is RegistryCredentials
+    assert "prestow's flows name them as block:NAME" in str(kind.description)
+    assert str(kind.logo_url).endswith(".png")
+    assert ".test()" in str(kind.code_example)

@@ -28,7 +28,7 @@ OWN = {
 
 ORDER = {"host": "gpu-01", "set": "nightly", "generation": 1, "rollout": "00000000-0000-0000-0000-000000000000"}
 
-FLOWS = ("bundle", "prepull", "prune", "pull", "run", "fsck")
+FLOWS = ("bundle", "check_credentials", "prepull", "prune", "pull", "run", "fsck")
 
 
 def flow_called(name: str) -> Any:
@@ -56,7 +56,7 @@ def own_store(deployed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def executed(flow: str, **parameters: object) -> State:
     """Execute a run of a deployment of a flow as the process of a worker does, in this one."""
-    run = created(f"{flow}/bounded", **parameters)
+    run = created(f"{flow.replace('_', '-')}/bounded", **parameters)
     with get_client(sync_client=True) as client:
         found = client.read_flow_run(run)
     state: State = run_flow(flow_called(flow), flow_run=found, return_type="state")
@@ -84,6 +84,8 @@ def executed(flow: str, **parameters: object) -> State:
         ("bundle", {"reference": "registry.example/team/app", "credentials": "block:other"}, "deployed_secrets"),
         ("run", {"reference": "registry.example/team/app", "credentials": "block:other"}, "deployed_secrets"),
         ("fsck", {"credentials": "block:other"}, "deployed_secrets"),
+        ("check_credentials", {"credentials": "block:other", "registry": "registry.example"}, "deployed_secrets"),
+        ("check_credentials", {"credentials": "block:team-a", "registry": "a.example"}, "deployed_registries"),
     ],
 )
 def test_a_deployed_run_fails_with_the_setting_that_does_not_allow_it(
@@ -107,9 +109,11 @@ def test_the_hosts_own_store_is_allowed(own_store: Path) -> None:
 def test_credentials_that_the_host_allows_are_looked_for(own_store: Path) -> None:
     reference = "registry.example/team/app"
 
-    state = executed("pull", reference=reference, credentials="block:team-none-such")
+    pulled = executed("pull", reference=reference, credentials="block:team-none-such")
+    checked = executed("check_credentials", registry="registry.example", credentials="block:team-none-such")
 
-    assert "no Registry Credentials block 'team-none-such'" in str(state.message)
+    assert "no Registry Credentials block 'team-none-such'" in str(pulled.message)
+    assert "no Registry Credentials block 'team-none-such'" in str(checked.message)
 
 
 def test_an_image_that_is_not_to_be_pulled_may_have_any_name(own_store: Path) -> None:
