@@ -66,10 +66,10 @@ def bundle(
     read_only: ReadOnly = False,
     platform: Platform = None,
     driver: Driver = "auto",
-    home: Home = None,
-    namespace: Namespace = None,
     secrets: Secrets = (),
     credentials: Credentials = None,
+    home: Home = None,
+    namespace: Namespace = None,
 ) -> Bundled:
     """Make ``config.json`` and ``rootfs`` of an image: mounted, or with ``copied`` a full copy.
 

@@ -30,10 +30,10 @@ from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
-from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from flows.dead_runs import crash_dead_runs
+from flows.forms.form import form
 from prestow.errors import PreconditionError, printable
 from prestow.project import module
 from tasks.registry_credentials import register
@@ -102,7 +102,7 @@ def _deploy(client: SyncPrefectClient, entry: Entry, steps: Sequence[Any]) -> De
         "description": entry["description"],
         "version": flow.version,
         "pull_steps": steps,
-        "parameter_openapi_schema": parameter_schema(flow).model_dump(),
+        "parameter_openapi_schema": form(flow),
     }
     found, former = _found(client, name), _found(client, _FORMER[name]) if name in _FORMER else None
     created = found is None and former is None

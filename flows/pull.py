@@ -64,13 +64,13 @@ def pull(
     stop_after: PullStop = None,
     hold_after: PullHold = None,
     driver: Driver = "auto",
-    home: Home = None,
-    namespace: Namespace = None,
     dry_run: PullDryRun = False,
     unpack: Unpack = True,
     credentials: Credentials = None,
     hand_over: PulledHandOver = None,
     pin: Pin = False,
+    home: Home = None,
+    namespace: Namespace = None,
 ) -> Pulled:
     """Pull an image: fetch it, verify it, unpack it, and tag it last of all.
 

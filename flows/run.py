@@ -63,10 +63,10 @@ def run(
     pull: Pulling = "missing",
     platform: Platform = None,
     driver: Driver = "auto",
-    home: Home = None,
-    namespace: Namespace = None,
     secrets: Secrets = (),
     credentials: Credentials = None,
+    home: Home = None,
+    namespace: Namespace = None,
 ) -> Ran:
     """Run a container of an image until its process ends; with ``rm`` nothing of it stays.
 

@@ -84,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
 
         with asking(person()):
             pulled = pull(
-                args.reference, args.platform, args.name, args.stop_after, args.hold_after, args.driver, args.home,
-                args.namespace, args.dry_run, args.unpack, args.credentials, hand_over_to(args), args.pin,
+                args.reference, args.platform, args.name, args.stop_after, args.hold_after, args.driver, args.dry_run,
+                args.unpack, args.credentials, hand_over_to(args), args.pin, args.home, args.namespace,
             )  # fmt: skip
     emit(dataclasses.asdict(pulled), _page(pulled, args.width), args, short=f"{pulled.name}@{pulled.digest}")
     return 0

@@ -28,7 +28,16 @@ from tests.registries import DockerRegistry
 from tests.wheels import ROOT, Installed
 from tests.workers import Worker, without_prefect, worker
 
-NAMES = ("bundle/bundle", "fleet/fleet", "fsck/fsck", "prepull/prepull", "prune/prune", "pull/pull", "run/run")
+NAMES = (
+    "bundle/bundle",
+    "check-credentials/check-credentials",
+    "fleet/fleet",
+    "fsck/fsck",
+    "prepull/prepull",
+    "prune/prune",
+    "pull/pull",
+    "run/run",
+)
 LAYER_EVENTS = ["prestow.layer-fetched", "prestow.layer-stored", "prestow.layer-applied"] * 3
 
 
@@ -124,6 +133,7 @@ def test_deploying_registers_the_form_of_registry_credentials() -> None:
         schema = client.read_block_schema_by_checksum(RegistryCredentials._calculate_schema_checksum())
 
     assert (kind.name, schema.block_type_id) == ("Registry Credentials", kind.id)
+    assert [field.get("default") for field in schema.fields["properties"].values()] == [""] * 4, "no field is null"
     assert sorted(schema.fields["secret_fields"]) == ["identity_token", "password"]
     assert set(schema.fields["properties"]) == {"username", "password", "identity_token", "registry"}
 
@@ -262,7 +272,6 @@ def test_the_forms_tell_what_each_field_is() -> None:
     assert (reference["title"], reference["type"], reference["maxLength"]) == ("Image", "string", 4096)
     assert fields["pull/pull.driver"][1]["enum"] == ["auto", "erofs", "overlay", "native"]
     assert fields["run/run.pull"][1]["enum"] == ["missing", "always", "never"]
-    assert "layer-stored" in fields["pull/pull.stop_after"][1]["anyOf"][0]["enum"]
     assert fields["prepull/prepull.images"][1]["items"]["title"] == "Image"
 
 
@@ -339,6 +348,26 @@ def test_a_prepull_leaves_the_page_of_its_host(
     report = read_page(str(page.data))
     assert (page.type, page.key) == ("markdown", artifact_key(open_node(home).host))
     assert [(image.name, image.complete) for image in report.images] == [(reference, True)]
+
+
+@pytest.mark.long
+def test_a_worker_s_runs_have_names_tags_and_a_story(
+    checkout_worker: Worker, home: str, docker_registry: DockerRegistry, demo_layout: Path
+) -> None:
+    reference = docker_registry.push(demo_layout, "demo", "deployments/story:1")
+    runs = {
+        f"pull {reference}": checkout_worker.run("pull/pull", reference=reference, home=home),
+        "prune {}": checkout_worker.run("prune/prune", home=home),
+    }
+
+    host = open_node(home).host
+    with get_client(sync_client=True) as client:
+        found = {name: client.read_flow_run(run) for name, run in runs.items()}
+    assert [run.name for run in found.values()] == [name.format(host) for name in runs]
+    assert all({"prestow", host} <= set(run.tags) for run in found.values())
+    assert reference in found[f"pull {reference}"].tags
+    assert all(len(log_lines(run, "done: ")) == 1 for run in runs.values())
+    assert len(log_lines(runs[f"pull {reference}"], "to fetch")) == 1
 
 
 @pytest.mark.long
