@@ -80,6 +80,10 @@ format: ## let ruff format and mend what it can
 docs: setup ## make the reference pages that are made from the code
 	$(BIN)/python -m config.page > docs/reference/settings.md
 
+screenshots: setup ## take the pictures of Prefect's UI that the docs show, with Debian's chromium, which it installs
+	$(call apt_install,chromium fonts-dejavu-core,exit 1)
+	$(BIN)/python -m tests.screenshots
+
 schema: $(OLDEST)/ready ## make the database template of the local server from the oldest Prefect's migrations
 	$(OLDEST)/bin/python -m flows.local_server.template
 
@@ -125,4 +129,4 @@ runc-package:
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(OLDEST) .uv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz .pythons .coverage
 
-.PHONY: help demo demo-fleet test long soak coverage pythons fresh large matrix fuzz lint types contracts wheel format docs schema oldest setup packages runtime runc-package clean
+.PHONY: help demo demo-fleet test long soak coverage pythons fresh large matrix fuzz lint types contracts wheel format docs screenshots schema oldest setup packages runtime runc-package clean
