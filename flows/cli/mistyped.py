@@ -66,7 +66,7 @@ _OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "--env-file": "copy variables of this environment with --env NAME, or read them with --secret NAME=file:PATH",
         "--privileged": "`run` gives no container all rights; use `prestow bundle`, and edit its config.json",
     },
-    "images": dict.fromkeys(("-a", "--all"), "all images are listed; leave it out"),
+    **dict.fromkeys(("images", "images ls"), dict.fromkeys(("-a", "--all"), "all images are listed; leave it out")),
     "containers rm": dict.fromkeys(("-f", "--force"), "stop the container first with `prestow containers stop`"),
     "containers stop": dict.fromkeys(("-t", "--time", "--timeout"), "set the seconds with --grace"),
     "prune": {

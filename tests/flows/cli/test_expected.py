@@ -104,6 +104,7 @@ SAID = [
     Row("rm box", 2,
         err="prestow: no verb 'rm': remove a container with `prestow containers rm ID`, an image …"),
     Row("stop box", 2, err="prestow: no verb 'stop': stop a container with `prestow containers stop ID`"),
+    Row("logn registry.example", 2, err="prestow: no verb 'logn'; did you mean login?"),
     Row("start box", 2, err="prestow: no verb 'start': create a container and start it with `prestow run REF`"),
     Row("ls", 2, err=f"prestow: no verb 'ls': {LISTS}"),
     Row("get pods", 2, err=f"prestow: no verb 'get': {LISTS}"),
@@ -116,6 +117,7 @@ SAID = [
     Row("run --rm -p 80:80 nginx", 125, err=f"prestow: run: no option -p: {NO_NETWORK}"),
     Row("run --network=host nginx", 125, err=f"prestow: run: no option --network: {NO_NETWORK}"),
     Row("run --entrypoint sh nginx", 125, err="prestow: run: no option --entrypoint: the image's entrypoint stays; …"),
+    Row("images ls -a", 2, err="prestow: images ls: no option -a: all images are listed; leave it out"),
     Row("pull -a alpine", 2, err="prestow: pull: no option -a: pull each tag by its name; `prestow prepull` …"),
     Row("pull --tls-verify=false r.example/a", 2,
         err="prestow: pull: no option --tls-verify: set skip_verify in the hosts.toml of that registry"),
@@ -194,6 +196,16 @@ def test_what_prestow_lacks_or_a_slip_of_the_pen_costs_one_line(
 ) -> None:
     assert typed(row) == ""
     assert not home.exists()
+
+
+@pytest.mark.parametrize("table", [mistyped._VERBS, *mistyped._OPTIONS.values()], ids=["verbs", *mistyped._OPTIONS])
+def test_what_is_advised_instead_exists(table: dict[str, str]) -> None:
+    for command in re.findall("`prestow ([^`]+)`", " ".join(table.values())):
+        verb, words = parser(), command.split()
+        while words[:1] and words[0] in verb.verbs:
+            verb = verb.verbs[words.pop(0)]
+        assert verb.prog != "prestow" or command in ("--help", "VERB --help"), command
+        assert all(verb.option(word) for word in words if word.startswith("-")), command
 
 
 def test_what_prestow_has_is_no_word_of_other_tools_only() -> None:
