@@ -162,7 +162,17 @@ class LayoutReference:
         """The name that is meant; in a Docker archive, names are references, and so in canonical form."""
         if self.ref is None or self.index is not None:
             return None
-        return _canonical(self.ref) if self.transport == "docker-archive" else self.ref
+        return self.canonical if self.transport == "docker-archive" else self.ref
+
+    @property
+    def canonical(self) -> str | None:
+        """The name that is meant in canonical form, if it is a reference."""
+        if self.ref is None or self.index is not None:
+            return None
+        try:
+            return str(Reference.parse(self.ref))
+        except PrestowError:
+            return self.ref
 
 
 def parse_source(text: str) -> Reference | LayoutReference:
@@ -226,14 +236,6 @@ def canonical_source(text: str) -> str | None:
         return str(source)
     path = source.path.absolute()
     return None if ":" in str(path) else str(replace(source, path=path))
-
-
-def _canonical(text: str) -> str:
-    """Return a reference in canonical form; another text as it is."""
-    try:
-        return str(Reference.parse(text))
-    except PrestowError:
-        return text
 
 
 def has_domain(text: str) -> bool:

@@ -51,19 +51,21 @@ class Contents(Protocol):
 
 
 def choose(reference: LayoutReference, listed: Sequence[Listed]) -> Listed:
-    """Return the image that a reference means.
+    """Return the image that a reference means; in an archive also by a familiar form of a name that is in there.
 
     Raises:
         NotFoundError: none; the message lists what there is.
         InvalidError: several; likewise.
     """
-    shown, index, name = printable(str(reference), 400), reference.index, reference.name
-    wanted = {reference.ref, name}
-    fitting = (
-        listed[index : index + 1]
-        if index is not None
-        else [image for image in listed if name is None or not wanted.isdisjoint(image.names)]
-    )
+    shown, index = printable(str(reference), 400), reference.index
+    if index is not None:
+        fitting = listed[index : index + 1]
+    elif reference.ref is None:
+        fitting = listed
+    else:
+        fitting = [image for image in listed if reference.ref in image.names]
+        if not fitting and reference.transport != "oci":
+            fitting = [image for image in listed if reference.canonical in image.names]
     found = {image.key: image for image in reversed(fitting)}  # the first entry of each image
     if len(found) == 1:
         return next(iter(found.values()))

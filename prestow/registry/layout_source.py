@@ -99,13 +99,17 @@ class LayoutSource:
     def own_name(self) -> str | None:
         """Return the full name that the image has in its archive, in canonical form; None if it has none.
 
+        Of several it is the one that the reference names, else the first.
+
         Raises:
             As :meth:`resolve`.
         """
         if self._reference.transport == "oci":
             return None
-        names = choose(self._reference, self._contents.images()).names
-        return next((str(Reference.parse(name)) for name in names if _is_full(name)), None)
+        found = choose(self._reference, self._contents.images())
+        names = [str(Reference.parse(name)) for name in found.names if _is_full(name)]
+        wanted = self._reference.canonical
+        return wanted if wanted in names else next(iter(names), None)
 
     def parts(self, descriptor: Descriptor) -> Parts:
         """Return one part: a file is not read faster in more."""

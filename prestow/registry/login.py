@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prestow.content.descriptors import KNOWN_DIRECTORY, opened
-from prestow.content.disk import sync_folder, translated
+from prestow.content.disk import remove_abandoned, sync_folder, translated
 from prestow.content.process_identity import owned_name
 from prestow.errors import InvalidError, NotFoundError, PrestowError, UnauthorizedError
 from prestow.oci.document import Record, load
@@ -152,6 +152,7 @@ def _changed(files: CredentialFiles, file: Path) -> Iterator[dict[str, Any]]:
 
 def _write(place: Path, data: bytes) -> None:
     """Replace a file by one that its owner alone may read, from the first byte on."""
+    remove_abandoned(place.parent)
     draft = place.with_name(owned_name(f".{place.name}"))
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:

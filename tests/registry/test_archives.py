@@ -99,7 +99,8 @@ def test_what_skopeo_writes_is_read_with_its_digests(
     for blob in (ours.config, *ours.layers):
         assert Digest.of(whole(found, blob)) == blob.digest
         assert whole(source(archive, None, kind), blob, 100) == whole(found, blob)[100:]
-    assert found.own_name() == NAME
+    assert found.own_name() == source(archive, "demo:1", kind).own_name() == NAME
+    assert source(archive, "demo:1", kind).resolve() == found.resolve()
 
 
 def test_an_archive_is_open_while_a_source_reads_from_it_and_decompressed_once(
@@ -181,6 +182,9 @@ def test_several_images_are_told_apart_by_name_or_index(tmp_path: Path) -> None:
     by_name = [layer_of(ref) for ref in ("app:1", "app", "docker.io/library/app:1", "host.example/b:1")]
     assert by_name == [DIFF_IDS[0], DIFF_IDS[0], DIFF_IDS[0], DIFF_IDS[1]]
     assert [layer_of(ref) for ref in ("@0", "@1", "@2")] == DIFF_IDS
+    named = [source(tmp_path / "a.tar", ref).own_name() for ref in ("app:1", "app", "@0", "host.example/b:1", "@2")]
+    app = "docker.io/library/app"
+    assert named == [f"{app}:1", f"{app}:latest", f"{app}:1", "host.example/b:1", None]
     offer = "docker.io/library/app:1, docker.io/library/app:latest, host.example/b:1, @2$"
     with pytest.raises(InvalidError, match=f"means 3 images; name one of: {offer}"):
         source(tmp_path / "a.tar").resolve()
