@@ -5,9 +5,12 @@ import sys
 
 from flows.cli.main import main as cli
 
+_ALLOCATIONS = 50_000  # between two looks for garbage; modules, of which a command imports many, are none
+
 
 def main() -> int:
     """Run the command line of ``sys.argv``; the result is the exit status."""
+    gc.set_threshold(_ALLOCATIONS)
     try:
         return cli(sys.argv[1:])
     finally:

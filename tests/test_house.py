@@ -217,6 +217,15 @@ def test_the_version_is_asked_of_no_verb_and_no_store() -> None:
     assert found & {"prestow.store", "dataclasses", "json", "shutil"} == set()
 
 
+def test_asking_containerd_imports_no_other_runtime_and_no_step(tmp_path: Path) -> None:
+    asking = ["in-use", "--runtime", "containerd", "--home", str(tmp_path / "store")]
+
+    found = imported(f"from flows.cli.main import main; main({asking})")
+
+    assert "grpc" in found
+    assert found & {"prestow.handover.podman.runtime", "tasks"} == set()
+
+
 def test_a_tab_opens_no_store_to_answer() -> None:
     typed = ["completion", "bash", "--typed", "prestow images inspect gh"]
 

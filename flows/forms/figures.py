@@ -1,15 +1,18 @@
 """The figures of a transfer as people read them, in the terminal and in an artifact."""
 
 import math
+from typing import TYPE_CHECKING
 
 from flows.forms.markdown import size
-from tasks.transfers import Figures
+
+if TYPE_CHECKING:
+    from tasks.transfers import Figures
 
 _MINUTE, _HOUR = 60, 3600
 _LONGEST = 99  # hours
 
 
-def transfer(figures: Figures) -> str:
+def transfer(figures: "Figures") -> str:
     """Return bytes, rate and time left: ``12.3/40.0 MiB, 3.1 MiB/s, 9 s left``; empty where no bytes are moved."""
     found = [amount(figures)]
     if figures.wait is not None:
@@ -33,7 +36,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {whole % _HOUR // _MINUTE:02} min" if hours < _LONGEST else f"{_LONGEST} h"
 
 
-def amount(figures: Figures) -> str:
+def amount(figures: "Figures") -> str:
     """Return the bytes of a transfer in the unit of their total: ``12.3/40.0 MiB``; empty where none are moved."""
     if figures.total is None:
         return size(figures.moved) if figures.moved else ""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prestow.errors import InvalidError, UnsupportedError
-from prestow.handover.podman.runtime import FOLDER, Podman
 from prestow.handover.program import find_program
 from prestow.handover.runtime import Runtime
 from prestow.metadata.handed_over import HandedOver
@@ -15,9 +14,9 @@ from prestow.store.node import Node
 if TYPE_CHECKING:
     from prestow.handover.containerd.runtime import Containerd
     from prestow.handover.containerd.snapshots import Files
+    from prestow.handover.podman.runtime import Podman
 
-
-_DOCKER = "docker"
+_PODMAN, _DOCKER = "podman", "docker"
 
 
 def runtime_of(node: Node, choice: str) -> Runtime:
@@ -28,7 +27,7 @@ def runtime_of(node: Node, choice: str) -> Runtime:
         UnsupportedError: there is none, or its client is not installed.
     """
     kind = kind_of(node, choice)
-    if kind == Podman.runtime:
+    if kind == _PODMAN:
         return podman_of(node)
     if kind == _DOCKER:
         return _docker_of(node)
@@ -50,8 +49,8 @@ def kind_of(node: Node, choice: str) -> str:
         return named
     if node.containerd.address.is_socket() or find_program("containerd") is not None:
         return "containerd"  # also if it does not run now: its images are not podman's
-    if find_program(Podman.runtime) is not None:
-        return Podman.runtime
+    if find_program(_PODMAN) is not None:
+        return _PODMAN
     raise UnsupportedError(
         f"no runtime was found on this host: there is no socket {node.containerd.address}, and no podman; start "
         "containerd, or set containerd_address"
@@ -60,13 +59,15 @@ def kind_of(node: Node, choice: str) -> str:
 
 def runtime_at(node: Node, handed_over: HandedOver) -> Runtime:
     """Return the runtime that something was handed over to, docker's containerd for docker; raises as above."""
-    if handed_over.runtime == Podman.runtime:
+    if handed_over.runtime == _PODMAN:
         return podman_of(node)
     return _containerd_at(node, Path(handed_over.address), handed_over.runtime_namespace)
 
 
-def podman_of(node: Node) -> Podman:
+def podman_of(node: Node) -> "Podman":
     """Return podman, with the image store that it has in ours."""
+    from prestow.handover.podman.runtime import FOLDER, Podman
+
     return Podman(node.home / FOLDER, node.content, lambda: node.snapshotters, node.snapshotter)
 
 
@@ -91,7 +92,7 @@ def check_client(node: Node, choice: str) -> None:
     kind = "containerd"
     with suppress(UnsupportedError):  # a containerd that does not run now
         kind = kind_of(node, choice)
-    if kind == Podman.runtime:
+    if kind == _PODMAN:
         podman_of(node).look()
     else:
         client_of_containerd()
