@@ -36,7 +36,7 @@ LAYER = {"digest", "media_type", "size", "diff_id", "chain_id", "fetched_bytes",
 def test_a_pull_answers_in_one_json_document_and_the_second_one_says_what_was_here(
     prestow: Prestow, called: Called, demo_layout: Path
 ) -> None:
-    first = prestow("pull", f"oci:{demo_layout}:demo", "--json")
+    first = prestow("pull", f"oci:{demo_layout}:demo", "--json", "--progress", "plain")
 
     assert first.status == 0
     assert set(first.document) == PULLED
