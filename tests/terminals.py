@@ -7,7 +7,7 @@ import re
 import struct
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tests.flows.cli.conftest import Prestow
 from tests.processes import Child
@@ -68,3 +68,12 @@ def on_a_terminal(
                 pass
     finally:
         os.close(terminal.ours)
+
+
+def everything(terminal: int) -> str:
+    """Read what is shown until no process has the terminal open any more."""
+    pieces: list[bytes] = []
+    with os.fdopen(terminal, "rb", buffering=0) as stream, suppress(OSError):  # the kernel's word for the end
+        while piece := stream.read(1 << 16):
+            pieces.append(piece)
+    return b"".join(pieces).decode()

@@ -15,8 +15,8 @@ from prestow.errors import InvalidError, NotFoundError, UnauthorizedError
 from prestow.registry.credentials import Credential, CredentialFiles
 from tests.certificates import authority
 from tests.flows.cli.conftest import Called, Done, Prestow
-from tests.flows.cli.test_progress import everything
 from tests.registries import PASSWORD, USER, DockerRegistry, docker_registry
+from tests.terminals import everything
 from tests.token_service import token_service
 
 OTHER = {"auth": base64.b64encode(b"someone:else").decode(), "note": "keep"}

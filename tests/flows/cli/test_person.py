@@ -12,9 +12,9 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
 from tests.flows.cli.conftest import Prestow
 from tests.flows.cli.test_flows import ends
-from tests.flows.cli.test_progress import everything
 from tests.prefect_records import until
 from tests.registries import FaultRegistry
+from tests.terminals import everything
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
