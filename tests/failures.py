@@ -29,6 +29,7 @@ ELSEWHERE = {
     "b52": "not applicable",
     "b54": "no answer of a registry",
     "b55": "no answer of a registry",
+    "b56": "no answer of a registry: the image is in an archive",
 }
 OF_THE_SETTING = {
     "b35": "another port of a host that has credentials",
