@@ -19,7 +19,8 @@ from tests.prefect_records import ended, until
 from tests.wheels import NAMES, ROOT, Installed
 
 PRELUDE = "import config, flows, tasks\nassert {config.OWNER, flows.OWNER, tasks.OWNER} == {'theirs'}\n"
-README = re.compile(r"```python\n(.*?)```", re.DOTALL)
+PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
+OWN_FLOW = ROOT / "docs/how-to/use-from-your-own-flow.md"
 
 PARTS_OF_OTHER_FLOWS = """
 import asyncio, json, os, sys
@@ -56,15 +57,6 @@ assert pull.to_deployment("one").entrypoint.endswith("pull.py:pull"), pull.to_de
 before = dict(os.environ)
 print(json.dumps(asyncio.run(notebook())))
 assert dict(os.environ) == before
-"""
-
-SERVING = """
-import sys
-from prestow.flows import connected, run
-
-if __name__ == "__main__":
-    with connected(sys.argv[1]):
-        run.serve(name=sys.argv[2])
 """
 
 TYPED = """
@@ -116,7 +108,7 @@ def names(home: str | Path) -> list[str]:
 def test_the_example_of_the_readme_runs(
     installed: Installed, folder: Path, variables: dict[str, str], demo_layout: Path, tmp_path: Path
 ) -> None:
-    (example,) = README.findall((ROOT / "README.md").read_text("utf-8"))
+    (example,) = PROGRAM.findall((ROOT / "README.md").read_text("utf-8"))
     store, image = "/var/lib/prestow", "docker.io/library/ubuntu:24.04"
     assert store in example
     assert image in example
@@ -157,9 +149,11 @@ def test_flows_are_parts_of_other_flows_also_in_an_event_loop(
 def served(
     installed: Installed, folder: Path, variables: dict[str, str], home: str, prefect_server: Server
 ) -> Iterator[DeploymentResponse]:
-    """A deployment that ``run.serve`` has made, and runs; its process is ended by SIGTERM."""
+    """A deployment that the how-to's program has made, and runs; its process is ended by SIGTERM."""
     name = f"served-{token_hex(4)}"
-    command = ["env", "--default-signal=INT", installed.python, written(folder, SERVING), home, name]
+    (example,) = (each for each in PROGRAM.findall(OWN_FLOW.read_text("utf-8")) if ".serve(" in each)
+    program = example.replace("/srv/store", home).replace("on-request", name)
+    command = ["env", "--default-signal=INT", installed.python, written(folder, program)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
 
@@ -167,7 +161,7 @@ def served(
         assert process.poll() is None, (folder / "log").read_text()
         try:
             with get_client(sync_client=True) as client:
-                return [client.read_deployment_by_name(f"run/{name}")]
+                return [client.read_deployment_by_name(f"pull/{name}")]
         except ObjectNotFound:
             return []
 
@@ -185,7 +179,7 @@ def served(
 def test_a_flow_that_is_served_runs_on_the_store_of_the_program(
     served: DeploymentResponse, folder: Path, demo_layout: Path, home: str
 ) -> None:
-    parameters: dict[str, Any] = {"reference": f"oci:{demo_layout}:demo", "rm": True}
+    parameters: dict[str, Any] = {"reference": f"oci:{demo_layout}:demo"}
     with get_client(sync_client=True) as client:
         run = client.create_flow_run_from_deployment(served.id, parameters=parameters)
 
