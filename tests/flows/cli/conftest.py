@@ -4,6 +4,7 @@ Flows run against the Prefect server that all tests share; only what is about a 
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def called(
     monkeypatch.setenv("PRESTOW_HOME", str(home))
     monkeypatch.setenv("PRESTOW_CONFIG", "")
     monkeypatch.setenv("PRESTOW_COLD", "1")
+    _silence_prefect(monkeypatch)
 
     def call(*arguments: str) -> Done:
         capfd.readouterr()
@@ -113,6 +115,14 @@ def called(
         return Done(status, out, err)
 
     return call
+
+
+def _silence_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Prefect print nothing, as in a command's own process, though another test began it in this one."""
+    for name in ("", "prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.extra"):
+        for handler in logging.getLogger(name).handlers:
+            if type(handler).__name__ == "PrefectConsoleHandler":
+                monkeypatch.setattr(handler, "level", logging.CRITICAL)
 
 
 @pytest.fixture
