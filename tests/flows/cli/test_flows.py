@@ -75,7 +75,7 @@ def test_a_failure_is_one_sentence_here_and_a_log_with_everything_at_the_api(
 ) -> None:
     reference = f"{fault_registry.own}/demo:absent"
 
-    done = prestow("pull", reference, "--json")
+    done = prestow("pull", reference)
 
     assert (done.status, done.out) == (3, "")
     assert done.err.splitlines()[-1].startswith("prestow: ")
