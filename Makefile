@@ -30,7 +30,7 @@ demo-fleet: setup ## roll two images out onto three hosts, which are processes h
 test: packages setup lint types contracts ## lint, types, import contracts, and the tests that wait for little
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 $(SPREAD)
 
-long: packages setup ## the tests that wait for workers, servers and schedules, and more cases of others: a quarter of an hour
+long: packages setup ## the tests that wait for workers, servers and schedules, and more cases of others: twenty minutes
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m "long and not large and not matrix" -n 3 $(SPREAD)
 
 large: packages setup ## the tests with large real images, and crashes at many more calls, which take half an hour
