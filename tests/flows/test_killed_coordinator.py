@@ -126,7 +126,8 @@ def test_cancelled_it_takes_its_hosts_runs_along(tmp_path: Path, home: str, pref
         states = {str(run.work_queue_name)[:2]: run.state_name for run in until(told, len(hosts), "all to be told")}
 
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "prestow: interrupted; run the same command again to resume"
+    error = json.loads(err.splitlines()[-1])
+    assert error["message"] == "interrupted; run the same command again to resume"
     assert states == {"h0": "Cancelling", "h1": "Cancelled", "h2": "Cancelled"}
 
 
