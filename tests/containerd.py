@@ -84,6 +84,11 @@ class Containerd:
         assert not check or done.returncode == 0, done.stderr
         return done.stdout
 
+    def forget_images(self) -> None:
+        """Remove all images, as kubelet does, and wait for the garbage collection."""
+        for name in self.ctr("images", "ls", "-q").split():
+            self.ctr("images", "rm", "--sync", name)
+
     def runs(self, snapshotter: str, image: str) -> bool:
         """Whether a container of an image runs the program of ``tests.programs``, which ends as it is told.
 

@@ -52,8 +52,7 @@ def test_what_the_runtime_dropped_is_reported_and_brought_back_without_network(
 ) -> None:
     image = locked(fault_registry, "team/a:1")
     prepull([image], home=home, order=used(home))
-    for name in runtime.ctr("images", "ls", "-q").split():
-        runtime.ctr("images", "rm", "--sync", name)
+    runtime.forget_images()
     assert in_use(home) == {"team/a:1": False}
     before = len(fault_registry.requests())
 
@@ -131,8 +130,7 @@ def test_an_image_that_cannot_be_handed_over_is_in_the_table_with_the_reason(
 ) -> None:
     image = locked(fault_registry, "team/a:1")
     prepull([image], home=home, order=used(home))
-    for name in runtime.ctr("images", "ls", "-q").split():
-        runtime.ctr("images", "rm", "--sync", name)
+    runtime.forget_images()
 
     with pytest.raises(RuntimeFailedError, match=r"pins images since 1\.7"):
         hand_over([image.partition("@")[0]], pin=True, home=home)

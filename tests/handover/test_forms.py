@@ -73,7 +73,6 @@ def test_a_snapshotter_that_makes_files_immutable_gets_no_links(
 
         assert (given.form, "set_immutable" in given.why) == ("applied", True)
         assert host.runs(NAME)
-        for name in host.containerd.ctr("images", "ls", "-q").split():
-            host.containerd.ctr("images", "rm", "--sync", name)
+        host.containerd.forget_images()
         for layer in image.layers:
             host.node.content.delete(layer.diff_id)  # which an immutable file would not allow

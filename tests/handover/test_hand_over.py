@@ -75,8 +75,7 @@ def test_a_second_time_nothing_is_given(host: Host, demo: Image) -> None:
 
 def test_what_kubelet_removed_is_given_again(host: Host, demo: Image) -> None:
     host.hand_over(demo)
-    for name in host.containerd.ctr("images", "ls", "-q").split():
-        host.containerd.ctr("images", "rm", "--sync", name)
+    host.containerd.forget_images()
     assert not is_handed_over(host.node, NAME, demo, "auto", pin=False)
 
     host.hand_over(demo)

@@ -87,8 +87,7 @@ def test_a_link_that_a_garbage_collection_took_is_sent(
     host: Host, image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (layer,) = image.layers
-    for name in host.containerd.ctr("images", "ls", "-q").split():
-        host.containerd.ctr("images", "rm", "--sync", name)
+    host.containerd.forget_images()
     link = content._link
 
     def vanished(source: Path, target: Path, size: int) -> bool:
