@@ -29,7 +29,6 @@ def _field(field: dict[str, Any]) -> dict[str, Any]:
     kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) != 1 or field.get("default") is not None:
         return field
-    shown: dict[str, Any] = {name: value for name, value in field.items() if name not in ("anyOf", "default")} | kinds[
-        0
-    ]
+    shown: dict[str, Any] = {name: value for name, value in field.items() if name not in ("anyOf", "default")}
+    shown |= kinds[0]
     return shown | {"enum": [*shown["enum"], None]} if "enum" in shown else shown

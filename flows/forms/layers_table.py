@@ -24,10 +24,8 @@ def publish_table(result: Pulled, journal: Journal) -> None:
     moved = f"{size(result.fetched_bytes)} fetched, {size(result.reused_bytes)} reused"
     about = f"{code(result.name)} {code(result.digest)}: {moved}"
     table = {"type": "table", "description": about, "data": json.dumps(rows), "flow_run_id": str(context.flow_run.id)}
-    with (
-        suppress(HTTPError),
-        get_client(sync_client=True) as client,
-    ):  # whose own method spends more on reading the answer than all the rest
+    with suppress(HTTPError), get_client(sync_client=True) as client:
+        # the client's own method spends more on reading the answer than all the rest takes
         client.request("POST", "/artifacts/", json=table)
 
 
