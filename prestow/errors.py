@@ -21,6 +21,7 @@ Whether a retry can help is the error's own knowledge: ``transient``. A message 
 found, and what to do; text that came from the other side goes through :func:`printable` first.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -148,3 +149,12 @@ def printable(text: str | bytes, limit: int = 200) -> str:
         text = text.decode("utf-8", "backslashreplace")
     line = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
     return line if len(line) <= limit else line[:limit] + "…"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean X?``, the end of an error, with the nearest known word; empty if none is near."""
+    from difflib import get_close_matches  # for an error only
+
+    spellings = {each.lstrip("-").lower(): each for each in known}
+    near = get_close_matches(word.lstrip("-").lower(), spellings, 1)
+    return f"; did you mean {spellings[near[0]]}?" if near else ""

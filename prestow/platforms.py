@@ -17,8 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from prestow.errors import InvalidError, printable
-from prestow.spelling import did_you_mean
+from prestow.errors import InvalidError, did_you_mean, printable
 
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _WORDS = re.compile(_WORD)

@@ -6,8 +6,7 @@ Only a complaint imports this module.
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
-from prestow.errors import printable
-from prestow.spelling import did_you_mean
+from prestow.errors import did_you_mean, printable
 
 if TYPE_CHECKING:
     from flows.cli.parsing import Parser
