@@ -50,30 +50,41 @@ def run(args: argparse.Namespace) -> int:
     from tasks.journal import recorded_step
 
     node, output = open_node(args.home, args.namespace), Path(args.output)
+    archive = not (args.output.endswith("/") or output.is_dir())
     in_earlier = earlier_exports(map(Path, args.without), Scratch(node.home))
     with node.lease("export") as lease, shown(args.progress):
         records = {record.name: record for record in map(node.image, args.names)}
         node.leases.add(lease, "content", [record.target.digest for record in records.values()])
         export = export_of(
-            (choose(node.content, record.name, record.target, in_earlier) for record in records.values()), in_earlier
+            node.content,
+            (choose(node.content, record.name, record.target, in_earlier) for record in records.values()),
+            in_earlier,
         )
         node.leases.add(lease, "content", [blob.digest for blob in export.blobs])
         with recorded_step("export", output.name, export.size) as advance:
-            if args.output.endswith("/") or output.is_dir():
-                count = write_layout(node.content, export, output, progress=advance)
-            else:
+            if archive:
                 count = write_archive(node.content, export, output, force=args.force, progress=advance)
+            else:
+                count = write_layout(node.content, export, output, progress=advance)
     short = "\n".join(f"{image.name}@{image.target.digest}" for image in export.images)
-    emit(_document(export, output, count), _text(export, output, count), args, short=short)
+    loadable = {name for entry in export.for_docker for name in entry.names if archive}
+    unloadable = {image.name for image in export.images if archive} - loadable
+    emit(_document(export, output, count, loadable), _text(export, output, count, unloadable), args, short=short)
     return 0
 
 
-def _document(export: "Export", output: Path, count: int) -> dict[str, object]:
+def _document(export: "Export", output: Path, count: int, loadable: set[str]) -> dict[str, object]:
     return {
         "output": str(output.absolute()),
         "bytes": count,
         "images": [
-            {"name": image.name, "digest": image.target.digest, "platforms": image.platforms} for image in export.images
+            {
+                "name": image.name,
+                "digest": image.target.digest,
+                "platforms": image.platforms,
+                "in_manifest_json": image.name in loadable,
+            }
+            for image in export.images
         ],
         "blobs": len(export.blobs),
         "left_out": [blob.digest for blob in export.left_out],
@@ -81,8 +92,11 @@ def _document(export: "Export", output: Path, count: int) -> dict[str, object]:
     }
 
 
-def _text(export: "Export", output: Path, count: int) -> str:
-    lines = [f"{image.name} @ {image.target.digest}" for image in export.images]
+def _text(export: "Export", output: Path, count: int, unloadable: set[str]) -> str:
+    lines = [
+        f"{image.name} @ {image.target.digest}" + (" (not in manifest.json)" if image.name in unloadable else "")
+        for image in export.images
+    ]
     left_out = sum(blob.size for blob in export.left_out)
     without = f", without {len(export.left_out)} blobs of {size(left_out)}" if export.left_out else ""
     return "\n".join([*lines, f"wrote {output}: {size(count)}{without}"])

@@ -14,6 +14,7 @@ from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, printable
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.index import Index
+from prestow.oci.manifest import Manifest
 from prestow.oci.walk import MAX_DEPTH, children, parse_document
 from prestow.reference import LayoutReference
 from prestow.registry.archive import Scratch
@@ -41,6 +42,7 @@ class Chosen:
         name: its name, in canonical form.
         target: the index or manifest that the name points to.
         platforms: those that are here, as text.
+        manifests: those that are here whole, in the order of an index.
         documents: indexes and manifests.
         blobs: configs and layers.
     """
@@ -48,6 +50,7 @@ class Chosen:
     name: str
     target: Descriptor
     platforms: tuple[str, ...]
+    manifests: tuple[Manifest, ...]
     documents: tuple[Descriptor, ...]
     blobs: tuple[Descriptor, ...]
 
@@ -63,29 +66,33 @@ def choose(content: Blobs, name: str, target: Descriptor, in_earlier: InEarlier)
     documents: dict[Digest, Descriptor] = {}
     blobs: dict[Digest, Descriptor] = {}
     platforms: list[str] = []
+    manifests: list[Manifest] = []
     missing: list[Descriptor] = []
-    for way in _ways(content, target, ()):
-        parts = children(parse_document(content.read(way[-1].digest), way[-1].media_type))
+    for way, manifest in _ways(content, target, ()):
+        parts = children(manifest)
         absent = [part for part in parts if not content.has(part.digest, part.size) and not in_earlier(part)]
         missing += absent
         if not absent:
             documents |= {document.digest: document for document in way}
             blobs |= {part.digest: part for part in parts}
             platforms += [str(way[-1].platform)] if way[-1].platform else []
+            manifests.append(manifest)
     if not documents:
         lacking = f"{missing[0].digest} of it is not in the store" if missing else "no manifest of it is in the store"
         raise NotFoundError(
             f"image {printable(name)} cannot be exported: {lacking}; pull it again, with the setting keep_blobs on"
         )
-    return Chosen(name, target, tuple(platforms), tuple(documents.values()), tuple(blobs.values()))
+    return Chosen(name, target, tuple(platforms), tuple(manifests), tuple(documents.values()), tuple(blobs.values()))
 
 
-def _ways(content: Blobs, target: Descriptor, above: tuple[Descriptor, ...]) -> Iterator[tuple[Descriptor, ...]]:
-    """Yield the documents that lead to each manifest that is here, the manifest last."""
+def _ways(
+    content: Blobs, target: Descriptor, above: tuple[Descriptor, ...]
+) -> Iterator[tuple[tuple[Descriptor, ...], Manifest]]:
+    """Yield each manifest that is here, with the documents that lead to it, itself last."""
     way = (*above, target)
     document = parse_document(content.read(target.digest), target.media_type)
     if not isinstance(document, Index):
-        yield way
+        yield way, document
         return
     if len(way) >= MAX_DEPTH:
         raise InvalidError(f"index {target.digest.short}: more than {MAX_DEPTH - 1} indexes inside each other")

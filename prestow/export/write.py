@@ -1,6 +1,6 @@
 """Write an export: the files of an OCI image layout, into one archive or into a directory.
 
-    oci-layout  index.json  blobs/<algorithm>/<hex>
+    oci-layout  index.json  blobs/<algorithm>/<hex>     and in an archive, for docker, manifest.json
 
 The same images give the same bytes: the files are sorted, and no time, owner or name of this host is among them. Every
 blob is hashed on its way.
@@ -17,11 +17,13 @@ from prestow.cancellation import check
 from prestow.content.store import Progress, silent
 from prestow.digest import Digest, Digester
 from prestow.errors import MismatchError
+from prestow.export.docker import Entry, entries_of, manifest_json
 from prestow.export.place import check_space, new_directory, new_file
-from prestow.export.select import Chosen, InEarlier
+from prestow.export.select import Blobs, Chosen, InEarlier
 from prestow.export.tar import BLOCK, header
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_INDEX
+from prestow.registry.docker_archive import MANIFEST
 from prestow.registry.layout import IMAGE_NAME, MARKER, REF_NAME, VERSION, blob_name
 
 _BUFFER = 1 << 20
@@ -42,11 +44,13 @@ class Export:
         images: sorted by name.
         blobs: documents, configs and layers, each once, sorted by digest.
         left_out: configs and layers that an earlier export held.
+        for_docker: the images that docker's older store can load from an archive.
     """
 
     images: tuple[Chosen, ...]
     blobs: tuple[Descriptor, ...]
     left_out: tuple[Descriptor, ...]
+    for_docker: tuple[Entry, ...]
 
     @property
     def size(self) -> int:
@@ -54,14 +58,14 @@ class Export:
         return sum(blob.size for blob in self.blobs)
 
 
-def export_of(images: Iterable[Chosen], in_earlier: InEarlier) -> Export:
+def export_of(content: Blobs, images: Iterable[Chosen], in_earlier: InEarlier) -> Export:
     """Return the export of some images, without what earlier ones held."""
     chosen = sorted(images, key=lambda image: image.name)
     documents = {document.digest: document for image in chosen for document in image.documents}
     blobs = {blob.digest: blob for image in chosen for blob in image.blobs if blob.digest not in documents}
     left_out = {digest: blob for digest, blob in blobs.items() if in_earlier(blob)}
     written = documents | {digest: blob for digest, blob in blobs.items() if digest not in left_out}
-    return Export(tuple(chosen), _sorted(written), _sorted(left_out))
+    return Export(tuple(chosen), _sorted(written), _sorted(left_out), entries_of(content, chosen, left_out.keys()))
 
 
 def write_archive(
@@ -84,8 +88,11 @@ def write_archive(
         MismatchError: a blob is corrupt.
     """
     check_space(path.parent, export.size)
+    documents = _documents(export.images)
+    if export.for_docker:
+        documents[MANIFEST] = manifest_json(export.for_docker)
     with new_file(path, force=force) as file:
-        for name, data in _documents(export.images).items():
+        for name, data in documents.items():
             file.write(header(name, len(data)) + data + bytes(-len(data) % BLOCK))
         for blob in export.blobs:
             file.write(header(blob_name(blob.digest), blob.size))

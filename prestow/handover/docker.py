@@ -83,8 +83,7 @@ def docker_info() -> DockerInfo:
         raise UnsupportedError(
             f"docker keeps its images in a store of its own, driver {driver}, which takes images only as copies; "
             'turn on its containerd image store ("features": {"containerd-snapshotter": true} in '
-            "/etc/docker/daemon.json), or copies by `skopeo copy oci:STORE/content:NAME docker-archive:FILE:NAME`, "
-            "`docker load -i FILE`"
+            "/etc/docker/daemon.json), or copy by `prestow export NAME -o FILE` and `docker load -i FILE`"
         )
     where: Mapping[str, Any] = found.get("Containerd") or {}
     namespace = (where.get("Namespaces") or {}).get("Containers") or _NAMESPACE

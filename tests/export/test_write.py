@@ -34,7 +34,7 @@ def content(tmp_path: Path) -> LocalStore:
 @pytest.fixture
 def export(content: LocalStore) -> Export:
     target = LayoutSource(LayoutReference(content.root)).resolve()
-    return export_of([choose(content, "localhost/demo:latest", target, nothing)], nothing)
+    return export_of(content, [choose(content, "localhost/demo:latest", target, nothing)], nothing)
 
 
 def nothing(_: Descriptor) -> bool:
@@ -89,7 +89,7 @@ def test_what_surely_does_not_fit_is_refused_before_anything_is_written(content:
     huge = Descriptor("application/octet-stream", Digest.of(b""), 1 << 50)
 
     with pytest.raises(ExhaustedError, match=r"the export needs 1024\.0 TiB"):
-        write_archive(content, Export((), (huge,), ()), stick / "out")
+        write_archive(content, Export((), (huge,), (), ()), stick / "out")
 
     assert [*stick.iterdir()] == []
 

@@ -1,14 +1,17 @@
 """Images leave the store and come into another one: the same bytes each time, whole or not at all."""
 
+import json
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prestow.content.local import LocalStore
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, InvalidError, MismatchError, NotFoundError
+from tests.artifacts import files, write_artifact
 from tests.flows.cli.conftest import Called, Prestow
 from tests.image_factory import demo_layers, read_blob, write_image
 
@@ -31,7 +34,12 @@ def test_an_export_needs_no_api_and_is_the_same_bytes_each_time(
     document = first.document
     assert document["bytes"] == (tmp_path / "a.tar").stat().st_size
     assert document["images"] == [
-        {"name": demo, "digest": first.document["images"][0]["digest"], "platforms": ["linux/amd64"]}
+        {
+            "name": demo,
+            "digest": first.document["images"][0]["digest"],
+            "platforms": ["linux/amd64"],
+            "in_manifest_json": True,
+        }
     ]
     found = members(tmp_path / "a.tar")
     blobs = {name: data for name, data in found.items() if name.startswith("blobs/")}
@@ -57,6 +65,40 @@ def test_other_tools_read_it_with_the_digests_of_the_store(
         ["umoci", "ls", "--layout", tmp_path / "layout"], check=True, capture_output=True, text=True
     )
     assert listed.stdout.split() == [demo]
+
+
+def test_docker_s_older_store_can_load_an_image_that_is_whole_and_of_one_platform(
+    called: Called, demo: str, tmp_path: Path, demo_layout: Path
+) -> None:
+    write_artifact(tmp_path / "chart", files)
+    called("images", "tag", "demo", "registry.example/team/demo:2")
+    called("pull", "--no-unpack", f"oci:{tmp_path}/chart", "--name", "localhost/chart:1")
+    whole, update, both = (tmp_path / f"{name}.tar" for name in ("whole", "update", "both"))
+
+    done = called("export", "demo", "registry.example/team/demo:2", "localhost/chart:1", "-o", str(whole))
+    lacking = called("export", "demo", "--without", str(whole), "-o", str(update), "--json").document
+    called("pull", f"oci:{demo_layout}:demo", "--platform", "linux/arm64", "--no-unpack")
+    several = called("export", "demo", "-o", str(both), "--json").document
+
+    assert [line.endswith("(not in manifest.json)") for line in done.out.splitlines()] == [True, False, False, False]
+    (entry,) = json.loads(members(whole)["manifest.json"])
+    assert entry["RepoTags"] == [demo, "registry.example/team/demo:2"]
+    config = json.loads(members(whole)[entry["Config"]])
+    shown = inspected(f"docker-archive:{whole}:{demo}")
+    assert shown["Layers"] == config["rootfs"]["diff_ids"]  # skopeo decompressed and hashed them, as docker does
+    assert inspected(f"oci-archive:{whole}:{demo}")["Layers"] == [
+        f"sha256:{Path(each).name}" for each in entry["Layers"]
+    ]
+    assert several["images"][0]["platforms"] == ["linux/amd64", "linux/arm64"]
+    assert not lacking["images"][0]["in_manifest_json"]
+    assert not several["images"][0]["in_manifest_json"]
+    assert "manifest.json" not in members(both).keys() | members(update).keys()
+
+
+def inspected(source: str) -> dict[str, Any]:
+    done = subprocess.run(["skopeo", "inspect", source], check=True, capture_output=True, timeout=60)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
 
 
 @pytest.fixture(scope="module")
