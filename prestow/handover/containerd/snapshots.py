@@ -10,6 +10,7 @@ that is how our own driver mounts it, so nothing is copied, and containerd goes 
 import fcntl
 import os
 import struct
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -42,8 +43,10 @@ _AT_ONCE = 4
 class Files(Protocol):
     """Our snapshotter, as far as links to its files are concerned."""
 
-    def image_files(self, chain_id: Digest) -> tuple[Path, ...]:
-        """Return the metadata image of a chain ID, and then its devices: the diff blobs, lowest first, and side file.
+    def image_files(self, chain_ids: Sequence[Digest]) -> list[tuple[Path, ...]]:
+        """Return for chain IDs on each other, lowest first, the metadata image, and then its devices.
+
+        Those are the diff blobs, lowest first, and then a side file, if there is one.
 
         Raises:
             PrestowError: they cannot be made.
@@ -80,21 +83,25 @@ class Snapshots:
         Raises:
             NotLinkableError: containerd has to apply them itself.
         """
-        parent = ""
-        for layer in image.layers:
-            if not self.has(layer.chain_id):
-                self._link(layer, parent, files)
-            self.progress(layer.descriptor.size)
-            parent = layer.chain_id
-
-    def _link(self, layer: Layer, parent: str, files: Files) -> None:
+        missing = self._missing(image)
         try:
-            metadata, *devices = files.image_files(layer.chain_id)
+            found = files.image_files([layer.chain_id for layer in missing]) if missing else []
         except (NotFoundError, PreconditionError) as error:
             raise NotLinkableError("it is not unpacked in the store") from error
-        if len(devices) != layer.index + 1:
+        if any(len(devices) != layer.index + 1 for layer, (_, *devices) in zip(missing, found, strict=True)):
             raise NotLinkableError("some of its files are kept aside of the layers, where containerd does not look")
-        sources = {"layer.erofs": devices[layer.index], "fsmeta.erofs": metadata}
+        parents = _parents(image)
+        for layer, (metadata, *devices) in zip(missing, found, strict=True):
+            self._link(layer, parents[layer], {"layer.erofs": devices[layer.index], "fsmeta.erofs": metadata})
+            self.progress(layer.descriptor.size)
+
+    def _missing(self, image: Image) -> list[Layer]:
+        """Return the layers that are not there, and tell of the others."""
+        missing = [layer for layer in image.layers if not self.has(layer.chain_id)]
+        self.progress(sum(layer.descriptor.size for layer in image.layers if layer not in missing))
+        return missing
+
+    def _link(self, layer: Layer, parent: str, sources: Mapping[str, Path]) -> None:
         key, mounts = self._prepare(layer.chain_id, parent)
         try:
             folder = _folder_of(mounts)
@@ -122,9 +129,7 @@ class Snapshots:
         Raises:
             MismatchError: what it unpacked is not the layer.
         """
-        parents = dict(zip(image.layers, ("", *(layer.chain_id for layer in image.layers)), strict=False))
-        missing = [layer for layer in image.layers if not self.has(layer.chain_id)]
-        self.progress(sum(layer.descriptor.size for layer in image.layers if layer not in missing))
+        missing, parents = self._missing(image), _parents(image)
         if not (rebasing and len(missing) > 1):
             for layer in missing:
                 key = self._unpack(layer, parents[layer], content)
@@ -181,6 +186,11 @@ class Snapshots:
     def _remove(self, key: str) -> None:
         with suppress(PrestowError):  # else it goes with the lease
             self.client.call("Snapshots.Remove", snapshotter=self.snapshotter, key=key)
+
+
+def _parents(image: Image) -> dict[Layer, str]:
+    """Return the chain ID on which each layer is committed; empty for the lowest."""
+    return dict(zip(image.layers, ("", *(layer.chain_id for layer in image.layers)), strict=False))
 
 
 def _as_upper_layer(mount: Any) -> Any:

@@ -115,9 +115,7 @@ class Driver(Unpacked):
         for info in written:
             check_folder(self._folders.fs(info.id))
         if len(written) < len(line):
-            chain = Chain.of_line(line)
-            if self._missing(chain):
-                self._materialise(chain)
+            self._materialise(Chain.of_line(line))
         return self._stack(line)
 
     def mounts(self, key: str) -> tuple[Mount, ...]:

@@ -19,7 +19,7 @@ from prestow.content.disk import translated
 from prestow.content.store import Progress
 from prestow.digest import ALGORITHMS, Digest
 from prestow.errors import InvalidError, PreconditionError
-from prestow.layers.erofs.image import encode
+from prestow.layers.erofs.image import MetadataImage, encode
 from prestow.layers.tree.inode import Inode
 from prestow.snapshots.chain import Chain
 from prestow.snapshots.compare.metadata_image import image_damage, side_damage
@@ -64,7 +64,9 @@ class ErofsSnapshotter(Driver):
         """Whether the image is there and the files that it points into have the sizes that it was made for."""
         image = self._file(info.key, _IMAGE)
         try:
-            blocks = device_blocks(image) if image.exists() else None
+            if not image.exists():
+                return False
+            blocks = device_blocks(image)
         except InvalidError:
             return False
         devices = self._devices(Chain.of_line(self._catalog.line(info.key)))
@@ -75,38 +77,43 @@ class ErofsSnapshotter(Driver):
         side = self._file(chain.chain_id, _SIDE)
         return [*(self._content.path(diff_id) for diff_id in chain.diff_ids), *([side] if side.exists() else [])]
 
-    def image_files(self, chain_id: Digest) -> tuple[Path, ...]:
-        """Return the metadata image of a chain ID, made if it is not there, and the files that it points into.
+    def image_files(self, chain_ids: Sequence[Digest]) -> list[tuple[Path, ...]]:
+        """Return for chain IDs on each other, lowest first, the metadata image, and the files that it points into.
 
-        Those are the diff blobs of the layers, lowest first, and then a side file, if there is one.
+        Those are the diff blobs of the layers, lowest first, and then a side file, if there is one. Images that are
+        not there are made, in one pass over the layers.
 
         Raises:
             NotFoundError: no such chain ID.
             PreconditionError: a layer's diff blob is not in the content store.
         """
-        chain = Chain.of_line(self._catalog.line(chain_id))
-        if self._missing(chain):
-            self._materialise(chain)
-        return self._file(chain_id, _IMAGE), *self._devices(chain)
+        whole = Chain.of_line(self._catalog.line(chain_ids[-1]))
+        chains = [whole.up_to(height) for height in range(1, len(whole.links) + 1)]
+        wanted = [chain for chain in chains if chain.chain_id in chain_ids]
+        self._materialise(whole, [chain.links[-1] for chain in wanted])
+        return [(self._file(chain.chain_id, _IMAGE), *self._devices(chain)) for chain in wanted]
 
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
-        if not wanted:
-            return []
+        sizes, made = self._sizes(chain), list[Made]()
         with translated(f"making the metadata image of {chain.chain_id.short}"):
-            return self._encode(chain, chain.tree(self._scan), staged)
+            for height, tree in enumerate(chain.trees(self._scan), start=1):
+                below = chain.up_to(height)
+                if below.chain_id in wanted:
+                    made += self._encode(below, encode(tree, sizes[:height]), staged)
+        return made
 
-    def _encode(self, chain: Chain, tree: Inode, staged: Path) -> list[Made]:
-        image = encode(tree, self._sizes(chain))
-        made = []
+    def _encode(self, chain: Chain, image: MetadataImage, staged: Path) -> Iterator[Made]:
+        """Write the files of one chain ID."""
+        side, metadata = _name(chain.chain_id, _SIDE), _name(chain.chain_id, _IMAGE)
         if image.side_size:
-            with (staged / "side").open("xb") as file:
+            with (staged / side).open("xb") as file:
                 image.write_side(file, chain.opener(self._content))
                 self._sync(file)
-            made.append(Made(chain.chain_id, staged / "side", self._file(chain.chain_id, _SIDE).name))
-        with (staged / "image").open("xb") as file:
+            yield Made(chain.chain_id, staged / side, side)
+        with (staged / metadata).open("xb") as file:
             image.write(file)
             self._sync(file)
-        return [*made, Made(chain.chain_id, staged / "image", self._file(chain.chain_id, _IMAGE).name)]
+        yield Made(chain.chain_id, staged / metadata, metadata)
 
     def _sizes(self, chain: Chain) -> list[int]:
         return [self._content.path(diff_id).stat().st_size for diff_id in chain.diff_ids]

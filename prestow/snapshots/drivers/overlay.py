@@ -50,7 +50,7 @@ class OverlaySnapshotter(Driver):
         return chain.links
 
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
-        trees = [None, *chain.trees(self._scan)] if wanted else []
+        trees = [None, *chain.trees(self._scan)]
 
         def make(chain_id: Digest, lower: Inode | None, merged: Inode) -> Made:
             folder = staged / chain_id.encoded

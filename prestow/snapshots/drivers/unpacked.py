@@ -111,31 +111,29 @@ class Unpacked(ABC):
 
     def commit_layers(self, image: Image) -> None:
         """Commit each chain ID of an image on its parent."""
-        if not self.committed(image.chain_id):
-            self._materialise(Chain.of_image(image))
+        self._materialise(Chain.of_image(image))
 
-    def _materialise(self, chain: Chain) -> None:
+    def _materialise(self, chain: Chain, links: Sequence[Link] | None = None) -> None:
         """Make the files of a chain that are missing, then the rows that are; one process at a time does.
 
         Who makes the lowest link that is missing makes those above as well, so one lock is enough for all of them.
+
+        Args:
+            chain: whose rows are to be there.
+            links: of the chain, lowest first and its top among them, whose files are wanted; else those that the top
+                needs.
         """
-        chain.check(self._content)
-        made = False
-        while not (made or self.committed(chain.chain_id)):
-            lowest = self._lowest_missing(chain)
+        wanted, made = self._needed(chain) if links is None else links, False
+        while not made and (lowest := next(self._missing(wanted), None)) is not None:
+            chain.check(self._content)
             with self._folders.committing(lowest):
-                if self._lowest_missing(chain) == lowest:
-                    self._make_missing(chain)
+                if next(self._missing(wanted), None) == lowest:
+                    self._make_missing(chain, {*self._missing(wanted)})
                     made = True
 
-    def _lowest_missing(self, chain: Chain) -> Digest:
-        """Return the lowest chain ID whose files have to be made; the top if only rows are missing."""
-        missing = self._missing(chain)
-        return next((link.chain_id for link in chain.links if link.chain_id in missing), chain.chain_id)
-
-    def _make_missing(self, chain: Chain) -> None:
+    def _make_missing(self, chain: Chain, missing: Collection[Digest]) -> None:
         with self._folders.stage() as staged:
-            made = self._make(chain, self._missing(chain), staged)
+            made = self._make(chain, missing, staged)
             self._write_rows(chain, made)
             with self._catalog.change() as change:
                 rows = _rows(change, chain, self._folders.has)
@@ -159,10 +157,12 @@ class Unpacked(ABC):
                     write_row(file.path, info, line, durable=self._folders.durable)
             line.insert(0, info)
 
-    def _missing(self, chain: Chain) -> set[Digest]:
-        """Return the chain IDs whose files have to be made for the top of a chain."""
-        needed = [(link.chain_id, self._catalog.find(link.chain_id)) for link in self._needed(chain)]
-        return {chain_id for chain_id, info in needed if info is None or not self._has(info)}
+    def _missing(self, links: Sequence[Link]) -> Iterator[Digest]:
+        """Yield the chain IDs of links whose rows or files have to be made."""
+        for link in links:
+            info = self._catalog.find(link.chain_id)
+            if info is None or not self._has(info):
+                yield link.chain_id
 
     def committed(self, chain_id: Digest) -> bool:
         """Whether a chain ID is committed and all its files are there."""
@@ -170,7 +170,7 @@ class Unpacked(ABC):
             line = self._catalog.line(chain_id)
         except NotFoundError:
             return False
-        return not self._missing(Chain.of_line(line))
+        return next(self._missing(self._needed(Chain.of_line(line))), None) is None
 
     def verify(self, chain_id: Digest, *, progress: Progress | None = None) -> Iterator[Damage]:
         """Compare the files of a chain ID, and of those below it, with what its layers mean."""
