@@ -35,7 +35,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         type=folder,
         action="append",
         default=[],
-        help="leave out the layers that an earlier export held; may be repeated",
+        help="leave out the layers that an earlier export held, or left out itself; may be repeated",
     )
     verb.add_argument("--force", action="store_true", help="replace FILE if it exists")
 

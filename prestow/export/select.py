@@ -1,7 +1,9 @@
-"""Which blobs an export has: all that is here of each image, without those that an earlier export held.
+"""Which blobs an export has: all that is here of each image, without those that an earlier export held or left out.
 
 An index is exported unchanged, with the manifests of those platforms that are here whole. Documents are always part of
-an export, so that it says by itself what it is; only configs and layers are left out.
+an export, so that it says by itself what it is; only configs and layers are left out. Their digests are listed in its
+``index.json``: a site that pulled it has them, and its images protect them there, as those that it held. A blob that a
+document merely names counts for nothing: the archives of other tools may name platforms that they do not have.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +21,11 @@ from prestow.oci.walk import MAX_DEPTH, children, parse_document
 from prestow.reference import LayoutReference
 from prestow.registry.archive import Scratch
 from prestow.registry.contents import Contents
+from prestow.registry.layout import Layout
 from prestow.registry.layout_source import Layouts
+
+LEFT_OUT = "prestow.left-out"
+"""Annotation of an export's ``index.json``: the digests of configs and layers that it left out, with spaces between."""
 
 InEarlier = Callable[[Descriptor], bool]
 
@@ -102,7 +108,7 @@ def _ways(
 
 
 def earlier_exports(earlier: Iterable[Path], scratch: Scratch) -> InEarlier:
-    """Return whether any of some earlier exports held a blob.
+    """Return whether any of some earlier exports held a blob, or left it out because a still earlier one held it.
 
     Args:
         earlier: archives, and directories of layouts.
@@ -113,13 +119,18 @@ def earlier_exports(earlier: Iterable[Path], scratch: Scratch) -> InEarlier:
     """
     layouts = Layouts(scratch)
     opened = [layouts.open(LayoutReference(path)) for path in earlier]
-    for contents in opened:
-        contents.images()  # raises if it is no layout
+    left_out = frozenset(digest for contents in opened for digest in _left_out(contents))
 
     def in_earlier(blob: Descriptor) -> bool:
-        return any(_holds(contents, blob) for contents in opened)
+        return blob.digest in left_out or any(_holds(contents, blob) for contents in opened)
 
     return in_earlier
+
+
+def _left_out(contents: Contents) -> list[Digest]:
+    if not isinstance(contents, Layout):
+        return []
+    return [Digest.parse(digest) for digest in contents.index().annotations.get(LEFT_OUT, "").split()]
 
 
 def _holds(contents: Contents, blob: Descriptor) -> bool:

@@ -7,7 +7,7 @@ blob is hashed on its way.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from prestow.digest import Digest, Digester
 from prestow.errors import MismatchError
 from prestow.export.docker import Entry, entries_of, manifest_json
 from prestow.export.place import check_space, new_directory, new_file
-from prestow.export.select import Blobs, Chosen, InEarlier
+from prestow.export.select import LEFT_OUT, Blobs, Chosen, InEarlier
 from prestow.export.tar import BLOCK, header
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import OCI_INDEX
@@ -43,7 +43,7 @@ class Export:
     Attributes:
         images: sorted by name.
         blobs: documents, configs and layers, each once, sorted by digest.
-        left_out: configs and layers that an earlier export held.
+        left_out: configs and layers that an earlier export held or left out.
         for_docker: the images that docker's older store can load from an archive.
     """
 
@@ -88,7 +88,7 @@ def write_archive(
         MismatchError: a blob is corrupt.
     """
     check_space(path.parent, export.size)
-    documents = _documents(export.images)
+    documents = _documents(export)
     if export.for_docker:
         documents[MANIFEST] = manifest_json(export.for_docker)
     with new_file(path, force=force) as file:
@@ -105,7 +105,7 @@ def write_archive(
 def write_layout(content: Provider, export: Export, path: Path, *, progress: Progress = silent) -> int:
     """Write a layout into a directory that is new or empty, whole or not at all; as :func:`write_archive`."""
     check_space(path.parent, export.size)
-    documents = _documents(export.images)
+    documents = _documents(export)
     with new_directory(path) as directory:
         for name, data in documents.items():
             (directory / name).write_bytes(data)
@@ -117,12 +117,15 @@ def write_layout(content: Provider, export: Export, path: Path, *, progress: Pro
     return export.size + sum(map(len, documents.values()))
 
 
-def _documents(images: Sequence[Chosen]) -> dict[str, bytes]:
+def _documents(export: Export) -> dict[str, bytes]:
     """Return the two files by which other tools know a layout and its images."""
     entries = [
-        {**image.target.to_json(), "annotations": {IMAGE_NAME: image.name, REF_NAME: image.name}} for image in images
+        {**image.target.to_json(), "annotations": {IMAGE_NAME: image.name, REF_NAME: image.name}}
+        for image in export.images
     ]
-    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    index: dict[str, object] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    if export.left_out:
+        index["annotations"] = {LEFT_OUT: " ".join(blob.digest for blob in export.left_out)}
     return {MARKER: _json({"imageLayoutVersion": VERSION}), "index.json": _json(index)}
 
 

@@ -55,7 +55,11 @@ class Layout:
         ]
 
     def entries(self) -> tuple[Descriptor, ...]:
-        """Return the entries of ``index.json`` that are manifests and indexes.
+        """Return the entries of ``index.json`` that are manifests and indexes; raises as :meth:`index`."""
+        return self.index().documents
+
+    def index(self) -> Index:
+        """Read ``index.json``.
 
         Raises:
             NotFoundError: not a layout.
@@ -72,7 +76,7 @@ class Layout:
         if version != VERSION:
             raise UnsupportedError(f"{what}: version {printable(version)!r}; supported is {VERSION}")
         with self._files.open("index.json") as run:
-            return Index.parse(run.read(MAX_LAYOUT), of_layout=True).documents
+            return Index.parse(run.read(MAX_LAYOUT), of_layout=True)
 
 
 class LayoutBlobs:

@@ -11,13 +11,15 @@ import pytest
 from prestow.content.local import LocalStore
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError
-from prestow.export.select import choose
+from prestow.export.select import choose, earlier_exports
 from prestow.export.tar import header
 from prestow.export.write import Export, export_of, write_archive, write_layout
 from prestow.layers.limits import Limits
 from prestow.layers.tar.reader import entries
 from prestow.oci.descriptor import Descriptor
 from prestow.reference import LayoutReference
+from prestow.registry.archive import Scratch
+from prestow.registry.layout import blob_name
 from prestow.registry.layout_source import LayoutSource
 from tests.image_factory import write_demo_image
 from tests.limited import forked
@@ -39,6 +41,22 @@ def export(content: LocalStore) -> Export:
 
 def nothing(_: Descriptor) -> bool:
     return False
+
+
+def test_a_layer_that_an_earlier_layout_names_and_does_not_have_is_exported(
+    content: LocalStore, tmp_path: Path
+) -> None:
+    """Archives of other tools list platforms without their blobs; the site cannot have pulled those."""
+    earlier = write_demo_image(tmp_path / "earlier")
+    layer = choose(content, "localhost/demo:latest", earlier, nothing).manifests[0].layers[0]
+    (tmp_path / "earlier" / blob_name(layer.digest)).unlink()
+    in_earlier = earlier_exports([tmp_path / "earlier"], Scratch())
+
+    export = export_of(content, [choose(content, "localhost/demo:latest", earlier, in_earlier)], in_earlier)
+
+    assert {blob.digest for blob in export.blobs} - {document.digest for document in export.images[0].documents} == {
+        layer.digest
+    }
 
 
 @pytest.fixture

@@ -103,37 +103,42 @@ def inspected(source: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A layout with two versions of an image, which share all layers but the last."""
+    """A layout with three versions of an image, each with one layer more."""
     layout = tmp_path_factory.mktemp("versions") / "layout"
-    layers = demo_layers("amd64")
-    config = {"Entrypoint": ["/bin/hello"]}
-    write_image(layout, layers[:2], ref="registry.example/app:1", config=config)
-    write_image(layout, layers, ref="registry.example/app:2", config=config)
+    layers = [*demo_layers("amd64"), demo_layers("arm64")[0]]
+    for version in (1, 2, 3):
+        config = {"Entrypoint": ["/bin/hello"]}
+        write_image(layout, layers[: version + 1], ref=f"registry.example/app:{version}", config=config)
     return layout
 
 
 def test_a_site_without_a_network_is_updated_by_what_is_new(
     called: Called, versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for version in ("1", "2"):
+    for version in "123":
         assert called("pull", f"oci:{versions}:registry.example/app:{version}", "--no-unpack").status == 0
-    called("export", "registry.example/app:1", "-o", str(tmp_path / "1.tar"))
-    done = called(
-        "export", "registry.example/app:2", "--without", str(tmp_path / "1.tar"), "-o", str(tmp_path / "2.tar")
-    )
+    files = {name: tmp_path / f"{name}.tar" for name in ("1", "2", "3", "also 3")}
 
-    assert done.status == 0
-    assert "without 2 blobs" in done.out
-    left_out = {f"blobs/sha256/{Digest.of(data).encoded}" for data in members(tmp_path / "1.tar").values()}
-    assert len(members(tmp_path / "2.tar")) == 5  # both documents of a layout, a manifest, a config, one layer
-    assert not left_out & members(tmp_path / "2.tar").keys()
+    def export(name: str, *without: str) -> str:
+        options = [word for each in without for word in ("--without", str(files[each]))]
+        return called("export", f"registry.example/app:{name[-1]}", *options, "-o", str(files[name])).out
+
+    export("1")
+    assert "without 2 blobs" in export("2", "1")
+    assert "without 3 blobs" in export("3", "2")  # among them those that the second left out
+    export("also 3", "1", "2")
+    assert files["also 3"].read_bytes() == files["3"].read_bytes()
+    for earlier, later in (("1", "2"), ("2", "3")):
+        assert len(members(files[later])) == 5  # both documents of a layout, a manifest, a config, one layer
+        blobs = members(files[later]).keys() - {"oci-layout", "index.json"}
+        assert not blobs & members(files[earlier]).keys()
 
     monkeypatch.setenv("PRESTOW_HOME", str(tmp_path / "site"))
-    early = called("pull", f"oci-archive:{tmp_path}/2.tar")
+    early = called("pull", f"oci-archive:{files['2']}")
     assert early.status == NotFoundError.exit_code
     assert "exported --without what this store should have, pull that first; else export it whole" in early.err
-    for version in ("1", "2"):
-        pulled = called("pull", f"oci-archive:{tmp_path}/{version}.tar", "--json")
+    for version in "123":
+        pulled = called("pull", f"oci-archive:{files[version]}", "--json")
         assert (pulled.status, pulled.document["name"]) == (0, f"registry.example/app:{version}")
     assert pulled.document["fetched_bytes"] < pulled.document["reused_bytes"]
 
