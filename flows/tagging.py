@@ -1,7 +1,8 @@
 """The tags by which flow runs are found in the UI: ``prestow``, the host, and the image of a run that has one.
 
 A run of a terminal or a program is created with them. One that a worker executes was created by a person, a schedule or
-a rollout, and gets them when it begins. Steps have none: Prefect asks the API for the limits of each tag at each step.
+a rollout, and gets them when it begins. Steps begin without them, since Prefect asks the API for the limits of each tag
+at each step, and get them while they run (``tasks/policy``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -62,7 +63,7 @@ def tagged(flow: Flow[P, R]) -> Flow[P, R]:
 
 @contextmanager
 def steps_untagged(run: FlowRun, parameters: Mapping[str, Any]) -> Iterator[None]:
-    """Tag a run that was created elsewhere; in this block, steps have none of these tags."""
+    """Tag a run that was created elsewhere; in this block, steps begin with none of these tags."""
     ours = run_tags(parameters)
     if not set(ours) <= set(run.tags):
         every = sorted({*run.tags, *ours})

@@ -15,6 +15,9 @@ whose ``key`` gives None, runs each time.
 
 **Names.** ``title``, ``key`` and ``hit`` are functions of those of the step's parameters that they name.
 
+**Tags.** A step has those of its flow's run, and gets them when Prefect asks for its key: before that, Prefect asks the
+API at each step for the limits of each tag that the step has already.
+
 Steps are called from flows, never from steps: Prefect writes the record of a nested one only when the outer ends.
 """
 
@@ -30,6 +33,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type
 
 from prefect import Task
 from prefect.cache_policies import NO_CACHE, CachePolicy
+from prefect.client.schemas.objects import TaskRun
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.filesystems import WritableFileSystem
 from prefect.futures import PrefectFuture
 from prefect.serializers import Serializer
@@ -183,10 +188,14 @@ class Step(Generic[P, R]):
     def _bound(self, home: str) -> "Task[..., Any]":
         """Return the task of one call, which alone uses this record, and this wait between attempts."""
         task = copy.copy(self._task)
-        if self._key is not None:
-            record = _Record(step=self, home=home)
-            policy = CachePolicy.from_cache_key_fn(lambda _, inputs: record.begin(inputs))
-            task.cache_policy = policy  # type: ignore[assignment]  # Prefect's type is inferred from NO_CACHE alone
+        record = None if self._key is None else _Record(step=self, home=home)
+
+        def begin(context: TaskRunContext, inputs: dict[str, Any]) -> str | None:
+            _carry_tags(context.task_run)
+            return None if record is None else record.begin(inputs)
+
+        task.cache_policy = CachePolicy.from_cache_key_fn(begin)  # type: ignore[assignment]  # Prefect's type is inferred from NO_CACHE alone
+        if record is not None:
             task.result_storage = record
         return task
 
@@ -217,6 +226,13 @@ def step(
 def records(home: str) -> Path:
     """Return the folder of the records of a store; all of it may be deleted at any time."""
     return Path(home, "prefect", "results")
+
+
+def _carry_tags(run: TaskRun) -> None:
+    """Let a step's run have the tags of its flow's run; the server learns them with the next state."""
+    flow = FlowRunContext.get()
+    if flow is not None and flow.flow_run is not None:
+        run.tags = sorted({*run.tags, *flow.flow_run.tags})
 
 
 def _run_name(title: _Asked) -> Any:

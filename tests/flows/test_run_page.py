@@ -1,7 +1,7 @@
 """What a person sees of a run in the UI: its name, its tags, its log and its artifacts, as a real server has them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -100,12 +100,27 @@ def test_each_run_has_a_name_that_reads_and_tags_to_find_it_by(
     assert sorted(found.tags) == sorted({"prestow", "gpu-01", *([image] if image else [])})
 
 
-def test_a_caller_s_own_tags_are_kept_and_steps_get_no_others(home: str, demo_layout: Path) -> None:
-    with tags("nightly"):
-        found = recorded(pull, f"oci:{demo_layout}:demo", home=home)
+@pytest.fixture
+def closed() -> Iterator[None]:
+    """A limit that no step with the host's tag could pass."""
+    with get_client(sync_client=True) as client:
+        client.create_concurrency_limit("gpu-01", 0)
+        yield
+        client.delete_concurrency_limit_by_tag("gpu-01")
 
-    assert sorted(found.tags) == ["gpu-01", "localhost/demo:latest", "nightly", "prestow"]
-    assert {tuple(step.tags) for step in task_runs(found.id, 13)} == {("nightly",)}
+
+@pytest.mark.usefixtures("closed")
+def test_steps_have_the_tags_of_their_run_and_ask_for_the_limits_of_the_caller_s_alone(
+    home: str, demo_layout: Path
+) -> None:
+    with tags("nightly"):
+        runs = [recorded(pull, f"oci:{demo_layout}:demo", home=home) for _ in range(2)]
+
+    for found in runs:
+        assert sorted(found.tags) == ["gpu-01", "localhost/demo:latest", "nightly", "prestow"]
+        steps = task_runs(found.id, 13)
+        assert {tuple(sorted(step.tags)) for step in steps} == {tuple(sorted(found.tags))}
+    assert {step.state_name for step in steps} == {"Completed", "Cached"}
 
 
 def test_the_log_of_a_command_s_pull_tells_the_story_and_the_terminal_does_not(
