@@ -358,6 +358,8 @@ def test_a_worker_s_runs_have_names_tags_and_a_story(
     runs = {
         f"pull {reference}": checkout_worker.run("pull/pull", reference=reference, home=home),
         "prune {}": checkout_worker.run("prune/prune", home=home),
+        "prepull {} · 1 image": checkout_worker.run("prepull/prepull", images=[reference], home=home),
+        "fsck {} · all images": checkout_worker.run("fsck/fsck", home=home),
     }
 
     host = open_node(home).host
@@ -366,6 +368,7 @@ def test_a_worker_s_runs_have_names_tags_and_a_story(
     assert [run.name for run in found.values()] == [name.format(host) for name in runs]
     assert all({"prestow", host} <= set(run.tags) for run in found.values())
     assert reference in found[f"pull {reference}"].tags
+    assert all(set(found[name].tags) <= set(step.tags) for name, run in runs.items() for step in task_runs(run, 1))
     assert all(len(log_lines(run, "done: ")) == 1 for run in runs.values())
     assert len(log_lines(runs[f"pull {reference}"], "to fetch")) == 1
 
