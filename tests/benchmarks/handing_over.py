@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.cli.output import table
+from flows.cli.tables import table
 from prestow.digest import Digest
 from prestow.handover.hand_over import hand_over
 from prestow.oci.image import Image
