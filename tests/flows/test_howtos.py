@@ -1,7 +1,6 @@
-"""The how-tos of the fleet, typed line by line: a registry, two hosts and a coordinator, on one machine."""
+"""The how-tos of the fleet, typed line by line: the installed wheel, a registry, two hosts and a coordinator."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -20,20 +19,25 @@ from tests.image_factory import put_image, tag
 from tests.prefect_records import client, until
 from tests.registries import DockerRegistry
 from tests.tar_builder import Tar
-from tests.workers import without_prefect
+from tests.wheels import ROOT, Installed
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
-_DOCS = Path(__file__).parents[2] / "docs" / "how-to"
+_DOCS = ROOT / "docs" / "how-to"
 _BLOCK = re.compile(r"^```(sh|yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _HOSTS = ("gpu-01", "gpu-02")
 
 
 @dataclass
 class Desk:
-    """Where a person types: a directory, an environment, and what runs in the background."""
+    """Where a person types: a directory, an environment, and what runs in the background.
+
+    Attributes:
+        program: the installed command.
+    """
 
     folder: Path
+    program: Path
     env: Mapping[str, str]
     registry: DockerRegistry
     server: Server
@@ -59,7 +63,7 @@ class Desk:
                 self.up(host, words[1:])
             return ""
         with subprocess.Popen(
-            [sys.executable, "-P", "-m", *words], cwd=self.folder, env=self.env, text=True,
+            [self.program, *words[1:]], cwd=self.folder, env=self.env, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
             if answer is not None and words[1:3] == ["fleet", "apply"]:
@@ -75,7 +79,7 @@ class Desk:
         typed = [host if word in _HOSTS else word for word in words]
         env = {**self.env, "PRESTOW_HOME": str(self.folder / name), "PREFECT_WORKER_QUERY_SECONDS": "0.5"}
         log = (self.folder / f"{name}.log").open("wb")
-        command = ["env", "--default-signal=INT", sys.executable, "-P", "-m", "prestow", *map(str, typed)]
+        command = ["env", "--default-signal=INT", self.program, *map(str, typed)]
         process = subprocess.Popen(command, cwd=self.folder, env=env, stdout=log, stderr=subprocess.STDOUT)
         self.around.callback(log.close)
         self.around.callback(process.wait, 60)
@@ -86,26 +90,27 @@ class Desk:
 def workers(env: Mapping[str, str]) -> list[str]:
     """Return the workers that the pool knows."""
     asked = "from flows.rollout.workers import beats; import json; print(json.dumps(sorted(beats())))"
-    ran = subprocess.run([sys.executable, "-c", asked], env=env, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", asked], env={**env, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
     return json.loads(ran.stdout) if ran.returncode == 0 else []
 
 
 @pytest.fixture
-def desk(tmp_path: Path, docker_registry: DockerRegistry) -> Iterator[Desk]:
+def desk(installed: Installed, tmp_path: Path, docker_registry: DockerRegistry) -> Iterator[Desk]:
     """A machine with a registry of two images, and a server of its own."""
     push(tmp_path, docker_registry, "app:1.4", "one")
     push(tmp_path, docker_registry, "app:1", "one")
     push(tmp_path, docker_registry, "tool:2", "two")
     with serving(tmp_path / "server") as server, ExitStack() as around:
         env = {
-            **without_prefect(),
+            **installed.environment,
             **environment(server),
-            "PYTHONPATH": os.fspath(Path(__file__).parents[2]),
             "PRESTOW_HOME": str(tmp_path / "desk"),
             "PRESTOW_DEPLOYED_FLEETS": json.dumps([str(tmp_path)]),
             "PRESTOW_DEPLOYED_HOMES": json.dumps([str(tmp_path)]),
         }
-        yield Desk(tmp_path, env, docker_registry, server, around)
+        yield Desk(tmp_path, installed.folder / "bin/prestow", env, docker_registry, server, around)
 
 
 @contextmanager
