@@ -14,14 +14,12 @@ picks from what a publisher offers. ``unknown/unknown`` marks what is not an ima
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 from prestow.errors import InvalidError, did_you_mean, printable
 
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
-_WORDS = re.compile(_WORD)
-_GRAMMAR = re.compile(rf"({_WORD})(?:\(({_WORD})?((?:\+{_WORD})*)\))?/({_WORD})(?:/({_WORD}))?")
+_GRAMMAR = rf"({_WORD})(?:\(({_WORD})?((?:\+{_WORD})*)\))?/({_WORD})(?:/({_WORD}))?"  # compiled when first used
 
 _SYSTEMS = frozenset({
     "aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "nacl", "netbsd",
@@ -33,6 +31,12 @@ _ARCHITECTURES = frozenset({
     "sparc64", "sw64", "wasm", "wasm32", "wasm64",
 })  # fmt: skip
 """What Go knows, in whose words registries name platforms, and a few that are published besides."""
+
+COMMON = (
+    "linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/386", "linux/ppc64le", "linux/riscv64",
+    "linux/s390x", "windows/amd64",
+)  # fmt: skip
+"""The platforms for which most images are published, as people write them."""
 
 _OS_ALIASES = {"macos": "darwin"}
 _ARCHITECTURE_ALIASES = {
@@ -61,16 +65,23 @@ _VARIANT_ALIASES = {
     ("arm", "7"): "v7",
     ("arm", "8"): "v8",
 }
-_AMD64 = re.compile(r"v([2-9])")
-_ARM = re.compile(r"v([5-8])")
-_ARM64 = re.compile(r"v([89])(?:\.([0-9]))?")
+_AMD64 = r"v([2-9])"
+_ARM = r"v([5-8])"
+_ARM64 = r"v([89])(?:\.([0-9]))?"
 _VARIANTS = {"amd64": _AMD64, "arm": _ARM, "arm64": _ARM64}
 _NEWEST_ARMV8 = 9
 _V9_MINOR_IN_V8 = 5  # v9.x has everything of v8.(x+5)
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class _Words(NamedTuple):
+    os: str
+    architecture: str
+    variant: str
+    os_version: str
+    os_features: tuple[str, ...]
+
+
+class Platform(_Words):
     """An operating system and an architecture (image-spec, image-index.md, "platform"); every word is checked.
 
     Attributes:
@@ -84,18 +95,16 @@ class Platform:
         InvalidError: a word has other characters than the grammar allows.
     """
 
-    os: str
-    architecture: str
-    variant: str = ""
-    os_version: str = ""
-    os_features: tuple[str, ...] = ()
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
+    def __new__(
+        cls, os: str, architecture: str, variant: str = "", os_version: str = "", os_features: tuple[str, ...] = ()
+    ) -> Self:
         """Check each word."""
-        words = [self.os, self.architecture, *self.os_features, *filter(None, (self.variant, self.os_version))]
-        for word in words:
-            if not _WORDS.fullmatch(word):
+        for word in (os, architecture, *os_features, *filter(None, (variant, os_version))):
+            if not re.fullmatch(_WORD, word):
                 raise InvalidError(f"platform: {printable(word)!r} is not a word of letters, digits and _ . -")
+        return super().__new__(cls, os, architecture, variant, os_version, os_features)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -104,7 +113,7 @@ class Platform:
         Raises:
             InvalidError: not of the form ``os/architecture[/variant]``.
         """
-        match = _GRAMMAR.fullmatch(text)
+        match = re.fullmatch(_GRAMMAR, text)
         if match is None:
             raise InvalidError(
                 f"platform {printable(text)!r}: expected os/architecture[/variant], such as linux/amd64 or linux/arm/v7"
@@ -125,7 +134,7 @@ class Platform:
         variant = implied or variant
         variant = _VARIANT_ALIASES.get((architecture, variant), variant)
         system = self.os.lower()
-        return replace(self, os=_OS_ALIASES.get(system, system), architecture=architecture, variant=variant)
+        return self._replace(os=_OS_ALIASES.get(system, system), architecture=architecture, variant=variant)
 
     @property
     def known(self) -> bool:
@@ -156,7 +165,7 @@ def acceptable(platform: Platform) -> tuple[Platform, ...]:
     """List the platforms whose images run on ``platform``, best first, normalised (containerd's ``Only``)."""
     wanted = platform.normalised()
     pairs = [(wanted.architecture, wanted.variant), *_ancestors(wanted.architecture, wanted.variant)]
-    found = (replace(wanted, architecture=arch, variant=variant).normalised() for arch, variant in pairs)
+    found = (wanted._replace(architecture=arch, variant=variant).normalised() for arch, variant in pairs)
     return tuple(dict.fromkeys(found))
 
 
@@ -185,18 +194,18 @@ def _check_words(platform: Platform, text: str) -> None:
         if word not in known:
             meant = did_you_mean(word, known) or "; expected os/architecture[/variant], such as linux/arm64"
             raise InvalidError(f"{said} unknown {kind} {word!r}{meant}")
-    if platform.variant and variants and not variants.fullmatch(platform.variant):
+    if platform.variant and variants and not re.fullmatch(variants, platform.variant):
         raise InvalidError(f"{said} unknown variant {platform.variant!r} of {platform.architecture}; leave it out")
 
 
 def _ancestors(architecture: str, variant: str) -> Iterator[tuple[str, str]]:
     """Yield what else a machine runs, nearest first; nothing for an architecture without ancestors."""
     if architecture == "amd64":
-        match = _AMD64.fullmatch(variant)
+        match = re.fullmatch(_AMD64, variant)
         yield from (("amd64", f"v{n}") for n in range(int(match[1]) if match else 1, 0, -1))
         yield "386", ""
     elif architecture == "arm":
-        match = _ARM.fullmatch(variant)
+        match = re.fullmatch(_ARM, variant)
         yield from (("arm", f"v{n}") for n in range(int(match[1]) if match else 0, 4, -1))
     elif architecture == "arm64":
         yield from _arm64_ancestors(variant)
@@ -204,7 +213,7 @@ def _ancestors(architecture: str, variant: str) -> Iterator[tuple[str, str]]:
 
 
 def _arm64_ancestors(variant: str) -> Iterator[tuple[str, str]]:
-    match = _ARM64.fullmatch(variant or "v8")
+    match = re.fullmatch(_ARM64, variant or "v8")
     if match is None:
         return
     minor = int(match[2] or 0)

@@ -12,7 +12,7 @@ from tasks.policy import step
 
 
 @step(
-    lambda layer: f"apply {layer.diff_id.short} (layer {layer.index + 1}/{layer.count})",
+    lambda layer: f"apply {layer.diff_id.short} (layer {layer.position + 1}/{layer.total})",
     version=1,
     key=lambda layer: layer.diff_id,
     hit=lambda home, layer: open_node(home).content.has(layer.diff_id),

@@ -1,6 +1,6 @@
 """The codec between the engine's values and plain JSON: what Prefect may remember of a step.
 
-    dataclass ↔ object, field by field        Mapping[str, T] ↔ object        tuple[T, ...], tuple[A, B] ↔ array
+    dataclass, NamedTuple ↔ object, field by field      Mapping[str, T] ↔ object      tuple[T, ...], tuple[A, B] ↔ array
     T | None ↔ T or null        Digest, Subject, Path, Literal, StrEnum, str ↔ string      int, float, bool ↔ themselves
 
 It is closed: *the reader says what it expects, the data never says what it is*. No field of a document names a class,
@@ -38,8 +38,8 @@ def to_json(value: object) -> Plain:
         return value
     if isinstance(value, str):
         return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if (names := _field_names(type(value))) is not None:
+        return {name: to_json(getattr(value, name)) for name in names}
     if isinstance(value, tuple):
         return [to_json(item) for item in value]
     if isinstance(value, Mapping):
@@ -105,18 +105,25 @@ def _reader(expected: Any) -> _Reader:
 
 
 def _class(expected: type[Any]) -> _Reader:
-    if dataclasses.is_dataclass(expected):
-        return _dataclass(expected)
+    if (names := _field_names(expected)) is not None:
+        return _object(expected, names)
     if issubclass(expected, StrEnum):
         read = _literal(tuple(expected))
         return lambda plain, at: expected(read(plain, at))
     raise TypeError(f"{expected} has no form in plain JSON")
 
 
-def _dataclass(expected: type[Any]) -> _Reader:
+def _field_names(kind: type[Any]) -> tuple[str, ...] | None:
+    """Return the names of the fields of a dataclass or NamedTuple; None for any other class."""
+    if dataclasses.is_dataclass(kind):
+        return tuple(field.name for field in dataclasses.fields(kind))
+    return getattr(kind, "_fields", None) if issubclass(kind, tuple) else None
+
+
+def _object(expected: type[Any], names: tuple[str, ...]) -> _Reader:
     """Read an object with exactly the class's fields."""
     hints = get_type_hints(expected)
-    fields = {field.name: _reader(hints[field.name]) for field in dataclasses.fields(expected)}
+    fields = {name: _reader(hints[name]) for name in names}
 
     def read(plain: object, at: str) -> object:
         if not isinstance(plain, dict):

@@ -3,7 +3,7 @@
 from prestow.content import verify as engine
 from prestow.content.plan import holds_blob, replacement
 from prestow.content.verify import Verified
-from prestow.oci.image import Blob
+from prestow.oci.image import Part
 from prestow.registry.blob import Fetched
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
@@ -12,12 +12,12 @@ from tasks.policy import step
 
 
 @step(
-    lambda layer: f"verify {layer.descriptor.digest.short} (layer {layer.index + 1}/{layer.count})",
+    lambda layer: f"verify {layer.descriptor.digest.short} (layer {layer.position + 1}/{layer.total})",
     version=1,
     key=lambda layer: layer.descriptor.digest,
     hit=lambda home, layer: holds_blob(open_node(home).content, layer, keep_blobs=open_node(home).settings.keep_blobs),
 )
-def verify(home: str, name: str, layer: Blob, fetched: Fetched) -> Verified:  # noqa: ARG001 - fetched orders the graph
+def verify(home: str, name: str, layer: Part, fetched: Fetched) -> Verified:  # noqa: ARG001 - fetched orders the graph
     """Check size and digest, and commit the layer to the content store."""
     node = open_node(home)
     with recorded_step("verify", layer.descriptor.digest):

@@ -29,6 +29,8 @@ machines = st.builds(
         ["amd64", "x86_64", "386", "i386", "arm64", "aarch64", "arm", "armhf", "armel", "riscv64", "s390x"]
     ),
     st.sampled_from(["", "v1", "v2", "v3", "v5", "v6", "v7", "v8", "8", "v8.0", "v8.2", "v9", "9.0", "v9.4", "odd"]),
+    st.just(""),
+    st.just(()),
 )
 
 

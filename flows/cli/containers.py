@@ -2,10 +2,14 @@
 
 import argparse
 import dataclasses
+from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_everywhere, add_ls, add_verb, seconds
 from flows.cli.output import emit
 from flows.cli.tables import listing
+
+if TYPE_CHECKING:
+    from prestow.metadata.container_files import ContainerRecord
 
 _ID = "as `prestow containers` shows it"
 
@@ -48,14 +52,11 @@ def _add_filters(verb: Parser) -> None:
 
 def show(args: argparse.Namespace) -> int:
     """List the containers, with what their processes do."""
-    from prestow.containers.process import shown_status
     from prestow.store.node import open_node
 
     node, everywhere = open_node(args.home, args.namespace), args.all_namespaces
-    found = [
-        {**dataclasses.asdict(record), "status": shown_status(open_node(args.home, record.namespace), record.id)}
-        for record in (node.containers.every() if everywhere else node.containers.list())
-    ]
+    records = node.containers.every() if everywhere else node.containers.list()
+    found = [{**dataclasses.asdict(record), "status": _status(args.home, record)} for record in records]
     rows = [(c["id"], c["image"], c["status"], c["driver"], c["bundle"]) for c in found]
     text = listing(
         ("ID", "IMAGE", "STATUS", "DRIVER", "BUNDLE"), rows, found, args.width,
@@ -63,6 +64,13 @@ def show(args: argparse.Namespace) -> int:
     )  # fmt: skip
     emit(found, text, args, short="\n".join(c["id"] for c in found))
     return 0
+
+
+def _status(home: str, record: "ContainerRecord") -> str:
+    from prestow.containers.process import shown_status  # it imports what starts processes
+    from prestow.store.node import open_node
+
+    return shown_status(open_node(home, record.namespace), record.id)
 
 
 def stop(args: argparse.Namespace) -> int:

@@ -1,7 +1,6 @@
 """Verb ``snapshots``: what is unpacked, and what containers write on."""
 
 import argparse
-import dataclasses
 
 from flows.cli.arguments import Parser, Verbs, add_ls, add_verb
 from flows.cli.output import emit
@@ -21,10 +20,8 @@ def show(args: argparse.Namespace) -> int:
     """List all snapshots of all drivers."""
     from prestow.store.node import open_node
 
-    found = [
-        dataclasses.asdict(info) | {"kind": info.kind.value}
-        for info in open_node(args.home, args.namespace).snapshots()
-    ]
+    node = open_node(args.home, args.namespace)
+    found = [info._asdict() | {"kind": info.kind.value} for info in node.snapshots()]
     rows = [(s["driver"], s["kind"], s["key"], s["parent"] or "-", s["diff_id"] or "-") for s in found]
     text = table(
         ("DRIVER", "KIND", "KEY", "PARENT", "DIFF ID"), rows, args.width, drop=("DIFF ID", "PARENT", "KIND", "DRIVER")

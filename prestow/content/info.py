@@ -1,12 +1,11 @@
 """The records of a content store: of a blob that is here, and of an ingest. Its interface is in ``store.py``."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from prestow.digest import Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
+class Info(NamedTuple):
     """A blob that is here.
 
     Attributes:
@@ -27,8 +26,7 @@ class Info:
         return 0 if self.shared else self.size
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """An ingest that waits to be resumed or committed.
 
     Attributes:

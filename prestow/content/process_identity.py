@@ -12,9 +12,8 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/pid")
@@ -58,8 +57,14 @@ def _started(pid: int) -> int | None:
     return int(fields[_STARTED]) if fields[_STATE] not in _ENDED else None
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class _Name(NamedTuple):
+    boot_id: str
+    pid: int
+    started: int
+    namespace: int
+
+
+class Process(_Name):
     """A process, named so that no other one ever bears the name, on this machine.
 
     One that runs in another container may be out of sight: then it is neither known to live nor known to have ended.
@@ -71,10 +76,11 @@ class Process:
         namespace: the PID namespace in which it has that number; ours if not given.
     """
 
-    boot_id: str
-    pid: int
-    started: int
-    namespace: int = field(default_factory=pid_namespace)
+    __slots__ = ()
+
+    def __new__(cls, boot_id: str, pid: int, started: int, namespace: int | None = None) -> Self:
+        """Name a process."""
+        return super().__new__(cls, boot_id, pid, started, pid_namespace() if namespace is None else namespace)
 
     @classmethod
     def current(cls) -> Self:

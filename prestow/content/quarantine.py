@@ -13,8 +13,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from prestow.content.disk import make_folder, remove_flat, replace_file, sync_folder, translated
 from prestow.content.process_identity import random_hex
@@ -26,8 +26,7 @@ KEPT = 7 * 24 * 3600.0
 _NOTE = "note.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantined:
+class Quarantined(NamedTuple):
     """One thing in quarantine.
 
     Attributes:

@@ -112,7 +112,7 @@ def _make_again(node: Node, layer: Layer, source: Fetcher | None, rotten: Collec
     if not content.has(blob.digest, blob.size):
         if source is None:
             raise MismatchError(
-                f"layer {layer.index + 1} of {layer.count}, {blob.digest}, was corrupt on disk, and is in "
+                f"layer {layer.position + 1} of {layer.total}, {blob.digest}, was corrupt on disk, and is in "
                 "quarantine now; pull the image again"
             )
         refetch(source, node, blob)

@@ -87,7 +87,7 @@ def _unpack(content: Store, layer: Layer, source: Growing, scans: Scans, token: 
             if not proven:
                 writer.abort()
                 return
-        scans.keep(layer.diff_id, layer.index, scanned)
+        scans.keep(layer.diff_id, layer.position, scanned)
     except AlreadyExistsError:
         pass
     except PrestowError as error:

@@ -75,7 +75,7 @@ def apply(
     compression = layer_compression(layer.descriptor.media_type)
     if compression != "none" and layer.descriptor.digest == layer.diff_id:
         raise InvalidError(
-            f"layer {layer.index + 1} of {layer.count}, {layer.descriptor.digest}: its media type says compression "
+            f"layer {layer.position + 1} of {layer.total}, {layer.descriptor.digest}: its media type says compression "
             f"{compression}, its diff ID that it is not compressed; the image is broken, build it again"
         )
     applied = _made(content, layer, scans, progress)
@@ -87,13 +87,13 @@ def apply(
 
 def _made(content: Store, layer: Layer, scans: Scans, progress: Progress | None) -> Applied:
     if content.has(layer.diff_id) or _commit_ahead(content, layer):
-        return _applied(content, layer, scans.get(layer.diff_id, layer.index))
+        return _applied(content, layer, scans.get(layer.diff_id, layer.position))
     writer = _writer(content, layer)
     if writer is not None and writer.sealed:  # while we waited, by the process that fetched it
         writer.close()
         writer = None if _commit_ahead(content, layer) else _writer(content, layer)
     if writer is None:
-        return _applied(content, layer, scans.get(layer.diff_id, layer.index))
+        return _applied(content, layer, scans.get(layer.diff_id, layer.position))
     with writer, content.open(layer.descriptor.digest) as blob:
         try:
             scanned = unpack(writer, blob, layer, limits=scans.limits_of(layer.diff_id), progress=progress)
@@ -101,7 +101,7 @@ def _made(content: Store, layer: Layer, scans: Scans, progress: Progress | None)
         except PrestowError:
             writer.abort()
             raise
-    scans.keep(layer.diff_id, layer.index, scanned)
+    scans.keep(layer.diff_id, layer.position, scanned)
     return _applied(content, layer, scanned)
 
 
@@ -126,7 +126,7 @@ def unpack(
     pieces = _reported(decompressed(blob, compression, limits=limits), blob, progress or silent)
     with Overlapped(pieces) as made:
         passage = _Passage(iter(made), writer.write)
-        scanned = scan(passage, layer.index, limits)
+        scanned = scan(passage, layer.position, limits)
         passage.drain()
     return scanned
 
@@ -165,8 +165,8 @@ def _commit(writer: Writer, layer: Layer) -> None:
         writer.commit(None, layer.diff_id)
     except MismatchError as error:
         raise MismatchError(
-            f"layer {layer.index + 1} of {layer.count}, {layer.descriptor.digest}, does not decompress to its diff ID "
-            f"{layer.diff_id}: the image is broken; build it again"
+            f"layer {layer.position + 1} of {layer.total}, {layer.descriptor.digest}, does not decompress to its "
+            f"diff ID {layer.diff_id}: the image is broken; build it again"
         ) from error
 
 

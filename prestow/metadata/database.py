@@ -17,9 +17,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from prestow.errors import InvalidError, StorageError
 from prestow.metadata.failure import contradicts, damaged, failure, is_unread
@@ -42,14 +41,13 @@ _OUTER = ("BEGIN IMMEDIATE", "COMMIT", ("ROLLBACK",))
 _NESTED = ("SAVEPOINT inner", "RELEASE inner", ("ROLLBACK TO inner", "RELEASE inner"))
 
 
-@dataclass(slots=True)
-class _Connection:
+class _Connection(NamedTuple):
     """The connection of one process."""
 
     pid: int
     connection: sqlite3.Connection
     file: os.stat_result
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    lock: threading.RLock
 
 
 class Database:
@@ -181,7 +179,7 @@ class Database:
                     raise
                 continue  # its log went away as well
             if before is not None and self._is_here(before):
-                return _Connection(os.getpid(), connection, before)
+                return _Connection(os.getpid(), connection, before, threading.RLock())
             connection.close()
 
     def _is_here(self, file: os.stat_result) -> bool:

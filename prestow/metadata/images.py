@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, PreconditionError, printable
@@ -13,16 +13,15 @@ from prestow.metadata.labels import SOURCE, changed, dump_labels, load_labels
 from prestow.metadata.namespace import DEFAULT
 from prestow.oci.descriptor import Descriptor
 
-_DIGEST = re.compile(r"sha(?:256:[0-9a-f]{4,64}|512:[0-9a-f]{4,128})")
-_ALMOST = re.compile(r"(?:sha(?:256|512):)?[0-9A-Fa-f]{2,128}")
+_DIGEST = r"sha(?:256:[0-9a-f]{4,64}|512:[0-9a-f]{4,128})"  # compiled when first used
+_ALMOST = r"(?:sha(?:256|512):)?[0-9A-Fa-f]{2,128}"
 _HINT = "`prestow images` lists what is, `prestow pull` fetches it"
 _DIGEST_HINT = "a digest is written sha256: and then four or more of its hex digits, in small letters"
 
 _MINUTE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
+class ImageRecord(NamedTuple):
     """A name.
 
     Attributes:
@@ -41,7 +40,11 @@ class ImageRecord:
     created_at: float
     updated_at: float
     used_at: float | None = None
-    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, str] = {}
+
+    def __hash__(self) -> int:
+        """Return the hash of all but the labels, which have none."""
+        return hash(self[:-1])
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -53,8 +56,7 @@ class ImageRecord:
         return tuple(dict.fromkeys([*noted, *named]))
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(NamedTuple):
     """What a name stood for before, until ``replaced_at``, in seconds since the epoch."""
 
     name: str
@@ -103,7 +105,7 @@ class Images:
         if not has_domain(text):
             with suppress(NotFoundError):
                 return self.get(str(Reference.parse(f"{LAYOUT_DOMAIN}/{text}")))
-        hint = _DIGEST_HINT if _ALMOST.fullmatch(text) else _HINT
+        hint = _DIGEST_HINT if re.fullmatch(_ALMOST, text) else _HINT
         raise NotFoundError(f"image {name} is not in the store{self._within}; {hint}")
 
     def only(self, text: str, advice: str = "name one of them") -> ImageRecord:
@@ -135,7 +137,7 @@ class Images:
                 raise
         if len({each.target.digest for each in earlier}) > 1:
             raise _ambiguous(text)
-        return replace(self.get(earlier[0].name), target=earlier[0].target)
+        return self.get(earlier[0].name)._replace(target=earlier[0].target)
 
     def generations(self) -> tuple[Generation, ...]:
         """Return what the names stood for before, the newest first."""
@@ -237,7 +239,7 @@ class Images:
 
 def is_digest(text: str) -> bool:
     """Whether a text names an image by its digest, or by how that begins: at least four hex digits."""
-    return _DIGEST.fullmatch(text) is not None
+    return re.fullmatch(_DIGEST, text) is not None
 
 
 def _ambiguous(beginning: str) -> InvalidError:

@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from prestow.content.process_identity import Process, random_hex, uptime
@@ -278,7 +278,7 @@ def _is_left(row: Row) -> bool:
 
 def _process(row: Row) -> Process:
     known = Process(row["boot_id"], row["pid"], row["started"])
-    return known if row["pid_namespace"] is None else replace(known, namespace=row["pid_namespace"])
+    return known if row["pid_namespace"] is None else known._replace(namespace=row["pid_namespace"])
 
 
 def _lease(row: Row) -> Lease:

@@ -7,7 +7,7 @@ all are. ``subject``, which a manifest may have, leads elsewhere and is not foll
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from prestow.errors import ExhaustedError, InvalidError
 from prestow.oci.descriptor import Descriptor
@@ -20,8 +20,7 @@ MAX_PARTS = 1000
 """Most documents and blobs of one artifact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(NamedTuple):
     """Documents, and the blobs that they refer to.
 
     Attributes:

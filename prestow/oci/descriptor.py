@@ -6,8 +6,7 @@ from one of ``urls`` if the operator allows it (``registry/foreign``), and is ve
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from prestow.digest import Digest
 from prestow.errors import InvalidError, PrestowError, printable
@@ -21,8 +20,7 @@ _DESCRIPTOR = frozenset({"mediaType", "digest", "size", "platform", "annotations
 _PLATFORM = frozenset({"os", "architecture", "variant", "os.version", "os.features"})
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """One edge of the image's graph.
 
     Attributes:
@@ -38,8 +36,12 @@ class Descriptor:
     digest: Digest
     size: int
     platform: Platform | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    annotations: Mapping[str, str] = {}
     urls: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        """Return the hash of all but the annotations, which have none."""
+        return hash((*self[:4], self.urls))
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that :func:`parse_descriptor` reads back as this descriptor."""

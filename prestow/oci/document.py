@@ -9,8 +9,7 @@ infinity, no lone surrogate, no integer beyond 64 bits, no absurd depth. Whateve
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 from prestow.errors import ExhaustedError, InvalidError, printable
 
@@ -64,8 +63,7 @@ def _parsed(raw: bytes, what: str, limit: int) -> object:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A JSON object whose names are known, read field by field with the type that each must have.
 
     ``null`` counts as absent, as it does for those who write these documents; a required field is then missing.

@@ -4,7 +4,7 @@
 digest of the bytes that travel and the diff ID of the tar inside them.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from prestow.digest import Digest
 from prestow.errors import InvalidError
@@ -15,36 +15,41 @@ from prestow.oci.manifest import Manifest
 from prestow.platforms import Platform
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """One blob of several that are fetched together.
 
     Attributes:
-        index: position among them, from 0.
-        count: their number.
+        position: its place among them, from 0.
+        total: their number.
         descriptor: the blob.
     """
 
-    index: int
-    count: int
+    position: int
+    total: int
     descriptor: Descriptor
 
 
-@dataclass(frozen=True, slots=True)
-class Layer(Blob):
-    """One layer of an image, ``index`` 0 for the lowest; its blob is compressed as a rule.
+class Layer(NamedTuple):
+    """One layer of an image, ``position`` 0 for the lowest; its blob is compressed as a rule.
 
     Attributes:
+        position, total, descriptor: as of a :class:`Blob`.
         diff_id: digest of the uncompressed tar.
         chain_id: name of the snapshot of this layer on all layers below it.
     """
 
+    position: int
+    total: int
+    descriptor: Descriptor
     diff_id: Digest
     chain_id: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+Part: TypeAlias = Blob | Layer
+"""What is fetched of an image or artifact."""
+
+
+class Image(NamedTuple):
     """One image for one platform.
 
     Attributes:

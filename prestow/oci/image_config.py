@@ -5,8 +5,7 @@ from it; ``history`` and the fields of builders are not read.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from prestow.digest import Digest
 from prestow.errors import InvalidError, printable
@@ -22,8 +21,7 @@ _PROCESS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessConfig:
+class ProcessConfig(NamedTuple):
     """How a container of the image is started, as its builder wished; every field may be empty."""
 
     user: str = ""
@@ -33,12 +31,11 @@ class ProcessConfig:
     working_dir: str = ""
     volumes: tuple[str, ...] = ()
     exposed_ports: tuple[str, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, str] = {}
     stop_signal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+class ImageConfig(NamedTuple):
     """A checked image config; the raw bytes stay beside it, because they are what has the digest.
 
     Attributes:
@@ -50,12 +47,12 @@ class ImageConfig:
         process: how a container is started.
     """
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     platform: Platform
     diff_ids: tuple[Digest, ...]
     created: str = ""
     author: str = ""
-    process: ProcessConfig = field(default_factory=ProcessConfig)
+    process: ProcessConfig = ProcessConfig()
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:

@@ -1,8 +1,7 @@
 """Indexes: one image for many platforms, as a list of manifests (image-spec, image-index.md)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, NotFoundError
@@ -24,8 +23,7 @@ MAX_IMAGES = 100_000
 _SHOWN = 20  # platforms in an error
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """A checked index; the raw bytes stay beside it, because they are what has the digest.
 
     Attributes:
@@ -35,10 +33,10 @@ class Index:
         annotations: the publisher's words.
     """
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     media_type: str
     manifests: tuple[Descriptor, ...]
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    annotations: Mapping[str, str] = {}
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None, *, of_layout: bool = False) -> Self:

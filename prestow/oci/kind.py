@@ -5,7 +5,7 @@ If a document can be read as a manifest by one program and as an index by anothe
 came, which the document must not contradict, and by fields that only the other kind has.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from prestow.digest import Digest
 from prestow.errors import InvalidError, UnsupportedError, printable
@@ -17,8 +17,7 @@ _VERSION = 2
 _SCHEMA_1_FIELDS = frozenset({"fsLayers"})
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """One kind of document.
 
     Attributes:

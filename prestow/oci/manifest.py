@@ -1,8 +1,7 @@
 """Manifests: one image for one platform, as a config and layers, lowest first (image-spec, manifest.md)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from prestow.digest import Digest
 from prestow.errors import ExhaustedError, UnsupportedError, printable
@@ -14,8 +13,7 @@ MAX_LAYERS = 1000
 """Most layers of one image; builders stop at 127."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """A checked manifest; the raw bytes stay beside it, because they are what has the digest.
 
     Attributes:
@@ -27,12 +25,12 @@ class Manifest:
         annotations: the publisher's words.
     """
 
-    raw: bytes = field(repr=False)
+    raw: bytes
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
     artifact_type: str
-    annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    annotations: Mapping[str, str] = {}
 
     @classmethod
     def parse(cls, raw: bytes, media_type: str | None = None) -> Self:

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from prestow.digest import Digest
 from prestow.errors import AlreadyExistsError, InvalidError, NotFoundError, PreconditionError, StorageError, printable
@@ -129,8 +129,7 @@ class Catalog:
             yield Change(cursor, self.driver, self._clock())
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A transaction on the rows of one driver; each method keeps the rules or raises."""
 
     cursor: Cursor

@@ -10,7 +10,7 @@ import json
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def tells(folder: Path, info: Info, line: Sequence[Info]) -> bool:
         told = read_row(folder, info.driver)
     except StorageError:
         return False
-    return told is not None and (replace(told.info, created_at=info.created_at), told.layers) == (
+    return told is not None and (told.info._replace(created_at=info.created_at), told.layers) == (
         info,
         _layers(info, line),
     )

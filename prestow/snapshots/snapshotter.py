@@ -13,15 +13,16 @@ files exist. Whatever implements :class:`Snapshotter` passes ``tests/conformance
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from prestow.content.store import Progress
 from prestow.digest import Digest
-from prestow.oci.image import Image
-from prestow.snapshots.damage import Damage
+
+if TYPE_CHECKING:
+    from prestow.oci.image import Image
+    from prestow.snapshots.damage import Damage
 
 
 class Kind(Enum):
@@ -32,8 +33,7 @@ class Kind(Enum):
     VIEW = "view"
 
 
-@dataclass(frozen=True, slots=True)
-class Info:
+class Info(NamedTuple):
     """What the metadata store knows of a snapshot.
 
     Attributes:
@@ -55,8 +55,7 @@ class Info:
     diff_id: Digest | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """One mount(2) that the user of a snapshot makes.
 
     Attributes:
@@ -70,8 +69,7 @@ class Mount:
     options: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What a snapshot by itself takes on disk, without its parents and without layers in the content store.
 
     Attributes:
@@ -94,7 +92,7 @@ class Snapshotter(Protocol):
     def driver(self) -> str:
         """Name of the kind: ``erofs``, ``overlay`` or ``native``."""
 
-    def commit_layers(self, image: Image) -> None:
+    def commit_layers(self, image: "Image") -> None:
         """Commit each chain ID of an image on its parent, durably; success if they are committed.
 
         Only files that the whole image needs are made; those of lower chain IDs when they are first used as a parent.
@@ -110,7 +108,7 @@ class Snapshotter(Protocol):
     def committed(self, chain_id: Digest) -> bool:
         """Whether a chain ID is committed and everything that its mounts need is there, of the right size."""
 
-    def verify(self, chain_id: Digest, *, progress: Progress | None = None) -> Iterator[Damage]:
+    def verify(self, chain_id: Digest, *, progress: Progress | None = None) -> "Iterator[Damage]":
         """Compare the files of a chain ID, and of those below it, with what its layers mean; tell what is not the same.
 
         The layers are taken to be what they should be: hash their diff blobs before. What containers wrote is theirs.

@@ -17,7 +17,6 @@ when they ask for it.
 
 import os
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +55,6 @@ def host_name(text: str) -> str:
     return re.sub("[^a-z0-9.-]", "-", text.lower()).strip(".-")[:_LONGEST_NAME].rstrip(".-") or "host"
 
 
-@dataclass(frozen=True)
 class OpenedStore:
     """One store, opened.
 
@@ -66,9 +64,9 @@ class OpenedStore:
         namespace: whose names are seen.
     """
 
-    home: Path
-    store_id: str
-    namespace: str = DEFAULT
+    def __init__(self, home: Path, store_id: str, namespace: str = DEFAULT) -> None:
+        """Open nothing yet; see above."""
+        self.home, self.store_id, self.namespace = home, store_id, namespace
 
     @property
     def host(self) -> str:

@@ -15,7 +15,6 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from prestow.content.disk import translated
@@ -158,7 +157,7 @@ def _numbered(rows: Mapping[str, Info]) -> list[Info]:
     without = [key for key, info in rows.items() if info.id == 0]
     lowest = min([0, *(info.id for info in rows.values())])
     numbers = {key: lowest + at - len(without) for at, key in enumerate(without)}
-    return [replace(info, id=numbers.get(key, info.id)) for key, info in rows.items()]
+    return [info._replace(id=numbers.get(key, info.id)) for key, info in rows.items()]
 
 
 def _containers(home: Path, content: LocalStore, snapshots: set[tuple[str, str]]) -> Iterator[ContainerRecord]:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -49,14 +48,14 @@ def test_who_has_ended_but_was_not_waited_for_has_ended() -> None:
 def test_another_process_with_the_same_number_is_not_the_one() -> None:
     me = Process.current()
 
-    assert not replace(me, started=me.started - 1).alive()
-    assert not replace(me, boot_id="00000000-0000-0000-0000-000000000000").alive()
-    assert not replace(me, boot_id="").alive()
+    assert not me._replace(started=me.started - 1).alive()
+    assert not me._replace(boot_id="00000000-0000-0000-0000-000000000000").alive()
+    assert not me._replace(boot_id="").alive()
 
 
 def test_a_number_that_nobody_has_is_no_process() -> None:
     assert start_time(2**30) is None
-    assert not replace(Process.current(), pid=2**30).alive()
+    assert not Process.current()._replace(pid=2**30).alive()
 
 
 IN_ANOTHER_NAMESPACE = """
@@ -87,7 +86,7 @@ def test_a_process_of_another_pid_namespace_is_neither_known_to_live_nor_to_have
         assert child.stdout.readline() == "False False\n"
 
     assert (other.alive(), other.ended()) == (False, False)
-    assert replace(other, boot_id="00000000-0000-0000-0000-000000000000").ended()
+    assert other._replace(boot_id="00000000-0000-0000-0000-000000000000").ended()
 
 
 def named_by_a_child() -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -231,7 +230,7 @@ def test_a_bad_descriptor_is_refused_though_its_chain_is_committed(
 def test_a_blob_that_is_not_here_is_no_excuse_for_a_type_that_is_none(victim: Path, tmp_path: Path) -> None:
     with Bench(tmp_path / "store", NativeSnapshotter) as bench:
         (layer,) = Arena(bench).unpack([zipped(Tar().file("a"), "gzip")]).layers
-        other = replace(layer, descriptor=replace(layer.descriptor, media_type="text/plain"))
+        other = layer._replace(descriptor=layer.descriptor._replace(media_type="text/plain"))
 
         with pytest.raises(UnsupportedError, match="no file system layer"):
             apply(bench.content, other, scans=Scans(bench.content))

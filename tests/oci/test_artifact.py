@@ -25,7 +25,7 @@ def test_all_blobs_of_a_manifest_are_found_once_whatever_their_types(tmp_path: P
         found = gathered(tmp_path, target)
         assert found.manifests == (target,)
         assert [blob.descriptor.media_type for blob in found.blobs] == types
-        assert [(blob.index, blob.count) for blob in found.blobs] == [(n, len(types)) for n in range(len(types))]
+        assert [(blob.position, blob.total) for blob in found.blobs] == [(n, len(types)) for n in range(len(types))]
 
 
 def test_an_artifact_is_what_its_type_says_or_else_its_config(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def with_diff_ids(*contents: bytes) -> ImageConfig:
 def test_a_layer_knows_both_its_names_and_its_place() -> None:
     image = assemble(INDEX, MANIFEST, CONFIG)
 
-    assert [(layer.index, layer.count) for layer in image.layers] == [(0, 2), (1, 2)]
+    assert [(layer.position, layer.total) for layer in image.layers] == [(0, 2), (1, 2)]
     assert tuple(layer.descriptor for layer in image.layers) == MANIFEST.layers
     assert tuple(layer.diff_id for layer in image.layers) == CONFIG.diff_ids
     assert tuple(layer.chain_id for layer in image.layers) == chain_ids(CONFIG.diff_ids)

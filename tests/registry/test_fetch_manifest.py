@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,10 +145,10 @@ def test_an_image_for_another_platform_is_not_taken_for_ours(tmp_path: Path, con
     index = write_demo_image(tmp_path)
 
     with pytest.raises(NotFoundError, match="linux/arm64"):
-        local(tmp_path, content, replace(manifest, platform=None))
+        local(tmp_path, content, manifest._replace(platform=None))
     with pytest.raises(NotFoundError, match="linux/amd64, linux/arm64"):
         local(tmp_path, content, index, Platform("linux", "s390x"))
-    assert local(tmp_path, content, replace(manifest, platform=None), ARM64).platform == ARM64
+    assert local(tmp_path, content, manifest._replace(platform=None), ARM64).platform == ARM64
 
 
 def test_an_image_of_too_many_layers_is_refused_before_anything_else_of_it_is_fetched(
@@ -227,7 +226,7 @@ def test_a_size_that_contradicts_the_stored_document_is_refused(remote: Source, 
     fetch_manifest(remote, content, target, AMD64)
 
     with pytest.raises(MismatchError, match="descriptor says"):
-        fetch_manifest(remote, content, replace(target, size=target.size - 1), AMD64)
+        fetch_manifest(remote, content, target._replace(size=target.size - 1), AMD64)
 
 
 def test_a_partial_document_of_a_killed_process_does_no_harm(remote: Source, content: LocalStore) -> None:

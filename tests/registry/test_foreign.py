@@ -48,7 +48,7 @@ def vendor(tmp_path: Path, certificate: Path) -> Iterator[FaultRegistry]:
 def layer(tmp_path: Path, vendor: FaultRegistry) -> Descriptor:
     """A layer that the registry lacks."""
     found = put_blob(tmp_path / "vendor", DATA, f"{DOCKER_FOREIGN_LAYER}.gzip")
-    return replace(found, urls=(f"{vendor.url}{PATH}{found.digest}",))
+    return found._replace(urls=(f"{vendor.url}{PATH}{found.digest}",))
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_an_allowed_host_gets_nothing_that_proves_who_we_are(
 ) -> None:  # fmt: skip
     vendor.on("", Fault(drop_after=100_000), times=1)
 
-    fetched = fetch_blob(open_source(options), content, replace(layer, media_type=media_type))
+    fetched = fetch_blob(open_source(options), content, layer._replace(media_type=media_type))
 
     assert fetched.fetched_bytes == layer.size
     verify(content, layer)
@@ -147,7 +147,7 @@ def test_what_is_no_https_url_does_not_count(
     insecure = replace(options, insecure=frozenset({"127.0.0.1:1"}))
 
     with pytest.raises(NotFoundError, match="names no https URL for it") as refused:
-        fetch_blob(open_source(insecure), content, replace(layer, urls=urls))
+        fetch_blob(open_source(insecure), content, layer._replace(urls=urls))
 
     assert str(refused.value).isprintable()
 
@@ -156,7 +156,7 @@ def test_a_layer_that_is_not_foreign_is_just_not_there(
     content: LocalStore, layer: Descriptor, options: Options, open_source: Open
 ) -> None:
     with pytest.raises(NotFoundError, match="404 Not Found") as missing:
-        fetch_blob(open_source(options), content, replace(layer, media_type=OCI_LAYER, urls=()))
+        fetch_blob(open_source(options), content, layer._replace(media_type=OCI_LAYER, urls=()))
 
     assert "foreign" not in str(missing.value)
 
@@ -204,7 +204,7 @@ def test_the_next_url_is_asked_where_one_fails_and_the_first_failure_counts(
 ) -> None:
     (right,), wrong = layer.urls, f"{vendor.url}{PATH}sha256:{'0' * 64}"
 
-    fetch_blob(open_source(options), content, replace(layer, urls=("http://127.0.0.1/", wrong, right)))
+    fetch_blob(open_source(options), content, layer._replace(urls=("http://127.0.0.1/", wrong, right)))
 
     verify(content, layer)
     vendor.on("", Fault(status=500))
@@ -213,7 +213,7 @@ def test_the_next_url_is_asked_where_one_fails_and_the_first_failure_counts(
         fetch_blob(
             open_source(options),
             LocalStore(content.root.parent / "other", content.root.parent / "others", durable=False),
-            replace(layer, urls=(wrong, right)),
+            layer._replace(urls=(wrong, right)),
         )
 
 

@@ -218,7 +218,7 @@ def test_no_secret_reaches_the_other_side_a_log_or_an_error(
         source = sources.open(image(domain))
         source.resolve()  # with a token, for which the token service gets user and password
         with pytest.raises(NotFoundError):
-            source.fetch(replace(layer, digest=layer.digest.of(b"other"))).__enter__()
+            source.fetch(layer._replace(digest=layer.digest.of(b"other"))).__enter__()
     proxy.fault = fault
     with Sources(options, credentials=Credentials(known)) as sources:
         try:

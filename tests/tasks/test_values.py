@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -16,13 +16,12 @@ from prestow.snapshots.damage import Damage, DamageKind, Subject
 from tasks import values
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Something small with foreign text in it."""
 
     digest: Digest
     size: int
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def give_image(store: Blobstore, image: Image, snapshotter: str) -> None:
             )
     for digest, labels in _indexes(store.ours, image.target, image.manifest):
         store.give(digest, labels)
-    layers = {f"{_CONTENT}.l.{layer.index}": layer.descriptor.digest for layer in image.layers}
+    layers = {f"{_CONTENT}.l.{layer.position}": layer.descriptor.digest for layer in image.layers}
     store.give(image.manifest.digest, {f"{_CONTENT}.config": image.config.digest, **layers})
     store.give(image.config.digest, {f"containerd.io/gc.ref.snapshot.{snapshotter}": image.chain_id})
     for layer in image.layers:

@@ -88,11 +88,11 @@ class Snapshots:
             found = files.image_files([layer.chain_id for layer in missing]) if missing else []
         except (NotFoundError, PreconditionError) as error:
             raise NotLinkableError("it is not unpacked in the store") from error
-        if any(len(devices) != layer.index + 1 for layer, (_, *devices) in zip(missing, found, strict=True)):
+        if any(len(devices) != layer.position + 1 for layer, (_, *devices) in zip(missing, found, strict=True)):
             raise NotLinkableError("some of its files are kept aside of the layers, where containerd does not look")
         parents = _parents(image)
         for layer, (metadata, *devices) in zip(missing, found, strict=True):
-            self._link(layer, parents[layer], {"layer.erofs": devices[layer.index], "fsmeta.erofs": metadata})
+            self._link(layer, parents[layer], {"layer.erofs": devices[layer.position], "fsmeta.erofs": metadata})
             self.progress(layer.descriptor.size)
 
     def _missing(self, image: Image) -> list[Layer]:
@@ -150,7 +150,7 @@ class Snapshots:
         """Apply a layer to a new active snapshot, and return its key."""
         descriptor = unpacked_layer(content, layer)
         key, mounts = self._prepare(layer.chain_id, parent)
-        if not parent and layer.index:
+        if not parent and layer.position:
             mounts = [_as_upper_layer(mount) for mount in mounts]
         try:
             applied = self.client.call("Diff.Apply", seconds=None, diff=descriptor, mounts=mounts).applied

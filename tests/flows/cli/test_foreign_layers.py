@@ -1,7 +1,6 @@
 """Foreign layers on the command line: refused with a sentence, or fetched from an allowed host."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ def test_a_pull_says_what_a_foreign_layer_is_and_fetches_it_where_that_is_allowe
     certificate, tar = self_signed(tmp_path), Tar().file("f", b"theirs").to_bytes()
     layer = put_blob(tmp_path / "vendor", tar, OCI_FOREIGN_LAYER)
     with FaultRegistry(tmp_path / "vendor", certificate=certificate) as vendor:
-        named = replace(layer, urls=(f"{vendor.url}/v2/theirs/blobs/{layer.digest}",))
+        named = layer._replace(urls=(f"{vendor.url}/v2/theirs/blobs/{layer.digest}",))
         tag(fault_registry.layout, put_documents(fault_registry.layout, [named], [Digest.of(tar)]), "foreign")
         reference = f"{fault_registry.domain}/team/app:foreign"
 

@@ -3,7 +3,6 @@
 import errno
 import os
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ def test_the_address_of_a_server_that_has_ended_is_not_held(tmp_path: Path) -> N
     with bind(0) as taken:
         port = taken.getsockname()[1]
     me = Process.current()
-    record = Record(port, "a:b", replace(me, started=me.started - 1), ready=True)
+    record = Record(port, "a:b", me._replace(started=me.started - 1), ready=True)
     with port_reserved(tmp_path, record) as holds:
         assert not holds
         assert not is_reserved(tmp_path)
