@@ -13,6 +13,9 @@ from typing import Any, NoReturn
 
 from prestow.errors import InvalidError, PrestowError, printable
 
+# It would look for translations, in four files for each text.
+argparse._ = str  # type: ignore[attr-defined]
+
 _ANY_WIDTH = 80
 _WORDS_COLUMN = 19  # argparse would leave sub-verbs out when it looks for the longest word
 
