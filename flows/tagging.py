@@ -15,8 +15,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import TagsContext
 
 from flows.naming import host
-from prestow.errors import InvalidError, printable
-from prestow.reference import image_name
+from prestow.errors import PrestowError, printable
+from prestow.reference import LayoutReference, image_name, parse_source
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,12 +25,19 @@ _LONGEST = 200  # characters of an image's name
 
 
 def run_tags(parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the tags of a run with these parameters; an image that has no valid name is left out."""
-    image = parameters.get("reference") or parameters.get("image")
+    """Return the tags of a run with these parameters; an image that has no valid name, or none yet, is left out."""
+    image, name = parameters.get("reference") or parameters.get("image"), parameters.get("name")
     if isinstance(image, str):
-        with suppress(InvalidError):
-            return "prestow", host(), printable(image_name(image, parameters.get("name")), _LONGEST)
+        with suppress(PrestowError):
+            if name is not None or not _is_named_by_archive(image):
+                return "prestow", host(), printable(image_name(image, name), _LONGEST)
     return "prestow", host()
+
+
+def _is_named_by_archive(image: str) -> bool:
+    """Whether the image gets the name that it has in its archive, which is opened later."""
+    source = parse_source(image)
+    return isinstance(source, LayoutReference) and source.transport != "oci" and source.name is None
 
 
 class TaggedFlow(Flow[P, R]):

@@ -17,8 +17,8 @@ from prestow.reference import is_domain
 from prestow.registry.credentials import Credential, Named, check_name
 from prestow.store.node import open_node
 
-# The logo of Prefect's own blocks for container registries. It takes the internet: Prefect's client refuses `data:` here,
-# both when it writes a block type and when it reads one, though its server and UI would take it.
+# The logo of Prefect's own blocks for container registries. It takes the internet: Prefect's client refuses `data:`
+# when it writes or reads a block type, though its server and UI would take it.
 _LOGO = (
     "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/"
     "assets/block-logos/docker.png"

@@ -9,7 +9,8 @@ An archive is opened once for all sources that read from it at the same time.
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 from weakref import WeakValueDictionary
@@ -17,7 +18,7 @@ from weakref import WeakValueDictionary
 from prestow.errors import InvalidError, MismatchError, NotFoundError, PrestowError, printable
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import is_foreign
-from prestow.reference import LayoutReference, Reference, Transport, has_domain
+from prestow.reference import LayoutReference, Reference, Transport, has_domain, name_for
 from prestow.registry.archive import Archive, Scratch
 from prestow.registry.contents import Contents, choose
 from prestow.registry.docker_archive import MANIFEST, DockerArchive
@@ -97,9 +98,10 @@ class LayoutSource:
         return Descriptor(image.media_type, image.digest, image.size, image.platform)
 
     def own_name(self) -> str | None:
-        """Return the full name that the image has in its archive, in canonical form; None if it has none.
+        """Return the name that the image has in its archive, in canonical form; None if it has none.
 
-        Of several it is the one that the reference names, else the first.
+        Of several full names it is the one that the reference names, else the first. A name without a domain is put
+        under ``localhost``, as podman does.
 
         Raises:
             As :meth:`resolve`.
@@ -109,7 +111,12 @@ class LayoutSource:
         found = choose(self._reference, self._contents.images())
         names = [str(Reference.parse(name)) for name in found.names if _is_full(name)]
         wanted = self._reference.canonical
-        return wanted if wanted in names else next(iter(names), None)
+        if names:
+            return wanted if wanted in names else names[0]
+        if found.names and self._reference.name is None:
+            with suppress(PrestowError):  # what it is called there is no image's name
+                return name_for(replace(self._reference, ref=found.names[0]))
+        return None
 
     def parts(self, descriptor: Descriptor) -> Parts:
         """Return one part: a file is not read faster in more."""

@@ -82,6 +82,9 @@ def rows(artifact: Artifact) -> list[dict[str, str]]:
     [
         (pull, {"reference": "a.example/b:1", **FAILING}, "pull a.example/b:1", "a.example/b:1"),
         (pull, {"reference": "oci:/no:x", "name": "mine"}, "pull oci:/no:x", "docker.io/library/mine:latest"),
+        (pull, {"reference": "oci-archive:/no"}, "pull oci-archive:/no", None),
+        (pull, {"reference": "oci-archive:/no:b.example/a:1"}, "pull oci-archive:/no:b.example/a:1", "b.example/a:1"),
+        (pull, {"reference": "dir:/no"}, "pull dir:/no", None),
         (pull, {"reference": "Not A Name"}, "pull Not A Name", None),
         (run, {"reference": "a.example/b:1", "pull": "never"}, "run a.example/b:1", "a.example/b:1"),
         (prepull, {"images": ["oci:/no:x", "oci:/no:y"]}, "prepull gpu-01 · 2 images", None),

@@ -166,6 +166,23 @@ def test_docker_of_today_writes_a_layout_whose_digests_count(layout: Path, tmp_p
     assert whole(found, found.resolve()) == read_blob(layout, Digest(entry["digest"]))
 
 
+@pytest.mark.parametrize(
+    ("ref", "name"),
+    [
+        ("demo", "localhost/demo:latest"),
+        ("team/demo:2", "localhost/team/demo:2"),
+        ("a.example/b:1", "a.example/b:1"),
+        ("B@", None),
+    ],
+)
+def test_the_name_in_an_oci_archive_gets_a_domain_as_with_podman(tmp_path: Path, ref: str, name: str | None) -> None:
+    layout = tmp_path / "layout"
+    write_demo_image(layout, ref=ref)
+    subprocess.run(["tar", "-C", layout, "-cf", tmp_path / "a.tar", "."], check=True)
+
+    assert source(tmp_path / "a.tar", None, "oci-archive").own_name() == name
+
+
 def test_several_images_are_told_apart_by_name_or_index(tmp_path: Path) -> None:
     entries = [
         {"Config": f"{n}.json", "RepoTags": tags, "Layers": [f"{n}.tar"]}
