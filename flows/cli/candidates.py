@@ -1,23 +1,26 @@
 """What a word that is being typed can become, found by walking the parser along the words before it.
 
 Nothing here knows a verb or an option: a new one is completed because the parser has it. An argument's ``type`` and
-metavar say what it names: an image or a container of the store, a file, a directory.
+metavar say what it names: something of the store or the fleet file, a platform, a file, a directory.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from flows.cli.arguments import Parser, image_name, source
+from flows.cli.arguments import Parser, image_name, namespace, platform, registry, source
 from flows.cli.main import parser
+from prestow.platforms import COMMON
 
-Kind: TypeAlias = Literal["words", "files", "directories"]
+Kind: TypeAlias = Literal["words", "paths", "files", "directories"]
 
 _MANY = (argparse.ZERO_OR_MORE, argparse.ONE_OR_MORE)
 _IMAGE_TYPES = (source, image_name)
 _IMAGE, _CONTAINER = {"NAME", "DIGEST"}, {"ID", "CONTAINER"}
-_PATHS: Mapping[str, Kind] = {"DIR": "directories", "FILE": "files", "PATH": "files"}
+_PATHS: Mapping[str, Kind] = {"FILE": "files", "PATH": "files", "PLAN": "files", "DIR": "directories"}
+_TRANSPORTS = ("oci:", "oci-archive:", "docker-archive:")
 _FAMILIAR = ("docker.io/library/", "docker.io/", "localhost/")
 
 
@@ -29,7 +32,10 @@ class Candidate(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Candidates; or that the shell knows better, because a file or directory is meant."""
+    """Candidates; of kind ``paths``, no space follows one that ends with ``/`` or ``:``.
+
+    Of kind ``files`` or ``directories``, the shell has more candidates, since it knows better what there is.
+    """
 
     kind: Kind
     candidates: Sequence[Candidate] = ()
@@ -105,6 +111,9 @@ class _Place:
         if equals:
             action = self._verb.option(name)
             kind, found = self._values(action, value) if action else Answer("words")
+            if kind in ("files", "directories"):  # which shells do not look for behind a "="
+                found = [*found, *_paths(value, only_directories=kind == "directories")]
+                kind = "paths"
             return Answer(kind, [Candidate(f"{name}={each.word}", each.meaning) for each in found])
         return Answer("words", [
             Candidate(word, (action.help or "").replace("%%", "%"))
@@ -119,22 +128,58 @@ class _Place:
         if action.nargs == argparse.REMAINDER:
             return Answer("files")
         kinds = set(str(action.metavar or "").split("|"))
-        names: list[str] = []
-        if action.type in _IMAGE_TYPES or kinds >= _IMAGE:
-            names += _familiar(self._names("image_names"), current)
-        if kinds & _CONTAINER:
-            names += self._names("container_ids")
-        paths = [_PATHS[kind] for kind in kinds if kind in _PATHS]
-        return Answer(paths[0] if paths else "words", [Candidate(name) for name in names])
+        if action.type is source and (transport := next(filter(current.startswith, _TRANSPORTS), "")):
+            found = _paths(current.removeprefix(transport), only_directories=False)
+            return Answer("paths", [Candidate(f"{transport}{each.word}") for each in found])
+        names = [*self._of_store(action, kinds, current), *self._of_fleet(action, kinds)]
+        if action.type is platform:
+            names += COMMON
+        kind: Kind = next((_PATHS[each] for each in _PATHS if each in kinds), "words")
+        return Answer(kind, [Candidate(name) for name in names])
 
-    def _names(self, kind: str) -> Sequence[str]:
-        """Return the names of one kind that the store has."""
+    def _of_store(self, action: argparse.Action, kinds: set[str], current: str) -> Iterator[str]:
+        """Yield the names of the store that an argument can have."""
         from config.home import home_or_default, namespace_or_default
         from prestow.metadata import glance
 
-        look: Callable[[Path, str], Sequence[str]] = getattr(glance, kind)
-        home = home_or_default(self._given.get("home"))
-        return look(Path(home, "metadata.db"), namespace_or_default(self._given.get("namespace")))
+        database = Path(home_or_default(self._given.get("home")), "metadata.db")
+        own = namespace_or_default(self._given.get("namespace"))
+        if action.type in _IMAGE_TYPES or kinds >= _IMAGE:
+            yield from _familiar(glance.image_names(database, own), current)
+        if kinds & _CONTAINER:
+            yield from glance.container_ids(database, own)
+        if action.type is namespace:
+            yield from glance.namespaces(database)
+        if action.type is registry:
+            yield from dict.fromkeys(name.partition("/")[0] for name in glance.image_names(database, own))
+
+    def _of_fleet(self, action: argparse.Action, kinds: set[str]) -> Sequence[str]:
+        """Return the names of the fleet file that an argument can have; of REF, those that are not checked yet."""
+        meant = "SET" if "SET" in kinds else action.dest if action.type is None else ""
+        if meant not in ("SET", "host", "update"):
+            return ()
+        from config.home import fleet_file
+        from flows.cli.fleet_arguments import DEFAULT
+        from prestow.fleet import glance
+
+        look = {"SET": glance.set_names, "host": glance.host_names, "update": glance.references}[meant]
+        return look(Path(self._given.get("file") or fleet_file(DEFAULT)))
+
+
+def _paths(current: str, *, only_directories: bool) -> list[Candidate]:
+    """Return the paths that begin so; directories end with ``/``, hidden files are shown where a dot was typed."""
+    folder, _, start = current.rpartition("/")
+    try:
+        with os.scandir(f"{folder}/" if "/" in current else ".") as entries:
+            found = sorted((each.name, each.is_dir()) for each in entries if each.name.startswith(start))
+    except (OSError, ValueError):
+        return []
+    before = current.removesuffix(start) if start else current
+    return [
+        Candidate(f"{before}{name}{'/' if is_dir else ''}")
+        for name, is_dir in found
+        if (is_dir or not only_directories) and (start or not name.startswith("."))
+    ]
 
 
 def _is_repeatable(action: argparse.Action) -> bool:

@@ -5,6 +5,7 @@ _prestow() {
     mapfile -t answer < <("$1" completion bash --part="$2" --typed="${COMP_LINE:0:COMP_POINT}" 2>/dev/null)
     COMPREPLY=("${answer[@]:1}")
     case ${answer[0]-} in
+        paths) [[ ${COMPREPLY-} == *[/:] ]] && compopt -o nospace ;;
         files) compopt -o default ;;
         directories) compopt -o dirnames ;;
     esac

@@ -5,13 +5,12 @@ function __prestow_complete
     set -l answer ($before[1] completion fish --typed=(string join \n -- $before "$current" | string collect) 2>/dev/null)
     set -l kind $answer[1]
     set -e answer[1]
+    test (count $answer) -gt 0; and printf '%s\n' $answer
     switch "$kind"
         case files
             __fish_complete_path "$current"
         case directories
             __fish_complete_directories "$current" ''
-        case words
-            printf '%s\n' $answer
     end
 end
 complete -c prestow -f -a '(__prestow_complete)'

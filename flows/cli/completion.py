@@ -2,8 +2,8 @@
 
 The scripts know nothing of prestow: at each Tab they ask ``prestow completion SHELL --typed …`` what the last word can
 become. zsh and fish pass the words, one a line; bash, which splits words at ``:``, passes the line up to the cursor,
-and the part of the word that it is going to replace. The first line of the answer is ``words``, ``files`` or
-``directories``; the candidates follow, one a line, each with a tab and its meaning where the shell shows that.
+and the part of the word that it is going to replace. The first line of the answer is its kind (see ``Answer``); the
+candidates follow, one a line, each with a tab and its meaning where the shell shows that.
 """
 
 import argparse

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from prestow.fleet.file import FleetFile, Host, ImageSet
     from prestow.fleet.lock import Lock, LockedSet
 
-_DEFAULT = "fleet.yaml"
+DEFAULT = "fleet.yaml"
+"""Name of the fleet file where none was given."""
 
 
 def add_file(verb: argparse.ArgumentParser) -> None:
     """Let a sub-verb read another fleet file."""
     verb.add_argument(
         "--file", metavar="FILE", type=folder,
-        help=f"the fleet file; its lock is beside it (default: PRESTOW_FLEET, or {_DEFAULT})",
+        help=f"the fleet file; its lock is beside it (default: PRESTOW_FLEET, or {DEFAULT})",
     )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ class Chosen:
 
 def fleet_path(args: argparse.Namespace) -> Path:
     """Return the path of the fleet file."""
-    return Path(args.file or fleet_file(_DEFAULT))
+    return Path(args.file or fleet_file(DEFAULT))
 
 
 def read_file(path: Path) -> "FleetFile":

@@ -21,10 +21,15 @@ def container_ids(database: Path, namespace: str) -> Sequence[str]:
     return _glance(database, "SELECT id FROM containers WHERE namespace = ? ORDER BY id", namespace)
 
 
-def _glance(database: Path, query: str, namespace: str) -> Sequence[str]:
+def namespaces(database: Path) -> Sequence[str]:
+    """Return the namespaces that have images or containers, in order."""
+    return _glance(database, "SELECT namespace FROM images UNION SELECT namespace FROM containers ORDER BY 1")
+
+
+def _glance(database: Path, query: str, *values: str) -> Sequence[str]:
     try:
         where = f"{database.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(where, uri=True, timeout=_PATIENCE)) as connection:
-            return [str(row[0]) for row in connection.execute(query, (namespace,))]
+            return [str(row[0]) for row in connection.execute(query, values)]
     except sqlite3.Error:
         return ()

@@ -65,6 +65,8 @@ def environment(store: Path, tmp_path: Path) -> dict[str, str]:
     found = {**Prestow(store, {}, tmp_path).environment, "PATH": path, "TERM": "dumb", "LC_ALL": "C.UTF-8"}
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "layout.tar").touch()
+    (tmp_path / "work" / "depot").mkdir()
+    (tmp_path / "work" / "fleet.yaml").write_text(FLEET)
     return found
 
 
@@ -120,7 +122,23 @@ LINES = [
     ("prestow run --rm alpine:3.2", "prestow run --rm alpine:3.20 "),
     ("prestow containers rm w", "prestow containers rm web-1 "),
     ("prestow fleet plan --file lay", "prestow fleet plan --file layout.tar "),
+    ("prestow fleet plan --file=lay", "prestow fleet plan --file=layout.tar "),
+    ("prestow export demo -o lay", "prestow export demo -o layout.tar "),
+    ("prestow pull oci-archive:lay", "prestow pull oci-archive:layout.tar "),
+    ("prestow pull oci:dep", "prestow pull oci:depot/"),
+    ("prestow fleet plan ni", "prestow fleet plan nightly "),
+    ("prestow fleet apply ni", "prestow fleet apply nightly "),
+    ("prestow fleet apply lay", "prestow fleet apply layout.tar "),
+    ("prestow fleet status --host gpu-0", "prestow fleet status --host gpu-01 "),
+    ("prestow pull --platform linux/arm6", "prestow pull --platform linux/arm64 "),
+    ("prestow in-use --runtime pod", "prestow in-use --runtime podman "),
+    ("prestow login gh", "prestow login ghcr.io "),
+    ("prestow images --namespace def", "prestow images --namespace default "),
 ]
+FLEET = """
+hosts: [{name: gpu-01}, {name: edge-02}, {workers: true}]
+sets: {nightly: {images: ["docker.io/library/alpine:3.*"]}, weekly: {images: ["ghcr.io/team/app:1"]}}
+"""
 
 
 def test_tab_completes_the_line(terminal: Terminal) -> None:
@@ -173,9 +191,39 @@ def test_what_the_parser_has_is_completed() -> None:
     assert words("completion", "") == ["bash", "zsh", "fish"]
 
 
+def test_names_of_the_fleet_file_that_is_meant_are_completed(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text(FLEET)
+    file = str(tmp_path / "other.yaml")
+
+    assert words("fleet", "plan", "--file", file, "") == ["nightly", "weekly"]
+    assert words("fleet", "lock", "--file", file, "--update", "g") == ["ghcr.io/team/app:1"]
+
+
+@pytest.mark.parametrize("text", ["", "- a", "sets: [a]", "hosts: 7\nsets: {a: 7}", "{", "\x00", "a: " * 9999])
+def test_a_fleet_file_that_is_wrong_has_no_names(tmp_path: Path, text: str) -> None:
+    (tmp_path / "fleet.yaml").write_text(text)
+    file = str(tmp_path / "fleet.yaml")
+
+    assert words("fleet", "status", "--file", file, "--host", "") == []
+    assert words("fleet", "lock", "--file", file, "--update", "") == []
+
+
+def test_paths_are_completed_where_no_shell_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some" / "layout").mkdir(parents=True)
+    (tmp_path / "some" / ".hidden").touch()
+    monkeypatch.chdir(tmp_path)
+
+    assert words("pull", "oci:") == ["oci:some/"]
+    assert words("pull", "oci:some/") == ["oci:some/layout/"]
+    assert words("pull", f"oci:{tmp_path}/some/.") == [f"oci:{tmp_path}/some/.hidden"]
+    assert words("images", "--home=some/") == ["--home=some/layout/"]
+    assert words("pull", "oci:nowhere/") == []
+
+
 def test_what_is_no_business_of_ours_is_left_to_the_shell() -> None:
     assert answer(["run", "alpine", "cat"], "/etc/").kind == "files"
-    assert answer(["images"], "--home=").kind == "directories"
+    assert answer(["images", "--home"], "").kind == "directories"
+    assert answer(["export", "a", "-o"], "").kind == "files"
     assert answer(["bogus", "x"], "-") == ("words", [])
 
 
