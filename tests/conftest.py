@@ -18,33 +18,13 @@ __all__ = [
     "prefect_server", "pytest_runtest_teardown",
 ]  # fmt: skip
 
-pytest_plugins = ["tests.hanging", "tests.started"]
+pytest_plugins = ["tests.hanging", "tests.spreading", "tests.started"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell script
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("loaded")  # how quick a machine is says nothing about us
-
-_WAITING = ("flows", "tasks")
-"""Rooms most of whose tests wait for Prefect."""
-_LONG = ("hostile", "crash", "metadata", "gc", "snapshots", "content")
-"""Of the others, those whose tests take longest."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mix files that wait with files that compute from begin to end, so that the processors are always busy.
-
-    Works with ``--no-loadscope-reorder`` alone: else pytest-xdist begins with the files that have most tests.
-    """
-    here = Path(__file__).parent
-    files = {item.path: item.path.relative_to(here).parts[0] for item in items}
-    waiting = [file for file, room in files.items() if room in _WAITING]
-    others = [file for file, room in files.items() if room not in _WAITING]
-    others.sort(key=lambda file: _LONG.index(files[file]) if files[file] in _LONG else len(_LONG))
-    place = {file: at / len(group) for group in (waiting, others) for at, file in enumerate(group)}
-    items.sort(key=lambda item: place[item.path])
 
 
 @pytest.fixture(scope="session")

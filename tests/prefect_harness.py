@@ -45,11 +45,15 @@ def prefect_server(prefect_api: Server) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def deploying(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Have the deployments and their pool for the tests of one file: the server is shared with other workers' tests."""
-    with (_shared(tmp_path_factory) / "deployments.lock").open("w") as others:
-        fcntl.flock(others, fcntl.LOCK_EX)
-        yield
+def deploying(prefect_server: Server) -> Iterator[None]:
+    """Have the deployments and their pool: ``tests.spreading`` keeps all that ask for this in one process.
+
+    Runs that the tests of a file leave behind are removed, else the next file's worker would make them first.
+    """
+    yield
+    from tests.prefect_records import remove_waiting_runs
+
+    remove_waiting_runs("prestow")
 
 
 def _shared(factory: pytest.TempPathFactory) -> Path:

@@ -15,10 +15,14 @@ from prefect.client.schemas.filters import (
     FlowFilterName,
     FlowRunFilter,
     FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
     LogFilter,
     LogFilterFlowRunId,
+    WorkPoolFilter,
+    WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, State, TaskRun
+from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.events.schemas.events import ReceivedEvent
@@ -58,6 +62,16 @@ def runs_of(flow: str, home: str) -> list[FlowRun]:
     with get_client(sync_client=True) as client:
         latest = client.read_flow_runs(flow_filter=named, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=200)
     return [run for run in latest if run.parameters.get("home") == home]
+
+
+def remove_waiting_runs(pool: str) -> None:
+    """Remove the flow runs of a work pool that no worker has begun."""
+    of_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+    waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
+    with get_client(sync_client=True) as client:
+        while found := client.read_flow_runs(work_pool_filter=of_pool, flow_run_filter=waiting, limit=200):
+            for run in found:
+                client.delete_flow_run(run.id)
 
 
 def asked(server: Server, kind: str, key: str) -> list[Any]:
