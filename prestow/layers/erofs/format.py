@@ -7,7 +7,8 @@
           inodes and directory blocks      an inode's number is its offset / 32, from a block that is told above
 
 An inode is 64 bytes (the *extended* form: times and owners in full), then its extended attributes, then either its
-tail (*inline*: within the same block), or nothing (*plain*: whole blocks elsewhere), or its chunk indexes.
+tail (*inline*: within the same block), or nothing (*plain*: whole blocks elsewhere), or its chunk indexes. In the
+*compact* form it is 32 bytes, and has the one time that the superblock tells.
 """
 
 import struct
@@ -24,6 +25,7 @@ from prestow.layers.tree.xattrs import ACL_ACCESS, ACL_DEFAULT, check
 
 SLOT = 32
 INODE = 64
+COMPACT = 32
 CHUNK_INDEX = 8
 MAX_BLOCKS = 2**32 - 1
 """Blocks of a device: an address has 32 bits, and all of them set is a hole."""
@@ -34,15 +36,17 @@ _SUPERBLOCK_AT = 1024
 _MAGIC = 0xE0F5E1E2
 _CHECKSUM, _MTIME = 1, 2  # compatible features: the checksum is there, times are those of modification
 _CHUNKED_FILE, _DEVICE_TABLE = 4, 8  # incompatible features
-_EXTENDED = 1
+_COMPACT, _EXTENDED = 0, 1
 _REGULAR = int(Kind.REGULAR)
 _WITH_INDEXES = 0x20
 _LINK_MODE = 0o777  # Linux looks at no other
-_SUPERBLOCK = struct.Struct("<IIIBBHQQIIII16s16sIHHHBBIQB23x")
+_SUPERBLOCK = struct.Struct("<IIIBBHQqIIII16s16sIHHHBBIQB23x")
 _DEVICE = struct.Struct("<64xII56x")
 _INODE = struct.Struct("<HHHHQIIIIqII16x")
 _INDEX = struct.Struct("<HHI")
 _RUN = struct.Struct("<HHHHQIIIIqII16xHHI")  # an inode and the one chunk index behind it
+_COMPACT_INODE = struct.Struct("<HHHHI4xIIHH4x")
+_COMPACT_RUN = struct.Struct("<HHHHI4xIIHH4xHHI")
 
 _DIRENT = 12
 _NAME_MAX = 255
@@ -55,6 +59,7 @@ _XATTR_HEADER = 12
 _XATTR_MAX = _XATTR_HEADER + (2**16 - 2) * 4
 _XATTR_SPACES = ((b"user.", 1), (ACL_ACCESS, 2), (ACL_DEFAULT, 3), (b"trusted.", 4), (b"security.", 6))
 
+_SHORT, _MEDIUM = 2**16 - 1, 2**32 - 1  # what a compact inode can tell of owners, and of its size
 _MAJOR_MAX, _MINOR_MAX = 2**12 - 1, 2**20 - 1
 
 Dirent = tuple[bytes, int, int]
@@ -70,6 +75,7 @@ class Superblock:
         base: block from which inodes are counted.
         root: number of the root's inode, 65535 at most.
         inodes: how many there are.
+        time: of the compact inodes, in nanoseconds since the epoch.
         blocks: size of the image.
         devices: size of each device, in whole blocks.
     """
@@ -78,6 +84,7 @@ class Superblock:
     base: int
     root: int
     inodes: int
+    time: int
     blocks: int
     devices: tuple[int, ...]
 
@@ -94,8 +101,9 @@ class Superblock:
         first_slot = (_SUPERBLOCK_AT + _SUPERBLOCK.size) // _DEVICE.size
         _SUPERBLOCK.pack_into(
             raw, _SUPERBLOCK_AT,
-            _MAGIC, checksum, _CHECKSUM | _MTIME, self.block_bits, 0, self.root, self.inodes, 0, 0, self.blocks,
-            self.base, 0, uuid, b"", features, 0, len(self.devices), first_slot, 0, 0, 0, 0, 0,
+            _MAGIC, checksum, _CHECKSUM | _MTIME, self.block_bits, 0, self.root, self.inodes,
+            *divmod(self.time, SECOND), self.blocks, self.base, 0, uuid, b"", features, 0, len(self.devices),
+            first_slot, 0, 0, 0, 0, 0,
         )  # fmt: skip
         for index, blocks in enumerate(self.devices, first_slot):
             _DEVICE.pack_into(raw, index * _DEVICE.size, blocks, 0)
@@ -134,19 +142,31 @@ def encode_inode(inode: Inode, xattrs: bytes, *, layout: int, union: int, size: 
     return head + xattrs
 
 
-def plain_inode(file: Record, *, block_bits: int, links: int) -> bytes:
+def plain_inode(file: Record, *, block_bits: int, time: int) -> bytes:
     """Return the inode of a plain file, with its chunk index unless the file is empty. Most files are plain."""
     layer, mode, uid, gid, mtime_ns, size, start = file
+    mode |= _REGULAR
+    union = _WITH_INDEXES | max((size - 1).bit_length() - block_bits, 0)
+    if mtime_ns == time and (uid | gid) <= _SHORT and size <= _MEDIUM:
+        if not size:
+            return _COMPACT_INODE.pack(_COMPACT | PLAIN << 1, 0, mode, 1, 0, 0, 0, uid, gid)
+        return _COMPACT_RUN.pack(
+            _COMPACT | CHUNKED << 1, 0, mode, 1, size, union, 0, uid, gid, 0, layer + 1, start >> block_bits
+        )
     seconds, nanoseconds = divmod(mtime_ns, SECOND)
     if not size:
-        return _INODE.pack(
-            _EXTENDED | PLAIN << 1, 0, _REGULAR | mode, 0, 0, 0, 0, uid, gid, seconds, nanoseconds, links
-        )
-    union = _WITH_INDEXES | max((size - 1).bit_length() - block_bits, 0)
+        return _INODE.pack(_EXTENDED | PLAIN << 1, 0, mode, 0, 0, 0, 0, uid, gid, seconds, nanoseconds, 1)
     return _RUN.pack(
-        _EXTENDED | CHUNKED << 1, 0, _REGULAR | mode, 0, size, union, 0, uid, gid, seconds, nanoseconds, links,
+        _EXTENDED | CHUNKED << 1, 0, mode, 0, size, union, 0, uid, gid, seconds, nanoseconds, 1,
         0, layer + 1, start >> block_bits,
     )  # fmt: skip
+
+
+def plain_size(file: Record, time: int) -> int:
+    """Return the size of what :func:`plain_inode` returns."""
+    _, _, uid, gid, mtime_ns, size, _ = file
+    compact = mtime_ns == time and (uid | gid) <= _SHORT and size <= _MEDIUM
+    return (COMPACT if compact else INODE) + (CHUNK_INDEX if size else 0)
 
 
 def device_number(inode: Inode) -> int:

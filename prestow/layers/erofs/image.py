@@ -40,7 +40,7 @@ from prestow.layers.erofs.format import (
     plain_inode,
     xattr_body,
 )
-from prestow.layers.erofs.layout import Layout
+from prestow.layers.erofs.layout import REACH, Layout
 from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.inode import Inode
 from prestow.layers.tree.packed import listing
@@ -99,7 +99,7 @@ class MetadataImage:
         layout = self.layout
         bits = layout.block_bits
         superblock = Superblock(
-            bits, layout.base >> bits, layout.number(0), self.inodes, self.size >> bits, layout.devices
+            bits, layout.base >> bits, layout.number(0), self.inodes, layout.time, self.size >> bits, layout.devices
         )
         head = superblock.head(bytes(16))
         digest = hashlib.sha256(head)
@@ -143,16 +143,19 @@ def _pieces(layout: Layout, start: int) -> Iterator[bytes]:
     """Yield everything behind the head."""
     piece = bytearray()
     for position, (before, body) in zip(layout.positions, _Writer(layout).inodes(), strict=True):
-        if before:
-            piece += bytes(position - len(before) - start - len(piece))
-            piece += before
-        elif gap := position - start - len(piece):
+        gap = position - len(before) - start - len(piece)
+        if gap < 0:
+            piece[position - start : position - start + len(body)] = body
+            continue
+        if gap:
             piece += bytes(gap)
+        if before:
+            piece += before
         piece += body
-        if len(piece) >= _PIECE:
-            yield bytes(piece)
-            start += len(piece)
-            piece.clear()
+        if len(piece) >= _PIECE + REACH:
+            yield bytes(piece[:_PIECE])
+            start += _PIECE
+            del piece[:_PIECE]
     yield bytes(piece) + bytes(layout.size - start - len(piece))
 
 
@@ -167,9 +170,12 @@ class _Writer:
     def inodes(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield for each inode the full blocks before it, and it with all that follows it."""
         bits, directory, symlink = self._layout.block_bits, Kind.DIRECTORY, Kind.SYMLINK
+        plain, time = self._layout.plain, self._layout.time
         for index, inode in enumerate(self._layout.inodes()):
             if not isinstance(inode, Inode):
-                yield b"", plain_inode(inode, block_bits=bits, links=1)
+                yield b"", plain_inode(inode, block_bits=bits, time=time)
+            elif (file := plain(inode)) is not None:
+                yield b"", plain_inode(file, block_bits=bits, time=time)
             elif inode.kind is directory:
                 data, subfolders = self._directory(inode, index)
                 yield self._with_data(inode, index, data, 2 + subfolders)
@@ -223,13 +229,8 @@ class _Writer:
         return directory(entries, number, parent, 1 << layout.block_bits), folders
 
     def _file(self, inode: Inode) -> bytes:
-        """Return a regular file that is not empty."""
-        layout = self._layout
-        start = None if inode.xattrs else layout.run(inode)
-        if start is not None:
-            plain = (inode.layer, inode.mode, inode.uid, inode.gid, inode.mtime_ns, inode.size, start)
-            return plain_inode(plain, block_bits=layout.block_bits, links=layout.links.get(inode, 1))
-        union, indexes = layout.file_map(inode)
+        """Return a regular file that is neither plain nor empty."""
+        union, indexes = self._layout.file_map(inode)
         head = encode_inode(
             inode, _xattrs(inode), layout=CHUNKED, union=union, size=inode.size, links=self._links(inode)
         )

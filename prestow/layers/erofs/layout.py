@@ -5,12 +5,14 @@
 Inodes are in breadth-first order, names sorted, so the children of a directory adjoin and need no table of their
 numbers. Plain files stay packed (:mod:`prestow.layers.tree.packed`): of each only its offset is held here. A tail may
 not cross a block (the kernel maps it as one piece), so an inode with a tail moves to the next block where need be; one
-whose tail would not fit even there gets it as one more full block.
+whose tail would not fit even there gets it as one more full block. Later inodes fill the gap that one leaves.
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 
 from prestow.errors import ExhaustedError, InvalidError, UnsupportedError, printable
 from prestow.layers.erofs.chunks import ChunkMap, largest_chunk, one_run, sparse
@@ -23,13 +25,18 @@ from prestow.layers.erofs.format import (
     device_number,
     directory_size,
     head_size,
+    plain_size,
     xattr_body,
 )
 from prestow.layers.tar.entry import Kind
 from prestow.layers.tree.inode import Inode, walk
 from prestow.layers.tree.links import link_counts
-from prestow.layers.tree.packed import SIZE, Record, listing, names
+from prestow.layers.tree.packed import MTIME_NS, Record, listing, names
 
+REACH = 1 << 16
+"""How far back, in bytes, an inode may be put: the image is written in one pass."""
+
+_mtime_ns = itemgetter(MTIME_NS)
 _SIDE_UNIT = 4096  # a page, whatever the block size
 
 
@@ -42,6 +49,7 @@ class Layout:
         positions: the offset of each inode, in the order of ``inodes``.
         base: the offset from which inodes are counted, in whole blocks.
         links: number of names of each file that has several.
+        time: of compact inodes, in nanoseconds since the epoch: that of most files, the latest of several such.
         shared: index of each of these among the inodes.
         side: files whose data is copied, and where each starts in the side file.
         side_size: size of the side file.
@@ -50,7 +58,7 @@ class Layout:
 
     __slots__ = (
         "_amid", "_chunk", "_ends", "_layers", "base", "block_bits", "directories", "links", "positions", "shared",
-        "side", "side_size", "size",
+        "side", "side_size", "size", "time",
     )  # fmt: skip
 
     def __init__(self, root: Inode, layer_sizes: Sequence[int], block_bits: int) -> None:
@@ -63,6 +71,7 @@ class Layout:
         if max(self._layers, default=0) > MAX_BLOCKS:
             raise UnsupportedError(f"layer of {max(layer_sizes)} bytes: at most {self._reach} are possible here")
         self.links = link_counts(root)
+        self.time = _commonest_time(root)
         self.shared: dict[Inode, int] = {}
         self.directories = [root]
         self.side: dict[Inode, int] = {}
@@ -109,7 +118,19 @@ class Layout:
                 )
         return one_run(inode.size, len(self._layers) + 1, self.side[inode], self.block_bits)
 
-    def run(self, inode: Inode) -> int | None:
+    def plain(self, inode: Inode) -> Record | None:
+        """Return the record of a regular file of one name, without extended attributes, that is empty or one run.
+
+        It is the same whether the file was packed or not; ``None`` for any other inode.
+        """
+        if inode.kind is not Kind.REGULAR or inode.xattrs or (self.links and inode in self.links):
+            return None
+        start = self._run(inode) if inode.size else 0
+        if start is None:
+            return None
+        return inode.layer, inode.mode, inode.uid, inode.gid, inode.mtime_ns, inode.size, start
+
+    def _run(self, inode: Inode) -> int | None:
         """Return the offset in its layer's tar of a file that one chunk index maps; ``None`` for any other file."""
         start = inode.run
         if (
@@ -138,44 +159,49 @@ class Layout:
 
     def _place(self) -> int:
         """Set each inode's offset, and return the size of the image."""
-        position = head_size(len(self._layers) + 1, self.block_bits)
-        note, links, run = self.positions.append, self.links, self.run
-        regular = Kind.REGULAR
+        position, block = head_size(len(self._layers) + 1, self.block_bits), 1 << self.block_bits
+        gap = end = 0
+        note, plain, time = self.positions.append, self.plain, self.time
         for inode in self.inodes():
+            full, whole = 0, False
             if not isinstance(inode, Inode):
-                body = INODE + CHUNK_INDEX if inode[SIZE] else INODE
-            elif (
-                inode.kind is regular and not inode.xattrs and run(inode) is not None and not (links and inode in links)
-            ):
-                body = INODE + CHUNK_INDEX  # most files
+                body = plain_size(inode, time)  # most of them
+            elif (file := plain(inode)) is not None:
+                body = plain_size(file, time)
             else:
-                position, body = self._placed(inode, position)
+                full, body = self._measure(inode)
+                whole = inode.kind is not Kind.REGULAR
+            if position - gap >= REACH:
+                gap = end = position
+            if body <= end - gap and not full:
+                note(gap)
+                gap = (gap + body + SLOT - 1) & -SLOT
+                continue
+            if full or (whole and (position & (block - 1)) + body > block):
+                following = aligned(position, block)
+                if following - position > end - gap:
+                    gap, end = position, following
+                position = following + full
             note(position)
             position = (position + body + SLOT - 1) & -SLOT
-        return aligned(position, 1 << self.block_bits)
+        return aligned(position, block)
 
-    def _placed(self, inode: Inode, position: int) -> tuple[int, int]:
-        """Return the offset of an inode, at ``position`` or behind it, and its size with all that follows it."""
+    def _measure(self, inode: Inode) -> tuple[int, int]:
+        """Return the size of an inode's full blocks, and its own with all that follows it."""
         body = INODE + (len(xattr_body(inode.kind, inode.xattrs)) if inode.xattrs else 0)
         if inode in self.links:
             self.shared[inode] = len(self.positions)
         if inode.kind is Kind.REGULAR:
             if inode.size:
-                indexes = CHUNK_INDEX if self.run(inode) is not None else len(self.file_map(inode).indexes)
-                body = aligned(body, CHUNK_INDEX) + indexes
-            return position, body
-        block = 1 << self.block_bits
+                body = aligned(body, CHUNK_INDEX) + len(self.file_map(inode).indexes)
+            return 0, body
         data = self._data_size(inode)
         full = self.split(data, body)
-        if full:
-            position = aligned(position, block) + aligned(full, block)
-        elif (position & (block - 1)) + body + data > block:
-            position = aligned(position, block)
         if inode.kind is Kind.DIRECTORY:
             self._settle(inode)
             if self.positions:
                 self.directories.append(inode)
-        return position, body + data - full
+        return aligned(full, 1 << self.block_bits), body + data - full
 
     def _settle(self, directory: Inode) -> None:
         """Unpack a directory's files if one of them cannot stay in its tar, for then it matters which."""
@@ -208,3 +234,22 @@ class Layout:
         if len(extents) == 1 and extents[0].length == inode.size and not extents[0].offset & ((1 << bits) - 1):
             return one_run(inode.size, device, extents[0].offset, bits)
         return sparse(inode.size, extents, device, bits)
+
+
+def _commonest_time(root: Inode) -> int:
+    """Return the time of most files, the latest of several such; 0 if there is no file."""
+    return max(Counter(_times(root)).items(), key=lambda item: item[::-1], default=(0, 0))[0]
+
+
+def _times(root: Inode) -> Iterator[int]:
+    """Yield the times of all files, once for each of their names."""
+    pending = [root]
+    while pending:
+        directory = pending.pop()
+        for inode in directory.loose.values():
+            if inode.kind is Kind.DIRECTORY:
+                pending.append(inode)
+            elif inode.kind is Kind.REGULAR:
+                yield inode.mtime_ns
+        if directory.packed is not None:
+            yield from map(_mtime_ns, directory.packed.files.records())

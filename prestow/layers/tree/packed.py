@@ -23,8 +23,8 @@ from prestow.layers.tree.inode import Inode
 Record = tuple[int, int, int, int, int, int, int]
 """A plain file: layer (-1 if it is empty), mode, uid, gid, mtime_ns, size and where in the tar the data begins."""
 
-SIZE = 5
-"""Which of these is the size."""
+MTIME_NS = 4
+"""Which of these is the time."""
 
 Listing = list[tuple[bytes, Inode | Record]]
 """The names in a directory, in byte order, each with its inode or, as long as it is packed, its record."""

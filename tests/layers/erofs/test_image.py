@@ -61,6 +61,30 @@ def test_size_and_inodes_are_known_before_anything_is_written() -> None:
     assert image.inodes == len(list(walk(tree)))
 
 
+def test_files_with_the_time_of_most_take_less() -> None:
+    files = {b"%03d" % number: regular(Extent(0, 512 * number, 9)) for number in range(1000)}
+    same = encode(directory(files), [_MIB]).size
+    for number, file in enumerate(files.values()):
+        file.mtime_ns = number
+
+    assert encode(directory(files), [_MIB]).size - same == pytest.approx(999 * 32, abs=512)
+
+
+def test_files_fill_what_directories_leave_of_a_block() -> None:
+    """Of 512 bytes a directory takes 320 here, so that no second one fits, but two files do."""
+    groups = 100
+    children: dict[bytes, Inode] = {}
+    for number in range(groups):
+        children |= {b"%02d-%d" % (number, place): directory({b"n" * 200: other(Kind.FIFO)}) for place in (0, 1)}
+        children |= {b"%02d-%d" % (number, place): regular(Extent(0, 0, 1)) for place in (2, 3, 4, 5)}
+        for place in (2, 3, 4, 5):
+            children[b"%02d-%d" % (number, place)].mtime_ns = 10 * number + place
+
+    pipes, names, head = groups * 2 * 64, len(children) * (12 + 4), 1536
+
+    assert encode(directory(children), [512]).size < groups * 1024 + pipes + 1.1 * names + head + 512
+
+
 def test_the_checksum_is_that_of_the_kernel() -> None:
     assert crc32c(b"123456789") ^ 0xFFFFFFFF == 0xE3069283
 

@@ -1,6 +1,7 @@
 """The kernel, and fsck.erofs, read back from a metadata image what the model says."""
 
 import errno
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -103,6 +104,31 @@ def test_every_time_of_64_bits_is_kept(tmp_path: Path) -> None:
         inode.mtime_ns = int(seconds) * 10**9 + 999_999_999
 
     _compare(directory(pipes), _layers(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, 1_700_000_000, 2**34 + 5])
+def test_what_a_compact_inode_can_and_cannot_tell_is_kept(tmp_path: Path, seconds: int) -> None:
+    short = 2**16 - 1
+    files, linked = {}, regular(Extent(0, 0, 9))
+    for uid, gid, size in itertools.product((0, short, short + 1), (short, short + 1), (0, 700)):
+        inode = files[b"%d-%d-%d" % (uid, gid, size)] = regular(*[Extent(0, 512, 700)] * (size > 0), size=size)
+        inode.uid, inode.gid = uid, gid
+    files |= {b"one": linked, b"two": linked, b"attributes": regular(size=0, xattrs=((b"user.a", b"b"),))}
+    for inode in files.values():
+        inode.mtime_ns = seconds * 10**9 + 999_999_999
+    files[b"other time"] = regular(size=0)
+
+    _compare(directory(files), _layers(tmp_path, os.urandom(2048)), tmp_path)
+
+
+def test_a_file_too_large_for_a_compact_inode_has_its_size(tmp_path: Path) -> None:
+    layers = _layers(tmp_path, b"")
+    os.truncate(layers.paths[0], 5 << 30)
+    sizes = (2**32 - 1, 2**32, 5 << 30)
+    tree = directory({b"%d" % size: regular(Extent(0, 0, size)) for size in sizes})
+
+    with mounted(saved(encode(tree, layers.sizes), layers, tmp_path), tmp_path / "mnt") as target:
+        assert [(target / str(size)).stat().st_size for size in sizes] == [*sizes]
 
 
 def test_folders_of_every_size_around_a_block_are_read(tmp_path: Path) -> None:
