@@ -110,7 +110,7 @@ def test_a_warm_process_that_is_killed_takes_its_runs_along_and_the_next_command
     quick: Quick, fault_registry: FaultRegistry
 ) -> None:
     reference = f"{fault_registry.own}/app:demo"
-    fault_registry.on("/manifests/", Fault(status=503, headers={"Retry-After": "60"}), times=1)
+    fault_registry.on("/manifests/", Fault(stall_after=1), times=1)
     with quick.start("pull", reference) as pull:
         until(lambda: bool(fault_registry.requests("/manifests/")), "the first question")
         process = quick.process.pid(runs=1)
