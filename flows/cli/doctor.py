@@ -2,10 +2,20 @@
 
 import argparse
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from flows.cli.arguments import Parser, Verbs, add_verb, registry
 from flows.cli.output import emit
 from flows.cli.tables import fit, table
+
+if TYPE_CHECKING:
+    from flows.cli.checks import Finding
+
+_HOW = (
+    "A setting is a key of the settings file, or a variable: driver is PRESTOW_DRIVER. "
+    "A default is listed where the value is another one."
+)
 
 
 def add(verbs: Verbs, common: Parser) -> None:
@@ -27,15 +37,22 @@ def run(args: argparse.Namespace) -> int:
 
     findings, settings = run_checks(args.home, args.registries), all_settings()
     document = {"checks": [dataclasses.asdict(finding) for finding in findings], "settings": settings}
-    rows = [(f.check, "yes" if f.works else "NO", f.found) for f in findings]
-    checks = table(("CHECK", "WORKS", "FOUND"), rows, args.width)
-    advice = fit("\n".join(f"{f.check}: {f.advice}" for f in findings if f.advice), args.width)
-    values = [(s["name"], _shown(s["value"]), _shown(s["default"]), s["meaning"]) for s in settings]
-    listed = table(("SETTING", "VALUE", "DEFAULT", "MEANING"), values, args.width, drop=("DEFAULT", "MEANING"))
-    how = "A setting is a key of the settings file, or a variable: driver is PRESTOW_DRIVER."
-    emit(document, "\n\n".join(part for part in (checks, advice, listed, how) if part), args)
+    emit(document, laid_out(findings, settings, args.width), args)
     return 1 if any(f.needed and not f.works for f in findings) else 0
 
 
-def _shown(value: object) -> str:
-    return "-" if value in (None, []) else str(value)
+def laid_out(findings: "Sequence[Finding]", settings: Sequence[Mapping[str, Any]], width: int | None) -> str:
+    """Return the page, as wide as a terminal: what was found, what to do about it, and all settings."""
+    rows = [(f.check, "yes" if f.works else "NO", f.found) for f in findings]
+    checks = table(("CHECK", "WORKS", "FOUND"), rows, width)
+    advice = fit("\n".join(f"{f.check}: {f.advice}" for f in findings if f.advice), width)
+    values = [
+        (s["name"], _shown(s["value"]), _shown(s["default"]) if s["default"] != s["value"] else "", s["meaning"])
+        for s in settings
+    ]
+    listed = table(("SETTING", "VALUE", "DEFAULT", "MEANING"), values, width, drop=("DEFAULT", "MEANING"))
+    return "\n\n".join(part for part in (checks, advice, listed, fit(_HOW, width)) if part)
+
+
+def _shown(value: object) -> object:
+    return "-" if value in (None, []) else value

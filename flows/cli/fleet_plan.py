@@ -11,7 +11,7 @@ from flows.cli.fleet_apply import NOTHING_TO_DO, read_plan
 from flows.cli.fleet_arguments import Chosen, add_file, add_set, choose
 from flows.cli.output import emit, say, size
 from flows.cli.session import connection
-from flows.cli.tables import table
+from flows.cli.tables import fit, table
 from prestow.errors import PreconditionError, printable
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _page(made: "Plan", width: int | None) -> str:
     reasons = [f"{_listed(hosts)}: {reason}" for reason, hosts in why.items()]
     rows = [_row(host) for host in made.hosts]
     hosts = table(header, rows, width, drop=("LAYERS", "IMAGES", "REMOVES", "TIME", "DISK AFTER"))
-    parts = [hosts, "\n".join(reasons), "\n".join(_totals(made))]
+    parts = [hosts, fit("\n".join(reasons), width), fit("\n".join(_totals(made)), width)]
     return "\n\n".join(filter(None, parts))
 
 

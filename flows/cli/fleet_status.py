@@ -7,7 +7,7 @@ from flows.cli.arguments import Parser, Verbs, add_verb
 from flows.cli.fleet_arguments import add_file, add_set, choose
 from flows.cli.output import emit, say, size
 from flows.cli.session import connection
-from flows.cli.tables import page, table
+from flows.cli.tables import fit, page, table
 
 if TYPE_CHECKING:
     from prestow.fleet.status import HostStatus, Status
@@ -77,7 +77,6 @@ def show(args: argparse.Namespace) -> int:
 
 def _of_set(made: "Status", held_back: int | None, width: int | None) -> str:
     """Lay out the matrix of a small fleet, and of each the hosts that lack something."""
-    from flows.forms.fleet_page import MATRIX, matrix
     from prestow.errors import printable
 
     ready = made.count("ready")
@@ -99,10 +98,21 @@ def _of_set(made: "Status", held_back: int | None, width: int | None) -> str:
     lacking = [(host.host, host.state, _age(host), _generation(host), _why(host)) for host in made.lacking]
     header = ("HOST", "STATE", "REPORT", "GENERATION", "WHY, AND WHAT TO DO")
     parts = [
-        head, images, matrix(made) if len(made.hosts) <= MATRIX else "",
+        fit(head, width), images, _matrix(made, width),
         table(header, lacking, width, drop=("GENERATION", "REPORT", "STATE")) if lacking else "",
     ]  # fmt: skip
     return "\n\n".join(filter(None, parts))
+
+
+def _matrix(made: "Status", width: int | None) -> str:
+    """Return each image on each host, and what the signs mean; nothing where it is too wide, or the fleet too large."""
+    from flows.forms.fleet_page import MATRIX, legend, matrix
+
+    rows, signs = matrix(made), legend(made)
+    if len(made.hosts) > MATRIX or (width is not None and max(map(len, rows.splitlines())) > width):
+        return ""
+    in_one = "   ".join(signs)
+    return f"{rows}\n\n" + (in_one if width is None or len(in_one) <= width else "\n".join(signs))
 
 
 def _of_host(made: "Status", host: "HostStatus", width: int | None) -> str:

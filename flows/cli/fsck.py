@@ -117,7 +117,9 @@ def _page(result: "FsckResult", width: int | None) -> str:
         table(("IMAGE", "BLOBS", "SNAPSHOTS", "READ", "RESULT"), lines, width, drop=("SNAPSHOTS", "BLOBS", "READ"))
     ]
     if damages := [row for e in each for row in _damages(e)]:
-        parts.append(table(("IMAGE", "KIND", "DAMAGED", "WHAT", "BECAME"), damages, width, drop=("KIND", "WHAT")))
+        parts.append(
+            table(("IMAGE", "KIND", "DAMAGED", "WHAT", "BECAME"), damages, width, drop=("KIND", "IMAGE", "WHAT"))
+        )
     containers = [(c.namespace, c.id, c.what) for e in each for c in e.containers]
     if containers := [*containers, *((c.namespace, c.id, c.what) for c in result.orphaned)]:
         parts.append(table(("NAMESPACE", "CONTAINER", "WHAT"), containers, width))

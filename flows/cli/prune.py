@@ -121,8 +121,10 @@ def _totals(swept: "Pruned") -> dict[str, dict[str, int]]:
 
 
 def _text(swept: "Pruned", verb: str, width: int | None) -> str:
-    rows = [(each.kind, each.name, size(each.bytes) if each.bytes else "-", each.why) for each in swept.removed]
-    shown = table(("KIND", "NAME", "SIZE", "WHY"), rows, width, drop=("KIND", "SIZE", "WHY")) + "\n" if rows else ""
+    kinds = list(_totals(swept))
+    removed = sorted(swept.removed, key=lambda each: (kinds.index(each.kind), -each.bytes, each.name))
+    rows = [(each.kind, each.name, size(each.bytes) if each.bytes else "-", each.why) for each in removed]
+    shown = table(("KIND", "NAME", "SIZE", "WHY"), rows, width, drop=("KIND", "WHY", "SIZE")) + "\n" if rows else ""
     counts = ", ".join(f"{total['count']} {kind}{'s' * (total['count'] > 1)}" for kind, total in _totals(swept).items())
     return shown + fit(f"{verb} {size(swept.bytes)}" + (f": {counts}" if counts else ""), width)
 

@@ -9,6 +9,7 @@ columns are ``width`` (None is a pipe, a file, or ``--wide``, which get everythi
 - a name that is still too long is folded after a ``/``, ``:`` or the like.
 """
 
+import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +59,7 @@ def listing(
 
 def page(entries: Mapping[str, object], width: int | None = None, *, indent: str = "") -> str:
     """Lay names and values out, one a line; on a terminal, values that are too long are folded beside their name."""
-    shown = {key.replace("_", " "): printable(str(value), _CELL) for key, value in entries.items()}
+    shown = {key.replace("_", " "): printable(_text(value), _CELL) for key, value in entries.items()}
     left = max(map(len, shown), default=0) + _GAP
     lines = list[str]()
     for key, value in shown.items():
@@ -114,8 +115,13 @@ def moment(when: float) -> str:
 
 
 def _cell(cell: object, width: int | None) -> str:
-    text = printable(str(cell), _CELL)
+    text = printable(_text(cell), _CELL)
     return text if width is None else short(text)
+
+
+def _text(value: object) -> str:
+    """Return a value as a person writes it, in JSON or in the settings file: not as Python does."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | list | dict) else str(value)
 
 
 def _least(cells: Iterable[str]) -> int:

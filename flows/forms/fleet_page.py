@@ -28,10 +28,10 @@ SIGNS: Mapping[Cell, str] = {
     Cell.UNKNOWN: "?",
 }  # fmt: skip
 """Signs of a matrix: of ASCII, because browsers take others from fonts in which they are wider."""
-LEGEND = (
-    "# verified   - not used by the runtime   = not pinned by it   / not complete   ~ another digest   . not there   "
-    "? unknown"
-)
+_MEANINGS: Mapping[Cell, str] = {
+    Cell.PRESENT: "verified", Cell.UNUSED: "not used by the runtime", Cell.UNPINNED: "not pinned by it",
+    Cell.INCOMPLETE: "not complete", Cell.OTHER: "another digest", Cell.ABSENT: "not there", Cell.UNKNOWN: "unknown",
+}  # fmt: skip
 
 _REMEDIES: Mapping[Verdict, str] = {
     Verdict.FAILED: "mend that, then run `prestow fleet apply {set} --retry-failed`",
@@ -75,7 +75,7 @@ def fleet_page(status: Status, progress: Progress | None = None) -> str:
         *([] if hosts <= MATRIX else [_map(status, verdicts), ""]),
         *_lacking(status, progress, verdicts),
         *_images(status),
-        *(["## Hosts", "", "```text", matrix(status), "```"] if hosts <= MATRIX else []),
+        *(_each_host(status) if hosts <= MATRIX else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -155,7 +155,7 @@ def _images(status: Status) -> list[str]:
 
 
 def matrix(status: Status) -> str:
-    """Return each image on each host, an image a column, with a legend; no name can break its lines."""
+    """Return each image on each host, an image a column; no name can break its lines."""
     wide = len(str(len(status.images))) + 1
     names = [printable(host.host) for host in status.hosts]
     left = max(map(len, names), default=0)
@@ -164,7 +164,17 @@ def matrix(status: Status) -> str:
         for name, host in zip(names, status.hosts, strict=True)
     ]
     head = " " * left + "".join(f"{number:>{wide}}" for number in range(1, len(status.images) + 1))
-    return "\n".join([head, *rows, "", LEGEND])
+    return "\n".join([head, *rows])
+
+
+def legend(status: Status) -> list[str]:
+    """Return what the signs mean that are in the matrix."""
+    found = {cell for host in status.hosts for cell in host.images}
+    return [f"{sign} {_MEANINGS[cell]}" for cell, sign in SIGNS.items() if cell in found]
+
+
+def _each_host(status: Status) -> list[str]:
+    return ["## Hosts", "", "```text", matrix(status), "", "   ".join(legend(status)), "```"]
 
 
 def _map(status: Status, verdicts: Mapping[str, HostVerdict]) -> str:

@@ -8,17 +8,27 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from difflib import unified_diff
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
+from prefect import get_client
 
+from flows.cli.checks import Finding, all_settings
+from flows.cli.doctor import laid_out
 from flows.cli.interruption import SENTENCE
+from prestow.digest import Digest
+from prestow.store.node import open_node
+from tests.conformance.snapshotter_damage import flip
 from tests.flows.cli.conftest import Called, Prestow
+from tests.flows.cli.test_fleet_plan import APP, DB, Fleet
 from tests.flows.cli.test_recorded import write_layout
 from tests.registries import Fault, FaultRegistry
+from tests.reports import GIB
 from tests.screen import screen
 from tests.terminals import Terminal, on_a_terminal
 
@@ -30,6 +40,7 @@ TABLES = (
     "images", "images --all-namespaces", "containers", "snapshots", "images inspect demo", "explain demo",
     "pull oci:TMP/layout:demo --name demo --platform linux/amd64",
 )  # fmt: skip
+Show: TypeAlias = Callable[..., None]
 TOTAL = r" 2/3 [^\n]*0 B/s for [1-9][0-9] s"
 LAYER = r"[^\n]*0 B/s for [1-9][0-9] s"
 
@@ -87,9 +98,33 @@ def masked(lines: list[str], tmp_path: Path) -> list[str]:
     return text.split("\n")
 
 
-def test_tables_fit_the_terminal(
-    called: Called, tmp_path: Path, captures: Captures, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def show(called: Called, tmp_path: Path, captures: Captures, monkeypatch: pytest.MonkeyPatch) -> Show:
+    """Capture what a command prints on terminals of all widths, with each first of ``names`` called as the second."""
+
+    def show_line(line: str, *names: tuple[str, str], status: int = 0, title: str = "") -> None:
+        for width in WIDTHS:
+            terminal = Terminal(width)
+            with answers_on(terminal, monkeypatch):
+                assert called(*line.replace("TMP", str(tmp_path)).split()).status == status
+            captures.add(f"{title or line} ({width} columns)", masked(shown_on(terminal, *names), tmp_path))
+
+    return show_line
+
+
+def shown_on(terminal: Terminal, *names: tuple[str, str]) -> list[str]:
+    """Return the lines on a terminal that no process writes to any more; it has broken none of them."""
+    while terminal.read():
+        pass
+    for ours, shown in names:
+        assert len(ours) == len(shown)
+        terminal.written = terminal.written.replace(ours.encode(), shown.encode())
+    lines = screen(terminal.text, terminal.width)
+    assert terminal.text.count("\n") == len(lines) - 1, f"a line was broken by the terminal: {lines}"
+    return lines
+
+
+def test_tables_fit_the_terminal(called: Called, tmp_path: Path, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRESTOW_DRIVER", "native")
     monkeypatch.setenv("TZ", "UTC")
     write_layout(tmp_path / "layout")
@@ -103,16 +138,57 @@ def test_tables_fit_the_terminal(
         done = called(*line.split())
         assert done.status == 0, done.err
     for line in TABLES:
-        for width in WIDTHS:
-            terminal = Terminal(width)
-            with answers_on(terminal, monkeypatch):
-                assert called(*line.replace("TMP", str(tmp_path)).split()).status == 0
-            while terminal.read():
-                pass
-            shown = screen(terminal.text, width)
-            assert terminal.text.count("\n") == len(shown) - 1, f"a line was broken by the terminal: {shown}"
-            captures.add(f"{line} ({width} columns)", masked(shown, tmp_path))
+        show(line)
     assert called("containers", "rm", "box").status == 0
+
+
+def test_what_is_corrupt_and_what_goes_fits_the_terminal(
+    called: Called, home: Path, tmp_path: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRESTOW_DRIVER", "native")
+    write_layout(tmp_path / "layout")
+    pull = f"pull oci:{tmp_path / 'layout'}:demo --platform linux/amd64 --json"
+    layer = called(*pull.split(), "--name", "demo").document["layers"][0]
+
+    show("fsck demo")
+    flip(open_node(str(home)).content.path(Digest(layer["diff_id"])))
+    show("fsck demo", status=5, title="fsck of a corrupt image")
+    assert called("images", "rm", "demo").status == 0
+    show("prune --dry-run")
+
+
+def test_tables_of_a_fleet_fit_the_terminal(
+    called: Called, tmp_path: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRESTOW_FLEET", str(tmp_path / "fleet.yaml"))
+    with get_client(sync_client=True) as client:
+        fleet = Fleet(client, tmp_path, 4)
+        then = {"at": datetime.now(UTC) - timedelta(hours=3, minutes=30), "interval": 86400.0}
+        fleet.report(0, APP, DB, **then)
+        fleet.report(1, APP, rate=GIB / 60, **then)
+        fleet.report(2, APP, free_bytes=GIB, **then)
+        names = [(fleet.name, "nightly-gpu"), (fleet.hosts[0].name[:9], "gpu-paris")]
+
+        show("fleet plan", *names, status=21)
+        show("fleet status", *names, status=22)
+        show(f"fleet status --host {fleet.hosts[1].name}", *names, status=22, title="fleet status --host HOST")
+
+
+def test_the_checks_of_a_host_fit_the_terminal(captures: Captures, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = [
+        Finding("store", works=True, found="/var/lib/prestow: 2 images, 1 container", needed=True),
+        Finding("snapshotter erofs", works=True, found="works, and is the default"),
+        Finding(
+            "hand-over", works=False, found="containerd: there is no socket /run/containerd/containerd.sock",
+            advice="start containerd, or set containerd_address",
+        ),
+    ]  # fmt: skip
+    settings = [each for each in all_settings() if each["name"] in ("driver", "hosts_dirs", "keep_blobs")]
+    for width in WIDTHS:
+        terminal = Terminal(width)
+        with answers_on(terminal, monkeypatch):
+            sys.stdout.write(f"{laid_out(findings, settings, width)}\n")
+        captures.add(f"doctor ({width} columns)", shown_on(terminal))
 
 
 def test_wide_shows_all_on_any_terminal(called: Called, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
