@@ -94,12 +94,12 @@ class ErofsSnapshotter(Driver):
         return [(self._file(chain.chain_id, _IMAGE), *self._devices(chain)) for chain in wanted]
 
     def _make(self, chain: Chain, wanted: Collection[Digest], staged: Path) -> list[Made]:
+        heights = [height for height, link in enumerate(chain.links, start=1) if link.chain_id in wanted]
         sizes, made = self._sizes(chain), list[Made]()
         with translated(f"making the metadata image of {chain.chain_id.short}"):
-            for height, tree in enumerate(chain.trees(self._scan), start=1):
-                below = chain.up_to(height)
-                if below.chain_id in wanted:
-                    made += self._encode(below, encode(tree, sizes[:height]), staged)
+            for height, tree in enumerate(chain.up_to(heights[-1]).trees(self._scan), start=1):
+                if height in heights:
+                    made += self._encode(chain.up_to(height), encode(tree, sizes[:height]), staged)
         return made
 
     def _encode(self, chain: Chain, image: MetadataImage, staged: Path) -> Iterator[Made]:

@@ -127,8 +127,9 @@ class Unpacked(ABC):
         while not made and (lowest := next(self._missing(wanted), None)) is not None:
             chain.check(self._content)
             with self._folders.committing(lowest):
-                if next(self._missing(wanted), None) == lowest:
-                    self._make_missing(chain, {*self._missing(wanted)})
+                missing = [*self._missing(wanted)]
+                if missing[:1] == [lowest]:
+                    self._make_missing(chain, missing)
                     made = True
 
     def _make_missing(self, chain: Chain, missing: Collection[Digest]) -> None:
