@@ -78,6 +78,8 @@ class Reference:
     def __post_init__(self) -> None:
         """Check each part."""
         _check_domain(self.domain)
+        if self.path != (small := self.path.lower()) and _PATH.fullmatch(small):
+            raise InvalidError(f"reference: repository {printable(self.path)!r} has capital letters; write {small}")
         if not _PATH.fullmatch(self.path) or len(self.path) > _MAX_PATH:
             raise InvalidError(
                 f"reference: repository {printable(self.path)!r} must be 1 to {_MAX_PATH} lower-case letters, digits "

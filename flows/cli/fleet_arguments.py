@@ -24,7 +24,7 @@ DEFAULT = "fleet.yaml"
 def add_file(verb: argparse.ArgumentParser) -> None:
     """Let a sub-verb read another fleet file."""
     verb.add_argument(
-        "--file", metavar="FILE", type=folder,
+        "--file", "-f", metavar="FILE", type=folder,
         help=f"the fleet file; its lock is beside it (default: PRESTOW_FLEET, or {DEFAULT})",
     )  # fmt: skip
 

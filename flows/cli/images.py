@@ -18,6 +18,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         verbs, common, "images", show,
         help="list the images of this store",
         example="prestow images\nprestow images --all-namespaces\nprestow images inspect alpine:3.20",
+        aliases=["image"],
     )  # fmt: skip
     _add_filters(verb)
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
@@ -43,6 +44,7 @@ def add(verbs: Verbs, common: Parser) -> None:
 def _add_filters(verb: Parser) -> None:
     verb.add_argument(
         "--filter",
+        "-f",
         metavar="label=K[=V]",
         type=_filter,
         action="append",

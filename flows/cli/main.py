@@ -23,7 +23,10 @@ VERBS = (
 )  # fmt: skip
 """The verbs, in the order of the help; each is a module beside this one, with ``_`` for ``-``."""
 
-ALIASES = {"verify": "fsck", "ps": "containers", "rmi": "images", "inspect": "images"}
+ALIASES = {
+    "verify": "fsck", "ps": "containers", "rmi": "images", "inspect": "images",
+    "image": "images", "container": "containers", "snapshot": "snapshots",
+}  # fmt: skip
 """Other names of verbs, and of sub-verbs, with the verb whose module declares them."""
 
 
@@ -104,6 +107,8 @@ def main(arguments: Sequence[str], *, here: bool = False) -> int:
 
 def _parsed(arguments: Sequence[str], *, here: bool) -> argparse.Namespace:
     """Parse the arguments, and fill in what stands for the whole process."""
+    if arguments[:1] == ["help"]:  # as git and docker have it
+        arguments = [*arguments[1:], "--help"]
     args, unknown = parser(arguments).parse_known_args(arguments)
     if unknown:
         args.parser.error(f"unknown argument {' '.join(unknown)}")

@@ -79,6 +79,8 @@ def template(text: str) -> "Template":
     """Check the text of ``--format``."""
     from flows.cli.fields import Template
 
+    if text in ("json", "yaml", "table"):
+        raise argparse.ArgumentTypeError("print a document, which is YAML, too, with --json; a table with neither")
     try:
         return Template(text)
     except PrestowError as error:

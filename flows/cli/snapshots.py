@@ -10,7 +10,13 @@ from flows.cli.tables import table
 def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb and its sub-verb."""
     verb = add_verb(
-        verbs, common, "snapshots", show, help="list the snapshots of this store", example="prestow snapshots --json"
+        verbs,
+        common,
+        "snapshots",
+        show,
+        help="list the snapshots of this store",
+        example="prestow snapshots --json",
+        aliases=["snapshot"],
     )
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
     add_ls(parts, common, "snapshots", show, lambda _: None)

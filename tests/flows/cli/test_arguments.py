@@ -28,13 +28,14 @@ def test_the_verbs_are_those_that_scripts_rely_on() -> None:
     expected = (
         "pull bundle run prepull images snapshots containers fsck verify prune explain doctor serve deploy server "
     )
-    expected += "warm engine fleet node hand-over in-use completion version ps rmi inspect export login logout"
+    expected += "warm engine fleet node hand-over in-use completion version ps rmi inspect export login logout "
+    expected += "image container snapshot"
     assert {words[0] for words in VERBS} == set(expected.split())
     assert {words for words in VERBS if len(words) > 1} == {
-        ("images", "rm"), ("images", "inspect"), ("images", "tag"), ("images", "label"),
-        *((verb, sub) for verb in ("images", "containers", "ps", "snapshots") for sub in ("ls", "list")),
-        ("ps", "rm"), ("ps", "stop"),
-        ("containers", "rm"), ("containers", "stop"), ("server", "status"), ("server", "env"), ("server", "stop"),
+        *((verb, sub) for verb in ("images", "image") for sub in ("rm", "inspect", "tag", "label", "ls", "list")),
+        *((verb, sub) for verb in ("containers", "container", "ps") for sub in ("rm", "stop", "ls", "list")),
+        *((verb, sub) for verb in ("snapshots", "snapshot") for sub in ("ls", "list")),
+        ("server", "status"), ("server", "env"), ("server", "stop"),
         ("server", "open"), ("server", "start"),
         ("warm", "status"), ("warm", "stop"), ("node", "up"), ("node", "report"), ("node", "status"),
         ("fleet", "lock"), ("fleet", "plan"), ("fleet", "apply"), ("fleet", "status"), ("fleet", "rollback"),
