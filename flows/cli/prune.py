@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
         say(f"container {orphan.namespace}/{orphan.id}: {orphan.what}")
     if above is not None and not args.dry_run:
         _say_still_full(args, above)
-    document = dataclasses.asdict(swept) | {"bytes": swept.bytes, "totals": _totals(swept), "dry_run": args.dry_run}
-    emit(document, _text(swept, "would free" if args.dry_run else "freed", args.width), args)
+    document = dataclasses.asdict(swept) | {"bytes": swept.bytes, "totals": _totals(swept)}
+    emit(document, _text(swept, "would free" if swept.dry_run else "freed", args.width), args)
     return 1 if swept.left else 0
 
 

@@ -1,5 +1,6 @@
 """What an fsck found, as a table artifact of its host, and as the end of its run."""
 
+import re
 from collections.abc import Iterator
 
 from prefect.artifacts import create_table_artifact
@@ -10,6 +11,8 @@ from prestow.errors import MismatchError, printable
 from prestow.fleet.names import key_of
 from prestow.fsck.repair import RepairResult
 from prestow.fsck.run import FsckResult
+
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]+")
 
 
 def publish_table(result: FsckResult) -> FsckResult:
@@ -22,27 +25,28 @@ def publish_table(result: FsckResult) -> FsckResult:
     create_table_artifact(
         table=table,
         key=f"prestow-fsck-{key_of(host())}",
-        description=f"{result.damaged} of what was checked is damaged",
+        description=f"{result.damaged or 'nothing'} still damaged",
     )
     if result.damaged:
         name, first = next((each.found.shown, damage) for each in result.every for damage in each.left)
+        more = f", and {result.damaged - 1} more" if result.damaged > 1 else ""
         raise MismatchError(
-            f"{result.damaged} of what is stored is damaged, the first {printable(first.name)} of {printable(name)}: "
-            f"{first.what}; run `prestow fsck --all --repair` to repair what can be repaired"
+            f"{printable(first.name)} of {printable(name)} is damaged: {first.what}{more}; "
+            "run `prestow fsck --all --repair` to repair what can be repaired"
         )
     return result
 
 
 def _rows(result: RepairResult) -> Iterator[dict[str, str]]:
-    """Lay one name out, where text is Markdown: as code it stays what it is."""
+    """Lay one name out, where text is Markdown: as code it stays what it is. Short digests leave room for the rest."""
     name = code(result.found.shown) if result.found.name else result.found.shown
     if not result.found.damaged:
-        yield {"image": name, "damaged": "-", "what": "all well", "became": "-"}
+        yield {"image": name, "damaged": "nothing", "what": "", "became": ""}
     became = {outcome.damage.name: outcome.how or outcome.why_not for outcome in result.mended}
     for damage in result.found.damaged:
         yield {
             "image": name,
-            "damaged": code(damage.name),
+            "damaged": code(_DIGEST.sub(r"\1", damage.name)),
             "what": code(damage.what),
             "became": code(became.get(damage.name, "still damaged")),
         }

@@ -1,5 +1,6 @@
 """What the log of a run says in a few lines: what was resolved, what is here and what is fetched, how it ended."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import singledispatch
 
@@ -77,7 +78,9 @@ def _(result: Pruned) -> str:
     left = f"; {len(result.left)} could not be removed" if result.left else ""
     if not result.removed:
         return f"done: there was nothing to remove{left}"
-    return f"done: {_count(len(result.removed), 'item')} that nothing holds, {size(result.bytes)}{left}"
+    counts = Counter(removed.kind for removed in result.removed).items()
+    freed = f"{'would free' if result.dry_run else 'freed'} {size(result.bytes)}"
+    return f"done: {freed}: {', '.join(_count(number, kind) for kind, number in counts)}{left}"
 
 
 @ending.register

@@ -35,9 +35,11 @@ class Pruned(Swept):
 
     Attributes:
         orphaned: containers that hold something although their runs were killed; none of them was touched.
+        dry_run: whether it would have done so.
     """
 
     orphaned: tuple[Orphan, ...] = ()
+    dry_run: bool = False
 
 
 def rules(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Rules:
@@ -72,4 +74,4 @@ def prune(node: Node, choice: Choice = Choice(), *, dry_run: bool = False) -> Pr
         node.make_room()
         node.recover(whole=True)
     swept = sweep(node.database, node.content, node.snapshotters, chosen)
-    return Pruned(swept.removed, swept.left, orphans_if_known(node))
+    return Pruned(swept.removed, swept.left, orphans_if_known(node), dry_run)

@@ -1,5 +1,6 @@
 """The flow ``prune``: what nothing holds goes, and only that."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_a_dry_run_removes_nothing(home: str, demo: str) -> None:
     told = prune(dry_run=True, home=home)
     done = prune(home=home)
 
-    assert told == done
+    assert told == replace(done, dry_run=True)
     assert done.bytes > 0
 
 
@@ -109,7 +110,7 @@ def test_what_a_stopped_pull_has_goes_at_once_on_request(home: str, demo_layout:
     told = prune(dry_run=True, unfinished=True, home=home)
     done = prune(unfinished=True, home=home)
 
-    assert told == done
+    assert told == replace(done, dry_run=True)
     assert sum(ref.startswith("layer-") for ref in done.of("ingest")) == 3
     assert (list(node.content.walk()), list(node.content.statuses()), node.leases.list()) == ([], [], ())
 

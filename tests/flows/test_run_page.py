@@ -24,6 +24,9 @@ from flows.prepull import prepull
 from flows.prune import prune
 from flows.pull import pull
 from flows.run import run
+from prestow.digest import Digest
+from prestow.store.node import open_node
+from tests.conformance.snapshotter_damage import flip
 from tests.flows.cli.conftest import Called, called
 from tests.prefect_records import flow_run_id, runs_of, task_runs, until
 from tests.registries import DockerRegistry
@@ -185,3 +188,26 @@ def test_the_page_of_a_prepull_shows_its_images_and_each_host_has_its_own_artifa
     assert [each.key for each in artifacts_of(whole.id) + artifacts_of(checked.id)] == [
         "prestow-host-gpu-01", "prestow-fsck-gpu-01"
     ]  # fmt: skip
+
+
+def test_what_a_prune_frees_and_an_fsck_finds_is_on_their_pages(home: str, demo_layout: Path) -> None:
+    layer = pull(f"oci:{demo_layout}:demo", driver="native", home=home).layers[1]
+    flip(open_node(home).content.path(Digest(layer.diff_id)))
+
+    checked = recorded(fsck, home=home)
+    pull(f"oci:{demo_layout}:demo", name="unfinished", platform="linux/arm64", stop_after="layer-fetched", home=home)
+    pruned = [recorded(prune, unfinished=True, dry_run=dry_run, home=home) for dry_run in (True, False)]
+
+    (table,) = artifacts_of(checked.id)
+    damage, *_, store = rows(table)
+    assert damage["damaged"] == f"`{str(layer.diff_id)[:19]}`"
+    assert (store, table.description) == (
+        {"image": "the store", "damaged": "nothing", "what": "", "became": ""},
+        "2 still damaged",
+    )
+    assert checked.state is not None
+    assert "of localhost/demo:latest is damaged: " in str(checked.state.message)
+    told = [log_of(run.id)[-1][1] for run in pruned]
+    assert [line.partition(" ")[2].partition(" 1")[0] for line in told] == ["would free", "freed"]
+    assert told[0].removeprefix("done: would free") == told[1].removeprefix("done: freed")
+    assert "2 ingests" in told[0]
