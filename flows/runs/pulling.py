@@ -38,7 +38,7 @@ from prestow.registry.artifact import fetch_artifact
 from prestow.registry.fetch import fetch_manifest
 from prestow.registry.layout_source import LayoutSource
 from prestow.store.node import Node
-from tasks.journal import Journal, journal, note_expected
+from tasks.journal import Journal, journal, note_expected, recorded_step
 from tasks.opened import open_node
 from tasks.run_log import send, tell
 
@@ -233,6 +233,8 @@ def pulling(
             "a pull that hands over to no runtime does not reach 'handed-over'; add --hand-over, or set hand_over"
         )
     source = node.source(reference, credentials)  # of an archive, it stays open for all steps
+    if isinstance(source, LayoutSource):
+        _decompress(source, reference)
     own_name = source.own_name() if name is None and isinstance(source, LayoutSource) else None
     known_as = own_name or image_name(reference, name)
     # what leaves the block before its end, a stop too, shows the lease that the pull is unfinished; a dry run has one
@@ -247,3 +249,10 @@ def pulling(
         node.images.use(known_as)
     if not dry_run:
         publish_table(run.pulled(), book)
+
+
+def _decompress(source: LayoutSource, reference: str) -> None:
+    """Decompress an archive that is compressed, which can take minutes, as a step that is shown."""
+    if size := source.compressed_size:
+        with recorded_step("decompress", reference, size) as advance:
+            source.open(advance)

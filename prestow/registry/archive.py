@@ -13,13 +13,14 @@ import posixpath
 import tempfile
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from prestow.cancellation import check
 from prestow.content.disk import translated
+from prestow.content.store import Progress, silent
 from prestow.errors import ExhaustedError, InvalidError, NotFoundError, PrestowError, UnsupportedError
 from prestow.layers.compression import decompressed
 from prestow.layers.limits import Limits
@@ -54,8 +55,8 @@ class Archive:
     Safe for threads. It has one open file, as long as it lives.
     """
 
-    def __init__(self, path: Path, scratch: Scratch) -> None:
-        """Open it, decompress it if it is compressed, and read its table.
+    def __init__(self, path: Path, scratch: Scratch, progress: Progress = silent) -> None:
+        """Open it, decompress it if it is compressed, and read its table; ``progress`` gets compressed bytes.
 
         Raises:
             NotFoundError: there is no such file.
@@ -70,7 +71,7 @@ class Archive:
         try:
             compression = compression_of(self._file.read(_MAGIC))
             if compression != "none":
-                self._file = self._decompressed(compression, scratch)
+                self._file = self._decompressed(compression, scratch, progress)
                 weakref.finalize(self, self._file.close)
             self._places = self._table()
         except PrestowError as error:
@@ -89,7 +90,8 @@ class Archive:
             raise NotFoundError(f"archive {self._path}: has no regular file {name}")
         yield Run(self._file, *found)
 
-    def _decompressed(self, compression: Compression, scratch: Scratch) -> BinaryIO:
+    def _decompressed(self, compression: Compression, scratch: Scratch, progress: Progress) -> BinaryIO:
+        read = 0
         whole = cast("BinaryIO", tempfile.TemporaryFile(dir=scratch.directory, buffering=0))  # noqa: SIM115 - as above
         try:
             for piece in decompressed(self._file, compression, limits=scratch.limits):
@@ -98,6 +100,8 @@ class Archive:
                     view = memoryview(piece)
                     while view:
                         view = view[whole.write(view) :]
+                before, read = read, self._file.tell()
+                progress(read - before)
         except BaseException:
             whole.close()
             raise
@@ -123,6 +127,14 @@ class Archive:
         if not places:
             raise InvalidError("not an archive with files, expected a tar, plain or compressed by gzip or zstd")
         return places
+
+
+def compressed_size(path: Path) -> int:
+    """Return the bytes of an archive that is decompressed before it is read; 0 of another file, or of none."""
+    with suppress(PrestowError), open_regular(path) as file:
+        if compression_of(file.read(_MAGIC)) != "none":
+            return os.fstat(file.fileno()).st_size
+    return 0
 
 
 def compression_of(start: bytes) -> Compression:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
+from prestow.content.store import Progress, silent
 from prestow.errors import InvalidError, MismatchError, NotFoundError, PrestowError, printable
 from prestow.oci.descriptor import Descriptor
 from prestow.oci.mediatypes import is_foreign
 from prestow.reference import LayoutReference, Reference, Transport, has_domain, name_for
-from prestow.registry.archive import Archive, Scratch
+from prestow.registry.archive import Archive, Scratch, compressed_size
 from prestow.registry.contents import Contents, choose
 from prestow.registry.docker_archive import MANIFEST, DockerArchive
 from prestow.registry.layout import MARKER, Layout
@@ -43,8 +44,8 @@ class Layouts:
         self._lock = threading.Lock()
         self._archives: WeakValueDictionary[_Key, Layout | DockerArchive] = WeakValueDictionary()
 
-    def open(self, reference: LayoutReference) -> Contents:
-        """Return what lies at the path of a reference.
+    def open(self, reference: LayoutReference, progress: Progress = silent) -> Contents:
+        """Return what lies at the path of a reference; ``progress`` gets the compressed bytes of what is decompressed.
 
         Raises:
             NotFoundError: nothing does, or it is of another kind.
@@ -65,7 +66,7 @@ class Layouts:
         with self._lock:
             found = self._archives.get(key)
             if found is None:
-                self._archives[key] = found = _archived(reference, Archive(path, self._scratch), shown)
+                self._archives[key] = found = _archived(reference, Archive(path, self._scratch, progress), shown)
         return found
 
 
@@ -85,6 +86,17 @@ class LayoutSource:
         self._reference = reference
         self._layouts = layouts or Layouts()
         self._opened: Contents | None = None
+
+    @property
+    def compressed_size(self) -> int:
+        """The bytes that :meth:`open` has to decompress first; 0 if none."""
+        return compressed_size(self._reference.path) if self._opened is None else 0
+
+    def open(self, progress: Progress = silent) -> Contents:
+        """Open the layout or archive, unless it is; raises as :meth:`Layouts.open`, whose ``progress`` it is."""
+        if self._opened is None:
+            self._opened = self._layouts.open(self._reference, progress)
+        return self._opened
 
     def resolve(self) -> Descriptor:
         """Look the name up.
@@ -142,9 +154,7 @@ class LayoutSource:
 
     @property
     def _contents(self) -> Contents:
-        if self._opened is None:
-            self._opened = self._layouts.open(self._reference)
-        return self._opened
+        return self.open()
 
     @property
     def _shown(self) -> str:

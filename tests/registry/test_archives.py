@@ -112,6 +112,11 @@ def test_an_archive_is_open_while_a_source_reads_from_it_and_decompressed_once(
     before = descriptors()
 
     sources = [LayoutSource(LayoutReference(archive, None, "docker-archive"), layouts) for _ in range(3)]
+    moved = list[int]()
+    assert [each.compressed_size for each in sources] == [archive.stat().st_size] * 3
+    sources[0].open(moved.append)
+    assert sum(moved) == archive.stat().st_size
+    assert sources[0].compressed_size == 0
     assert len({each.resolve() for each in sources}) == 1
     assert descriptors() == before + 1 + 1  # the archive, and the nameless file
     assert [path.name for path in tmp_path.iterdir()] == ["d.tar.gz"]

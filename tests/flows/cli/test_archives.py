@@ -1,11 +1,13 @@
 """Archives through the verbs: pulled, named and run, with the digests that containerd gives them."""
 
 import gzip
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from flows.cli.output import size
 from tests.containerd import Containerd
 from tests.flows.cli.conftest import Called, Prestow
 from tests.image_factory import MOTD
@@ -30,6 +32,9 @@ def test_a_compressed_archive_runs_under_the_name_that_is_in_it(prestow: Prestow
     done = prestow("run", "--rm", "--pull", "missing", f"docker-archive:{packed}")
 
     assert (done.status, done.out) == (0, MOTD.decode())
+    assert re.search(
+        rf"^decompress \S+: \d+\.\d\d s, {re.escape(size(packed.stat().st_size))}$", done.err, re.MULTILINE
+    )
     (image,) = prestow("images", "--json").document
     assert (image["name"], image["labels"]["prestow.source"]) == (NAME, f"docker-archive:{packed}")
     assert [path.name for path in prestow.home.iterdir() if path.name.startswith("tmp")] == []
