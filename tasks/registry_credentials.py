@@ -31,10 +31,11 @@ class RegistryCredentials(Block):
     _block_type_name: ClassVar[str | None] = "Registry Credentials"
     _block_type_slug: ClassVar[str | None] = "registry-credentials"
     _logo_url: ClassVar[HttpUrl | None] = HttpUrl(_LOGO)
-    _code_example: ClassVar[str | None] = (
+    _code_example: ClassVar[str | None] = (  # Prefect's UI puts a block's name in for the first BLOCK_NAME alone
         "```python\nfrom prestow.flows import RegistryCredentials, pull\n\n"
-        'RegistryCredentials.load("BLOCK_NAME").test()  # asks the registry, as check-credentials does\n'
-        'pull("registry.example/team/app:1.0", credentials="block:BLOCK_NAME")\n```'
+        'name = "BLOCK_NAME"\n'
+        "RegistryCredentials.load(name).test()  # asks the registry, as check-credentials does\n"
+        'pull("registry.example/team/app:1.0", credentials=f"block:{name}")\n```'
     )
 
     model_config = ConfigDict(hide_input_in_errors=True)  # a password is among the input

@@ -25,7 +25,7 @@ def publish_table(result: FsckResult) -> FsckResult:
     create_table_artifact(
         table=table,
         key=f"prestow-fsck-{key_of(host())}",
-        description=f"{result.damaged or 'nothing'} still damaged",
+        description=f"{result.damaged} still damaged" if result.damaged else "nothing is damaged",
     )
     if result.damaged:
         name, first = next((each.found.shown, damage) for each in result.every for damage in each.left)
@@ -41,12 +41,12 @@ def _rows(result: RepairResult) -> Iterator[dict[str, str]]:
     """Lay one name out, where text is Markdown: as code it stays what it is. Short digests leave room for the rest."""
     name = code(result.found.shown) if result.found.name else result.found.shown
     if not result.found.damaged:
-        yield {"image": name, "damaged": "nothing", "what": "", "became": ""}
+        yield {"image": name, "damaged": "nothing", "became": "", "what": ""}
     became = {outcome.damage.name: outcome.how or outcome.why_not for outcome in result.mended}
     for damage in result.found.damaged:
         yield {
             "image": name,
             "damaged": code(_DIGEST.sub(r"\1", damage.name)),
-            "what": code(damage.what),
             "became": code(became.get(damage.name, "still damaged")),
+            "what": code(damage.what),
         }
