@@ -14,7 +14,7 @@ from typing import Protocol
 
 from prestow.digest import Digest
 from prestow.errors import InvalidError, NotFoundError, printable
-from prestow.oci.descriptor import Descriptor
+from prestow.oci.descriptor import Descriptor, parse_digest
 from prestow.oci.index import Index
 from prestow.oci.manifest import Manifest
 from prestow.oci.walk import MAX_DEPTH, children, parse_document
@@ -118,19 +118,20 @@ def earlier_exports(earlier: Iterable[Path], scratch: Scratch) -> InEarlier:
         As :meth:`prestow.registry.layout_source.Layouts.open`.
     """
     layouts = Layouts(scratch)
-    opened = [layouts.open(LayoutReference(path)) for path in earlier]
-    left_out = frozenset(digest for contents in opened for digest in _left_out(contents))
+    opened = {path: layouts.open(LayoutReference(path)) for path in earlier}
+    left_out = frozenset(digest for path, contents in opened.items() for digest in _left_out(path, contents))
 
     def in_earlier(blob: Descriptor) -> bool:
-        return blob.digest in left_out or any(_holds(contents, blob) for contents in opened)
+        return blob.digest in left_out or any(_holds(contents, blob) for contents in opened.values())
 
     return in_earlier
 
 
-def _left_out(contents: Contents) -> list[Digest]:
+def _left_out(path: Path, contents: Contents) -> list[Digest]:
     if not isinstance(contents, Layout):
         return []
-    return [Digest.parse(digest) for digest in contents.index().annotations.get(LEFT_OUT, "").split()]
+    listed = contents.index().annotations.get(LEFT_OUT, "").split()
+    return [parse_digest(digest, f"{path}: annotation {LEFT_OUT}") for digest in listed]
 
 
 def _holds(contents: Contents, blob: Descriptor) -> bool:

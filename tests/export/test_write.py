@@ -1,5 +1,6 @@
 """An export that ends in the middle: nothing of it is left, and the next one is whole."""
 
+import json
 import os
 import resource
 import signal
@@ -10,8 +11,8 @@ import pytest
 
 from prestow.content.local import LocalStore
 from prestow.digest import Digest
-from prestow.errors import ExhaustedError
-from prestow.export.select import choose, earlier_exports
+from prestow.errors import ExhaustedError, InvalidError
+from prestow.export.select import LEFT_OUT, choose, earlier_exports
 from prestow.export.tar import header
 from prestow.export.write import Export, export_of, write_archive, write_layout
 from prestow.layers.limits import Limits
@@ -110,6 +111,15 @@ def test_what_surely_does_not_fit_is_refused_before_anything_is_written(content:
         write_archive(content, Export((), (huge,), (), ()), stick / "out")
 
     assert [*stick.iterdir()] == []
+
+
+def test_a_list_of_what_was_left_out_that_has_no_digests_is_refused(tmp_path: Path) -> None:
+    write_demo_image(tmp_path / "earlier")
+    index = tmp_path / "earlier/index.json"
+    index.write_text(json.dumps({**json.loads(index.read_bytes()), "annotations": {LEFT_OUT: "sha256:../x"}}))
+
+    with pytest.raises(InvalidError, match=rf"earlier: annotation {LEFT_OUT}: digest"):
+        earlier_exports([tmp_path / "earlier"], Scratch())
 
 
 @pytest.mark.parametrize(
