@@ -32,9 +32,12 @@ def add_verb(
     help: str,  # noqa: A002 - argparse's word
     example: str,
     aliases: Sequence[str] = (),
+    singular: str = "",
     listed: bool = True,
 ) -> Parser:
     """Declare a verb; ``run`` takes the parsed arguments and returns the exit status; None: a sub-verb must follow.
+
+    Its ``singular`` is understood, too, and the help does not mention it.
 
     A verb that is not listed is another name of one that is: the list of verbs in the help does not have it.
     """
@@ -45,6 +48,8 @@ def add_verb(
     }
     verb = verbs.add_parser(name, aliases=aliases, parents=[common], **texts)
     verb.set_defaults(verb=run, parser=verb)
+    if singular:
+        verbs._name_parser_map[singular] = verb  # noqa: SLF001 - an alias would be listed
     return verb
 
 

@@ -114,7 +114,7 @@ def _tried(name: str, check: Check, *, needed: bool = False) -> list[Finding]:
 def _store(home: str) -> Iterator[Finding]:
     node = open_node(home)
     names, containers = len(node.images.every()), len(node.containers.every())
-    found = f"{home}: {names} images, {containers} containers"
+    found = f"{home}: {names} image{'s' * (names != 1)}, {containers} container{'s' * (containers != 1)}"
     yield Finding("store", works=True, found=found, needed=True)
 
 

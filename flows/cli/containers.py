@@ -18,7 +18,8 @@ def add(verbs: Verbs, common: Parser) -> None:
     """Declare the verb and its sub-verbs."""
     verb = add_verb(
         verbs, common, "containers", show,
-        help="list the containers of this store", example="prestow containers\nprestow ps", aliases=["ps", "container"],
+        help="list the containers of this store", example="prestow containers\nprestow ps",
+        aliases=["ps"], singular="container",
     )  # fmt: skip
     _add_filters(verb)
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")

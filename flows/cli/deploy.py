@@ -10,7 +10,7 @@ from pathlib import Path
 from flows.cli.arguments import Parser, Verbs, add_verb, folder
 from flows.cli.output import emit, say
 from flows.cli.session import connection
-from flows.cli.tables import table
+from flows.cli.tables import fit, table
 
 _WORKERS = """\
 a worker takes the runs of its own queue:
@@ -53,5 +53,5 @@ def run(args: argparse.Namespace) -> int:
     rows = [(d.name, "created" if d.created else "up to date", d.pool, ", ".join(d.active) or "-") for d in deployments]
     text = table(("DEPLOYMENT", "STATE", "POOL", "ACTIVE SCHEDULES"), rows, args.width, drop=("POOL", "STATE"))
     document = {"api": api, "project": str(project), "deployments": [asdict(d) for d in deployments]}
-    emit(document, f"{text}\n\nat {api}; {_WORKERS}", args)
+    emit(document, f"{text}\n\n" + fit(f"at {api}; {_WORKERS}", args.width), args)
     return 0

@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.cli.arguments import Parser, Verbs, add_everywhere, add_ls, add_platform, add_verb, image_name, source
 from flows.cli.output import emit, say, size
-from flows.cli.tables import listing, moment, page, table
+from flows.cli.tables import fit, listing, moment, page, table
 from prestow.errors import printable
 
 _NAME = "as `prestow images` shows it, or its digest"
@@ -18,7 +18,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         verbs, common, "images", show,
         help="list the images of this store",
         example="prestow images\nprestow images --all-namespaces\nprestow images inspect alpine:3.20",
-        aliases=["image"],
+        singular="image",
     )  # fmt: skip
     _add_filters(verb)
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
@@ -125,7 +125,8 @@ def tag(args: argparse.Namespace) -> int:
     name, found = str(Reference.parse(args.target)), node.images.recall(args.source)
     origin, target = next(iter(found.sources), None), found.target
     record = engine.tag(node.database, node.content, name, target, source=origin, namespace=node.namespace)
-    emit({"name": record.name, "digest": target.digest}, f"{record.name} @ {target.digest}", args)
+    text = fit(f"{record.name} @ {target.digest}", args.width)
+    emit({"name": record.name, "digest": target.digest}, text, args)
     return 0
 
 
@@ -170,7 +171,7 @@ def _image(document: dict[str, Any], width: int | None) -> list[str]:
     ]
     config = {key: value for key, value in document["config"].items() if value}
     layout = table(("DIFF ID", "MEDIA TYPE", "SIZE", "STATE"), layers, width, drop=("MEDIA TYPE", "SIZE"))
-    return ["config", page(config, width, indent="  "), "layers", layout]
+    return [*(["config", page(config, width, indent="  ")] if config else []), "layers", layout]
 
 
 def _artifact(document: dict[str, Any], width: int | None) -> list[str]:

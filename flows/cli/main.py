@@ -42,7 +42,7 @@ example:
 
 `prestow inspect` and `prestow rmi` are short for `prestow images inspect` and `prestow images rm`.
 
-PRESTOW_HOME sets the store, PRESTOW_CONFIG the settings file; `prestow doctor` lists the settings. Prefect's own
+PRESTOW_HOME sets the store, PRESTOW_CONFIG the settings file; `prestow doctor` lists the settings. Prefect's own \
 settings, such as PREFECT_API_URL, set the Prefect API; without one, prestow starts a Prefect server for the store."""
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from prestow.errors import InvalidError, PrestowError, printable
 
 # It would look for translations, in four files for each text.
-argparse._ = str  # type: ignore[attr-defined]
+argparse._ = lambda text: text  # type: ignore[attr-defined]
 
 _ANY_WIDTH = 80
 _WORDS_COLUMN = 19  # argparse would leave sub-verbs out when it looks for the longest word
@@ -27,6 +27,15 @@ class Help(argparse.RawDescriptionHelpFormatter):
         """Add an argument."""
         super().add_argument(action)
         self._action_max_length = max(self._action_max_length, _WORDS_COLUMN)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Return a description or epilog as wide as the terminal; an example stays whole, to be copied."""
+        lines = text.splitlines()
+        if all(len(line) <= width for line in lines):  # as the version is, which needs nothing more
+            return super()._fill_text(text, width, indent)
+        from flows.cli.tables import fit
+
+        return "\n".join(f"{indent}{line if line.startswith('  ') else fit(line, width)}" for line in lines)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         """Return ``-e, --env VALUE``, with the value once, as Python 3.13 does."""

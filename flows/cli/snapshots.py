@@ -16,7 +16,7 @@ def add(verbs: Verbs, common: Parser) -> None:
         show,
         help="list the snapshots of this store",
         example="prestow snapshots --json",
-        aliases=["snapshot"],
+        singular="snapshot",
     )
     parts = verb.add_subparsers(title="sub-verbs", metavar="SUB-VERB")
     add_ls(parts, common, "snapshots", show, lambda _: None)

@@ -49,6 +49,7 @@ def test_help_tells_what_a_verb_is_for_with_examples_that_parse(called: Called, 
 
     assert (done.status, done.err) == (0, "")
     assert {"--home", "--json"} <= set(done.out.split())
+    assert "None" not in done.out
     examples = [line for line in done.out.partition("example:\n")[2].splitlines() if line.startswith("  prestow ")]
     assert examples
     for example in examples:
