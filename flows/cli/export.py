@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flows.cli.arguments import Parser, Verbs, add_verb, folder, source
 from flows.cli.output import emit, size
+from flows.cli.tables import fit
 
 if TYPE_CHECKING:
     from prestow.export.write import Export
@@ -69,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     short = "\n".join(f"{image.name}@{image.target.digest}" for image in export.images)
     loadable = {name for entry in export.for_docker for name in entry.names if archive}
     unloadable = {image.name for image in export.images if archive} - loadable
-    emit(_document(export, output, count, loadable), _text(export, output, count, unloadable), args, short=short)
+    text = fit(_text(export, output, count, unloadable), args.width)
+    emit(_document(export, output, count, loadable), text, args, short=short)
     return 0
 
 

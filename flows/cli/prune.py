@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import re
 import shutil
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows.cli.arguments import Parser, Verbs, add_verb
@@ -124,9 +125,19 @@ def _text(swept: "Pruned", verb: str, width: int | None) -> str:
     kinds = list(_totals(swept))
     removed = sorted(swept.removed, key=lambda each: (kinds.index(each.kind), -each.bytes, each.name))
     rows = [(each.kind, each.name, size(each.bytes) if each.bytes else "-", each.why) for each in removed]
-    shown = table(("KIND", "NAME", "SIZE", "WHY"), rows, width, drop=("KIND", "WHY", "SIZE")) + "\n" if rows else ""
     counts = ", ".join(f"{total['count']} {kind}{'s' * (total['count'] > 1)}" for kind, total in _totals(swept).items())
-    return shown + fit(f"{verb} {size(swept.bytes)}" + (f": {counts}" if counts else ""), width)
+    total = f"{verb} {size(swept.bytes)}" + (f": {counts}" if counts else "")
+    return "\n".join([*_listed(rows, width), fit(total, width)])
+
+
+def _listed(rows: Sequence[tuple[str, ...]], width: int | None) -> Iterator[str]:
+    """Yield the table, if there is one; on a terminal, a reason that all rows share stands below it, once."""
+    reasons = {why for *_, why in rows}
+    if width is not None and len(rows) > 1 and len(reasons) == 1:
+        yield table(("KIND", "NAME", "SIZE"), [row[:-1] for row in rows], width, drop=("KIND", "SIZE"))
+        yield fit(f"each of them: {reasons.pop()}", width)
+    elif rows:
+        yield table(("KIND", "NAME", "SIZE", "WHY"), rows, width, drop=("KIND", "WHY", "SIZE"))
 
 
 def _duration(text: str) -> float:
