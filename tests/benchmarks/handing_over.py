@@ -26,8 +26,8 @@ from pathlib import Path
 
 from flows.cli.tables import table
 from prestow.digest import Digest
+from prestow.handover.choose import runtime_at
 from prestow.handover.hand_over import hand_over
-from prestow.handover.undo import undo
 from prestow.oci.image import Image
 from prestow.oci.lookup import find_image
 from prestow.platforms import host
@@ -103,7 +103,10 @@ class Race:
                     for name, image in images.items():
                         hand_over(node, name, image, "podman")
             self.added["podman, 3 images"].append(self._used() - before)
-            undo(node, images)
+            for record in node.hand_overs.list():  # those of containerds that are gone among them
+                if record.runtime == "podman":
+                    runtime_at(node, record).undo(record)
+                node.hand_overs.drop(record)
         shutil.rmtree(folder)
 
     def pull(self) -> None:
