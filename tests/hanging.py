@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 _MORE = 60.0
+_LONG = 900.0
+"""Seconds for a test with the mark ``long``: it waits for much that a busy machine does late."""
 _STDERR = pytest.StashKey[int]()
 
 
@@ -20,6 +22,13 @@ def limit(item: pytest.Item) -> float:
     """Return how many seconds each part of a test may take."""
     marker = item.get_closest_marker("timeout")
     return _MORE + float(marker.args[0] if marker else item.config.getini("timeout"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give long tests that say no other limit more time."""
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_LONG))
 
 
 def pytest_configure(config: pytest.Config) -> None:
