@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prestow.snapshots.mounts.mountinfo import mounts_below
 
@@ -15,7 +16,7 @@ _STORAGE = """
 [storage]
 driver = "overlay"
 graphroot = "{folder}/graph"
-runroot = "{folder}/run"
+runroot = "{run}"
 [storage.options]
 {line}
 """
@@ -40,10 +41,13 @@ class Podman:
     Attributes:
         folder: of its storage and its configuration.
         store: prestow's image store, which need not be there.
+        run: what it has while containers run. Where that path has more than 50 characters, each container's clean-up
+            fails, and `podman run` waits 20 seconds for it.
     """
 
     folder: Path
     store: Path
+    run: Path
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,7 +60,7 @@ class Podman:
     def configure(self, *, additional: bool) -> None:
         """Write its configuration, with or without the line that names prestow's image store."""
         line = f'additionalimagestores = ["{self.store}"]' if additional else ""
-        (self.folder / "storage.conf").write_text(_STORAGE.format(folder=self.folder, line=line))
+        (self.folder / "storage.conf").write_text(_STORAGE.format(folder=self.folder, run=self.run, line=line))
         (self.folder / "containers.conf").write_text(_CONTAINERS.format(folder=self.folder))
 
     def call(self, *words: str, status: int = 0) -> str:
@@ -89,10 +93,11 @@ def podman(folder: Path, store: Path) -> Iterator[Podman]:
         store: prestow's image store, which its configuration names.
     """
     folder.mkdir(parents=True)
-    found = Podman(folder, store)
-    found.configure(additional=True)
-    try:
-        yield found
-    finally:
-        for mount in reversed(mounts_below(folder)):  # those of its storage driver
-            subprocess.run(["umount", "--lazy", mount.path], check=True)
+    with TemporaryDirectory(prefix="run-") as run:
+        found = Podman(folder, store, Path(run))
+        found.configure(additional=True)
+        try:
+            yield found
+        finally:
+            for mount in (*reversed(mounts_below(folder)), *reversed(mounts_below(found.run))):  # of its storage driver
+                subprocess.run(["umount", "--lazy", mount.path], check=True)

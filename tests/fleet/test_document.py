@@ -110,7 +110,10 @@ BAD = [
         f"f.yaml:2:39: sets.n.images[2]: expected {STAR}, found 'reg:5000/a*'",
     ]),
     (images("[UPPER]"), [
-        f"f.yaml:2:21: sets.n.images[0]: reference: repository 'library/UPPER' must be {REPOSITORY}"
+        "f.yaml:2:21: sets.n.images[0]: reference: repository 'library/UPPER' has capital letters; write library/upper"
+    ]),
+    (images("[a..b]"), [
+        f"f.yaml:2:21: sets.n.images[0]: reference: repository 'library/a..b' must be {REPOSITORY}"
     ]),
     (part("shedule: {}"), ["f.yaml:2:29: sets.n.shedule: there is no such key; did you mean schedule?"]),
     (part("schedule: {cron: nope, zone: Mars/X, window: 3, jiter: 3m}"), [
