@@ -28,10 +28,10 @@ demo-fleet: setup ## roll two images out onto three hosts, which are processes h
 	@$(BIN)/python -m tests.demo_fleet
 
 test: packages setup lint types contracts ## lint, types, import contracts, and the tests that wait for little
-	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 3 $(SPREAD)
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -n 4 $(SPREAD)
 
-long: packages setup ## the tests that wait for workers, servers and schedules, and more cases of others: twenty minutes
-	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m "long and not large and not matrix" -n 3 $(SPREAD)
+long: packages setup ## the tests that wait for workers, servers and schedules, and more cases of others: eleven minutes
+	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m "long and not large and not matrix" -n 4 $(SPREAD)
 
 large: packages setup ## the tests with large real images, and crashes at many more calls, which take half an hour
 	TMPDIR=$$(.ci/scratch) $(BIN)/pytest -m large -n 2 $(SPREAD)

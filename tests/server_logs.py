@@ -24,13 +24,14 @@ _RAISED = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.
 _PEER_GONE = re.compile(
     r"(starlette\.websockets\.WebSocketDisconnect(ed)?|uvicorn\.protocols\.utils\.ClientDisconnected)(:|$)"
 )
+_PUT_BACK = re.compile(r"Error flushing (\d+) events \(\1 to retry, 0 dropped\)")
 _WORKER_CHANNEL = re.compile(r"WorkerChannelConnection\._(receive|send)_loop|in worker_channel_connect$", re.MULTILINE)
 
 
 def complaints(log: str) -> list[str]:
     """Return the entries of a server's log that tell of a fault, each with its traceback."""
     entries = (entry.strip() for entry in _ENTRY.split(log))
-    return [entry for entry in entries if _COMPLAINT.search(entry) and not _lost_worker(entry)]
+    return [entry for entry in entries if _COMPLAINT.search(entry) and not (_lost_worker(entry) or _restored(entry))]
 
 
 def check_log(home: Path) -> None:
@@ -50,6 +51,15 @@ def _lost_worker(entry: str) -> bool:
     """
     raised = _RAISED.findall(entry)
     return bool(_WORKER_CHANNEL.search(entry) and raised) and all(_PEER_GONE.match(error) for error in raised)
+
+
+def _restored(entry: str) -> bool:
+    """Whether it tells only that the server's end interrupted a write of events, which it then began again.
+
+    Prefect cancels the write, puts its events back, and writes all that there are before it ends
+    (``consumer`` in prefect/server/services/task_run_recorder.py).
+    """
+    return bool(_PUT_BACK.search(entry)) and _RAISED.findall(entry) == ["asyncio.exceptions.CancelledError"]
 
 
 def _of(home: Path) -> Iterator[Path]:

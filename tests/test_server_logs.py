@@ -1,4 +1,4 @@
-"""A server's complaint fails the test that started it; that a worker was lost is none."""
+"""A server's complaint fails the test that started it; that a worker was lost, or the end came, is none."""
 
 import subprocess
 import sys
@@ -31,7 +31,11 @@ LOST = {
     "starlette.websockets.WebSocketDisconnect",
     "closing": f"ERROR:    Exception in ASGI application\n{TRACE}{GONE}{CONTEXT}{TRACE}{SENT}",
 }
+FLUSH = "13:40:17.809 | ERROR   | prefect.server.services.task_run_recorder - Error flushing 39 events"
+INTERRUPTED = f"{FLUSH} (39 to retry, 0 dropped)\n{TRACE}asyncio.exceptions.CancelledError"
 FAULTS = {
+    "dropped events": f"{FLUSH} (38 to retry, 1 dropped)\n{TRACE}asyncio.exceptions.CancelledError",
+    "a write that failed": f"{FLUSH} (39 to retry, 0 dropped)\n{TRACE}sqlite3.OperationalError: locked",
     "another error": f"{SETUP}: work_pool=prestow\n{TRACE}sqlalchemy.exc.OperationalError: database is locked",
     "one of two errors": f"{SETUP}\n{TRACE}sqlite3.OperationalError: locked{CONTEXT}{TRACE}{GONE}",
     "another channel": f"09:08:41.938 | ERROR   | prefect.server.events - x\n{TRACE.replace('worker', 'event')}{GONE}",
@@ -46,6 +50,10 @@ FAULTS = {
 @pytest.mark.parametrize("how", LOST)
 def test_that_a_worker_is_gone_is_no_complaint(how: str) -> None:
     assert complaints(f"{WARNING}\n{LOST[how]}\n{WARNING}\n") == []
+
+
+def test_that_the_end_interrupted_a_write_which_it_begins_again_is_no_complaint() -> None:
+    assert complaints(f"{WARNING}\n{INTERRUPTED}\n{WARNING}\n") == []
 
 
 @pytest.mark.parametrize("kind", FAULTS)
