@@ -43,7 +43,9 @@ def _verb(parser: "Parser", word: str) -> str:
     if word in VERBS:
         return f": {VERBS[word]}"
     owners = [name for name, each in parser.verbs.items() if word in each.verbs]
-    return f"; did you mean `prestow {owners[0]} {word}`?" if owners else did_you_mean(word, parser.verbs)
+    if owners:
+        return f"; did you mean `prestow {owners[0]} {word}`?"
+    return did_you_mean(word, parser.listed) or did_you_mean(word, parser.verbs)
 
 
 def _sub_verb(parser: "Parser", word: str, verb: str) -> str:
