@@ -212,7 +212,7 @@ def test_the_version_is_asked_of_no_verb_and_no_store() -> None:
     found = imported("from flows.cli.main import main; main(['--version'])")
 
     assert {name for name in found if name.startswith("flows.cli.")} == {
-        f"flows.cli.{name}" for name in ("arguments", "main", "output", "parsing", "showing")
+        f"flows.cli.{name}" for name in ("arguments", "main", "output", "parsing", "showing", "verbs")
     }
     assert found & {"prestow.store", "dataclasses", "json", "shutil"} == set()
 

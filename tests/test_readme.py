@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.main import ALIASES, VERBS, parser
+from flows.cli.main import parser
+from flows.cli.verbs import ALIASES, VERBS
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.main import VERBS
+from flows.cli.verbs import VERBS
 from tests.wheels import FOREIGN, NAMES, ROOT, Installed, build
 
 EVERYTHING = """

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from flows.cli.foreign_words import COMMON_OPTIONS, OPTIONS, SUB_VERBS, VERBS
+from flows.cli.verbs import VERBS as OURS
 from prestow.errors import did_you_mean, printable
 
 if TYPE_CHECKING:
@@ -50,8 +51,6 @@ def _verb(parser: "Parser", word: str) -> str:
 
 def _sub_verb(parser: "Parser", word: str, verb: str) -> str:
     """Return the same of a sub-verb: a verb may be meant, too."""
-    from flows.cli.main import VERBS as OURS
-
     if instead := SUB_VERBS.get(verb, {}).get(word):
         return f": {instead}"
     if word in OURS:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from flows.cli.main import VERBS, module_of
 from flows.cli.main import main as command
+from flows.cli.verbs import VERBS, module_of
 from flows.outliving import leave_starter
 from prestow.project import module
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.candidates import answer
-from flows.cli.main import VERBS
+from flows.cli.verbs import VERBS
 from prestow.digest import Digest
 from prestow.metadata.containers import ContainerRecord
 from prestow.oci import mediatypes
