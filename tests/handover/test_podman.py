@@ -82,6 +82,12 @@ def demo(host: Host, demo_layout: Path) -> Image:
     return pulled_demo(host.node, demo_layout)
 
 
+@pytest.fixture
+def other_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a layout may be that podman pulls: it makes a name of the path, which a random part may not spoil."""
+    return tmp_path_factory.mktemp("other")
+
+
 def test_podman_runs_it_by_tag_and_digest_and_id(host: Host, demo: Image) -> None:
     given = host.hand_over(demo)
 
@@ -114,11 +120,11 @@ def test_removals_by_podman_do_it_no_harm(host: Host, demo: Image) -> None:
     assert host.podman.runs(NAME)
 
 
-def test_images_with_the_same_layers_that_podman_pulls_are_whole(host: Host, demo: Image, tmp_path: Path) -> None:
+def test_images_with_the_same_layers_that_podman_pulls_are_whole(host: Host, demo: Image, other_layout: Path) -> None:
     host.hand_over(demo)
-    write_image(tmp_path / "other", [*demo_layers("amd64"), Tar().file("new", b"new").to_bytes()])
+    write_image(other_layout, [*demo_layers("amd64"), Tar().file("new", b"new").to_bytes()])
 
-    host.podman.call("pull", f"oci:{tmp_path / 'other'}:test")
+    host.podman.call("pull", f"oci:{other_layout}:test")
 
     images = json.loads(host.podman.call("images", "--format", "json"))
     (other,) = (each["Id"] for each in images if not each.get("ReadOnly"))
@@ -223,10 +229,10 @@ def test_two_names_of_one_image_are_taken_back_one_by_one(host: Host, demo: Imag
     assert host.in_use(second).in_use
 
 
-def test_a_name_of_another_image_is_kept_unless_forced(host: Host, demo: Image, tmp_path: Path) -> None:
-    write_image(tmp_path / "other", demo_layers("amd64")[:1])
+def test_a_name_of_another_image_is_kept_unless_forced(host: Host, demo: Image, other_layout: Path) -> None:
+    write_image(other_layout, demo_layers("amd64")[:1])
     host.podman.store.mkdir()
-    host.podman.call("pull", f"oci:{tmp_path / 'other'}:test")
+    host.podman.call("pull", f"oci:{other_layout}:test")
     other = host.podman.call("images", "--quiet").strip()
     host.podman.call("tag", other, NAME)
 
