@@ -13,7 +13,7 @@ from tasks.policy import step
 
 @step(
     lambda target: f"fetch artifact {target.digest.short}",
-    version=1,
+    version=2,
     key=lambda target, platform: f"{target.digest} {platform_or_host(platform)}",
     hit=lambda home, target, platform: holds_artifact(open_node(home).content, target, platform_or_host(platform)),
 )

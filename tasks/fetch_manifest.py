@@ -13,7 +13,7 @@ from tasks.policy import step
 
 @step(
     lambda target: f"fetch manifest {target.digest.short}",
-    version=2,
+    version=3,
     key=lambda target, platform: f"{target.digest} {platform_or_host(platform)}",
     hit=lambda home, target, platform: holds_documents(open_node(home).content, target, platform_or_host(platform)),
 )
