@@ -147,7 +147,7 @@ def plain_inode(file: Record, *, block_bits: int, time: int) -> bytes:
     layer, mode, uid, gid, mtime_ns, size, start = file
     mode |= _REGULAR
     union = _WITH_INDEXES | max((size - 1).bit_length() - block_bits, 0)
-    if mtime_ns == time and (uid | gid) <= _SHORT and size <= _MEDIUM:
+    if _is_compact(file, time):
         if not size:
             return _COMPACT_INODE.pack(_COMPACT | PLAIN << 1, 0, mode, 1, 0, 0, 0, uid, gid)
         return _COMPACT_RUN.pack(
@@ -164,9 +164,14 @@ def plain_inode(file: Record, *, block_bits: int, time: int) -> bytes:
 
 def plain_size(file: Record, time: int) -> int:
     """Return the size of what :func:`plain_inode` returns."""
+    *_, size, _ = file
+    return (COMPACT if _is_compact(file, time) else INODE) + (CHUNK_INDEX if size else 0)
+
+
+def _is_compact(file: Record, time: int) -> bool:
+    """Whether the compact form can tell all that is known of a plain file."""
     _, _, uid, gid, mtime_ns, size, _ = file
-    compact = mtime_ns == time and (uid | gid) <= _SHORT and size <= _MEDIUM
-    return (COMPACT if compact else INODE) + (CHUNK_INDEX if size else 0)
+    return mtime_ns == time and (uid | gid) <= _SHORT and size <= _MEDIUM
 
 
 def device_number(inode: Inode) -> int:

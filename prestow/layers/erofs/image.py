@@ -144,7 +144,7 @@ def _pieces(layout: Layout, start: int) -> Iterator[bytes]:
     piece = bytearray()
     for position, (before, body) in zip(layout.positions, _Writer(layout).inodes(), strict=True):
         gap = position - len(before) - start - len(piece)
-        if gap < 0:
+        if gap < 0:  # it is small, and has its place in the rest of an earlier block
             piece[position - start : position - start + len(body)] = body
             continue
         if gap:
