@@ -1,7 +1,7 @@
 """Step ``fetch_layer``: one layer's bytes, as a complete ingest."""
 
 from prestow.content.plan import holds_download
-from prestow.oci.image import Layer, Part
+from prestow.oci.image import AnyBlob, Layer
 from prestow.registry import fetch as engine
 from prestow.registry.blob import Fetched, fetch_blob
 from tasks.checkpoint import reached
@@ -18,7 +18,7 @@ from tasks.policy import step
         open_node(home).content, layer, keep_blobs=open_node(home).settings.keep_blobs
     ),
 )
-def fetch_layer(home: str, name: str, reference: str, layer: Part, credentials: str | None = None) -> Fetched:
+def fetch_layer(home: str, name: str, reference: str, layer: AnyBlob, credentials: str | None = None) -> Fetched:
     """Fetch what is missing of a blob, resuming what an earlier attempt left; decompress a layer meanwhile."""
     node, blob = open_node(home), layer.descriptor
     with recorded_step("fetch_layer", blob.digest, blob.size) as advance:

@@ -3,7 +3,7 @@
 from prestow.content import verify as engine
 from prestow.content.plan import holds_blob, replacement
 from prestow.content.verify import Verified
-from prestow.oci.image import Part
+from prestow.oci.image import AnyBlob
 from prestow.registry.blob import Fetched
 from prestow.store.node import open_node
 from tasks.checkpoint import reached
@@ -17,7 +17,7 @@ from tasks.policy import step
     key=lambda layer: layer.descriptor.digest,
     hit=lambda home, layer: holds_blob(open_node(home).content, layer, keep_blobs=open_node(home).settings.keep_blobs),
 )
-def verify(home: str, name: str, layer: Part, fetched: Fetched) -> Verified:  # noqa: ARG001 - fetched orders the graph
+def verify(home: str, name: str, layer: AnyBlob, fetched: Fetched) -> Verified:  # noqa: ARG001 - fetched orders the graph
     """Check size and digest, and commit the layer to the content store."""
     node = open_node(home)
     with recorded_step("verify", layer.descriptor.digest):

@@ -7,7 +7,7 @@ from flows.forms.markdown import size
 from flows.forms.results import Foreseen
 from prestow.digest import Digest
 from prestow.oci.artifact import Artifact
-from prestow.oci.image import Image, Part
+from prestow.oci.image import AnyBlob, Image
 from prestow.reference import LayoutReference, parse_source
 from prestow.registry.endpoints import every_endpoint
 from prestow.registry.health import Aside
@@ -19,7 +19,7 @@ from tasks.journal import Journal
 from tasks.run_log import tell
 
 
-def blobs_of(image: Image | Artifact) -> tuple[Part, ...]:
+def blobs_of(image: Image | Artifact) -> tuple[AnyBlob, ...]:
     """Return what a pull fetches after the documents: the layers of an image, all blobs of an artifact."""
     return image.layers if isinstance(image, Image) else image.blobs
 

@@ -30,7 +30,7 @@ from prestow.errors import InvalidError
 from prestow.handover.hand_over import HandOver
 from prestow.oci.artifact import Artifact
 from prestow.oci.descriptor import Descriptor
-from prestow.oci.image import Image, Layer, Part
+from prestow.oci.image import AnyBlob, Image, Layer
 from prestow.oci.lookup import holds_artifact, holds_documents
 from prestow.platforms import platform_or_host
 from prestow.reference import image_name
@@ -183,8 +183,8 @@ class Pulling:
 
 def in_turns(
     at_once: int,
-    layers: Sequence[Part],
-    submit: Callable[[Part, Sequence[PrefectFuture[Any]]], PrefectFuture[Any]],
+    layers: Sequence[AnyBlob],
+    submit: Callable[[AnyBlob, Sequence[PrefectFuture[Any]]], PrefectFuture[Any]],
 ) -> list[PrefectFuture[Any]]:
     """Submit a step for each layer, so that it begins when all but ``at_once`` of those before it have ended."""
     futures: list[PrefectFuture[Any]] = []

@@ -13,7 +13,7 @@ from prestow.content.info import Status
 from prestow.content.refs import layer_ref
 from prestow.digest import Digest
 from prestow.errors import NotFoundError
-from prestow.oci.image import Image, Layer, Part
+from prestow.oci.image import AnyBlob, Image, Layer
 
 
 class LayerState(StrEnum):
@@ -71,24 +71,24 @@ def unpackable(planned: Plan) -> Plan:
     return planned
 
 
-def replacement(blob: Part, *, keep_blobs: bool) -> Digest | None:
+def replacement(blob: AnyBlob, *, keep_blobs: bool) -> Digest | None:
     """Return the blob that makes a layer's own one needless: its diff blob, where no others are kept."""
     return blob.diff_id if isinstance(blob, Layer) and not keep_blobs else None
 
 
-def holds_blob(content: Holdings, blob: Part, *, keep_blobs: bool) -> bool:
+def holds_blob(content: Holdings, blob: AnyBlob, *, keep_blobs: bool) -> bool:
     """Whether a blob is here, or its replacement."""
     needless = replacement(blob, keep_blobs=keep_blobs)
     whole = content.has(blob.descriptor.digest, blob.descriptor.size)
     return whole or (needless is not None and content.has(needless))
 
 
-def holds_download(content: Holdings, blob: Part, *, keep_blobs: bool) -> bool:
+def holds_download(content: Holdings, blob: AnyBlob, *, keep_blobs: bool) -> bool:
     """Whether a blob's bytes are here, as a blob or as a complete ingest, or are not needed."""
     return holds_blob(content, blob, keep_blobs=keep_blobs) or _is_fetched(blob, content)
 
 
-def state_of(blob: Part, content: Holdings) -> LayerState:
+def state_of(blob: AnyBlob, content: Holdings) -> LayerState:
     """Return how far a layer has come, or a blob that is not to be unpacked."""
     if isinstance(blob, Layer) and content.has(blob.diff_id):
         return LayerState.APPLIED
@@ -97,6 +97,6 @@ def state_of(blob: Part, content: Holdings) -> LayerState:
     return LayerState.FETCHED if _is_fetched(blob, content) else LayerState.MISSING
 
 
-def _is_fetched(blob: Part, content: Holdings) -> bool:
+def _is_fetched(blob: AnyBlob, content: Holdings) -> bool:
     status = content.status(layer_ref(blob.descriptor.digest))
     return status is not None and status.sealed

@@ -45,8 +45,8 @@ class Layer(NamedTuple):
     chain_id: Digest
 
 
-Part: TypeAlias = Blob | Layer
-"""What is fetched of an image or artifact."""
+AnyBlob: TypeAlias = Blob | Layer
+"""What is fetched of an image, or of an artifact, whose blobs are no layers."""
 
 
 class Image(NamedTuple):

@@ -19,7 +19,7 @@ from prestow.content.plan import Holdings
 from prestow.content.refs import diff_ref, layer_ref
 from prestow.digest import Digest
 from prestow.layers.tree.inode import Inode, walk
-from prestow.oci.image import Image, Layer, Part
+from prestow.oci.image import AnyBlob, Image, Layer
 from prestow.oci.mediatypes import layer_compression
 
 RATIO = 2.5
@@ -113,14 +113,14 @@ def needs(
     )
 
 
-def missing_blob(blob: Part, content: Holdings, *, keep_blobs: bool) -> int:
+def missing_blob(blob: AnyBlob, content: Holdings, *, keep_blobs: bool) -> int:
     """Return the bytes of a blob that are still to be fetched; 0 if it is not needed any more."""
     if not keep_blobs and isinstance(blob, Layer) and content.has(blob.diff_id):
         return 0
     return _missing(blob, content)
 
 
-def of_blobs(blobs: Collection[Part], content: Holdings) -> Needs:
+def of_blobs(blobs: Collection[AnyBlob], content: Holdings) -> Needs:
     """Return what blobs that are only stored still take."""
     missing = [_missing(blob, content) for blob in blobs]
     return Needs(tuple(sorted(filter(None, missing), reverse=True)), 0, 0, _INODES * sum(map(bool, missing)))
@@ -153,7 +153,7 @@ def _size(layer: Layer) -> int:
     return int(layer.descriptor.size * (RATIO if compressed else 1))
 
 
-def _missing(blob: Part, content: Holdings) -> int:
+def _missing(blob: AnyBlob, content: Holdings) -> int:
     digest, size = blob.descriptor.digest, blob.descriptor.size
     return 0 if content.has(digest, size) else max(0, size - _offset(content, layer_ref(digest)))
 
